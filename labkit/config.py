@@ -1,0 +1,238 @@
+"""Every knob of a run in one frozen, checked, hashable object."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from labkit import fields
+from labkit.errors import LabError
+
+ENGINE_VERSION = 1
+SHARE_PREFIX = "lab1~"
+DEFAULT_STEPS = 200
+
+# What other trainers call our fields, so that a pasted setting is answered with the right name.
+OTHER_NAMES = {
+    "lr": "learning_rate", "unet_lr": "learning_rate", "lora_alpha": "alpha", "network_alpha": "alpha",
+    "r": "rank", "dim": "rank", "network_dim": "rank", "lora_rank": "rank", "batch_size": "train_batch_size",
+    "steps": "max_train_steps", "epochs": "num_train_epochs", "max_train_epochs": "num_train_epochs",
+    "scheduler": "lr_scheduler", "warmup_steps": "lr_warmup_steps", "min_snr_gamma": "snr_gamma",
+    "model": "base", "pretrained_model_name_or_path": "base", "dataset": "data", "train_data_dir": "data",
+}
+
+
+def knob(default, check, help):
+    """Declare a field with its default, its check and one line of explanation."""
+    return dataclasses.field(default=default, metadata={"check": check, "help": help})
+
+
+def whole(low, high, **options):
+    """Shorten the commonest check."""
+    return fields.number(int, low, high, **options)
+
+
+def real(low, high, **options):
+    """Shorten the second commonest check."""
+    return fields.number(float, low, high, **options)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Hold every knob of one run; raise LabError naming the field when a value is not possible.
+
+    Rates are per update, sizes in pictures, steps in optimizer updates. `None` means: derived by `resolved`.
+    """
+
+    base: str = knob("embedded", fields.text(), "frozen base model: embedded, a folder, a .safetensors file or a hub name")
+    revision: str | None = knob(None, fields.text(optional=True), "revision of a hub name")
+    data: str = knob("liminal", fields.text(), "territory that ships, or a folder of pictures with captions")
+    n_train: int | None = knob(None, whole(1, 10**7, optional=True), "training pictures used; None takes all")
+    resolution: int | None = knob(None, whole(64, 4096, optional=True), "side of a training picture in pixels; None takes the base's own")
+    adapter: str = knob("lora", fields.choice("lora", "full"), "lora, or full: a dense change of the same matrices")
+    target_modules: tuple[str, ...] = knob(("to_q", "to_k", "to_v", "to_out.0"), fields.names, "layers that are adapted")
+    rank: int = knob(8, whole(1, 4096), "rank of the update")
+    alpha: float | None = knob(None, real(0, 1e6, above=True, optional=True), "lora_alpha; None takes the rank, so that scaling is 1")
+    use_rslora: bool = knob(False, fields.flag, "scaling = alpha / sqrt(rank) instead of alpha / rank")
+    init_lora_weights: str = knob("default", fields.choice("default", "gaussian"), "how A is drawn: Kaiming-uniform, or N(0, 1/rank^2)")
+    learning_rate: float = knob(1e-3, real(0, 10, above=True), "highest rate of the schedule")
+    lr_ratio_B: float = knob(1.0, real(0, 1e4, above=True), "rate of B over rate of A (LoRA+)")
+    lr_scheduler: str = knob("constant", fields.choice("constant", "linear", "exponential", "cosine", "three_phase"), "how the rate changes over the run")
+    lr_warmup_steps: int = knob(0, whole(0, 10**7), "updates over which the rate rises; 0 leaves three_phase its own share, 100 in 5,100")
+    lr_end: float | None = knob(None, real(0, 10, optional=True), "rate at the end; None: 0 for linear and cosine, a tenth for exponential and three_phase")
+    lr_edits: tuple[tuple[int, float], ...] = knob((), fields.edits, "changes made during the run: (step, rate from there on)")
+    parent: str | None = knob(None, fields.text(optional=True, pattern="[0-9a-f]{16}", allowed="a run id of 16 hexadecimal digits"), "run this one was forked from")
+    optimizer: str = knob("adamw", fields.choice("adamw", "sgd"), "optimizer")
+    adam_beta1: float = knob(0.9, real(0, 0.9999999), "decay of the first moment")
+    adam_beta2: float = knob(0.999, real(0, 0.9999999), "decay of the second moment")
+    adam_epsilon: float = knob(1e-8, real(0, 1, above=True), "added to the root of the second moment")
+    weight_decay: float = knob(1e-2, real(0, 100), "decoupled weight decay")
+    max_grad_norm: float = knob(1.0, real(0, 1e6), "gradients are clipped to this norm; 0 turns clipping off")
+    train_batch_size: int = knob(4, whole(1, 65536), "pictures in one forward pass")
+    gradient_accumulation_steps: int = knob(1, whole(1, 65536), "forward passes to one update")
+    max_train_steps: int | None = knob(None, whole(1, 10**7, optional=True), f"updates; {DEFAULT_STEPS} when epochs are not given either")
+    num_train_epochs: int | None = knob(None, whole(1, 10**7, optional=True), "passes over the pictures, instead of max_train_steps")
+    snr_gamma: float | None = knob(None, real(0, 1e6, above=True, optional=True), "Min-SNR weighting of the loss; None is off")
+    caption_dropout: float = knob(0.0, real(0, 1), "share of captions replaced by the empty one")
+    mixed_precision: str = knob("no", fields.choice("no", "bf16", "fp16"), "precision of the frozen base; the adapter is always float32")
+    seed: int = knob(0, whole(0, 2**63 - 1), "seed of A, of the order of pictures, of noise and timesteps")
+
+    def __post_init__(self):
+        for knob_ in dataclasses.fields(self):
+            object.__setattr__(self, knob_.name, knob_.metadata["check"](knob_.name, getattr(self, knob_.name)))
+        if self.max_train_steps and self.num_train_epochs:
+            raise LabError("max_train_steps and num_train_epochs are both given: keep one of them.")
+        if not self.max_train_steps and not self.num_train_epochs:
+            object.__setattr__(self, "max_train_steps", DEFAULT_STEPS)
+        if self.resolution and self.resolution % 8:
+            fields.refuse("resolution", self.resolution, "a multiple of 8")
+        if self.lr_scheduler == "constant" and self.lr_end is not None:
+            raise LabError("lr_end has no effect on lr_scheduler = 'constant': leave it out or choose another schedule.")
+        if self.lr_scheduler in ("exponential", "three_phase") and self.lr_end == 0:
+            fields.refuse("lr_end", self.lr_end, f"above 0 when lr_scheduler is {self.lr_scheduler}")
+        if self.max_train_steps and self.lr_edits and self.lr_edits[-1][0] >= self.max_train_steps:
+            fields.refuse("lr_edits", self.lr_edits, f"before the last of max_train_steps = {self.max_train_steps}")
+
+    @property
+    def scaling(self) -> float:
+        """Return the factor on B @ A: alpha / rank, or alpha / sqrt(rank); 1 for a dense change."""
+        if self.adapter == "full":
+            return 1.0
+        alpha = self.rank if self.alpha is None else self.alpha
+        return alpha / (math.sqrt(self.rank) if self.use_rslora else self.rank)
+
+    @property
+    def effective_batch_size(self) -> int:
+        """Return the pictures behind one update."""
+        return self.train_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def is_resolved(self) -> bool:
+        """Tell whether pictures, updates, alpha and the last rate are fixed."""
+        return None not in (self.n_train, self.max_train_steps, self.alpha)
+
+    def replace(self, **changes) -> "RunConfig":
+        """Return a copy with some fields changed; giving steps drops epochs and the other way round."""
+        values = self.to_dict()
+        if changes.get("num_train_epochs") is not None:
+            values["max_train_steps"] = None
+        if changes.get("max_train_steps") is not None:
+            values["num_train_epochs"] = None
+        return RunConfig.from_dict(values | changes)
+
+    def to_dict(self) -> dict:
+        """Return all fields, defaults included, in a form that JSON keeps."""
+        values = {knob_.name: getattr(self, knob_.name) for knob_ in dataclasses.fields(self)}
+        return values | {"target_modules": list(self.target_modules), "lr_edits": [list(edit) for edit in self.lr_edits]}
+
+    @classmethod
+    def from_dict(cls, values) -> "RunConfig":
+        """Build a configuration from names and values; an unknown name is refused with a suggestion."""
+        known = [knob_.name for knob_ in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                close = [OTHER_NAMES[name]] if name in OTHER_NAMES else difflib.get_close_matches(str(name), known, 1)
+                hint = f"did you mean {close[0]}?" if close else "the fields are " + ", ".join(known) + "."
+                raise LabError(f"{name} is not a field of a run: {hint}")
+        return cls(**values)
+
+    def resolved(self, n_images: int) -> "RunConfig":
+        """Return the configuration with everything derived filled in, for a folder of n_images training pictures.
+
+        updates = ceil(n_train * epochs / effective batch): batches are cut across the borders of epochs.
+        """
+        n_train = self.n_train or n_images
+        if n_train > n_images:
+            fields.refuse("n_train", n_train, f"at most {n_images}, the training pictures there are")
+        if n_train < self.train_batch_size:
+            fields.refuse("train_batch_size", self.train_batch_size, f"at most {n_train}, the training pictures used")
+        steps = self.max_train_steps or math.ceil(n_train * self.num_train_epochs / self.effective_batch_size)
+        derived = {"n_train": n_train, "max_train_steps": steps, "num_train_epochs": None}
+        derived["alpha"] = float(self.rank) if self.alpha is None else self.alpha
+        if self.lr_scheduler != "constant" and self.lr_end is None:
+            derived["lr_end"] = 0.0 if self.lr_scheduler in ("linear", "cosine") else self.learning_rate / 10
+        return self.replace(**derived)
+
+    def share(self) -> str:
+        """Return a short text, safe in a URL, of the fields that differ from the defaults."""
+        defaults = RunConfig().to_dict()
+        pairs = {name: _written(value) for name, value in self.to_dict().items() if value != defaults[name]}
+        words = [quote(word, safe=",:/").replace("~", "%7E") for pair in pairs.items() for word in pair]
+        return SHARE_PREFIX + "~".join([*words, _checksum(pairs)])
+
+    @classmethod
+    def from_share(cls, text: str) -> "RunConfig":
+        """Read what `share` wrote; LabError when it was cut short or altered."""
+        *words, checksum = text.strip().removeprefix(SHARE_PREFIX).split("~")
+        words = [unquote(word) for word in words]
+        pairs = dict(zip(words[::2], words[1::2]))
+        if not text.strip().startswith(SHARE_PREFIX) or len(words) % 2 or checksum != _checksum(pairs):
+            raise LabError(f"The share string {text!r} is damaged: copy it again, from {SHARE_PREFIX} to its end.")
+        return cls.from_dict(pairs)
+
+
+def _written(value) -> str:
+    """Write a value so that the checks read the same value back."""
+    if isinstance(value, list):
+        return ",".join(":".join(map(str, item)) if isinstance(item, list) else item for item in value)
+    return str(value)
+
+
+def _checksum(pairs) -> str:
+    return hashlib.sha256(json.dumps(pairs, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def load_design(design=None, **overrides) -> RunConfig:
+    """Build a configuration from a YAML or JSON file, a share string, a mapping or nothing, then apply overrides.
+
+    Overrides that are None leave the design as it is, so a notebook's parameters can default to None.
+    """
+    if design is None or isinstance(design, RunConfig):
+        config = design or RunConfig()
+    elif isinstance(design, dict):
+        config = RunConfig.from_dict(design)
+    elif str(design).startswith(SHARE_PREFIX):
+        config = RunConfig.from_share(str(design))
+    else:
+        config = RunConfig.from_dict(_read_design(Path(design)))
+    return config.replace(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def _read_design(path: Path) -> dict:
+    """Read the fields in a design file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"The design {path} cannot be read ({error}): give a YAML or JSON file, or a string that starts with {SHARE_PREFIX}.") from None
+    try:
+        if path.suffix == ".json":
+            values = json.loads(text)
+        else:
+            import yaml
+
+            values = yaml.safe_load(text)
+    except ValueError as error:
+        raise LabError(f"The design {path} is not valid JSON: {error}.") from None
+    except yaml.YAMLError as error:
+        raise LabError(f"The design {path} is not valid YAML: {error}.") from None
+    if not isinstance(values or {}, dict):
+        raise LabError(f"The design {path} must hold lines such as 'rank: 8', not {type(values).__name__}.")
+    return values or {}
+
+
+def run_id(config: RunConfig, base_fingerprint: str, data_fingerprint: str) -> str:
+    """Return 16 hexadecimal digits that name a run: all training fields, base, pictures and captions, engine.
+
+    `base`, `revision` and `data` are replaced by fingerprints of their content. `parent` is left out: it tells where
+    a run came from, and the same run replayed from step 0 gives the same curve.
+    """
+    if not config.is_resolved:
+        raise LabError("This configuration is not resolved: call config.resolved(n_images) before naming a run.")
+    values = config.to_dict() | {"base": base_fingerprint, "data": data_fingerprint, "engine": ENGINE_VERSION}
+    values["target_modules"] = sorted(values["target_modules"])
+    del values["revision"], values["parent"]
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,65 @@
+"""What a run tells while it trains: frozen records of plain numbers and arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """Say which run, after how many completed updates, after how many pictures (repeats counted)."""
+
+    run_id: str
+    global_step: int
+    samples_seen: int
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Event):
+    """Report one completed update; never a ground for a verdict, since timestep and noise are new each time."""
+
+    loss: float
+    learning_rate: float
+    grad_norm: float  # over all layers, before clipping
+    update_norm: float  # ||change of the adapter|| / ||adapter||, over all layers
+    max_alloc: int | None = None  # bytes, on a GPU
+
+
+@dataclass(frozen=True, eq=False)
+class Validation(Event):
+    """Report fixed-noise losses on "validation", "probe" (training pictures) or "ordinary" (the base's own) pictures."""
+
+    name: str
+    grade: str  # "monitor" or "verdict"
+    losses: np.ndarray  # (images, strata) float32
+    timesteps: np.ndarray  # (images, strata) int
+
+
+@dataclass(frozen=True, eq=False)
+class Sample(Event):
+    """Show pictures made with the adapter as it stands."""
+
+    images: np.ndarray  # (N, H, W, 3) uint8
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    guidance_scale: float
+    scale: float = 1.0  # strength of the adapter
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint(Event):
+    """Carry everything needed to go on: adapter and optimizer state by name, as float32 arrays.
+
+    Adapter keys are `<module>.lora_A.weight` (rank, in) and `<module>.lora_B.weight` (out, rank).
+    """
+
+    adapter: dict[str, np.ndarray]
+    optimizer: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Stopped(Event):
+    """End a run: "finished", "stopped" (on request), "diverged" (a result) or "error"."""
+
+    reason: str
+    message: str = ""

@@ -1,0 +1,102 @@
+"""Check and coerce one value of a configuration; every check raises LabError with field, value and range."""
+
+import math
+import re
+
+from labkit.errors import LabError
+
+NOTHING = ("", "none", "null")
+
+
+def refuse(name, value, allowed):
+    """Raise LabError naming the field, what was given and what is allowed."""
+    raise LabError(f"{name} = {value!r} is not possible: it must be {allowed}.")
+
+
+def number(kind, low, high, *, above=False, optional=False):
+    """Return a check for an int or float from low to high, or strictly above low; text such as "1e-4" is read."""
+    allowed = f"{'a whole number' if kind is int else 'a number'} {'above' if above else 'from'} {low:g} {'and at most' if above else 'to'} {high:g}"
+    allowed += " or None" if optional else ""
+
+    def check(name, value):
+        if optional and (value is None or str(value).strip().lower() in NOTHING):
+            return None
+        if isinstance(value, bool) or not isinstance(value, str | int | float) and not hasattr(value, "item"):
+            refuse(name, value, allowed)
+        result = _read(kind, value)
+        if result is None or not math.isfinite(result) or not low <= result <= high or (above and result == low):
+            refuse(name, value, allowed)
+        return result
+
+    return check
+
+
+def _read(kind, value):
+    """Read a float, or a whole number also from 8.0, "8.0" or "1e3"; None if it cannot be read."""
+    try:
+        if kind is int and isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+\s*", value):
+            return int(value)
+        result = kind(float(value)) if isinstance(value, str) else kind(value)
+        return result if kind is float or float(value) == result else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def choice(*options):
+    """Return a check for one of a few words; False stands for "no", since YAML reads it so."""
+
+    def check(name, value):
+        value = "no" if value is False and "no" in options else value
+        if value not in options:
+            refuse(name, value, "one of " + ", ".join(options))
+        return str(value)
+
+    return check
+
+
+def flag(name, value):
+    """Check a yes-or-no value."""
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    value = words.get(value.strip().lower(), value) if isinstance(value, str) else value
+    if not isinstance(value, bool):
+        refuse(name, value, "true or false")
+    return value
+
+
+def text(*, optional=False, pattern=r".*\S.*", allowed="a non-empty text"):
+    """Return a check for a text that matches a pattern; paths are read as text."""
+
+    def check(name, value):
+        if optional and (value is None or value == ""):
+            return None
+        value = value.__fspath__() if hasattr(value, "__fspath__") else value
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            refuse(name, value, allowed)
+        return value
+
+    return check
+
+
+def names(name, value):
+    """Check a list of module names, or a text of them with commas between."""
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = parts if isinstance(parts, list | tuple) else [parts]
+    parts = [part.strip() if isinstance(part, str) else part for part in parts]
+    if not parts or not all(isinstance(part, str) and re.fullmatch(r"[\w.]+", part) for part in parts):
+        refuse(name, value, "names of modules such as to_q, to_k")
+    return tuple(dict.fromkeys(parts))
+
+
+def edits(name, value):
+    """Check ((step, rate), ...) in rising order of steps; the text form is "100:1e-4,150:3e-5"."""
+    allowed = "pairs (step from 1 on, rate above 0 and at most 10) in rising order of steps"
+    if isinstance(value, str):
+        value = [pair.split(":") for pair in value.split(",")] if value.strip().lower() not in NOTHING else []
+    value = () if value is None else value
+    if not isinstance(value, list | tuple) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value):
+        refuse(name, value, allowed)
+    step, rate = number(int, 1, 10**7), number(float, 0, 10, above=True)
+    pairs = tuple((step(f"step in {name}", a), rate(f"rate in {name}", b)) for a, b in value)
+    if [a for a, _ in pairs] != sorted({a for a, _ in pairs}):
+        refuse(name, value, allowed)
+    return pairs

@@ -1,0 +1,41 @@
+"""Where the kit finds its data and keeps what it makes; asked at each call, so that a changed environment counts."""
+
+import os
+import sys
+from pathlib import Path
+
+from labkit.errors import LabError
+
+REPO = Path(__file__).resolve().parent.parent
+FOLDER = "parameter-design-lab"
+
+
+def data_dir() -> Path:
+    """Return the folder of shipped data: LABKIT_DATA, else data/ beside the package."""
+    folder = Path(os.environ.get("LABKIT_DATA") or REPO / "data")
+    if not folder.is_dir():
+        raise LabError(f"The kit's data are not at {folder}: set LABKIT_DATA to the data folder of a checkout.")
+    return folder
+
+
+def store_dir() -> Path:
+    """Return the run store: LABKIT_STORE, else runs/ of the repository if it can be written, else the user's data folder."""
+    if os.environ.get("LABKIT_STORE"):
+        return Path(os.environ["LABKIT_STORE"])
+    runs = REPO / "runs"
+    if os.access(runs if runs.is_dir() else REPO, os.W_OK):
+        return runs
+    return _user_dir("XDG_DATA_HOME", ".local/share", "Application Support") / "runs"
+
+
+def cache_dir() -> Path:
+    """Return the folder of things that can be made again, such as encoded pictures: LABKIT_CACHE, else the user's."""
+    return Path(os.environ.get("LABKIT_CACHE") or _user_dir("XDG_CACHE_HOME", ".cache", "Caches"))
+
+
+def _user_dir(variable, linux, mac) -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / FOLDER
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / mac / FOLDER
+    return Path(os.environ.get(variable) or Path.home() / linux) / FOLDER
