@@ -3,6 +3,8 @@
 import hashlib
 import operator
 
+TWISTER_WORDS = 624  # state of the Mersenne twister
+
 
 def seed63(seed: int, purpose: str, *index) -> int:
     """Return 63 bits of the SHA-256 of the joined names; indices are whole numbers or words."""
@@ -10,10 +12,20 @@ def seed63(seed: int, purpose: str, *index) -> int:
 
 
 def generator(seed: int, purpose: str, *index):
-    """Return a torch.Generator on the CPU for one draw, the same whatever was drawn before."""
+    """Return a torch.Generator on the CPU for one draw, the same whatever was drawn before.
+
+    torch keeps only the lower 32 bits of a CPU seed, so that among the draws of some hundred runs about one pair would
+    be the same noise. The twister's whole state is therefore filled from the name (SHAKE-256), behind the header that
+    torch itself wrote.
+    """
+    import numpy as np
     import torch
 
-    return torch.Generator().manual_seed(seed63(seed, purpose, *index))
+    filled = torch.Generator().manual_seed(seed63(seed, purpose, *index))
+    state = filled.get_state()
+    words = np.frombuffer(hashlib.shake_256(_key(seed, purpose, *index)).digest(4 * TWISTER_WORDS), "<u4")
+    state.view(torch.int64)[3 : 3 + TWISTER_WORDS] = torch.from_numpy(words.astype(np.int64))  # seed, flags, position, words
+    return filled.set_state(state)
 
 
 def _key(seed, purpose, *index) -> bytes:
