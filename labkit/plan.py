@@ -1,0 +1,78 @@
+"""The arithmetic of a run before it starts: updates, exposures, views, the sum of the rate, the cost."""
+
+import math
+from typing import NamedTuple
+
+from labkit.errors import LabError
+from labkit.schedules import rates
+
+
+def updates(n_images, batch_size, epochs, *, last_batch="across") -> int:
+    """Return the optimizer updates of a run.
+
+    last_batch: "across" cuts batches across the borders of epochs (labkit), "keep" makes a smaller last batch of every
+    epoch (the default of a DataLoader), "drop" leaves its pictures out (drop_last, the chapter's 156 for 5,000 by 32).
+    """
+    if last_batch == "across":
+        return math.ceil(n_images * epochs / batch_size)
+    if last_batch == "keep":
+        return math.ceil(n_images / batch_size) * epochs
+    if last_batch == "drop":
+        return n_images // batch_size * epochs
+    raise LabError(f"last_batch = {last_batch!r} is not possible: it must be across, keep or drop.")
+
+
+def exposures(n_updates, batch_size) -> int:
+    """Return how many pictures are shown in all, repeats counted."""
+    return n_updates * batch_size
+
+
+def views(n_updates, batch_size, n_images) -> float:
+    """Return how often each picture is shown."""
+    return exposures(n_updates, batch_size) / n_images
+
+
+def epochs_for(n_updates, batch_size, n_images) -> int:
+    """Return the least whole number of epochs that gives at least n_updates."""
+    return math.ceil(n_updates * batch_size / n_images)
+
+
+def lr_sum(config) -> float:
+    """Return the sum of the rate over all updates: how far Adam can move a weight in all."""
+    return math.fsum(rates(config))
+
+
+def scaled_learning_rate(learning_rate, from_batch, to_batch, rule="sqrt") -> float:
+    """Return the rate for another batch size by "linear" (Goyal 2017, for SGD), "sqrt" (Malladi 2022, for Adam) or "none"."""
+    powers = {"none": 0, "sqrt": 0.5, "linear": 1}
+    if rule not in powers:
+        raise LabError(f"rule = {rule!r} is not possible: it must be none, sqrt or linear.")
+    return learning_rate * (to_batch / from_batch) ** powers[rule]
+
+
+class Cost(NamedTuple):
+    """Hold what a set of runs costs."""
+
+    run_steps: int  # forward and backward passes, each of one run
+    seconds: float
+    pictures_shown: int
+
+
+def cost(configs, ms_per_run_step, *, monitoring_frac=0.0) -> Cost:
+    """Estimate the cost of resolved configurations trained at ms_per_run_step.
+
+    monitoring_frac: share of the whole time that validation and sample pictures take.
+    """
+    run_steps = sum(config.max_train_steps * config.gradient_accumulation_steps for config in configs)
+    shown = sum(config.max_train_steps * config.effective_batch_size for config in configs)
+    return Cost(run_steps, run_steps * ms_per_run_step / 1000 / (1 - monitoring_frac), shown)
+
+
+def duration(seconds) -> str:
+    """Write a duration as a person would: "40 s", "3 min", "2 h 5 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
