@@ -1,0 +1,242 @@
+"""A frozen text-to-image base: load, encode, decode, generate. The only module that knows diffusers and transformers.
+
+K runs side by side, N pictures, C H W latent, L tokens, D width.
+"""
+
+import contextlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.basefiles import BaseFiles, find_base
+from labkit.errors import LabError
+from labkit.seeding import generator
+
+DTYPES = {"no": torch.float32, "fp32": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16,
+          "bfloat16": torch.bfloat16, "fp16": torch.float16, "float16": torch.float16}
+PICTURES_AT_ONCE = 8                                          # through the autoencoder: 512 x 512 needs 0.4 GB each
+ROWS_AT_ONCE = 64                                             # through the U-Net while sampling
+
+
+def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str | None = None) -> "Base":
+    """Load a base, frozen and in evaluation mode.
+
+    name        'embedded', a folder in diffusers' layout, a .safetensors single file, or a name on the Hugging Face hub
+    device      'cpu', 'cuda', 'mps'; None takes the best there is
+    dtype       of the U-Net: float32 (None), bfloat16 or float16, as torch.dtype or text; the encoders run once and stay float32
+    revision    branch, tag or commit of a hub name
+    LabError names what is wrong with the base, the device or the dtype, before anything is loaded.
+    """
+    dtype = _dtype(dtype)
+    device = _device(device)
+    files = find_base(name, revision)
+    fingerprint = files.fingerprint()
+    with _quiet():
+        try:
+            unet, vae, text_encoder, tokenizer, noise_scheduler = _load(files)
+            unet.to(device, dtype), vae.to(device, torch.float32), text_encoder.to(device, torch.float32)
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise LabError(f"base: {name} could not be loaded ({reason}). Its files do not fit each other or this version of "
+                           "diffusers; download it again.") from error
+    if unet.config.in_channels != vae.config.latent_channels:
+        raise LabError(f"base: the U-Net of {name} takes {unet.config.in_channels} channels where its autoencoder makes "
+                       f"{vae.config.latent_channels}: an inpainting or depth model. Give its text-to-image sibling.")
+    for model in (unet, vae, text_encoder):
+        model.requires_grad_(False).eval()
+    scale = 2 ** (len(vae.config.block_out_channels) - 1)
+    side = unet.config.sample_size
+    return Base(name=str(name), fingerprint=fingerprint, unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer,
+                noise_scheduler=noise_scheduler, device=device, dtype=dtype,
+                resolution=(side if isinstance(side, int) else min(side)) * scale)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Base:
+    """Hold a frozen base; one pass at a time uses it, whoever trains, validates or samples holds `lock`."""
+
+    name: str
+    fingerprint: str                                          # 64 hex digits of the content of all its files
+    unet: torch.nn.Module
+    vae: torch.nn.Module
+    text_encoder: torch.nn.Module
+    tokenizer: object
+    noise_scheduler: object                                   # diffusers' DDPMScheduler: the betas and the prediction type
+    device: torch.device
+    dtype: torch.dtype                                        # of the U-Net
+    resolution: int                                           # pixels a side
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def vae_scale_factor(self) -> int:
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        side = self.resolution // self.vae_scale_factor
+        return self.vae.config.latent_channels, side, side    # (C, H, W)
+
+    @property
+    def prediction_type(self) -> str:
+        return self.noise_scheduler.config.prediction_type
+
+    @property
+    def denoiser(self):
+        """Give the `loss.Denoiser` of this base: U-Net, noise levels, prediction type."""
+        from labkit.loss import Denoiser
+        return Denoiser(self.unet, self.noise_scheduler.alphas_cumprod.to(self.device), self.prediction_type)
+
+    def at(self, resolution: int) -> "Base":
+        """Give the same base, sharing weights and lock, for pictures of `resolution` pixels a side."""
+        step = self.vae_scale_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        if resolution < step or resolution % step:
+            raise LabError(f"resolution: {resolution} does not fit {self.name}; give a multiple of {step} pixels, "
+                           f"{self.resolution} being its own.")
+        return replace(self, resolution=resolution)
+
+    @torch.no_grad()
+    def encode_pictures(self, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Encode uint8 (N, H, W, 3) into mean and standard deviation of the scaled latents, each (N, C, H/8, W/8) float32."""
+        mean, std = [], []
+        with self.lock:
+            for some in np.split(pictures, range(PICTURES_AT_ONCE, len(pictures), PICTURES_AT_ONCE)):
+                x = torch.from_numpy(np.ascontiguousarray(some)).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+                latents = self.vae.encode(x).latent_dist
+                mean.append(latents.mean)
+                std.append(latents.std)
+        factor = self.vae.config.scaling_factor
+        return (torch.cat(mean) - self._shift) * factor, torch.cat(std) * factor
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """Decode scaled latents (N, C, H, W) into uint8 (N, 8H, 8W, 3). What is not finite comes out black."""
+        with self.lock:
+            x = torch.cat([self.vae.decode(some / self.vae.config.scaling_factor + self._shift).sample
+                           for some in latents.float().to(self.device).split(PICTURES_AT_ONCE)])
+        x = ((x / 2 + 0.5).clamp(0, 1).nan_to_num(0) * 255).round()     # a cast of NaN to uint8 differs between machines
+        return x.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
+
+    @property
+    def _shift(self) -> float:
+        return getattr(self.vae.config, "shift_factor", None) or 0.0
+
+    @torch.no_grad()
+    def encode_captions(self, captions: Sequence[str]) -> Mapping[str, Tensor]:
+        """Encode captions, cut at the tokenizer's length, into the U-Net's conditions: (N, L, D) float32 each."""
+        ids = self.tokenizer(list(captions), padding="max_length", max_length=self.tokenizer.model_max_length,
+                             truncation=True, return_tensors="pt")
+        mask = ids.attention_mask.to(self.device) if getattr(self.text_encoder.config, "use_attention_mask", False) else None
+        with self.lock:
+            hidden = self.text_encoder(ids.input_ids.to(self.device), attention_mask=mask)[0]
+        return {"encoder_hidden_states": hidden.float()}
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], *, adapters=None, num_inference_steps: int = 16,
+                 guidance_scale: float = 5.0) -> np.ndarray:
+        """Draw one picture per (prompt, seed) by DDIM with classifier-free guidance: uint8 (N, H, W, 3).
+
+        With `adapters`, a stack of K runs attached to this base's U-Net, all K draw in one pass: (K, N, H, W, 3).
+        A picture depends on its own prompt and seed alone, not on its company. Equal to StableDiffusionPipeline with
+        DDIMScheduler given `generator(seed, "sample")` for each picture. Song et al. 2021, eq. 12; Ho & Salimans 2022, eq. 6.
+        """
+        if len(prompts) != len(seeds):
+            raise LabError(f"seeds: {len(seeds)} for {len(prompts)} prompts. Give one seed for each picture.")
+        runs = adapters.K if adapters is not None else 1
+        at_once = max(1, ROWS_AT_ONCE // (2 * runs))
+        with self.lock:
+            parts = [self._draw(prompts[i:i + at_once], seeds[i:i + at_once], runs, adapters, num_inference_steps, guidance_scale)
+                     for i in range(0, len(prompts), at_once)]
+        pictures = np.concatenate(parts, axis=1)              # (K, N, H, W, 3)
+        return pictures if adapters is not None else pictures[0]
+
+    def _draw(self, prompts, seeds, runs, adapters, num_inference_steps, guidance_scale) -> np.ndarray:
+        from diffusers import DDIMScheduler
+
+        ddim = DDIMScheduler.from_config(self.noise_scheduler.config)
+        ddim.set_timesteps(num_inference_steps)
+        guided = guidance_scale > 1                           # diffusers' rule
+        N = len(prompts)
+        words = list(prompts)
+        cond = self.encode_captions([""] * N + words if guided else words)
+        cond = {name: value.repeat(runs, *[1] * (value.dim() - 1)).to(self.dtype) for name, value in cond.items()}
+        noise = torch.cat([torch.randn((1, *self.latent_shape), generator=generator(seed, "sample")) for seed in seeds])
+        latents = noise.to(self.device).expand(runs, *noise.shape)                       # (K, N, C, H, W)
+        rows = adapters.layout(runs, N * (1 + guided)) if adapters is not None else contextlib.nullcontext()
+        with rows:
+            for t in ddim.timesteps:
+                # the two halves of guidance stand inside each run's block: (K, 2, N), never (2, K, N)
+                x = torch.cat([latents, latents], dim=1) if guided else latents
+                out = self.unet(x.flatten(0, 1).to(self.dtype), t.to(self.device), return_dict=False, **cond)[0]
+                out = out.float().unflatten(0, (runs, -1))
+                if guided:
+                    without, with_words = out.chunk(2, dim=1)
+                    out = without + guidance_scale * (with_words - without)
+                latents = ddim.step(out, t, latents).prev_sample
+        return self.decode(latents.flatten(0, 1)).reshape(runs, N, self.resolution, self.resolution, 3)
+
+
+def _load(files: BaseFiles):
+    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    here = {"pretrained_model_name_or_path": str(files.folder), "local_files_only": True}
+    if files.single_file:
+        pipe = StableDiffusionPipeline.from_single_file(str(files.single_file), config=str(files.folder), local_files_only=True,
+                                                        safety_checker=None, requires_safety_checker=False)
+        parts = pipe.unet, pipe.vae, pipe.text_encoder, pipe.tokenizer
+    else:
+        def weights(part):
+            return {"subfolder": part, "use_safetensors": True, "variant": "fp16" if ".fp16." in files.weights[part].name else None}
+        parts = (UNet2DConditionModel.from_pretrained(**here, **weights("unet"), low_cpu_mem_usage=False),
+                 AutoencoderKL.from_pretrained(**here, **weights("vae"), low_cpu_mem_usage=False),
+                 CLIPTextModel.from_pretrained(**here, **weights("text_encoder")),
+                 CLIPTokenizer.from_pretrained(**here, subfolder="tokenizer"))
+    return *parts, DDPMScheduler.from_pretrained(**here, subfolder="scheduler")
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keep the libraries' progress bars and remarks on loading out of the notebook, and put their settings back."""
+    import warnings
+
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in (diffusers_logging, transformers_logging)]
+    try:
+        for log, _, _ in before:
+            log.set_verbosity_error()
+            log.disable_progress_bar()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, verbosity, bar in before:
+            log.set_verbosity(verbosity)
+            if bar:
+                log.enable_progress_bar()
+
+
+def _dtype(dtype) -> torch.dtype:
+    found = DTYPES.get(dtype, dtype) if dtype is not None else torch.float32
+    if found not in DTYPES.values():
+        raise LabError(f"dtype: {dtype!r} is not one of float32, bfloat16, float16.")
+    return found
+
+
+def _device(device) -> torch.device:
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device is None:
+        return torch.device("cuda" if has["cuda"] else "mps" if has["mps"] else "cpu")
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise LabError(f"device: {device!r} is not one of cpu, cuda, mps.") from None
+    if not has.get(found.type, False):
+        raise LabError(f"device: {device} is not available to this torch ({torch.__version__}); "
+                       f"available here: {', '.join(name for name, there in has.items() if there)}.")
+    return found

@@ -1,0 +1,169 @@
+"""The files of a base: found by name, checked and fingerprinted before anything is loaded. No torch here.
+
+A base is named in one of four ways: `embedded` (ships with the kit), a folder in diffusers' layout, one `.safetensors`
+file with the original Stable Diffusion keys, or a name on the Hugging Face hub such as
+`stable-diffusion-v1-5/stable-diffusion-v1-5`. Only the last one touches the network.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labkit.content import Memo, sha256, sha256_of_texts
+from labkit.errors import LabError
+from labkit.paths import data_dir
+
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
+WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
+CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
+SUPPORTED = "labkit takes Stable Diffusion 1.x and 2.x text-to-image bases"
+
+
+@dataclass(frozen=True)
+class BaseFiles:
+    """Say where a base's files lie: `folder` in diffusers' layout, and `single_file` where the weights are in one file."""
+
+    name: str
+    folder: Path                                              # configs and tokenizer, always
+    single_file: Path | None = None
+    weights: dict = field(default_factory=dict)               # component -> .safetensors, of a folder
+
+    def fingerprint(self) -> str:
+        """Hash the content of every file that is loaded: 64 hex digits, whatever the base's name or place."""
+        files = {p.relative_to(self.folder).as_posix(): p for part in (*WEIGHTS, "scheduler", "tokenizer")
+                 for p in sorted((self.folder / part).glob("*")) if p.suffix in (".json", ".txt")}
+        files |= {f"{part}/weights": path for part, path in self.weights.items()}
+        if self.single_file:
+            files["single_file"] = self.single_file
+        with Memo("sha256", sha256) as sha:
+            return sha256_of_texts(text for name in sorted(files) for text in (name, sha(files[name])))
+
+
+def find_base(name: str = "embedded", revision: str | None = None) -> BaseFiles:
+    """Find and check the files of the base called `name`; `revision` is a branch, tag or commit of a hub name.
+
+    LabError: nothing there, a pickle, a damaged file, or another kind of model.
+    """
+    name = str(name)
+    path = Path(name).expanduser()
+    if name == "embedded":
+        return _folder(name, data_dir() / "base")
+    if path.suffix.lower() in PICKLES:
+        raise LabError(f"base: {name} is a pickle, which can run any program when opened, so labkit does not load it. "
+                       "Take the .safetensors file of the same model.")
+    if path.is_file():
+        return _single_file(name, path)
+    if path.is_dir():
+        return _folder(name, path)
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and path.suffix != ".safetensors" and not path.parent.is_dir():
+        return _folder(name, _download(name, revision))
+    raise LabError(f"base: there is no file or folder {name}. Give 'embedded', a folder in diffusers' layout, a .safetensors "
+                   f"file, or a name on the Hugging Face hub such as {SD15}.")
+
+
+def _folder(name: str, folder: Path) -> BaseFiles:
+    index = folder / "model_index.json"
+    if not index.is_file():
+        if pickle := next((p for p in sorted(folder.glob("*")) if p.suffix.lower() in PICKLES), None):
+            find_base(str(pickle))
+        raise LabError(f"base: {folder} has no model_index.json, so it is not a base in diffusers' layout. "
+                       "Give the folder that holds model_index.json, unet/ and vae/.")
+    _check_kind(index, _json(index))
+    weights = {part: _weights(folder / part, stem) for part, stem in WEIGHTS.items()}
+    for part in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"):
+        _json(folder / part)
+    return BaseFiles(name, folder, weights=weights)
+
+
+def _check_kind(index: Path, parts: dict) -> None:
+    if "text_encoder_2" in parts:
+        raise LabError(f"base: {index} describes a {parts.get('_class_name')} with two text encoders. {SUPPORTED}.")
+    for part, wanted in CLASSES.items():
+        found = parts.get(part)
+        if not (isinstance(found, list) and len(found) == 2 and found[1] == wanted):
+            raise LabError(f"base: {index} names {found} as its {part}, not {wanted}. {SUPPORTED}.")
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise LabError(f"base: {path} is missing. Download the base again, with its configuration files.") from None
+    except ValueError as error:
+        raise LabError(f"base: {path} is not readable as JSON ({error}). Download it again.") from None
+
+
+def _weights(folder: Path, stem: str) -> Path:
+    for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
+        if (folder / name).is_file():
+            tensors(folder / name)
+            return folder / name
+    if pickle := next((p for p in sorted(folder.glob("*")) if p.suffix.lower() in PICKLES), None):
+        raise LabError(f"base: {folder} has its weights only as a pickle ({pickle.name}), which can run any program when "
+                       f"opened, so labkit does not load it. Take a copy of the model with {stem}.safetensors.")
+    raise LabError(f"base: {folder / stem}.safetensors is missing. Download the base again.")
+
+
+def tensors(path: Path) -> dict[str, list[int]]:
+    """Read the names and shapes in a .safetensors file without its numbers; LabError where the file is damaged."""
+    size = path.stat().st_size
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length < size else None
+        entries = {key: entry for key, entry in header.items() if key != "__metadata__"}
+        end = 8 + length + max(entry["data_offsets"][1] for entry in entries.values())
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise LabError(f"base: {path} is not a .safetensors file, or its beginning is damaged. Download it again.") from None
+    if size != end:
+        raise LabError(f"base: {path} has {size} bytes where its header announces {end}. Download it again.")
+    return {key: entry["shape"] for key, entry in entries.items()}
+
+
+def _single_file(name: str, path: Path) -> BaseFiles:
+    if path.suffix.lower() != ".safetensors":
+        raise LabError(f"base: {name} is not a .safetensors file. {SUPPORTED}, as one such file or as a folder.")
+    shapes = tensors(path)
+    if any("lora_" in key for key in shapes):
+        raise LabError(f"base: {name} is an adapter (LoRA), not a base. Give the base it was trained on.")
+    if any(key.startswith("conditioner.") for key in shapes):
+        raise LabError(f"base: {name} holds the text encoders of SDXL. {SUPPORTED}.")
+    missing = [part for part, prefix in (("U-Net", "model.diffusion_model."), ("autoencoder", "first_stage_model."),
+                                         ("text encoder", "cond_stage_model."))
+               if not any(key.startswith(prefix) for key in shapes)]
+    if missing:
+        raise LabError(f"base: {name} has no {' and no '.join(missing)} under the original Stable Diffusion keys. {SUPPORTED}, "
+                       "whole, not single parts.")
+    for folder in (path.with_suffix(""), path.parent):
+        if (folder / "model_index.json").is_file():
+            _check_kind(folder / "model_index.json", _json(folder / "model_index.json"))
+            return BaseFiles(name, folder, single_file=path)
+    width = shapes["model.diffusion_model.input_blocks.0.0.weight"][0]
+    words = next((shape[-1] for key, shape in shapes.items() if key.endswith("attn2.to_k.weight")), None)
+    if (width, words) != (320, 768):
+        # 2.x files do not say whether they predict noise or v, so no configuration can be guessed for them.
+        raise LabError(f"base: {name} is not of Stable Diffusion 1.x, and a single file does not say how it was made. Put the "
+                       f"model's configuration files (model_index.json, unet/config.json, tokenizer/ ...) in {path.with_suffix('')}.")
+    return BaseFiles(name, _download(SD15, None, weights=False, beside=path), single_file=path)
+
+
+def _download(name: str, revision: str | None, *, weights: bool = True, beside: Path | None = None) -> Path:
+    """Fetch what labkit loads of a hub repository (never a pickle) into the hub's own cache, and give the folder."""
+    from huggingface_hub import snapshot_download
+
+    small = ["model_index.json", "*/config.json", "scheduler/*.json", "tokenizer/*"]
+    large = [f"{part}/{stem}.safetensors" for part, stem in WEIGHTS.items()]
+    half = [f"{part}/{stem}.fp16.safetensors" for part, stem in WEIGHTS.items()]
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=small + large if weights else small))
+        if weights and not all((folder / file).is_file() for file in large):
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=small + half))
+    except Exception as error:                                # the hub client raises a dozen kinds, all of one meaning here
+        why = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
+        remedy = (f"Without the hub, put the model's configuration files and tokenizer in {beside.with_suffix('')}." if beside
+                  else "If you meant a folder, it is not there; if you meant a hub name, check its spelling, the network, and "
+                  "whether the model's page asks you to accept its terms first.")
+        raise LabError(f"base: {name} could not be had from the Hugging Face hub ({why}). {remedy}") from error
+    return folder

@@ -1,0 +1,71 @@
+"""Content hashes of files, remembered by path, size and time of change, so that asking twice costs nothing."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from labkit.paths import cache_dir
+
+
+def sha256(path: Path) -> str:
+    """Hash one file's bytes; text files hash alike whatever line ends a checkout gave them."""
+    digest = hashlib.sha256()
+    if path.suffix in (".json", ".jsonl", ".txt", ".csv"):
+        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    else:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_of_texts(texts) -> str:
+    """Hash a sequence of strings so that no two different sequences run together."""
+    digest = hashlib.sha256()
+    for text in texts:
+        data = str(text).encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+class Memo:
+    """Remember `compute(path)` on disk for files that have not changed.
+
+    `with Memo("sha256", sha256) as of: of(path)`. Two processes may write at once: the last one wins, and a lost entry
+    is only computed again. Whatever cannot be read or written is treated as absent, since nothing depends on it.
+    """
+
+    def __init__(self, kind: str, compute):
+        self.kind, self.compute = kind, compute
+
+    def __enter__(self):
+        self.file = cache_dir() / f"memo-{self.kind}.json"
+        try:
+            self.known = json.loads(self.file.read_text("utf-8"))
+        except (OSError, ValueError):
+            self.known = {}
+        self.changed = False
+        return self
+
+    def __call__(self, path: Path) -> str:
+        stat = path.stat()
+        key = str(path.resolve())
+        entry = self.known.get(key)
+        if isinstance(entry, list) and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
+            return entry[2]
+        value = self.compute(path)
+        self.known[key] = [stat.st_size, stat.st_mtime_ns, value]
+        self.changed = True
+        return value
+
+    def __exit__(self, *error):
+        if not self.changed:
+            return
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            aside = self.file.with_suffix(f".{os.getpid()}.tmp")
+            aside.write_text(json.dumps(self.known), "utf-8")
+            os.replace(aside, self.file)
+        except OSError:
+            pass
