@@ -1,0 +1,129 @@
+"""One look for every figure: palette, sizes, words for numbers, and a Figure that Jupyter shows by itself."""
+
+import io
+
+import matplotlib
+import numpy
+from matplotlib.figure import Figure
+
+# Widths are a notebook's output column; colours are readable on white and told apart by people who see no red or no green
+# (Okabe and Ito 2008, the light ones darkened). Nothing is told by colour alone: every line has a label and a marker.
+STYLE = {
+    "width": 9.0, "height": 4.2, "dpi": 100, "retina": 1.5,           # inches, dots per inch, factor for sharp screens
+    "text": "#222222", "faint": "#767676", "grid": "#E4E4E4",
+    "margins": (0.85, 1.95, 0.55),                                    # inches at left, right (for labels), bottom
+    "title": 12.0, "label": 10.0, "small": 9.0,                       # points
+    "line": 1.8, "marker": 5.0, "band": 0.16,                         # points, points, opacity
+}
+MARKERS = "osD^vPXh<>"
+LINES = ("-", (0, (6, 1.5)), (0, (3, 1.2)), (0, (1, 1)), (0, (6, 1.2, 1, 1.2)))
+VERDICTS = {                                                          # symbol, colour
+    "healthy": ("●", "#00785A"),
+    "stagnating": ("▬", "#0072B2"),
+    "overshooting": ("▲", "#A86200"),
+    "overfitting": ("◆", "#A3487F"),
+    "diverged": ("✖", "#C44601"),
+    "not enough evidence": ("?", "#5F5F5F"),
+}
+
+
+class LabFigure(Figure):
+    """A matplotlib Figure that a notebook displays without pyplot, with its summary as alternative text.
+
+    pyplot keeps state per process and breaks when callbacks run in other threads, so the kit never imports it.
+    `photographic` figures are sent as JPEG: a grid of pictures is four times smaller that way.
+    """
+
+    def __init__(self, width=STYLE["width"], height=STYLE["height"], *, photographic=False, summary=""):
+        super().__init__(figsize=(width, height), dpi=STYLE["dpi"], facecolor="white")
+        self.photographic, self.summary = photographic, summary
+
+    def place_axes(self, left, bottom, width, height):
+        """Add axes at a place given in inches from the lower left corner."""
+        all_width, all_height = self.get_size_inches()
+        return self.add_axes((left / all_width, bottom / all_height, width / all_width, height / all_height))
+
+    def encoded(self, kind: str = "png", scale: float = STYLE["retina"]) -> bytes:
+        """Return the drawing as PNG or JPEG bytes, `scale` times the nominal size."""
+        buffer = io.BytesIO()
+        options = {"pil_kwargs": {"quality": 90, "subsampling": 0}} if kind == "jpeg" else {}
+        self.savefig(buffer, format=kind, dpi=STYLE["dpi"] * scale, **options)
+        return buffer.getvalue()
+
+    def _display(self, kind):
+        width, height = (int(side * STYLE["dpi"]) for side in self.get_size_inches())
+        return self.encoded(kind), {"width": width, "height": height, "alt": self.summary}
+
+    def _repr_png_(self):
+        return None if self.photographic else self._display("png")
+
+    def _repr_jpeg_(self):
+        return self._display("jpeg") if self.photographic else None
+
+
+def new_axes(ax=None, *, width=STYLE["width"], height=STYLE["height"], top=0.4, right=None):
+    """Return `ax`, or fresh axes on a figure of their own with room for labels at the right, in the shared look."""
+    left, label_room, bottom = STYLE["margins"]
+    right = label_room if right is None else right
+    ax = ax or LabFigure(width, height).place_axes(left, bottom, width - left - right, height - bottom - top)
+    ax.grid(True, color=STYLE["grid"], linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=STYLE["small"], colors=STYLE["text"], length=3)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(STYLE["faint"])
+    return ax
+
+
+def name_axes(ax, x: str, y: str, title: str = "", color: str = STYLE["text"], height: float | None = None) -> None:
+    """Write axis names (with units) and a title at the left, at `height` in fractions of the axes where a second scale needs room."""
+    ax.set_xlabel(x, fontsize=STYLE["label"], color=STYLE["text"])
+    ax.set_ylabel(y, fontsize=STYLE["label"], color=STYLE["text"])
+    if title:
+        ax.set_title(title, loc="left", fontsize=STYLE["title"], color=color, fontweight="bold", pad=10, y=height)
+
+
+def ordered_colors(count: int) -> list:
+    """Return `count` colours from dark blue (first) to orange (last), also ordered in lightness."""
+    return [matplotlib.colormaps["plasma"](x) for x in numpy.linspace(0.02, 0.68, max(count, 2))][:count]
+
+
+def rate_text(rate: float) -> str:
+    """Write a rate as people say it: 0.0003 -> '3e-4', 0 -> '0'."""
+    if not rate:
+        return "0"
+    mantissa, exponent = f"{rate:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def direct_labels(ax, labels) -> None:
+    """Write `(y, text, color)` labels at the right edge of the axes, pushed apart so that none touch.
+
+    A label that had to move is joined to its line's end by a thin leader.
+    """
+    line = STYLE["small"] * 1.35 / (ax.bbox.height / ax.figure.dpi * 72)  # height of a line of text as a fraction of the axes
+    to_fraction = (ax.transScale + ax.transLimits).transform
+    wanted = sorted((min(max(to_fraction((1.0, y))[1], 0.0), 1.0), text, color) for y, text, color in labels)
+    placed = spread([y for y, *_ in wanted], [line * (1 + text.count("\n")) for _, text, _ in wanted])
+    for (y, text, color), at in zip(wanted, placed):
+        leader = {"arrowstyle": "-", "color": color, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
+        ax.annotate(text, (1.0, y), (1.03, at), xycoords="axes fraction", textcoords="axes fraction",
+                    va="center", ha="left", fontsize=STYLE["small"], color=color, arrowprops=leader, annotation_clip=False)
+
+
+def spread(centres, heights) -> list[float]:
+    """Move sorted centres of boxes in 0..1 apart until none overlap, as little as possible."""
+    blocks = []                                                       # [centre, height, members]: touching boxes move as one
+    for centre, height in zip(centres, heights):
+        blocks.append([centre, height, [height]])
+        while len(blocks) > 1 and blocks[-1][0] - blocks[-2][0] < (blocks[-1][1] + blocks[-2][1]) / 2:
+            (above, m, upper), (below, n, lower) = blocks.pop(), blocks.pop()
+            blocks.append([(above * m + below * n) / (m + n), m + n, lower + upper])
+            blocks[-1][0] = min(max(blocks[-1][0], (m + n) / 2), max(1 - (m + n) / 2, (m + n) / 2))
+    placed = []
+    for centre, height, members in blocks:
+        edge = centre - height / 2
+        for member in members:
+            placed.append(edge + member / 2)
+            edge += member
+    return placed
