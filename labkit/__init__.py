@@ -2,11 +2,11 @@
 import importlib
 
 # This file must parse in every Python, even an old one: labkit/__main__.py says there what is needed.
+# Functions that bear their module's name (train, sweep, diagnose) are imported from there: `from labkit.train import train`.
 _HOMES = {
-    "RunConfig": "config", "load_design": "config", "load_base": "base", "territory": "data", "load_folder": "data",
-    "encode": "cache", "Monitor": "train", "train": "train", "record": "runs", "Store": "runs", "grid": "sweep",
-    "sweep": "sweep", "diagnose": "diagnose", "LabError": "errors", "LabPanel": "widgets", "RunShelf": "widgets",
-    "live": "widgets",
+    "RunConfig": "config", "load_design": "config", "LabError": "errors", "territory": "data", "load_folder": "data",
+    "load_base": "base", "encode": "cache", "Monitor": "train", "record": "runs", "Store": "runs", "grid": "sweep",
+    "LabPanel": "widgets", "RunShelf": "widgets", "live": "widgets",
 }
 
 

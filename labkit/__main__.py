@@ -1,0 +1,25 @@
+"""Run a verb from a bare checkout: python3 -m labkit VERB. This file must parse in every Python, even an old one."""
+import os
+import sys
+
+if sys.version_info < (3, 11):
+    sys.stderr.write(
+        "labkit needs Python 3.11 or newer; this is Python %d.%d (%s).\n"
+        "Install a newer Python, then run the same command with it, for example: python3.12 -m labkit lab\n"
+        % (sys.version_info[0], sys.version_info[1], sys.executable)
+    )
+    sys.exit(2)
+
+if not __package__:  # run as `python3 path/to/labkit`: that folder on sys.path would hide modules of the standard library
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def main():
+    """Parse the command line, make or find an environment for its verb, and run it there."""
+    from labkit import front_door
+
+    return front_door.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

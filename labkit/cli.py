@@ -1,0 +1,136 @@
+"""The command line: parse, run one verb, print its outcome. Standard library only until a verb runs."""
+import argparse
+import contextlib
+import difflib
+import errno
+import importlib
+import json
+import sys
+from typing import NamedTuple
+
+from labkit.errors import LabError
+
+VERBS = {  # verb: (function, what it does)
+    "lab": ("jupyter:lab", "open the lessons in JupyterLab"),
+    "chapter": ("chapter:verb", "run the lessons headless; write executed notebooks, a report and results"),
+    "test": ("testing:verb", "run the tests; --all adds browser, Colab-like environment and faults"),
+    "train": ("verbs:train", "train one run, record it, give the verdict and the adapter"),
+    "resume": ("verbs:resume", "go on with a run that was stopped or interrupted"),
+    "sweep": ("verbs:sweep", "train a grid of runs side by side"),
+    "runs": ("verbs:runs", "list the recorded runs"),
+    "diagnose": ("verbs:diagnose", "give verdicts on recorded runs, with their evidence"),
+    "export": ("verbs:export", "write a run's adapter to a file other programs load"),
+    "checkup": ("checkup:verb", "say what this machine has and lacks, with the remedy"),
+    "publish": ("publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
+    "bench": ("bench:verb", "measure speed against a plain diffusers + PEFT loop"),
+}
+
+
+class Outcome(NamedTuple):
+    """What a verb hands back: its exit code, what it prints, and the same for machines."""
+
+    code: int = 0
+    text: str = ""
+    data: object = None
+
+
+class Parser(argparse.ArgumentParser):
+    """Parse strictly: no abbreviations, and a mistyped word is answered with the nearest right one."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n`{self.prog} --help` says more.\n")
+
+
+def suggest(word, known):
+    """Return ` Did you mean X?`, or the list of what there is."""
+    close = difflib.get_close_matches(word, known, 1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else f" There are: {', '.join(known)}."
+
+
+def parser():
+    """Return the parser of the whole command line."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--store", metavar="DIR", help="folder of recorded runs (default: runs/ of the checkout, or LABKIT_STORE)")
+    common.add_argument("--json", action="store_true", help="print the result as JSON on stdout; messages go to stderr")
+    top = Parser(prog="labkit", description="Learn what the parameters of LoRA training do by training.",
+                 epilog="Exit code: 0 done, 1 a run or a cell failed, 2 bad input. `labkit VERB --help` says more.")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
+    add = {verb: verbs.add_parser(verb, parents=[common], help=help, description=help[0].upper() + help[1:] + ".")
+           for verb, (_, help) in VERBS.items()}
+    names = dict(metavar="NAME", help="a lesson: 01, learning_rate or 01_learning_rate (default: all)")
+
+    add["lab"].add_argument("name", nargs="?", default="00_start", metavar="NAME", help="the lesson to open (default: 00_start)")
+    add["lab"].add_argument("--no-browser", action="store_true", help="only start the server and print its address")
+    add["lab"].add_argument("--port", type=int, default=8888, help="port to try first (default: 8888)")
+    add["chapter"].add_argument("names", nargs="*", **names)
+    add["chapter"].add_argument("-p", "--parameter", action="append", default=[], metavar="KEY=VALUE", help="set a notebook parameter; may be repeated")
+    add["chapter"].add_argument("--out", default=None, metavar="DIR", help="folder for the results (default: out/chapter)")
+    add["test"].add_argument("--all", action="store_true", help="everything that continuous integration runs")
+    add["test"].add_argument("pytest", nargs="*", metavar="-- ARG", help="arguments for pytest, after --")
+    add["train"].add_argument("--base", metavar="NAME", help="embedded, a folder, a .safetensors file or a hub name")
+    add["train"].add_argument("--data", metavar="FOLDER", help="a territory that ships, or a folder of pictures with captions")
+    for verb in ("train", "sweep"):
+        add[verb].add_argument("--config", metavar="FILE", help="a design: YAML or JSON file, or a share string")
+        add[verb].add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a field of the run; may be repeated")
+    add["sweep"].add_argument("--grid", action="append", default=[], metavar="KEY=A,B,C", help="values to try for one field; may be repeated")
+    for verb in ("resume", "export"):
+        add[verb].add_argument("run", metavar="RUN", help="id of a run (its first characters suffice), or its folder")
+    add["export"].add_argument("--format", default="diffusers", choices=["diffusers"], help="form of the file (default: diffusers)")
+    add["export"].add_argument("--to", required=True, metavar="FILE", help="the file to write, for example place.safetensors")
+    add["diagnose"].add_argument("paths", nargs="*", metavar="PATH", help="run ids or folders (default: all runs of the store)")
+    add["publish"].add_argument("names", nargs="*", **names)
+    add["publish"].add_argument("--badges", action="store_true", help="write badges and set-up cells only; execute nothing")
+    add["bench"].add_argument("--out", default=None, metavar="FILE", help="where to write the figures (default: out/bench.json)")
+    return top
+
+
+def parse(arguments):
+    """Return the options of a command line; exit 2 with a suggestion when it is mistyped."""
+    top = parser()
+    if not arguments:
+        top.print_help(sys.stderr)
+        raise SystemExit(2)
+    if arguments[0] not in VERBS and not arguments[0].startswith("-"):
+        top.error(f"there is no verb {arguments[0]!r}.{suggest(arguments[0], list(VERBS))}")
+    options, unknown = top.parse_known_args(arguments)
+    if unknown:
+        actions = top._subparsers._group_actions[0].choices[options.verb]._actions
+        known = [name for action in actions for name in action.option_strings if name.startswith("--")]
+        top.error(f"{options.verb} does not know {unknown[0]!r}.{suggest(unknown[0].split('=')[0], known)}")
+    return options
+
+
+def pairs(texts, option="--set"):
+    """Turn KEY=VALUE texts into a dict; LabError names the one that is not of that form."""
+    for text in texts:
+        if "=" not in text or text.startswith("="):
+            raise LabError(f"{option} {text!r} is not of the form key=value, for example {option} learning_rate=1e-3.")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def run(options):
+    """Run the verb of parsed options, print its outcome and return the exit code."""
+    module, function = VERBS[options.verb][0].split(":")
+    try:
+        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+            outcome = getattr(importlib.import_module("labkit." + module), function)(options)
+    except LabError as error:
+        outcome = Outcome(2, "", {"error": str(error)})
+        print(f"labkit: {error}", file=sys.stderr)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            raise
+        remedy = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose a folder you may write to (--store DIR)"
+        print(f"labkit: {error.strerror}: {error.filename or 'while writing'}. {remedy} and repeat.", file=sys.stderr)
+        outcome = Outcome(2, "", {"error": str(error)})
+    except KeyboardInterrupt:
+        print("labkit: interrupted", file=sys.stderr)
+        return 130
+    if options.json and outcome.data is not None:
+        print(json.dumps(outcome.data, indent=1))
+    elif outcome.text and not options.json:
+        print(outcome.text)
+    return outcome.code

@@ -1,0 +1,65 @@
+"""Run a verb where it can run: here if this environment suits it, else inside the kit's own. Standard library only."""
+import os
+import subprocess
+import sys
+
+from labkit import install
+from labkit.paths import REPO
+from labkit.requirements import missing
+
+EXTRAS = {"lab": ("lab",), "chapter": ("lab",), "publish": ("lab",), "test": ("test",), "bench": ("test",)}
+NO_PACKAGES = {"checkup"}  # must also work, and help, where nothing is installed
+INSTALLED = "LABKIT_INSTALLED"  # set for the process that goes on after an installation
+
+
+def main(arguments):
+    """Run one command line; return its exit code: 0 done, 1 a run or cell failed, 2 bad input."""
+    from labkit import cli
+
+    # Kernels and workers that a verb starts must find this checkout, whatever their working directory.
+    paths = [str(REPO), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    options = cli.parse(arguments)  # typing errors and --help are answered before anything is installed
+    installed = os.environ.pop(INSTALLED, None)
+    extras = EXTRAS.get(options.verb, ())
+    lacks = [] if options.verb in NO_PACKAGES else lacking(extras)
+    if not lacks:
+        return cli.run(options)
+    if installed:  # once is enough: a useless installation must not loop
+        install.say(f"{sys.prefix} lacks {', '.join(lacks)} even after the installation: delete that folder and try again.")
+        return 1
+    go_on(python_for(extras, lacks), arguments)
+
+
+def in_own_environment():
+    """Say whether this interpreter is the one of the kit's own environment."""
+    return os.path.realpath(sys.prefix) == os.path.realpath(install.venv_folder())
+
+
+def lacking(extras):
+    """Return what this interpreter lacks for these extras; in our own environment the end of an installation counts."""
+    lacks = missing(extras)
+    if not lacks and in_own_environment() and not install.complete(install.venv_folder(), extras):
+        return ["the end of an interrupted installation"]
+    return lacks
+
+
+def python_for(extras, lacks):
+    """Return the interpreter of our own environment, installing first what it needs."""
+    venv = install.venv_folder()
+    if in_own_environment():
+        install.forget(venv)  # whatever was installed has been taken away since
+    if install.complete(venv, extras):
+        return install.venv_python(venv)
+    python = install.install(extras, lacks)
+    os.environ[INSTALLED] = "1"
+    return python
+
+
+def go_on(python, arguments):
+    """Replace this process by the same command in another interpreter."""
+    command = [str(python), "-m", "labkit", *arguments]
+    sys.stdout.flush()
+    if os.name == "nt":  # exec on Windows returns to the shell before the new process ends
+        sys.exit(subprocess.run(command).returncode)
+    os.execv(command[0], command)
