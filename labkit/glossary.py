@@ -1,0 +1,43 @@
+"""The field's terms beside the chapter's, by the names the code uses."""
+
+import functools
+
+from labkit.errors import LabError
+from labkit.paths import data_dir
+
+VOICES = ("both", "field", "chapter")
+
+
+@functools.cache
+def glossary() -> dict[str, dict]:
+    """Return all entries: name -> {field, chapter (None where the chapter has no word), meaning}."""
+    import yaml
+
+    return yaml.safe_load((data_dir() / "glossary.yaml").read_text(encoding="utf-8"))
+
+
+def term(name: str, voice: str = "both") -> str:
+    """Return how to call `name`: 'learning rate (intensity of initiation)', or one of the two terms alone.
+
+    Where the chapter has no word of its own, every voice gives the field's.
+    """
+    if voice not in VOICES:
+        raise LabError(f"voice is {voice!r}: choose one of {', '.join(VOICES)}.")
+    if name not in glossary():
+        raise LabError(f"{name!r} is not in data/glossary.yaml: add it there, or use one of {', '.join(sorted(glossary()))}.")
+    field, chapter = glossary()[name]["field"], glossary()[name]["chapter"]
+    if voice == "field" or not chapter:
+        return field
+    return chapter if voice == "chapter" else f"{field} ({chapter})"
+
+
+def meaning(name: str) -> str:
+    """Return the one-line meaning of a term."""
+    term(name)
+    return glossary()[name]["meaning"]
+
+
+def glossary_table() -> str:
+    """Return the whole glossary as a Markdown table."""
+    rows = [f"| {entry['chapter'] or ''} | {entry['field']} | {entry['meaning']} |" for entry in glossary().values()]
+    return "\n".join(["| the chapter says | the field says | meaning |", "|---|---|---|", *rows])
