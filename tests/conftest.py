@@ -8,7 +8,6 @@ def own_folders(tmp_path, monkeypatch):
     """Point the run store and the caches at a folder of this test alone."""
     monkeypatch.setenv("LABKIT_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
 
 
 @pytest.fixture(scope="session", autouse=True)
