@@ -1,0 +1,55 @@
+"""Adapters as files, without torch: the diffusers/PEFT form, always with the metadata that carries alpha."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save
+
+from labkit.atomic import write_file
+from labkit.errors import LabError
+
+PREFIX = "unet."
+# diffusers reads these settings from a file's header; without them it silently takes scaling 1 on loading.
+METADATA_KEY = "lora_adapter_metadata"
+OWN_KEY = "labkit"
+FIELDS = ("adapter", "rank", "alpha", "use_rslora", "init_lora_weights", "target_modules")
+
+
+def adapter_bytes(tensors, config) -> bytes:
+    """Return the file of an adapter: keys `unet.<module>.lora_A.weight` (rank, in) and `.lora_B.weight` (out, rank).
+
+    A dense adapter (`adapter = "full"`) is kept in the same file form, but other programs have no name for it.
+    """
+    settings = config.to_dict()
+    settings["alpha"] = config.rank if config.alpha is None else config.alpha
+    header = {"format": "pt", OWN_KEY: json.dumps({name: settings[name] for name in FIELDS})}
+    if config.adapter == "lora":
+        peft = {
+            "peft_type": "LORA", "r": config.rank, "lora_alpha": settings["alpha"], "use_rslora": config.use_rslora,
+            "target_modules": list(config.target_modules), "lora_dropout": 0.0, "bias": "none",
+        }
+        header[METADATA_KEY] = json.dumps({PREFIX + name: value for name, value in peft.items()}, indent=2, sort_keys=True)
+    arrays = {PREFIX + name: np.asarray(array, dtype=np.float32, order="C") for name, array in tensors.items()}
+    return save(arrays, metadata=header)
+
+
+def save_adapter(path, tensors, config):
+    """Write an adapter file; tensors are keyed by `<module>.lora_A.weight` and the like."""
+    write_file(path, adapter_bytes(tensors, config))
+
+
+def load_adapter(path) -> tuple[dict, dict]:
+    """Read an adapter file that labkit wrote; return tensors by `<module>.…` and the fields that shape the adapter."""
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file:
+            header = file.metadata() or {}
+            tensors = {name.removeprefix(PREFIX): file.get_tensor(name) for name in file.keys()}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise LabError(f"{Path(path)} is not a readable adapter file ({error}): give the adapter.safetensors of a run.") from None
+    if OWN_KEY not in header:
+        raise LabError(f"{Path(path)} was not written by labkit, so its alpha cannot be trusted: convert it first.")
+    return tensors, json.loads(header[OWN_KEY])
+
+

@@ -1,0 +1,125 @@
+"""What is known of one run, as plain arrays: built event by event, live or from the store."""
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from labkit.config import RunConfig
+from labkit.events import Sample, Step, Stopped, Validation
+
+STEP_FIELDS = ("global_step", "samples_seen", "loss", "learning_rate", "grad_norm", "update_norm", "max_alloc")
+
+
+class Curve(NamedTuple):
+    """Hold fixed-noise losses over a run."""
+
+    steps: np.ndarray  # (T,) completed updates
+    losses: np.ndarray  # (T, images, strata) float32
+
+    @property
+    def means(self) -> np.ndarray:
+        """Return the mean loss (T,) over pictures and strata."""
+        return self.losses.astype(np.float64).mean(axis=(1, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Hold pictures made at one step, in memory or as files."""
+
+    global_step: int
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    guidance_scale: float
+    scale: float
+    paths: tuple[Path, ...] = ()
+    images: np.ndarray | None = None
+
+    def load(self) -> np.ndarray:
+        """Return the pictures (N, H, W, 3) uint8."""
+        if self.images is not None:
+            return self.images
+        from PIL import Image
+
+        return np.stack([np.asarray(Image.open(path).convert("RGB")) for path in self.paths])
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Hold everything recorded of a run; arrays are ordered by step and a step occurs once."""
+
+    run_id: str
+    config: RunConfig | None
+    status: str  # running, interrupted, finished, stopped, diverged or error
+    steps: dict[str, np.ndarray]  # STEP_FIELDS -> (S,)
+    validations: dict[str, Curve]  # "validation", "probe", "ordinary": monitor grade
+    timesteps: dict[str, np.ndarray]  # the same names -> (images, strata)
+    verdicts: dict[str, Curve]  # the same names: verdict grade
+    samples: list[Samples]
+    stopped: Stopped | None
+    meta: dict = field(default_factory=dict)
+    origin: str = "live"  # live, store or recorded
+    time_s: float | None = None  # when the last event was written, in seconds since 1970
+
+    @property
+    def provenance(self) -> str:
+        """Say where these numbers come from and when they were made."""
+        when = datetime.fromtimestamp(self.time_s).strftime("%d %B %Y at %H:%M").lstrip("0") if self.time_s else "an unknown time"
+        if self.origin == "recorded":
+            return f"A recorded run that ships with the kit, made {when}; it was not trained here."
+        if self.origin == "store":
+            return f"Found in the run store: trained {when}, not trained again. Another seed gives a new run."
+        return "Trained just now."
+
+
+class Trace:
+    """Collect the events of one run; `history()` may be asked at any moment."""
+
+    def __init__(self, run_id, config=None, *, meta=None, origin="live"):
+        self.run_id, self.config, self.meta, self.origin = run_id, config, meta or {}, origin
+        self.stopped, self.time_s = None, None
+        self._steps, self._samples, self._validations, self._timesteps = {}, {}, {}, {}
+
+    def add(self, event):
+        """Take one event; what was known of the same step before is replaced, as a resumed run repeats it."""
+        if isinstance(event, Step):
+            self._steps[event.global_step] = event
+        elif isinstance(event, Validation):
+            key = event.grade, event.name
+            self._validations.setdefault(key, {})[event.global_step] = event.losses
+            self._timesteps[key] = event.timesteps
+        elif isinstance(event, Sample):
+            self.add_samples(Samples(event.global_step, event.prompts, event.seeds, event.guidance_scale, event.scale, images=event.images))
+        elif isinstance(event, Stopped):
+            self.stopped = event
+
+    def add_samples(self, samples: Samples):
+        """Take pictures that lie in files."""
+        self._samples[samples.global_step, samples.scale] = samples
+
+    def history(self, status=None) -> History:
+        """Return all that was collected so far."""
+        reason = self.stopped.reason if self.stopped else "running"
+        return History(
+            self.run_id, self.config, status or reason, self._step_arrays(), self._curves("monitor"),
+            {name: array for (grade, name), array in self._timesteps.items() if grade == "monitor"},
+            self._curves("verdict"), [self._samples[key] for key in sorted(self._samples)],
+            self.stopped, self.meta, self.origin, self.time_s,
+        )
+
+    def _step_arrays(self):
+        events = [self._steps[step] for step in sorted(self._steps)]
+        kinds = {"global_step": np.int64, "samples_seen": np.int64}
+        columns = {name: [getattr(event, name) for event in events] for name in STEP_FIELDS}
+        columns["max_alloc"] = [math.nan if value is None else value for value in columns["max_alloc"]]
+        return {name: np.array(column, dtype=kinds.get(name, np.float64)) for name, column in columns.items()}
+
+    def _curves(self, wanted):
+        return {
+            name: Curve(np.array(sorted(found)), np.stack([found[step] for step in sorted(found)]))
+            for (grade, name), found in self._validations.items()
+            if grade == wanted
+        }

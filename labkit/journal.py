@@ -1,0 +1,165 @@
+"""One file of events, a JSON line each: appended, flushed, locked by the system while it is written."""
+
+import errno
+import json
+import math
+import os
+import time
+
+import numpy as np
+
+from labkit.atomic import cannot_write, sync_folder
+from labkit.errors import LabError
+
+SYNC_EVERY_S = 1.0
+PATIENCE_S = 1.0  # a reader that asks for the status holds a shared lock for an instant
+
+
+class Journal:
+    """Append lines to a file that no other process may write; the lock goes when the process goes."""
+
+    def __init__(self, path):
+        """Open and lock path; call `cut` before the first `append`."""
+        self.path = path
+        try:
+            self.handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+        if not _locked_within(self.handle, PATIENCE_S):
+            os.close(self.handle)
+            raise LabError(f"The run {path.parent.name} is being written by another process: wait for it or stop it first.")
+
+    def cut(self, keep: int):
+        """Drop everything behind the first `keep` bytes; lines are appended there."""
+        try:
+            os.ftruncate(self.handle, keep)
+            os.lseek(self.handle, keep, os.SEEK_SET)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+        self.end, self.synced = keep, time.monotonic()
+
+    def append(self, values: dict, *, durable: bool):
+        """Add a line; when durable, or a second after the last time, force it to the disk before returning."""
+        line = encode(values)
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(self.handle, rest) :]
+            if durable or time.monotonic() - self.synced > SYNC_EVERY_S:
+                os.fsync(self.handle)
+                self.synced = time.monotonic()
+        except OSError as error:
+            self.cut(self.end)
+            raise cannot_write(self.path, error) from None
+        self.end += len(line)
+
+    def close(self):
+        """Force everything to the disk and release the lock."""
+        try:
+            os.fsync(self.handle)
+        finally:
+            os.close(self.handle)
+
+
+def encode(values: dict) -> bytes:
+    """Return a strict JSON line: arrays as lists of their shortest digits, NaN and infinities as words."""
+    return json.dumps(_plain(values), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, np.generic) and not isinstance(value, np.floating):
+        return value.item()
+    if isinstance(value, np.floating):
+        return _plain(float(str(value)))  # float32 0.1 is written 0.1, and read back as the same float32
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def read(path) -> tuple[list[dict], list[int]]:
+    """Return the lines of a journal and the offset at which each ends; a torn last line is ignored."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise LabError(f"{path} cannot be read ({error.strerror}).") from None
+    lines, ends, torn, start = [], [], None, 0
+    while (stop := data.find(b"\n", start)) >= 0:
+        try:
+            line = json.loads(data[start:stop])
+        except ValueError:
+            line, torn = None, torn or len(lines) + 1
+        if line is not None and torn:
+            raise LabError(f"Line {torn} of {path} is damaged: restore the file or remove its folder.")
+        if line is not None:
+            lines.append(line)
+            ends.append(stop + 1)
+        start = stop + 1
+    return lines, ends
+
+
+def last(path) -> dict:
+    """Return the last whole line, without reading the rest; {} when there is none."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 4096))
+            tail = file.read()
+    except OSError:
+        return {}
+    for line in reversed(tail.split(b"\n")[:-1]):
+        try:
+            return json.loads(line)
+        except ValueError:
+            continue
+    return {}
+
+
+def is_locked(path) -> bool:
+    """Tell whether a living process is writing this journal."""
+    try:
+        handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not _lock(handle, shared=True)
+    finally:
+        os.close(handle)
+
+
+def _locked_within(handle, seconds) -> bool:
+    deadline = time.monotonic() + seconds
+    while not _lock(handle):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _lock(handle, shared=False) -> bool:
+    """Try to lock an open file; on Windows a byte far behind its end, since locked bytes there cannot be read."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            position = os.lseek(handle, 0, os.SEEK_CUR)
+            os.lseek(handle, 1 << 40, os.SEEK_SET)
+            try:
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+                if shared:
+                    msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+            finally:
+                os.lseek(handle, position, os.SEEK_SET)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # else: a file system without locks
+    return True

@@ -1,0 +1,345 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from labkit import journal, paths, runs
+from labkit.config import RunConfig, run_id
+from labkit.errors import LabError
+from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
+from labkit.history import Trace
+
+CONFIG = RunConfig(max_train_steps=4).resolved(8)
+ID = run_id(CONFIG, "base", "data")
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+
+
+def validation(step, loss, name="validation", grade="monitor", run=ID):
+    losses = np.full((3, 2), loss, dtype=np.float32)
+    return Validation(run, step, 4 * step, name, grade, losses, np.array([[10, 500]] * 3))
+
+
+def checkpoint(step, run=ID):
+    adapter = {"down.to_q.lora_A.weight": np.full((8, 4), step, np.float32), "down.to_q.lora_B.weight": np.ones((6, 8), np.float32)}
+    return Checkpoint(run, step, 4 * step, adapter, {"down.to_q.lora_A.weight.exp_avg": np.full((8, 4), 0.5, np.float32), "step": np.array(step)})
+
+
+def some_events(last=4, reason="finished", run=ID, first=0):
+    if not first:
+        yield validation(0, 0.2, run=run)
+    for step in range(first + 1, last + 1):
+        yield Step(run, step, 4 * step, 1 / step, 1e-3, 0.5, 0.01)
+        if step == 2:
+            yield Sample(run, step, 4 * step, PICTURES, ("a pool", "a maze"), (1, 2), 5.0)
+            yield checkpoint(step, run=run)
+    yield validation(last, 0.1, run=run)
+    yield checkpoint(last, run=run)
+    if reason:
+        yield Stopped(run, last, 4 * last, reason)
+
+
+def keep(store, events, config=CONFIG, run=ID, **options):
+    return list(runs.record(store, events, {run: config}, **options))
+
+
+def in_another_process(code, **kwargs):
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True, **kwargs)
+
+
+def test_a_recorded_run_reads_back_as_it_was_told():
+    store = runs.Store()
+    told = keep(store, some_events(), meta={"base_fingerprint": "base"})
+    history = store.run(ID).history()
+    assert [type(event).__name__ for event in told].count("Step") == 4
+    assert history.status == "finished" and history.config == CONFIG and history.meta == {"base_fingerprint": "base"}
+    np.testing.assert_array_equal(history.steps["global_step"], [1, 2, 3, 4])
+    np.testing.assert_array_equal(history.steps["loss"], [1, 1 / 2, 1 / 3, 1 / 4])
+    np.testing.assert_array_equal(history.validations["validation"].steps, [0, 4])
+    np.testing.assert_array_equal(history.validations["validation"].losses[1], np.full((3, 2), 0.1, np.float32))
+    np.testing.assert_array_equal(history.timesteps["validation"], [[10, 500]] * 3)
+    np.testing.assert_array_equal(history.samples[0].load(), PICTURES)
+
+
+def test_a_live_trace_and_the_store_tell_the_same_history():
+    store, trace = runs.Store(), Trace(ID, CONFIG)
+    for event in runs.record(store, some_events(), {ID: CONFIG}):
+        trace.add(event)
+    live, stored = trace.history(), store.run(ID).history()
+    for name, column in live.steps.items():
+        np.testing.assert_array_equal(column, stored.steps[name])
+    np.testing.assert_array_equal(live.validations["validation"].losses, stored.validations["validation"].losses)
+    np.testing.assert_array_equal(live.samples[0].load(), stored.samples[0].load())
+    assert live.status == stored.status == "finished"
+
+
+def test_numbers_that_are_not_finite_survive_and_the_journal_stays_strict_json():
+    store = runs.Store()
+    losses = np.array([[np.nan, 0.1], [np.inf, 0.3]], dtype=np.float32)
+    events = [Step(ID, 1, 4, float("nan"), 1e-3, float("inf"), 0.0), Validation(ID, 1, 4, "validation", "monitor", losses, np.zeros((2, 2), int)), Stopped(ID, 1, 4, "diverged")]
+    keep(store, events)
+
+    def no_constant(word):
+        raise AssertionError(word)
+
+    for line in store.run(ID).events_path.read_text().splitlines():
+        json.loads(line, parse_constant=no_constant)
+    history = store.run(ID).history()
+    np.testing.assert_array_equal(history.validations["validation"].losses[0], losses)
+    assert np.isnan(history.steps["loss"][0]) and np.isinf(history.steps["grad_norm"][0])
+
+
+def test_float32_losses_come_back_bit_for_bit():
+    losses = np.random.default_rng(1).random((64, 8), dtype=np.float32)
+    keep(runs.Store(), [Validation(ID, 1, 4, "validation", "verdict", losses, np.zeros((64, 8), int))])
+    assert runs.Store().run(ID).history().verdicts["validation"].losses[0].tobytes() == losses.tobytes()
+
+
+def test_a_run_is_found_by_its_content_and_says_when_it_was_trained():
+    store = runs.Store()
+    assert store.find(CONFIG, "base", "data") is None
+    keep(store, some_events())
+    found = store.find(CONFIG, "base", "data")
+    assert found.run_id == ID and str(time.localtime().tm_year) in found.provenance and "not trained again" in found.provenance
+    assert store.find(CONFIG, "base", "other data") is None
+    assert store.find(CONFIG.replace(seed=1), "base", "data") is None
+
+
+@pytest.mark.parametrize("reason, is_found", [("finished", True), ("diverged", True), ("stopped", False), ("error", False), (None, False)])
+def test_only_complete_runs_are_found(reason, is_found):
+    keep(runs.Store(), some_events(reason=reason))
+    assert (runs.Store().find(CONFIG, "base", "data") is not None) is is_found
+
+
+def test_a_complete_run_is_not_overwritten():
+    keep(runs.Store(), some_events())
+    before = runs.Store().run(ID).events_path.read_bytes()
+    with pytest.raises(LabError, match="already complete.*another seed"):
+        keep(runs.Store(), some_events())
+    assert runs.Store().run(ID).events_path.read_bytes() == before
+
+
+def test_every_cut_of_the_journal_leaves_a_readable_run():
+    keep(runs.Store(), some_events())
+    folder = runs.Store().run(ID)
+    data = folder.events_path.read_bytes()
+    whole_lines = data.count(b"\n")
+    for size in range(len(data)):
+        folder.events_path.write_bytes(data[:size])
+        lines, _ = journal.read(folder.events_path)
+        assert len(lines) == data[:size].count(b"\n") < whole_lines
+        if size % 97 == 0:
+            assert folder.history().status == "interrupted"
+
+
+def test_zeros_left_at_the_end_by_a_power_cut_are_ignored():
+    keep(runs.Store(), some_events(reason=None))
+    folder = runs.Store().run(ID)
+    with open(folder.events_path, "ab") as file:
+        file.write(b"\0" * 100 + b"\n" + b"\0" * 20)
+    assert len(folder.history().steps["loss"]) == 4
+
+
+def test_damage_in_the_middle_is_named_and_does_not_hide_other_runs():
+    store = runs.Store()
+    keep(store, some_events())
+    other = CONFIG.replace(seed=1)
+    keep(store, some_events(run="b" * 16), other, "b" * 16)
+    path = store.run(ID).events_path
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([lines[0], b'{"event": "St', *lines[2:]]))
+    with pytest.raises(LabError, match="Line 2 of .*events.jsonl is damaged"):
+        store.run(ID).history()
+    with pytest.warns(UserWarning, match="Line 2"):
+        assert [history.run_id for history in store.histories()] == ["b" * 16]
+
+
+def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
+    code = f"""
+        from labkit import runs
+        from labkit.config import RunConfig
+        from tests.test_runs import CONFIG, ID, Step, validation
+        def events():
+            step = 0
+            while True:
+                step += 1
+                yield Step(ID, step, step, 0.5, 1e-3, 0.5, 0.01)
+                if step % 50 == 0:
+                    yield validation(step, 0.1)
+        for event in runs.record(runs.Store(), events(), {{ID: CONFIG}}):
+            if hasattr(event, "losses"):
+                print(event.global_step, flush=True)
+    """
+    process = in_another_process(code, cwd=paths.REPO)
+    acknowledged = [int(process.stdout.readline()) for _ in range(3)]
+    assert runs.Store().run(ID).status == "running"
+    process.kill()
+    acknowledged += [int(word) for word in process.communicate()[0].split()]
+    history = runs.Store().run(ID).history()
+    assert history.status == "interrupted"
+    assert set(acknowledged) <= set(history.validations["validation"].steps)
+    assert len(history.steps["loss"]) >= acknowledged[-1]
+
+
+def test_two_processes_cannot_write_one_run_and_death_frees_it():
+    code = """
+        import time
+        from labkit import runs
+        from tests.test_runs import CONFIG, ID, some_events
+        for event in runs.record(runs.Store(), some_events(reason=None), {ID: CONFIG}):
+            print(flush=True)
+            time.sleep(60)
+    """
+    process = in_another_process(code, cwd=paths.REPO)
+    process.stdout.readline()
+    with pytest.raises(LabError, match="written by another process"):
+        keep(runs.Store(), some_events())
+    process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+    process.wait()
+    process.stdout.close()
+    keep(runs.Store(), some_events())
+    assert runs.Store().run(ID).status == "finished"
+
+
+def test_two_writers_in_one_process_exclude_each_other():
+    with runs.Store().run(ID).writer(CONFIG):
+        with pytest.raises(LabError, match="another process"):
+            runs.Store().run(ID).writer(CONFIG)
+
+
+def test_resuming_drops_what_followed_the_checkpoint_and_goes_on():
+    store = runs.Store()
+    keep(store, some_events(last=3, reason=None))
+    point = store.run(ID).checkpoint(2)
+    assert point.global_step == 2 and store.run(ID).checkpoints() == [2, 3]
+    np.testing.assert_array_equal(point.adapter["down.to_q.lora_A.weight"], np.full((8, 4), 2))
+    assert point.optimizer["step"] == 2 and point.optimizer["step"].shape == ()
+    keep(store, some_events(first=2), resume_at=2)
+    history = store.run(ID).history()
+    np.testing.assert_array_equal(history.steps["global_step"], [1, 2, 3, 4])
+    np.testing.assert_array_equal(history.validations["validation"].steps, [0, 4])
+    assert history.status == "finished" and store.run(ID).checkpoints() == [2, 4]
+
+
+def test_resuming_where_there_is_no_checkpoint_is_refused():
+    keep(runs.Store(), some_events(reason="stopped"))
+    with pytest.raises(LabError, match="no checkpoint at step 3"):
+        keep(runs.Store(), some_events(first=3), resume_at=3)
+    with pytest.raises(LabError, match="no checkpoint at step 3: it has \\[2, 4\\]"):
+        runs.Store().run(ID).checkpoint(3)
+
+
+def test_a_complete_member_of_a_resumed_group_stays_as_it_is():
+    store = runs.Store()
+    keep(store, some_events(last=2, reason="diverged"))
+    before = store.run(ID).events_path.read_bytes()
+    assert keep(store, [Step(ID, 3, 12, 0.1, 1e-3, 0.1, 0.1)], resume_at=2)
+    assert store.run(ID).events_path.read_bytes() == before
+
+
+def test_a_fork_begins_with_its_parents_events_and_leaves_the_parent_alone():
+    store = runs.Store()
+    keep(store, some_events())
+    before = store.run(ID).events_path.read_bytes()
+    config = CONFIG.replace(parent=ID, lr_edits=((2, 1e-4),))
+    child = run_id(config, "base", "data")
+    keep(store, some_events(first=2, run=child), config, child, resume_at=2)
+    history = store.run(child).history()
+    np.testing.assert_array_equal(history.steps["global_step"], [1, 2, 3, 4])
+    assert history.config == config and history.samples[0].paths[0].is_relative_to(store.run(child).path)
+    np.testing.assert_array_equal(history.samples[0].load(), PICTURES)
+    assert store.run(child).checkpoint(2).global_step == 2
+    assert store.run(ID).events_path.read_bytes() == before
+
+
+def test_breaking_off_closes_the_training_and_frees_the_run():
+    closed = []
+
+    def events():
+        try:
+            yield from some_events()
+        finally:
+            closed.append(True)
+
+    recording = runs.record(runs.Store(), events(), {ID: CONFIG})
+    next(recording)
+    recording.close()
+    assert closed and runs.Store().run(ID).status == "interrupted"
+
+
+def test_a_full_disk_is_a_labeled_error_and_loses_nothing_acknowledged():
+    code = """
+        import resource, signal
+        from labkit import runs
+        from labkit.errors import LabError
+        from tests.test_runs import CONFIG, ID, validation
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+        try:
+            for event in runs.record(runs.Store(), (validation(step, 0.1) for step in range(1000)), {ID: CONFIG}):
+                print(event.global_step, flush=True)
+        except LabError as error:
+            print(error)
+    """
+    process = in_another_process(code, cwd=paths.REPO)
+    *acknowledged, message = process.communicate()[0].splitlines()
+    assert "events.jsonl cannot be written" in message and "LABKIT_STORE" in message
+    history = runs.Store().run(ID).history()
+    assert len(acknowledged) > 3
+    np.testing.assert_array_equal(history.validations["validation"].steps, range(len(acknowledged)))
+    assert runs.Store().run(ID).events_path.read_bytes().endswith(b"\n")
+
+
+def test_a_store_that_cannot_be_written_is_a_labeled_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(LabError, match="cannot be written.*LABKIT_STORE"):
+        keep(runs.Store(tmp_path / "file"), some_events())
+
+
+def test_a_picture_that_cannot_be_written_leaves_no_line_about_it(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    recording = runs.record(runs.Store(), some_events(), {ID: CONFIG})
+    for event in recording:
+        if event.global_step == 2:
+            break
+    with monkeypatch.context() as patched, pytest.raises(LabError, match="No space left"):
+        patched.setattr(os, "replace", full)
+        next(recording)
+    history = runs.Store().run(ID).history()
+    assert history.samples == [] and len(history.steps["loss"]) == 2
+    assert not list(runs.Store().run(ID).path.rglob(".*"))
+
+
+def test_a_newer_store_is_refused():
+    keep(runs.Store(), some_events())
+    path = runs.Store().run(ID).path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"store_version": runs.STORE_VERSION + 1}))
+    with pytest.raises(LabError, match="newer labkit"):
+        runs.Store().run(ID).history()
+
+
+def test_recorded_runs_are_opened_by_name_only_and_say_what_they_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
+    shipped = runs.Store(tmp_path / "data/runs/race")
+    keep(shipped, some_events())
+    (history,) = runs.recorded("race")
+    assert history.origin == "recorded" and "ships with the kit" in history.provenance
+    assert runs.Store().find(CONFIG, "base", "data") is None
+    with pytest.raises(LabError, match="there are race"):
+        runs.recorded("rase")
+
+
+def test_the_adapter_of_the_last_checkpoint_lies_in_the_folder():
+    from labkit.adapter_files import load_adapter
+
+    keep(runs.Store(), some_events())
+    tensors, fields = load_adapter(runs.Store().run(ID).adapter_path)
+    np.testing.assert_array_equal(tensors["down.to_q.lora_A.weight"], np.full((8, 4), 4))
+    assert fields["alpha"] == 8 and fields["rank"] == 8
