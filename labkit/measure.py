@@ -1,0 +1,220 @@
+"""Small experiments on one frozen base that test single sentences about gradients and updates; none of them trains.
+
+K runs side by side carry K random directions, or K single pictures, through one pass. n pictures, P numbers of an adapter.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from labkit.adapters import LoRAStack, bare
+from labkit.loss import add_noise, per_sample_loss
+from labkit.seeding import generator
+from labkit.stats import t_quantile
+
+ROWS = 64                                                     # of one pass
+LINEAR_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Hold draws that stay the same throughout an experiment: latents, noise (n, C, H, W), timesteps (n,), cond (n, ...)."""
+
+    latents: torch.Tensor
+    noise: torch.Tensor
+    timesteps: torch.Tensor
+    cond: dict
+
+    def rows(self, index) -> tuple:
+        """Return the arguments of per_sample_loss for the rows `index`."""
+        return self.latents[index], self.noise[index], self.timesteps[index], {k: v[index] for k, v in self.cond.items()}
+
+
+def fixed_draws(base, encoded, n: int, seed: int, purpose: str) -> Fixed:
+    """Draw n (picture, timestep, noise) from a set: pictures in order and repeated, timesteps in even strata."""
+    source = generator(seed, purpose)
+    index = torch.arange(n) % len(encoded.mean)
+    strata = (torch.arange(n) + torch.rand(n, generator=source)) / n
+    timesteps = (strata[torch.randperm(n, generator=source)] * len(base.denoiser.alphas_cumprod)).long()
+    latents = encoded.mean[index].to(base.device)
+    noise = torch.randn(latents.shape, generator=source).to(base.device)
+    return Fixed(latents, noise, timesteps.to(base.device), {k: v[index].to(base.device) for k, v in encoded.cond.items()})
+
+
+def step_zero(base, cache, config) -> dict[str, float]:
+    """Compare the base with and without a fresh adapter: largest change of the output, norms of the first gradients.
+
+    B starts at zero, so the change is exactly 0, and A cannot move before B has: Hu et al. 2021, section 4.1.
+    """
+    draws = fixed_draws(base, cache.train, 4, config.seed, "step_zero")
+    with base.lock:
+        stack = LoRAStack(base.unet, [config]).initialize()
+        with stack.attached():
+            noisy = add_noise(draws.latents, draws.noise, draws.timesteps, base.denoiser.alphas_cumprod)
+            with torch.no_grad():
+                adapted = base.denoiser(noisy, draws.timesteps, draws.cond)
+                with bare(base.unet):
+                    alone = base.denoiser(noisy, draws.timesteps, draws.cond)
+            _gradients(base, stack, draws, torch.arange(4))
+    return {"largest_change": float((adapted - alone).abs().max()), "grad_A": float(stack.grad[:, : stack.first_B].norm()),
+            "grad_B": float(stack.grad[:, stack.first_B :].norm())}
+
+
+@dataclass(frozen=True)
+class RandomDirections:
+    """Hold how many of `count` random changes of the adapter lowered the loss, at each length."""
+
+    factors: tuple[float, ...]                                # lengths, in lengths of a real first update
+    shares: tuple[float, ...]
+    intervals: tuple[tuple[float, float], ...]                # 95 %, Wilson
+    along_gradient: tuple[float, ...]                         # change of the loss by the real update at that length
+    median_change: tuple[float, ...]                          # change of the loss by a random one
+    count: int
+
+
+def random_directions(base, cache, config, *, factors=(0.1, 1.0, 10.0), count=96, n=8) -> RandomDirections:
+    """Move the fresh adapter's B in random directions and count how often the loss on fixed draws falls.
+
+    config            resolved; its learning_rate fixes the length of a real first update (AdamW: the rate, in every coordinate)
+    """
+    K = ROWS // n
+    draws = fixed_draws(base, cache.train, n, config.seed, "random_directions")
+    rows = torch.arange(n).repeat(K)
+    with base.lock:
+        stack = LoRAStack(base.unet, [config] * K).initialize()
+        with stack.attached():
+            B = stack.theta[:, stack.first_B :]
+            before = _losses(base, draws, rows)[:n].mean()
+            _gradients(base, stack, draws, rows)
+            real = -config.learning_rate * stack.grad[0, stack.first_B :].sign()
+            shares, along, median = [], [], []
+            for factor in factors:
+                B.copy_((real * factor).expand_as(B))
+                along.append(float(_losses(base, draws, rows)[:n].mean() - before))
+                changes = []
+                for start in range(0, count, K):
+                    for k in range(K):
+                        way = torch.randn(B.shape[1], generator=generator(config.seed, "direction", start + k)).to(B.device)
+                        B[k] = way * (factor * real.norm() / way.norm())
+                    changes += (_losses(base, draws, rows).view(K, n).mean(1) - before).tolist()
+                shares.append(float(np.mean(np.array(changes[:count]) < 0)))
+                median.append(float(np.median(changes[:count])))
+    return RandomDirections(tuple(factors), tuple(shares), tuple(wilson(share, count) for share in shares), tuple(along),
+                            tuple(median), count)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of `count` trials: Wilson 1927, eq. 4."""
+    z = 1.959964
+    middle, half = share + z * z / (2 * count), z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return float((middle - half) / (1 + z * z / count)), float((middle + half) / (1 + z * z / count))
+
+
+@dataclass(frozen=True)
+class GradientByBatch:
+    """Hold, for each batch size, the mean norm of the gradient and of its part along the true direction."""
+
+    batch_sizes: tuple[int, ...]
+    norm: tuple[float, ...]                                   # mean of |g_B|
+    squared: tuple[float, ...]                                # mean of |g_B|^2, a straight line in 1 / B
+    along: tuple[float, ...]                                  # mean of g_B . u, u the direction of the mean gradient of other draws
+    along_interval: tuple[tuple[float, float], ...]           # 95 %, over batches
+    noise_scale: float                                        # tr(Sigma) / |G|^2, McCandlish et al. 2018, eq. 2.9
+
+
+def gradient_by_batch(base, cache, config, *, adapter=None, batch_sizes=(1, 2, 4, 8, 16, 32), draws=256) -> GradientByBatch:
+    """Measure gradients of single draws and average them into batches.
+
+    adapter           arrays of a trained run; None takes the fresh adapter
+    draws             (picture, timestep, noise) in all; the first half gives the direction u, the second the batches
+    """
+    K = 16
+    fixed = fixed_draws(base, cache.train, draws, config.seed, "gradient_by_batch")
+    gradients = []
+    with base.lock:
+        stack = LoRAStack(base.unet, [config] * K).initialize()
+        if adapter is not None:
+            for k in range(K):
+                stack.load(k, adapter)
+        with stack.attached():
+            for start in range(0, draws, K):                  # K runs of one picture each: one gradient a draw
+                _gradients(base, stack, fixed, torch.arange(start, start + K))
+                gradients.append(stack.grad.clone())
+    gradients = torch.cat(gradients)[torch.randperm(draws, generator=generator(config.seed, "batches"))]  # (draws, P)
+    u = gradients[: draws // 2].mean(0)
+    half = gradients[draws // 2 :]
+    batches = {B: half.view(len(half) // B, B, -1).mean(1) for B in batch_sizes}     # each (batches, P)
+    squared = {B: float(g.square().sum(1).mean()) for B, g in batches.items()}
+    along = {B: (g @ (u / u.norm())).numpy(force=True) for B, g in batches.items()}
+    small, large = min(batch_sizes), max(batch_sizes)
+    signal = (large * squared[large] - small * squared[small]) / (large - small)
+    noise = (squared[small] - squared[large]) / (1 / small - 1 / large)
+    spreads = [values.std(ddof=1) / np.sqrt(len(values)) * t_quantile(0.975, len(values) - 1) for values in along.values()]
+    return GradientByBatch(tuple(batch_sizes), tuple(float(g.norm(dim=1).mean()) for g in batches.values()), tuple(squared.values()),
+                           tuple(float(values.mean()) for values in along.values()),
+                           tuple((float(v.mean() - s), float(v.mean() + s)) for v, s in zip(along.values(), spreads)),
+                           float(noise / signal) if signal > 0 else float("nan"))
+
+
+@dataclass(frozen=True)
+class Width:
+    """Hold, for each layer, how far one update of the same rate moves its output, for inputs of unit size."""
+
+    names: tuple[str, ...]
+    d_in: tuple[int, ...]
+    change: tuple[float, ...]                                 # RMS of the output's change / (rate x RMS of the input)
+    slope: float                                              # of log change on log d_in
+    interval: tuple[float, float]                             # 95 %, bootstrap over layers
+
+
+def change_by_width(base, cache, config, *, n=16) -> Width:
+    """Make one Adam update of equal rate in every linear layer and measure how far each output moves.
+
+    config            adapter "full" changes the matrices themselves, "lora" a fresh adapter
+    """
+    config = config.replace(target_modules=list(LINEAR_LAYERS))
+    draws = fixed_draws(base, cache.train, n, config.seed, "change_by_width")
+    inputs = {}
+    with base.lock:
+        stack = LoRAStack(base.unet, [config]).initialize()
+        modules = {layer.name: layer.module for layer in stack.layers}
+        with stack.attached():
+            hooks = [module.register_forward_pre_hook(lambda _, args, name=name: inputs.__setitem__(name, args[0].detach().flatten(0, -2)))
+                     for name, module in modules.items()]
+            try:
+                _gradients(base, stack, draws, torch.arange(n))
+            finally:
+                for hook in hooks:
+                    hook.remove()
+    rows = []
+    for layer in stack.layers:
+        parts, x = layer.parts, inputs[layer.name].float()
+        if config.adapter == "full":
+            change = x @ parts["delta"].grad[0].sign().T
+        else:
+            change = config.scaling * (x @ parts["A"].detach()[0].T) @ parts["B"].grad[0].sign().T
+        rows.append((layer.name, x.shape[1], float(change.square().mean().sqrt() / x.square().mean().sqrt())))
+    names, d_in, change = zip(*rows)
+    slope, interval = _slope(np.log(d_in), np.log(change), config.seed)
+    return Width(names, d_in, change, slope, interval)
+
+
+def _slope(x, y, seed):
+    """Return the least-squares slope of y on x, with its 95 % bootstrap interval over points."""
+    rng = np.random.default_rng(seed)
+    picks = [rng.integers(0, len(x), len(x)) for _ in range(1000)]
+    slopes = [np.polyfit(x[i], y[i], 1)[0] for i in picks if np.ptp(x[i]) > 0]
+    return float(np.polyfit(x, y, 1)[0]), tuple(float(q) for q in np.quantile(slopes, [0.025, 0.975]))
+
+
+def _losses(base, draws, rows) -> torch.Tensor:
+    with torch.no_grad():
+        return per_sample_loss(base.denoiser, *draws.rows(rows))
+
+
+def _gradients(base, stack, draws, rows):
+    """Leave in stack.grad the gradient of each run's mean loss over its block of rows."""
+    stack.grad.zero_()
+    losses = per_sample_loss(base.denoiser, *draws.rows(rows))
+    losses.view(stack.K, -1).mean(1).sum().backward()

@@ -1,0 +1,73 @@
+"""Small experiments on a U-Net whose answers are known."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from labkit.config import RunConfig
+from labkit.loss import Denoiser
+from labkit.measure import change_by_width, gradient_by_batch, random_directions, step_zero, wilson
+
+CONFIG = RunConfig(rank=4, learning_rate=1e-3).resolved(8)
+
+
+@pytest.fixture(scope="module")
+def lab():
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(sample_size=8, in_channels=4, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
+                                cross_attention_dim=16, attention_head_dim=4, norm_num_groups=8,
+                                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")).requires_grad_(False).eval()
+    levels = torch.linspace(0.999, 0.01, 1000)
+    base = SimpleNamespace(unet=unet, denoiser=Denoiser(unet, levels, "epsilon"), device=torch.device("cpu"), lock=threading.RLock())
+    train = SimpleNamespace(mean=torch.randn(8, 4, 8, 8), cond={"encoder_hidden_states": torch.randn(8, 5, 16)})
+    return SimpleNamespace(base=base, cache=SimpleNamespace(train=train))
+
+
+def test_a_fresh_adapter_changes_nothing_and_only_B_has_a_gradient(lab):
+    found = step_zero(lab.base, lab.cache, CONFIG)
+    assert found["largest_change"] == 0
+    assert found["grad_A"] == 0
+    assert found["grad_B"] > 0
+
+
+def test_a_step_along_the_gradient_lowers_the_loss_where_half_of_the_random_ones_do_not(lab):
+    found = random_directions(lab.base, lab.cache, CONFIG, factors=(0.1,), count=64, n=4)
+    assert found.along_gradient[0] < 0
+    assert found.along_gradient[0] < 3 * min(found.median_change[0], 0)
+    assert 0.2 < found.shares[0] < 0.8
+    assert found.intervals[0][0] < found.shares[0] < found.intervals[0][1]
+
+
+def test_random_directions_are_the_same_whatever_their_company(lab):
+    alone = random_directions(lab.base, lab.cache, CONFIG, factors=(1.0,), count=16, n=4)
+    among = random_directions(lab.base, lab.cache, CONFIG, factors=(0.1, 1.0), count=16, n=4)
+    assert alone.shares[0] == among.shares[1]
+    assert np.isclose(alone.median_change[0], among.median_change[1], rtol=1e-3)
+
+
+def test_single_gradients_average_to_the_gradient_of_the_batch(lab):
+    found = gradient_by_batch(lab.base, lab.cache, CONFIG, batch_sizes=(1, 2, 8), draws=64)
+    assert found.norm[0] > found.norm[1] > found.norm[2]
+    assert np.allclose(found.along, found.along[0], rtol=1e-4)      # the same draws, only grouped otherwise
+    signal = (8 * found.squared[2] - found.squared[0]) / 7
+    noise = (found.squared[0] - found.squared[2]) / (1 - 1 / 8)
+    assert np.isclose(found.squared[1], signal + noise / 2, rtol=0.2)
+
+
+def test_an_update_of_equal_rate_moves_wide_layers_more_not_less(lab):
+    full = change_by_width(lab.base, lab.cache, CONFIG.replace(adapter="full"), n=8)
+    assert len(set(full.d_in)) >= 3
+    assert full.interval[0] > 0
+    lora = change_by_width(lab.base, lab.cache, CONFIG, n=8)
+    assert lora.slope < full.slope
+
+
+def test_the_interval_of_a_share_stays_between_none_and_all():
+    assert wilson(0.0, 10)[0] == pytest.approx(0)
+    assert wilson(1.0, 10)[1] == pytest.approx(1)
+    assert wilson(0.5, 96) == pytest.approx((0.4019, 0.5981), abs=1e-3)
