@@ -1,5 +1,7 @@
 """Figures of pictures: the same seeds at the same steps, as strips of one run and as the race of many."""
 
+import textwrap
+
 import numpy
 from matplotlib.transforms import blended_transform_factory
 from PIL import Image
@@ -13,12 +15,12 @@ GAP = 4                                                               # pixels o
 
 def sample_pictures(history) -> dict[int, numpy.ndarray]:
     """Return the sample pictures of a run by step: uint8 (N, H, W, 3), in the order of prompts and seeds."""
-    return {int(step): numpy.stack([opened(picture) for picture in pictures]) for step, pictures in history.samples}
+    return {samples.global_step: samples.load() for samples in history.samples if samples.scale == 1}
 
 
-def opened(picture) -> numpy.ndarray:
-    """Return an array as it is, a path as the picture it names: uint8 (H, W, 3)."""
-    return picture if isinstance(picture, numpy.ndarray) else numpy.asarray(Image.open(picture).convert("RGB"))
+def prompts_of(history) -> list[str]:
+    """Return the prompt of every sample picture; empty texts where there are no pictures."""
+    return list(history.samples[0].prompts) if history.samples else []
 
 
 def mosaic(rows, columns_apart=()) -> tuple[numpy.ndarray, list[float], list[float]]:
@@ -46,63 +48,105 @@ def show_mosaic(ax, rows, columns_apart=()):
     return xs, ys
 
 
-def plot_samples(history, *, pictures=None, prompts=(), width=STYLE["width"]):
-    """Draw the same seeds over the steps of one run: a row a seed, a column a step. Returns the Figure."""
-    by_step = pictures if pictures is not None else sample_pictures(history)
-    steps = sorted(by_step)
-    rows = [[by_step[step][i] for step in steps] for i in range(len(by_step[steps[0]]))]
-    side = min(width / len(steps), 1.7)
-    figure = LabFigure(side * len(steps), side * len(rows) + 0.3, photographic=True,
-                       summary=f"pictures of the same {len(rows)} seeds at steps {', '.join(map(str, steps))}")
-    ax = figure.place_axes(0, 0, side * len(steps), side * len(rows))
-    xs, ys = show_mosaic(ax, rows)
-    for x, step in zip(xs, steps):
-        ax.annotate(step_text(step), (x, 0), (0, 3), textcoords="offset points", ha="center", va="bottom",
-                    fontsize=STYLE["small"], color=STYLE["text"])
+def plot_samples(history, *, width=STYLE["width"]):
+    """Draw the same seeds over the steps of one run: a column a step, a row a seed under its prompt. Returns the Figure."""
+    pictures, prompts = sample_pictures(history), prompts_of(history)
+    steps = sorted(pictures)
+    side, head = min(width / max(len(steps), 4), 1.7), 0.27            # inches: a picture, the line of words above it
+    figure = LabFigure(side * max(len(steps), 4), (side + head) * len(prompts) + 0.22, photographic=True,
+                       summary=f"pictures of the same {len(prompts)} seeds at steps {', '.join(map(str, steps))}")
+    for row, prompt in enumerate(prompts):
+        bottom = (len(prompts) - 1 - row) * (side + head)
+        ax = figure.place_axes(0, bottom, side * len(steps), side)
+        xs, _ = show_mosaic(ax, [[pictures[step][row] for step in steps]])
+        figure.text(0.004, (bottom + side + 0.05) / figure.get_figheight(), prompt, fontsize=STYLE["small"], color=STYLE["text"],
+                    va="bottom", fontstyle="italic")
+        if not row:
+            name_columns(ax, xs, steps, 18)
     return figure
 
 
-def step_text(step: int) -> str:
-    """Name a column of pictures."""
-    return f"step {step:,}" if step else "base"
+def name_columns(ax, xs, steps, lift=3) -> None:
+    """Write the steps over the columns of a mosaic, `lift` points above it."""
+    for x, step in zip(xs, steps):
+        ax.annotate(f"step {step:,}" if step else "base", (x, 0), (0, lift), textcoords="offset points", ha="center", va="bottom",
+                    fontsize=STYLE["small"], color=STYLE["text"])
+
+
+class Comparison:
+    """Lay out a row of pictures per run: columns are the steps, once for every prompt.
+
+    Seeds and steps are the same in every row, so the pictures of a column differ by the runs alone.
+    """
+
+    NAMES, HEADS = 1.5, 0.55                                          # inches for the names at left, for the words above
+
+    def __init__(self, histories, prompts=None, width=STYLE["width"]):
+        self.width, self.pictures = width, [sample_pictures(history) for history in histories]
+        self.steps = sorted(set().union(*self.pictures))
+        written = next(filter(None, map(prompts_of, histories)), [])
+        self.shown = list(prompts if prompts is not None else range(min(2, len(written))))
+        self.prompts = [written[i] for i in self.shown]
+        self.side = min((width - self.NAMES) / max(len(self.steps) * len(self.shown), 1), 1.15)
+        self.height = (self.side * len(histories) + self.HEADS) if self.steps else 0.0
+
+    def draw(self, figure, names, verdicts, colors) -> None:
+        """Draw at the bottom of a figure; `names` are the runs' names."""
+        if not self.steps:
+            return
+        rows = [[by_step[step][i] if step in by_step else None for i in self.shown for step in self.steps] for by_step in self.pictures]
+        ax = figure.place_axes(self.NAMES, 0.03, self.width - self.NAMES - 0.03, self.side * len(rows))
+        xs, ys = show_mosaic(ax, rows, [len(self.steps) * i for i in range(1, len(self.shown))])
+        ax.set_anchor("NW")
+        name_columns(ax, xs, self.steps * len(self.shown))
+        for x, prompt in zip(xs[::len(self.steps)], self.prompts):
+            letters = round(self.side * len(self.steps) * 13)
+            ax.annotate(textwrap.shorten(prompt, letters, placeholder=" …"), (x - ys[0], 0), (0, 18), textcoords="offset points",
+                        va="bottom", fontsize=STYLE["small"], fontstyle="italic", color=STYLE["text"])
+        for i, (y, name, verdict, color) in enumerate(zip(ys, names, verdicts, colors)):
+            name_row(ax, y, ys[0], name, verdict, color, MARKERS[i % len(MARKERS)])
+
+
+def name_row(ax, y, half, name, verdict, color, marker) -> None:
+    """Write a run's marker, name and verdict at the left of its row of pictures."""
+    symbol, tint = VERDICTS[verdict.label]
+    where = {"xycoords": ("figure fraction", "data"), "ha": "left", "annotation_clip": False, "textcoords": "offset points"}
+    ax.annotate(name, (0, y), (30, 1), va="bottom", fontsize=STYLE["title"], fontweight="bold", color=color, **where)
+    ax.annotate(f"{symbol} {verdict.label}".replace("enough ", "enough\n    "), (0, y), (30, -3), va="top",
+                fontsize=STYLE["small"], color=tint, **where)
+    ax.plot(0.022, y - 0.26 * half, marker, color=color, markersize=7, clip_on=False,
+            transform=blended_transform_factory(ax.figure.transFigure, ax.transData))
+
+
+def plot_comparison(histories, *, verdicts=None, names=None, prompts=None, width=STYLE["width"]):
+    """Draw a row of pictures per run with its verdict, without curves. Returns the Figure."""
+    verdicts = verdicts or [diagnose(history, histories) for history in histories]
+    names = names or [rate_text(history.config.learning_rate) for history in histories]
+    layout = Comparison(histories, prompts, width)
+    figure = LabFigure(width, max(layout.height, 0.5), photographic=True, summary=summary_of(names, verdicts))
+    layout.draw(figure, names, verdicts, ordered_colors(len(histories)))
+    return figure
 
 
 def plot_race(histories, *, verdicts=None, prompts=None, width=STYLE["width"]):
     """Draw a race over learning rates: all curves above, below a row of pictures per rate, and each rate's verdict.
 
-    Seeds and steps are the same in every row, so a column differs by the rate alone. `prompts` chooses pictures by number
-    (at most two fit a notebook's width). Returns the Figure.
+    `prompts` chooses pictures by number (two fit a notebook's width). Returns the Figure.
     """
     histories = sorted(histories, key=lambda history: history.config.learning_rate)
     verdicts = verdicts or [diagnose(history, histories) for history in histories]
-    pictures = [sample_pictures(history) for history in histories]
-    steps = sorted(set().union(*pictures))
-    shown = list(prompts if prompts is not None else range(min(2, len(pictures[0][min(pictures[0])]))))
-    rows = [[by_step[step][i] if step in by_step else None for i in shown for step in steps] for by_step in pictures]
-    apart = [len(steps) * i for i in range(1, len(shown))]
-    names, above, heads = 1.5, 4.3, 0.35                              # inches: names of rows, curves, heads of columns
-    columns = len(steps) * len(shown)
-    side = min((width - names) / columns, 1.15)
-    figure = LabFigure(width, above + heads + side * len(rows), photographic=True)
+    names = [rate_text(history.config.learning_rate) for history in histories]
+    layout, above = Comparison(histories, prompts, width), 4.3
+    figure = LabFigure(width, above + layout.height, photographic=True, summary=summary_of(names, verdicts))
     left, right, bottom = STYLE["margins"]
-    ax = figure.place_axes(left, heads + side * len(rows) + bottom, width - left - right, above - bottom - 0.4)
+    ax = figure.place_axes(left, layout.height + bottom, width - left - right, above - bottom - 0.4)
     plot_curves(histories, ax, verdicts=verdicts)
-    ax.set_title(f"One design at {len(rows)} learning rates: loss on held-out pictures", loc="left", fontsize=STYLE["title"],
+    ax.set_title(f"One design at {len(histories)} learning rates: loss on held-out pictures", loc="left", fontsize=STYLE["title"],
                  fontweight="bold", color=STYLE["text"], pad=10)
-    ax = figure.place_axes(names, 0.03, width - names - 0.03, side * len(rows))
-    xs, ys = show_mosaic(ax, rows, apart)
-    ax.set_anchor("NW")
-    for x, step in zip(xs, steps * len(shown)):
-        ax.annotate(step_text(step), (x, 0), (0, 3), textcoords="offset points", ha="center", va="bottom",
-                    fontsize=STYLE["small"], color=STYLE["text"])
-    for y, history, verdict, color, i in zip(ys, histories, verdicts, ordered_colors(len(rows)), range(len(rows))):
-        symbol, tint = VERDICTS[verdict.label]
-        write = {"xycoords": ("figure fraction", "data"), "ha": "left", "annotation_clip": False, "textcoords": "offset points"}
-        ax.annotate(rate_text(history.config.learning_rate), (0, y), (30, 1), va="bottom", fontsize=STYLE["title"],
-                    fontweight="bold", color=color, **write)
-        ax.annotate(f"{symbol} {verdict.label}".replace("enough ", "enough\n    "), (0, y), (30, -3), va="top",
-                    fontsize=STYLE["small"], color=tint, **write)
-        ax.plot(0.022, y - 0.13 * (ys[0] * 2), MARKERS[i % len(MARKERS)], color=color, markersize=7, clip_on=False,
-                transform=blended_transform_factory(figure.transFigure, ax.transData))
-    figure.summary = "; ".join(f"rate {rate_text(h.config.learning_rate)}: {v.label}" for h, v in zip(histories, verdicts))
+    layout.draw(figure, names, verdicts, ordered_colors(len(histories)))
     return figure
+
+
+def summary_of(names, verdicts) -> str:
+    """Say each run's verdict in one line."""
+    return "; ".join(f"{name}: {verdict.label}" for name, verdict in zip(names, verdicts))

@@ -14,6 +14,7 @@ from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_ax
 
 STEP_AXIS = "updates done (logarithmic)"
 LOSS_AXIS = "loss on fixed noise\n(mean squared error, no unit)"
+PINNED = "#8A5A00"
 SETS = {"validation": ("held-out pictures", "-"), "probe": ("training pictures", LINES[2]), "ordinary": ("ordinary places", LINES[3])}
 
 
@@ -22,14 +23,17 @@ def curve(history, name: str = "validation"):
 
     Every picture meets the same noise at every step, so the difference to step 0 is known far better than the loss itself.
     """
-    steps, losses = history.validations[name]                         # (T,), (T, images, strata)
+    steps, losses = history.validations[name]
     mean = numpy.array([by_picture(loss).mean() for loss in losses])
-    change = numpy.array([paired_difference(loss, losses[0]) for loss in losses])
-    return numpy.asarray(steps), mean, mean[0] + change[:, 1], mean[0] + change[:, 2]
+    change = numpy.array([paired_difference(loss, losses[0]) for loss in losses])  # (T, 3): mean, low, high
+    return steps, mean, mean[0] + change[:, 1], mean[0] + change[:, 2]
 
 
-def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=None):
-    """Draw one run's loss on held-out and on training pictures, on one axis, with the verdict as its title."""
+def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=None, pinned=None):
+    """Draw one run's loss on held-out and on training pictures, on one axis, with the verdict as its title.
+
+    `pinned` is another run whose held-out loss is drawn for comparison.
+    """
     ax = new_axes(ax)
     verdict = verdict or diagnose(history)
     symbol, color = VERDICTS[verdict.label]
@@ -46,6 +50,13 @@ def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=
         last_step = max(last_step, steps[-1])
         labels.append((end(mean), f"{words} {loss_text(mean)}", tint))
         mark_not_finite(ax, steps, mean, tint)
+    if pinned:
+        steps, mean, _, _ = curve(pinned)
+        ax.plot(steps, mean, color=PINNED, linestyle=LINES[4], marker="v", markersize=STYLE["marker"], linewidth=1.2, zorder=1)
+        mark_not_finite(ax, steps, mean, PINNED)
+        seen.append(mean)
+        last_step = max(last_step, steps[-1])
+        labels.append((end(mean), f"pinned {rate_text(pinned.config.learning_rate)} {loss_text(mean)}", PINNED))
     step_axis(ax, last_step)
     loss_axis(ax, seen)
     name_axes(ax, STEP_AXIS, LOSS_AXIS, f"{symbol} {verdict.label}: learning rate {rate_text(history.config.learning_rate)}", color)
@@ -131,9 +142,9 @@ def plot_u_curve(histories, ax=None):
     The second scale counts in multiples of the best rate here, which is what carries over to other bases.
     """
     ax = new_axes(ax, top=0.95)
-    groups = {}
-    for history in histories:
-        groups.setdefault(history.config.learning_rate, []).append(mean_loss(history, -1))
+    groups, curves = {}, held_out(histories)
+    for history, held in zip(histories, curves):
+        groups.setdefault(history.config.learning_rate, []).append(by_picture(held.losses[-1]).mean())
     tried = sorted(groups)
     means = {rate: float(numpy.mean(groups[rate])) for rate in tried}
     finite = {rate: mean for rate, mean in means.items() if math.isfinite(mean)}
@@ -150,7 +161,7 @@ def plot_u_curve(histories, ax=None):
     ax.set_xticks(tried, [rate_text(rate) for rate in tried])
     ax.minorticks_off()
     ax.set_xlim(tried[0] / 1.8, tried[-1] * 1.8)
-    starts = [start for history in histories if math.isfinite(start := mean_loss(history, 0))]
+    starts = [by_picture(held.losses[0]).mean() for held in curves if held.steps[0] == 0]
     loss_axis(ax, [numpy.array([*finite.values(), *starts])])
     seeds = max(map(len, groups.values()))
     name_axes(ax, "learning rate (logarithmic)", LOSS_AXIS,
@@ -161,7 +172,7 @@ def plot_u_curve(histories, ax=None):
     if finite:
         best = min(finite, key=finite.get)
         second_scale(ax, best, tried)
-        ax.figure.summary = f"lowest loss {finite[best]:.3f} at rate {rate_text(best)}, from {numpy.mean(starts):.3f} untouched"
+        ax.figure.summary = f"lowest final loss {finite[best]:.3f} at learning rate {rate_text(best)}"
     return ax
 
 
@@ -175,9 +186,10 @@ def second_scale(ax, best: float, tried) -> None:
     top.set_xlabel("times the best rate here", fontsize=STYLE["label"], color=STYLE["text"])
 
 
-def mean_loss(history, index: int) -> float:
-    """Return the held-out loss at an evaluation: 0 the untouched base, -1 the end (not a number after a blow-up)."""
-    return float(by_picture(history.validations["validation"][1][index]).mean())
+def held_out(histories) -> list:
+    """Return the held-out curve of every run, all in the finer grade or all as monitored: the two are not comparable."""
+    fine = all("validation" in history.verdicts for history in histories)
+    return [(history.verdicts if fine else history.validations)["validation"] for history in histories]
 
 
 def plot_schedules(configs, ax=None, *, label=None):
@@ -227,14 +239,13 @@ def plot_step_loss(history, ax=None):
     return ax
 
 
-def plot_loss_by_timestep(losses, timesteps, ax=None):
-    """Draw the loss of single pictures against the timestep they were noised to, and say how much the timestep explains.
+def plot_loss_by_timestep(history, ax=None, *, name="validation"):
+    """Draw the untouched base's loss on single pictures against their timesteps, and say how much the timestep explains.
 
-    `losses` and `timesteps` are (images, strata) of one validation. The share explained is that of a cubic in the timestep.
+    The share explained is that of a cubic in the timestep, fitted to the logarithm of the loss.
     """
     ax = new_axes(ax, right=0.3)
-    x, y = numpy.ravel(timesteps).astype(float), numpy.ravel(losses).astype(float)
-    x, y = x[numpy.isfinite(y)], y[numpy.isfinite(y)]
+    x, y = history.timesteps[name].ravel().astype(float), history.validations[name].losses[0].ravel().astype(float)
     fitted = numpy.poly1d(numpy.polyfit(x / 1000, numpy.log(y), 3))
     share = 1 - numpy.var(numpy.log(y) - fitted(x / 1000)) / numpy.var(numpy.log(y))
     at = numpy.linspace(x.min(), x.max(), 100)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 STYLE = {
     "width": 9.0, "height": 4.2, "dpi": 100, "retina": 1.5,           # inches, dots per inch, factor for sharp screens
     "text": "#222222", "faint": "#767676", "grid": "#E4E4E4",
-    "margins": (0.85, 1.95, 0.55),                                    # inches at left, right (for labels), bottom
+    "margins": (0.95, 1.95, 0.55),                                    # inches at left, right (for labels), bottom
     "title": 12.0, "label": 10.0, "small": 9.0,                       # points
     "line": 1.8, "marker": 5.0, "band": 0.16,                         # points, points, opacity
 }
