@@ -1,0 +1,185 @@
+"""Adapters of K runs side by side on one frozen U-Net: LoRA (Hu et al. 2021), or a dense change as its ceiling.
+
+The rows of a batch are K contiguous blocks of equal size, always: block k belongs to run k. K runs side by side, R rank
+(the largest of the pass), P numbers of one run's adapter.
+"""
+
+import contextlib
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labkit.adapter_layers import adapted
+from labkit.errors import LabError
+from labkit.seeding import generator
+
+
+class LoRAStack:
+    """Hold the adapters of K runs in one float32 tensor `theta` (K, P), and put them on a U-Net while attached.
+
+    unet              a diffusers U-Net; its own weights are never touched
+    configs           one RunConfig a run; adapter kind and target_modules are the same for all
+
+    Every layer's A (K, R, in) and B (K, out, R) are views of `theta`, their gradients views of `grad`. Ranks below R are
+    padded with zero rows of A and zero columns of B, whose gradients are exactly zero, so that they stay so.
+    """
+
+    def __init__(self, unet: nn.Module, configs):
+        self.unet, self.configs, self.K = unet, list(configs), len(configs)
+        if len({(c.adapter, c.target_modules) for c in configs}) > 1:
+            raise LabError("adapter and target_modules must be the same for all runs of one pass.")
+        kind, R = configs[0].adapter, max(c.rank for c in configs)
+        modules = find_targets(unet, configs[0].target_modules)
+        device = next(unet.parameters()).device
+        self.scale = torch.ones(self.K, 1, 1, device=device)  # strength x scaling, read by every layer
+        self.enabled = True
+        self.strength = 1.0
+        self.layers = [adapted(kind, name, module, R, self) for name, module in modules.items()]
+        self._place(device)
+
+    def _place(self, device):
+        """Lay all parameters out in theta, those that start at zero (B) last, since they may have a rate of their own."""
+        slots = [(layer, part) for part in ("A", "B", "delta") for layer in self.layers if part in layer.shapes]
+        sizes = [math.prod(layer.shapes[part]) for layer, part in slots]
+        self.theta = torch.zeros(self.K, sum(sizes), device=device)
+        self.grad = torch.zeros_like(self.theta)
+        self.first_B = sum(size for (_, part), size in zip(slots, sizes) if part == "A")
+        self.slots, start = {}, 0
+        for (layer, part), size in zip(slots, sizes):
+            columns, shape = slice(start, start + size), layer.shapes[part]
+            parameter = nn.Parameter(self.theta[:, columns].view(self.K, *shape))
+            parameter.grad = self.grad[:, columns].view(self.K, *shape)   # autograd adds to it in place
+            layer.parts[part] = parameter
+            self.slots[layer.name, part] = (columns, shape)
+            start += size
+
+    def initialize(self) -> "LoRAStack":
+        """Draw A of every run by its seed and the layer's name, at the run's own rank, as PEFT does; B stays zero."""
+        for k, config in enumerate(self.configs):
+            for (name, part), (columns, shape) in self.slots.items():
+                if part == "A":
+                    self._view(self.theta, k, columns, shape)[: config.rank] = _drawn_A(config, name, shape)
+        return self
+
+    @property
+    def strength(self) -> float:
+        """Tell or set how strongly the adapters act at inference; 1 while training."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, value: float):
+        self._strength = value
+        scaling = torch.tensor([config.scaling for config in self.configs], dtype=torch.float64)
+        self.scale.copy_((value * scaling).view(-1, 1, 1))
+
+    # -- on and off the U-Net
+
+    @contextlib.contextmanager
+    def attached(self):
+        """Let the U-Net's layers add this stack's adapters; inside another `attached` of the same stack it changes nothing."""
+        other = attached_to(self.unet)
+        if other is self:
+            yield self
+            return
+        if other is not None:
+            raise LabError("This base already carries other adapters: let the pass that trains them end first.")
+        self.unet._labkit_stack = self
+        for layer in self.layers:
+            layer.module.forward = layer.forward
+        try:
+            yield self
+        finally:
+            del self.unet._labkit_stack
+            for layer in self.layers:
+                del layer.module.forward
+
+    @contextlib.contextmanager
+    def disabled(self):
+        """Let the layers act as the frozen base's own."""
+        before, self.enabled = self.enabled, False
+        try:
+            yield
+        finally:
+            self.enabled = before
+
+    # -- one run in and out
+
+    def tensors(self, k: int, stacked: Tensor | None = None) -> dict[str, np.ndarray]:
+        """Return run k's adapter, or its share of another (K, P) tensor, as float32 arrays at its own rank.
+
+        Keys are `<module>.lora_A.weight` (rank, in) and `<module>.lora_B.weight` (out, rank), or `<module>.delta.weight`.
+        """
+        stacked = self.theta if stacked is None else stacked
+        rank = self.configs[k].rank
+        arrays = {}
+        for (name, part), (columns, shape) in self.slots.items():
+            value = _own_rank(self._view(stacked, k, columns, shape), part, rank)
+            arrays[f"{name}.{KEYS[part]}"] = np.array(value.cpu().numpy())
+        return arrays
+
+    def load(self, k: int, arrays, stacked: Tensor | None = None):
+        """Set run k's adapter, or its share of another (K, P) tensor, from what `tensors` gave."""
+        stacked = self.theta if stacked is None else stacked
+        expected = {f"{name}.{KEYS[part]}" for name, part in self.slots}
+        if expected != set(arrays):
+            odd = sorted(expected.symmetric_difference(arrays))[0]
+            raise LabError(f"adapter: {odd} is {'missing' if odd in expected else 'not a layer of this run'}; "
+                           "the file belongs to another base or other target_modules.")
+        for (name, part), (columns, shape) in self.slots.items():
+            value = _own_rank(self._view(stacked, k, columns, shape), part, self.configs[k].rank)
+            array = torch.from_numpy(np.ascontiguousarray(arrays[f"{name}.{KEYS[part]}"]))
+            if array.shape != value.shape:
+                raise LabError(f"adapter: {name}.{KEYS[part]} has shape {tuple(array.shape)}, not {tuple(value.shape)}; "
+                               "give the rank that the file was trained with.")
+            value.copy_(array)
+
+    def _view(self, stacked, k, columns, shape):
+        return stacked[k, columns].view(shape)
+
+
+KEYS = {"A": "lora_A.weight", "B": "lora_B.weight", "delta": "delta.weight"}
+
+
+def _own_rank(value, part, rank):
+    """Cut the padding off one layer's A (R, in) or B (out, R)."""
+    return {"A": lambda: value[:rank], "B": lambda: value[:, :rank], "delta": lambda: value}[part]()
+
+
+def _drawn_A(config, name, shape) -> Tensor:
+    """Draw A (rank, in, ...): uniform in 1 / sqrt(fan in), which is PEFT's Kaiming default, or N(0, 1 / rank^2)."""
+    A = torch.empty(config.rank, *shape[1:])
+    source = generator(config.seed, "A", name)
+    if config.init_lora_weights == "gaussian":
+        return A.normal_(std=1 / config.rank, generator=source)
+    bound = 1 / math.sqrt(math.prod(shape[1:]))
+    return A.uniform_(-bound, bound, generator=source)
+
+
+def find_targets(unet: nn.Module, target_modules) -> dict[str, nn.Module]:
+    """Return the layers whose name is, or ends with a dot and, one of target_modules, as PEFT finds them."""
+    def of(target):
+        return [name for name, _ in unet.named_modules() if name == target or name.endswith("." + target)]
+
+    found = {name: unet.get_submodule(name) for target in target_modules for name in of(target)}
+    for target in target_modules:
+        if not of(target):
+            raise LabError(f"target_modules = {target!r} names no layer of this base; "
+                           "the attention projections are to_q, to_k, to_v, to_out.0.")
+    for name, module in found.items():
+        if not isinstance(module, nn.Linear | nn.Conv2d) or getattr(module, "groups", 1) > 1:
+            raise LabError(f"target_modules: {name} is a {type(module).__name__}; only linear and convolution layers can be adapted.")
+    order = {name: i for i, (name, _) in enumerate(unet.named_modules())}
+    return dict(sorted(found.items(), key=lambda item: order[item[0]]))
+
+
+def attached_to(unet: nn.Module) -> LoRAStack | None:
+    """Return the stack that is on this U-Net now."""
+    return getattr(unet, "_labkit_stack", None)
+
+
+def bare(unet: nn.Module):
+    """Return a context in which the frozen base runs alone, whatever adapters are on it."""
+    stack = attached_to(unet)
+    return stack.disabled() if stack is not None else contextlib.nullcontext()

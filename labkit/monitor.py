@@ -1,0 +1,103 @@
+"""What is measured and drawn during a pass, when, and for which of its runs."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from labkit.adapters import bare
+from labkit.errors import LabError
+from labkit.events import Sample, Validation
+from labkit.validate import ValidationSet
+
+VERDICT_IMAGES, VERDICT_STRATA = 64, 8
+FIRST_SCORED = 128                                            # validation pictures before it serve monitoring only
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """Say what a pass measures; nothing here changes a training curve or a run's id."""
+
+    validate_at: tuple[int, ...] | None = None                # completed updates; None: log-spaced; 0 and the last are always added
+    images: int = 32                                          # pictures of each set; 0 turns validation off
+    sample_at: tuple[int, ...] = ()                           # completed updates after which pictures are drawn
+    prompts: tuple[str, ...] = ()
+    sample_seeds: tuple[int, ...] = ()                        # one for each prompt; () takes 0, 1, 2, ...
+    num_inference_steps: int = 16
+    guidance_scale: float = 5.0
+    verdict: bool = False                                     # 64 pictures x 8 strata at the beginning and the end, for evidence
+
+    def __post_init__(self):
+        if self.sample_seeds and len(self.sample_seeds) != len(self.prompts):
+            raise LabError(f"sample_seeds: {len(self.sample_seeds)} for {len(self.prompts)} prompts; give one for each, or none.")
+        if self.sample_at and not self.prompts:
+            raise LabError("sample_at is given without prompts: say what to draw.")
+
+    def steps(self, last: int) -> tuple[int, ...]:
+        """Return after how many updates of `last` a run is validated."""
+        chosen = log_spaced(last) if self.validate_at is None else self.validate_at
+        return tuple(sorted({0, last, *(step for step in chosen if 0 <= step <= last)})) if self.images else ()
+
+
+def log_spaced(last: int) -> tuple[int, ...]:
+    """Return log-spaced steps from about 4 to last: 7 in a short run, where each costs more of it, 12 from 500 on."""
+    points = 7 if last < 500 else 12
+    first = min(4, last)
+    return tuple(sorted({round(first * (last / first) ** (i / (points - 1))) for i in range(points)}))
+
+
+class Measurements:
+    """Validate and draw for K runs whose stack is attached, or for the frozen base alone at step 0."""
+
+    def __init__(self, base, cache, configs, monitor: Monitor, ids):
+        self.base, self.monitor, self.configs, self.ids = base, monitor, configs, ids
+        self.steps = monitor.steps(configs[0].max_train_steps)
+        self.prompts = tuple(monitor.prompts)
+        self.seeds = tuple(monitor.sample_seeds) or tuple(range(len(self.prompts)))
+        self.sets = self._sets(cache) if self.steps else []
+
+    def _sets(self, cache):
+        """Return (name, grade, set, runs it speaks of); each run's probe is of its own training pictures."""
+        everyone, images = range(len(self.configs)), self.monitor.images
+        sets = [("validation", "monitor", ValidationSet(cache.validation.take(FIRST_SCORED), images, 1), everyone)]
+        for n in sorted({config.n_train for config in self.configs}):
+            few = cache.train.take(min(n, images))
+            strata = math.ceil(images / len(few))             # a few pictures are looked at more than once
+            sets.append(("probe", "monitor", ValidationSet(few, images, strata),
+                         [k for k in everyone if self.configs[k].n_train == n]))
+        if len(cache.ordinary):
+            sets.append(("ordinary", "monitor", ValidationSet(cache.ordinary, images, 1), everyone))
+        if self.monitor.verdict:
+            scored = cache.validation.drop(FIRST_SCORED) if len(cache.validation) > FIRST_SCORED else cache.validation
+            sets.append(("validation", "verdict", ValidationSet(scored, VERDICT_IMAGES, VERDICT_STRATA), everyone))
+        return sets
+
+    def _due(self, name, grade, step) -> bool:
+        first_middle_last = self.steps[0], self.steps[len(self.steps) // 2], self.steps[-1]
+        if grade == "verdict":
+            return step in (self.steps[0], self.steps[-1])
+        return step in (first_middle_last if name == "ordinary" else self.steps)
+
+    @torch.no_grad()
+    def __call__(self, step: int, stack, samples_seen, living):
+        """Give the Validation and Sample events that are due after `step` updates, for the living runs.
+
+        At step 0 every adapter is still zero: the base is measured once for all.
+        """
+        K = 1 if step == 0 else stack.K
+        at = [(self.ids[k], step, samples_seen[k]) for k in range(stack.K)]
+        if step in self.steps:
+            for name, grade, chosen, runs in self.sets:
+                if self._due(name, grade, step):
+                    with bare(self.base.unet) if step == 0 else torch.no_grad():
+                        losses = np.asarray(chosen.losses(self.base.denoiser, K), dtype=np.float32)
+                    for k in runs:
+                        if k in living:
+                            yield Validation(*at[k], name, grade, losses[k if K > 1 else 0], np.asarray(chosen.timesteps))
+        if step in self.monitor.sample_at:
+            images = self.base.generate(self.prompts, self.seeds, adapters=stack if step else None,
+                                        num_inference_steps=self.monitor.num_inference_steps,
+                                        guidance_scale=self.monitor.guidance_scale)
+            for k in living:
+                yield Sample(*at[k], images[k] if step else images, self.prompts, self.seeds, self.monitor.guidance_scale)

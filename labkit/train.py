@@ -1,0 +1,217 @@
+"""Train K runs side by side on one frozen base, as an iterator of events.
+
+Prints nothing, writes nothing, seeds nothing global. K runs, P numbers of one adapter, B batch of one run.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from labkit.adapters import LoRAStack
+from labkit.batches import Batches
+from labkit.config import RunConfig, run_id
+from labkit.errors import LabError
+from labkit.events import Checkpoint, Event, Step, Stopped
+from labkit.loss import per_sample_loss
+from labkit.monitor import Measurements, Monitor
+from labkit.optim import OPTIMIZERS, clip_per_run
+from labkit.schedules import rates
+
+# What runs must have in common to share a pass; ranks may differ by RANK_SPREAD, since the smaller are padded.
+PASS_FIELDS = ("base", "revision", "data", "resolution", "adapter", "target_modules", "train_batch_size",
+               "gradient_accumulation_steps", "mixed_precision", "optimizer", "max_train_steps")
+RANK_SPREAD = 4
+GPU_BLOCK = 10                                                # steps whose numbers reach the host together
+FP16_LOSS_SCALE = 4096.0                                      # keeps float16 gradients above their smallest number
+
+
+def train(base, cache, configs: Sequence[RunConfig], *, monitor: Monitor = Monitor(), resume: Sequence[Checkpoint] | None = None,
+          checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+    """Train the runs of one pass and yield what happens, each event after the fact.
+
+    base              from `load_base`; locked while the iterator lives, left as it was at its end
+    cache             from `encode`
+    configs           runs that may share a pass (`sweep.groups` makes such lists)
+    monitor           what is measured and drawn, and when
+    resume            one Checkpoint a run; a run whose checkpoint is behind the others' stays as it is and tells nothing
+    checkpoint_at     completed updates after which a Checkpoint is given; there is always one at the end
+    stop              asked after each update; when true, Checkpoint and Stopped("stopped") follow
+
+    Every run ends with Stopped: finished, stopped, diverged (at its first loss or gradient that is not finite; the others
+    go on) or error (and the exception is raised). Closing the iterator loses what follows the last Checkpoint.
+    Raises LabError where runs cannot share a pass or a checkpoint does not fit.
+    """
+    configs = [config.resolved(len(cache.train)) for config in configs]
+    check_pass(configs)
+    if resume is not None and len(resume) != len(configs):
+        raise LabError(f"resume: {len(resume)} checkpoints for {len(configs)} runs; give one for each, in the same order.")
+    return _Pass(base, cache, configs, monitor, resume).run(set(checkpoint_at), stop)
+
+
+def check_pass(configs: Sequence[RunConfig]):
+    """Raise LabError where configurations cannot share a pass."""
+    if not configs:
+        raise LabError("There is nothing to train: give at least one configuration.")
+    for name in PASS_FIELDS:
+        values = list(dict.fromkeys(getattr(config, name) for config in configs))
+        if len(values) > 1:
+            raise LabError(f"{name}: {values[0]!r} and {values[1]!r} cannot share a pass; use sweep, which makes groups.")
+    ranks = [config.rank for config in configs]
+    if max(ranks) > RANK_SPREAD * min(ranks):
+        raise LabError(f"rank: {min(ranks)} and {max(ranks)} cannot share a pass, being more than {RANK_SPREAD} times apart; "
+                       "use sweep, which makes groups.")
+
+
+class _Pass:
+    """Hold the state of K runs between updates."""
+
+    def __init__(self, base, cache, configs, monitor, resume):
+        self.base, self.configs, self.K = base, configs, len(configs)
+        self.ids = [run_id(config, base.fingerprint, cache.fingerprint) for config in configs]
+        self.device, self.last = base.device, configs[0].max_train_steps
+        self.stack = LoRAStack(base.unet, configs)
+        self.optimizer = OPTIMIZERS[configs[0].optimizer](self.stack.theta, configs)
+        self.batches = Batches(cache.train, cache.null_cond, configs, self.device, len(base.noise_scheduler.alphas_cumprod))
+        self.measurements = Measurements(base, cache, configs, monitor, self.ids)
+        self.denoiser = base.denoiser
+        self.rates = [rates(config) for config in configs]    # [run][update]
+        self.max_norm = torch.tensor([config.max_grad_norm or math.inf for config in configs], device=self.device)
+        self.alive = torch.ones(self.K, dtype=torch.bool, device=self.device)
+        self.done = [0] * self.K                              # completed updates of each run
+        self.living = list(range(self.K))                     # runs that still train, as far as the host knows
+        self.unread = []                                      # (update, (3, K) numbers) still on the device
+        if resume is None:
+            self.stack.initialize()
+        else:
+            self._restore(resume)
+
+    def _restore(self, checkpoints):
+        for k, checkpoint in enumerate(checkpoints):
+            if checkpoint.run_id != self.ids[k]:
+                raise LabError(f"resume: the checkpoint of run {checkpoint.run_id} was given for run {self.ids[k]}; "
+                               "the configuration, base or data changed since.")
+            self.stack.load(k, checkpoint.adapter)
+            for name, state in self.optimizer.state.items():
+                self.stack.load(k, _within(checkpoint.optimizer, name), state)
+            self.done[k] = checkpoint.global_step
+        start = max(self.done)
+        self.optimizer.steps = [start] * self.K
+        self.living = [k for k in range(self.K) if self.done[k] == start]
+        self.alive = torch.tensor([k in self.living for k in range(self.K)], device=self.device)
+
+    def run(self, checkpoint_at, stop):
+        """Yield the events of the pass; `finally` restores the base."""
+        with self.base.lock, self.stack.attached():
+            try:
+                yield from self._updates(checkpoint_at, stop)
+            except Exception as error:
+                for k in self.living:
+                    yield Stopped(*self._at(k), "error", f"{type(error).__name__}: {error}")
+                raise
+
+    def _updates(self, checkpoint_at, stop):
+        block = 1 if self.device.type == "cpu" else GPU_BLOCK
+        start = max(self.done)
+        told = checkpoint_at | set(self.measurements.steps) | set(self.measurements.monitor.sample_at) | {self.last}
+        if start == 0:
+            yield from self._measure(0)
+        for update in range(start, self.last):
+            self.unread.append((update, self._update(update)))
+            asked = stop()
+            if asked or len(self.unread) == block or update + 1 in told:
+                yield from self._read()
+            yield from self._measure(update + 1)
+            if not self.living:
+                return
+            if asked and update + 1 < self.last:
+                yield from self._end("stopped")
+                return
+            if update + 1 in checkpoint_at and update + 1 < self.last:
+                yield from (self._checkpoint(k) for k in self.living)
+        yield from self._end("finished")
+
+    def _update(self, update: int) -> torch.Tensor:
+        """Make update number `update` (from 0) of all runs; return loss, gradient norm and relative change, (3, K)."""
+        stack, passes = self.stack, self.configs[0].gradient_accumulation_steps
+        scale = FP16_LOSS_SCALE if self._precision() == torch.float16 else 1.0
+        stack.grad.zero_()
+        loss = torch.zeros(self.K, device=self.device)
+        for batch in self.batches(update):
+            with torch.enable_grad(), self._autocast():
+                losses = per_sample_loss(self.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond, batch.snr_gamma)
+            per_run = losses.unflatten(0, (self.K, -1)).mean(1) / passes                     # (K,)
+            (per_run.sum() * scale).backward()                # rows do not meet, so neither do the runs' gradients
+            loss += per_run.detach()
+        with torch.no_grad():
+            grad, norm = clip_per_run(stack.grad / scale if scale != 1 else stack.grad, self.max_norm)
+            self.alive &= loss.isfinite() & norm.isfinite()
+            change = self.optimizer.step(grad, self._lr(update), self.alive)
+            moved = torch.linalg.vector_norm(change, dim=1) / torch.linalg.vector_norm(stack.theta, dim=1)
+            return torch.stack([loss, norm, moved])
+
+    def _lr(self, update):
+        """Return the rates (K, 1), or (K, P) where B has its own."""
+        lr = torch.tensor([[run[update]] for run in self.rates], device=self.device)
+        if all(config.lr_ratio_B == 1 for config in self.configs):
+            return lr
+        lr = lr.repeat(1, self.stack.theta.shape[1])
+        lr[:, self.stack.first_B:] *= torch.tensor([[config.lr_ratio_B] for config in self.configs], device=self.device)
+        return lr
+
+    def _precision(self):
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.configs[0].mixed_precision, self.base.dtype)
+
+    def _autocast(self):
+        """Compute in the run's precision where the base's weights are kept in another."""
+        if self._precision() == self.base.dtype:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self._precision())
+
+    # -- what is told
+
+    def _at(self, k, step=None):
+        step = self.done[k] if step is None else step
+        return self.ids[k], step, step * self.configs[k].effective_batch_size
+
+    def _measure(self, step):
+        samples_seen = [step * config.effective_batch_size for config in self.configs]
+        if self.living:
+            with self._autocast():                            # left before anything is yielded, or the caller would be in it
+                events = list(self.measurements(step, self.stack, samples_seen, self.living))
+            yield from events
+
+    def _read(self):
+        """Bring the numbers of the last updates to the host and yield them, with the end of runs that diverged."""
+        numbers = torch.stack([row for _, row in self.unread]).cpu().double().numpy()        # (updates, 3, K)
+        memory = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
+        for (update, _), (losses, norms, moved) in zip(self.unread, numbers):
+            for k in list(self.living):
+                finite = math.isfinite(losses[k]) and math.isfinite(norms[k])
+                yield Step(*self._at(k, update + 1), losses[k].item(), self.rates[k][update], norms[k].item(),
+                           moved[k].item() if finite else math.nan, memory)
+                if finite:
+                    self.done[k] = update + 1
+                else:                                         # this update was not made: the adapter is that of the one before
+                    self.living.remove(k)
+                    yield self._checkpoint(k)
+                    yield Stopped(*self._at(k), "diverged", f"loss or gradient was not finite at update {update + 1}")
+        self.unread = []
+
+    def _checkpoint(self, k):
+        optimizer = {f"{name}.{key}": array for name, state in self.optimizer.state.items()
+                     for key, array in self.stack.tensors(k, state).items()}
+        optimizer["step"] = np.array(self.done[k])
+        return Checkpoint(*self._at(k), self.stack.tensors(k), optimizer)
+
+    def _end(self, reason):
+        for k in self.living:
+            yield self._checkpoint(k)
+            yield Stopped(*self._at(k), reason)
+
+
+def _within(arrays, prefix):
+    """Return the arrays whose name begins with `prefix.`, without it."""
+    return {name.removeprefix(prefix + "."): array for name, array in arrays.items() if name.startswith(prefix + ".")}
