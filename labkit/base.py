@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labkit.adapters import bare
 from labkit.basefiles import BaseFiles, find_base
 from labkit.errors import LabError
+from labkit.loss import Denoiser
 from labkit.seeding import generator
 
 DTYPES = {"no": torch.float32, "fp32": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16,
@@ -85,9 +87,8 @@ class Base:
         return self.noise_scheduler.config.prediction_type
 
     @property
-    def denoiser(self):
-        """Give the `loss.Denoiser` of this base: U-Net, noise levels, prediction type."""
-        from labkit.loss import Denoiser
+    def denoiser(self) -> Denoiser:
+        """Give what the loss needs of this base: U-Net, noise levels, prediction type."""
         return Denoiser(self.unet, self.noise_scheduler.alphas_cumprod.to(self.device), self.prediction_type)
 
     def at(self, resolution: int) -> "Base":
@@ -139,44 +140,40 @@ class Base:
                  guidance_scale: float = 5.0) -> np.ndarray:
         """Draw one picture per (prompt, seed) by DDIM with classifier-free guidance: uint8 (N, H, W, 3).
 
-        With `adapters`, a stack of K runs attached to this base's U-Net, all K draw in one pass: (K, N, H, W, 3).
-        A picture depends on its own prompt and seed alone, not on its company. Equal to StableDiffusionPipeline with
-        DDIMScheduler given `generator(seed, "sample")` for each picture. Song et al. 2021, eq. 12; Ho & Salimans 2022, eq. 6.
+        With `adapters`, the LoRAStack of K runs on this base's U-Net, all K draw in one pass: (K, N, H, W, 3); without, the
+        bare base draws, whatever is attached. A picture depends on its own prompt and seed, never on its company. Equal to
+        StableDiffusionPipeline with DDIMScheduler given `generator(seed, "sample")` for each picture.
+        Song et al. 2021, eq. 12; Ho & Salimans 2022, eq. 6.
         """
-        if len(prompts) != len(seeds):
-            raise LabError(f"seeds: {len(seeds)} for {len(prompts)} prompts. Give one seed for each picture.")
-        runs = adapters.K if adapters is not None else 1
-        at_once = max(1, ROWS_AT_ONCE // (2 * runs))
-        with self.lock:
-            parts = [self._draw(prompts[i:i + at_once], seeds[i:i + at_once], runs, adapters, num_inference_steps, guidance_scale)
-                     for i in range(0, len(prompts), at_once)]
-        pictures = np.concatenate(parts, axis=1)              # (K, N, H, W, 3)
-        return pictures if adapters is not None else pictures[0]
+        if len(prompts) != len(seeds) or not len(prompts):
+            raise LabError(f"seeds: {len(seeds)} for {len(prompts)} prompts. Give one seed for each picture, and one picture at least.")
+        K = 1 if adapters is None else adapters.K
+        at_once = max(1, ROWS_AT_ONCE // (2 * K))
+        with self.lock, bare(self.unet) if adapters is None else adapters.attached():
+            pictures = np.concatenate([self._draw(prompts[i:i + at_once], seeds[i:i + at_once], K, num_inference_steps, guidance_scale)
+                                       for i in range(0, len(prompts), at_once)], axis=1)
+        return pictures[0] if adapters is None else pictures
 
-    def _draw(self, prompts, seeds, runs, adapters, num_inference_steps, guidance_scale) -> np.ndarray:
+    def _draw(self, prompts, seeds, K, num_inference_steps, guidance_scale) -> np.ndarray:
         from diffusers import DDIMScheduler
 
-        ddim = DDIMScheduler.from_config(self.noise_scheduler.config)
+        ddim, denoiser, N = DDIMScheduler.from_config(self.noise_scheduler.config), self.denoiser, len(prompts)
         ddim.set_timesteps(num_inference_steps)
         guided = guidance_scale > 1                           # diffusers' rule
-        N = len(prompts)
-        words = list(prompts)
-        cond = self.encode_captions([""] * N + words if guided else words)
-        cond = {name: value.repeat(runs, *[1] * (value.dim() - 1)).to(self.dtype) for name, value in cond.items()}
+        # The two halves of guidance stand inside each run's block, (K, 2, N): diffusers' order (2, K, N) would give
+        # half of each run's rows to another run's adapter.
+        words = self.encode_captions([""] * N + list(prompts) if guided else prompts)
+        cond = {name: value.repeat(K, *[1] * (value.dim() - 1)) for name, value in words.items()}
         noise = torch.cat([torch.randn((1, *self.latent_shape), generator=generator(seed, "sample")) for seed in seeds])
-        latents = noise.to(self.device).expand(runs, *noise.shape)                       # (K, N, C, H, W)
-        rows = adapters.layout(runs, N * (1 + guided)) if adapters is not None else contextlib.nullcontext()
-        with rows:
-            for t in ddim.timesteps:
-                # the two halves of guidance stand inside each run's block: (K, 2, N), never (2, K, N)
-                x = torch.cat([latents, latents], dim=1) if guided else latents
-                out = self.unet(x.flatten(0, 1).to(self.dtype), t.to(self.device), return_dict=False, **cond)[0]
-                out = out.float().unflatten(0, (runs, -1))
-                if guided:
-                    without, with_words = out.chunk(2, dim=1)
-                    out = without + guidance_scale * (with_words - without)
-                latents = ddim.step(out, t, latents).prev_sample
-        return self.decode(latents.flatten(0, 1)).reshape(runs, N, self.resolution, self.resolution, 3)
+        latents = noise.to(self.device).expand(K, *noise.shape)                          # (K, N, C, H, W)
+        for t in ddim.timesteps:
+            rows = torch.cat([latents, latents], dim=1) if guided else latents
+            prediction = denoiser(rows.flatten(0, 1), t.to(self.device), cond).unflatten(0, (K, -1))
+            if guided:
+                plain, told = prediction.chunk(2, dim=1)
+                prediction = plain + guidance_scale * (told - plain)
+            latents = ddim.step(prediction, t, latents).prev_sample
+        return self.decode(latents.flatten(0, 1)).reshape(K, N, self.resolution, self.resolution, 3)
 
 
 def _load(files: BaseFiles):

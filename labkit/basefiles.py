@@ -70,20 +70,24 @@ def _folder(name: str, folder: Path) -> BaseFiles:
             find_base(str(pickle))
         raise LabError(f"base: {folder} has no model_index.json, so it is not a base in diffusers' layout. "
                        "Give the folder that holds model_index.json, unet/ and vae/.")
-    _check_kind(index, _json(index))
-    weights = {part: _weights(folder / part, stem) for part, stem in WEIGHTS.items()}
-    for part in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"):
-        _json(folder / part)
-    return BaseFiles(name, folder, weights=weights)
+    _check_configs(folder)
+    return BaseFiles(name, folder, weights={part: _weights(folder / part, stem) for part, stem in WEIGHTS.items()})
 
 
-def _check_kind(index: Path, parts: dict) -> None:
+def _check_configs(folder: Path) -> None:
+    index = folder / "model_index.json"
+    parts = _json(index)
     if "text_encoder_2" in parts:
         raise LabError(f"base: {index} describes a {parts.get('_class_name')} with two text encoders. {SUPPORTED}.")
     for part, wanted in CLASSES.items():
         found = parts.get(part)
         if not (isinstance(found, list) and len(found) == 2 and found[1] == wanted):
             raise LabError(f"base: {index} names {found} as its {part}, not {wanted}. {SUPPORTED}.")
+    for file in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"):
+        _json(folder / file)
+    # without these transformers makes an empty tokenizer, silently, and every caption reads alike
+    if not any(all((folder / "tokenizer" / file).is_file() for file in files) for files in (("tokenizer.json",), ("vocab.json", "merges.txt"))):
+        raise LabError(f"base: {folder / 'tokenizer'} has neither tokenizer.json nor vocab.json with merges.txt. Download the base again.")
 
 
 def _json(path: Path) -> dict:
@@ -138,7 +142,7 @@ def _single_file(name: str, path: Path) -> BaseFiles:
                        "whole, not single parts.")
     for folder in (path.with_suffix(""), path.parent):
         if (folder / "model_index.json").is_file():
-            _check_kind(folder / "model_index.json", _json(folder / "model_index.json"))
+            _check_configs(folder)
             return BaseFiles(name, folder, single_file=path)
     width = shapes["model.diffusion_model.input_blocks.0.0.weight"][0]
     words = next((shape[-1] for key, shape in shapes.items() if key.endswith("attn2.to_k.weight")), None)
@@ -146,7 +150,9 @@ def _single_file(name: str, path: Path) -> BaseFiles:
         # 2.x files do not say whether they predict noise or v, so no configuration can be guessed for them.
         raise LabError(f"base: {name} is not of Stable Diffusion 1.x, and a single file does not say how it was made. Put the "
                        f"model's configuration files (model_index.json, unet/config.json, tokenizer/ ...) in {path.with_suffix('')}.")
-    return BaseFiles(name, _download(SD15, None, weights=False, beside=path), single_file=path)
+    folder = _download(SD15, None, weights=False, beside=path)
+    _check_configs(folder)
+    return BaseFiles(name, folder, single_file=path)
 
 
 def _download(name: str, revision: str | None, *, weights: bool = True, beside: Path | None = None) -> Path:

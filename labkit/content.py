@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
+from labkit.atomic import write_file
+from labkit.errors import LabError
 from labkit.paths import cache_dir
 
 
@@ -63,9 +64,6 @@ class Memo:
         if not self.changed:
             return
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            aside = self.file.with_suffix(f".{os.getpid()}.tmp")
-            aside.write_text(json.dumps(self.known), "utf-8")
-            os.replace(aside, self.file)
-        except OSError:
+            write_file(self.file, json.dumps(self.known).encode())
+        except LabError:                                      # a full disk costs only the time to compute again
             pass

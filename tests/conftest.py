@@ -16,3 +16,19 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def sd_folder(tmp_path_factory):
+    """Give a folder with Stable Diffusion 1.5's configuration at reduced width and random weights."""
+    from small_bases import write_folder
+
+    return write_folder(tmp_path_factory.mktemp("bases") / "sd")
+
+
+@pytest.fixture(scope="session")
+def sd_base(sd_folder):
+    """Give the base of that folder, loaded once."""
+    from labkit.base import load_base
+
+    return load_base(sd_folder, device="cpu")
