@@ -7,7 +7,7 @@ from matplotlib.transforms import blended_transform_factory
 from PIL import Image
 
 from labkit.diagnose import diagnose
-from labkit.plots import plot_curves
+from labkit.curves import plot_curves
 from labkit.style import MARKERS, STYLE, VERDICTS, LabFigure, ordered_colors, rate_text
 
 GAP = 4                                                               # pixels of white between pictures

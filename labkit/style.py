@@ -1,9 +1,11 @@
 """One look for every figure: palette, sizes, words for numbers, and a Figure that Jupyter shows by itself."""
 
 import io
+import threading
 
 import matplotlib
 import numpy
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Widths are a notebook's output column; colours are readable on white and told apart by people who see no red or no green
@@ -15,6 +17,7 @@ STYLE = {
     "title": 12.0, "label": 10.0, "small": 9.0,                       # points
     "line": 1.8, "marker": 5.0, "band": 0.16,                         # points, points, opacity
 }
+DRAWING = threading.Lock()                                            # matplotlib's renderer is not made for several threads
 MARKERS = "osD^vPXh<>"
 LINES = ("-", (0, (6, 1.5)), (0, (3, 1.2)), (0, (1, 1)), (0, (6, 1.2, 1, 1.2)))
 VERDICTS = {                                                          # symbol, colour
@@ -41,13 +44,16 @@ class LabFigure(Figure):
     def place_axes(self, left, bottom, width, height):
         """Add axes at a place given in inches from the lower left corner."""
         all_width, all_height = self.get_size_inches()
-        return self.add_axes((left / all_width, bottom / all_height, width / all_width, height / all_height))
+        place = (left / all_width, bottom / all_height, width / all_width, height / all_height)
+        return self.add_axes(place, axes_class=LabAxes)
 
-    def encoded(self, kind: str = "png", scale: float = STYLE["retina"]) -> bytes:
+    def encoded(self, kind: str | None = None, scale: float = STYLE["retina"]) -> bytes:
         """Return the drawing as PNG or JPEG bytes, `scale` times the nominal size."""
+        kind = kind or ("jpeg" if self.photographic else "png")
         buffer = io.BytesIO()
         options = {"pil_kwargs": {"quality": 90, "subsampling": 0}} if kind == "jpeg" else {}
-        self.savefig(buffer, format=kind, dpi=STYLE["dpi"] * scale, **options)
+        with DRAWING:
+            self.savefig(buffer, format=kind, dpi=STYLE["dpi"] * scale, **options)
         return buffer.getvalue()
 
     def _display(self, kind):
@@ -59,6 +65,16 @@ class LabFigure(Figure):
 
     def _repr_jpeg_(self):
         return self._display("jpeg") if self.photographic else None
+
+
+class LabAxes(Axes):
+    """Axes that a notebook displays as the figure they belong to, where a cell ends with `plot_x(...)`."""
+
+    def _repr_png_(self):
+        return self.figure._repr_png_()
+
+    def _repr_jpeg_(self):
+        return self.figure._repr_jpeg_()
 
 
 def new_axes(ax=None, *, width=STYLE["width"], height=STYLE["height"], top=0.4, right=None):

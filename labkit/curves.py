@@ -1,0 +1,255 @@
+"""Figures of curves, from plain histories: losses on fixed noise, schedules, the U-curve, the loss of single steps."""
+
+import math
+
+import numpy
+
+from labkit.diagnose import diagnose
+from labkit.schedules import rates
+from labkit.stats import by_picture, paired_difference, t_quantile
+from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+
+STEP_AXIS = "updates done (logarithmic)"
+LOSS_AXIS = "loss on fixed noise\n(mean squared error, no unit)"
+PINNED = "#8A5A00"
+SETS = {"validation": ("held-out pictures", "-"), "probe": ("training pictures", LINES[2]), "ordinary": ("ordinary places", LINES[3])}
+
+
+def curve(history, name: str = "validation"):
+    """Return steps (T,), mean loss (T,), and the 95 % band (low, high) of its change since step 0, paired over pictures.
+
+    Every picture meets the same noise at every step, so the difference to step 0 is known far better than the loss itself.
+    """
+    steps, losses = history.validations[name]
+    mean = numpy.array([by_picture(loss).mean() for loss in losses])
+    change = numpy.array([paired_difference(loss, losses[0]) for loss in losses])  # (T, 3): mean, low, high
+    return steps, mean, mean[0] + change[:, 1], mean[0] + change[:, 2]
+
+
+def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=None, pinned=None):
+    """Draw one run's loss on held-out and on training pictures, on one axis, with the verdict as its title.
+
+    `pinned` is another run whose held-out loss is drawn for comparison.
+    """
+    ax = new_axes(ax)
+    verdict = verdict or diagnose(history)
+    symbol, color = VERDICTS[verdict.label]
+    labels, last_step, seen = [], 1, []
+    for name, tint, marker in zip(names, (color, STYLE["text"], STYLE["faint"]), MARKERS):
+        if name not in history.validations:
+            continue
+        words, line = SETS[name]
+        steps, mean, low, high = curve(history, name)
+        ax.plot(steps, mean, color=tint, linestyle=line, marker=marker, markersize=STYLE["marker"], linewidth=STYLE["line"],
+                markerfacecolor=tint if name == "validation" else "white")
+        ax.fill_between(steps, low, high, color=tint, alpha=STYLE["band"], linewidth=0)
+        seen.append(mean)
+        last_step = max(last_step, steps[-1])
+        labels.append((end(mean), f"{words} {loss_text(mean)}", tint))
+        mark_not_finite(ax, steps, mean, tint)
+    if pinned:
+        steps, mean, _, _ = curve(pinned)
+        ax.plot(steps, mean, color=PINNED, linestyle=LINES[4], marker="v", markersize=STYLE["marker"], linewidth=1.2, zorder=1)
+        mark_not_finite(ax, steps, mean, PINNED)
+        seen.append(mean)
+        last_step = max(last_step, steps[-1])
+        labels.append((end(mean), f"pinned {rate_text(pinned.config.learning_rate)} {loss_text(mean)}", PINNED))
+    step_axis(ax, last_step)
+    loss_axis(ax, seen)
+    name_axes(ax, STEP_AXIS, LOSS_AXIS, f"{symbol} {verdict.label}: learning rate {rate_text(history.config.learning_rate)}", color)
+    direct_labels(ax, labels)
+    ax.figure.summary = f"{verdict.label}: {verdict.sentence}"
+    return ax
+
+
+def plot_curves(histories, ax=None, *, name="validation", verdicts=None, label=None):
+    """Draw the same measure of several runs, each with its own marker and its label at the line's end.
+
+    `label(history)` names a run (its learning rate by default).
+    """
+    ax = new_axes(ax)
+    histories = list(histories)
+    label = label or (lambda history: rate_text(history.config.learning_rate))
+    verdicts = verdicts or [diagnose(history, histories) for history in histories]
+    labels, last_step, seen = [], 1, []
+    for i, (history, verdict, color) in enumerate(zip(histories, verdicts, ordered_colors(len(histories)))):
+        if name not in history.validations:
+            continue
+        steps, mean, low, high = curve(history, name)
+        ax.plot(steps, mean, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i % len(MARKERS)],
+                markersize=STYLE["marker"], linewidth=STYLE["line"])
+        ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
+        mark_not_finite(ax, steps, mean, color)
+        seen.append(mean)
+        last_step = max(last_step, steps[-1])
+        labels.append((end(mean), f"{label(history)}  {VERDICTS[verdict.label][0]} {verdict.label}", color))
+    step_axis(ax, last_step)
+    loss_axis(ax, seen)
+    name_axes(ax, STEP_AXIS, LOSS_AXIS)
+    direct_labels(ax, labels)
+    ax.figure.summary = "; ".join(f"{label(h)}: {v.label}" for h, v in zip(histories, verdicts))
+    return ax
+
+
+def step_axis(ax, last_step: int) -> None:
+    """Make the x axis logarithmic in steps, with step 0 (the untouched base) at its left end."""
+    ax.set_xscale("symlog", linthresh=1, linscale=0.35)
+    ticks = [0] + [tick for decade in range(6) for tick in (10 ** decade, 3 * 10 ** decade) if tick < last_step * 0.8] + [int(last_step)]
+    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_xlim(-0.08, last_step * 1.06)
+
+
+def loss_axis(ax, curves) -> None:
+    """Scale the y axis to the finite losses: logarithmic where they span more than a factor of three."""
+    finite = numpy.concatenate([c[numpy.isfinite(c)] for c in curves]) if curves else numpy.array([])
+    if not finite.size:
+        return
+    low, high = finite.min(), finite.max()
+    if low > 0 and high / low > 3:
+        ax.set_yscale("log")
+        ticks = [m * 10.0 ** e for e in range(-4, 4) for m in (1, 2, 3, 5) if low * 0.8 <= m * 10.0 ** e <= high * 1.25]
+        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
+        ax.set_ylim(low * 0.85, high * 1.2)
+    else:
+        room = (high - low or high * 0.1) * 0.12
+        ax.set_ylim(low - room, high + room)
+
+
+def end(mean) -> float:
+    """Return where a curve's label belongs: its last value, or far above where that is not finite."""
+    return float(mean[-1]) if numpy.isfinite(mean[-1]) else 1e30
+
+
+def loss_text(mean) -> str:
+    """Write the last loss of a curve."""
+    return f"{mean[-1]:.3f}" if numpy.isfinite(mean[-1]) else "not finite"
+
+
+def mark_not_finite(ax, steps, mean, color) -> None:
+    """Put a cross at the top edge where a loss was not a finite number."""
+    bad = numpy.asarray(steps)[~numpy.isfinite(mean)]
+    ax.plot(bad, numpy.ones(len(bad)), "X", color=color, markersize=9, transform=ax.get_xaxis_transform(), clip_on=False)
+
+
+def plot_u_curve(histories, ax=None):
+    """Draw the final held-out loss against the learning rate, every seed as a ring and the mean with its 95 % interval.
+
+    The second scale counts in multiples of the best rate here, which is what carries over to other bases.
+    """
+    ax = new_axes(ax, top=0.95)
+    groups, curves = {}, held_out(histories)
+    for history, held in zip(histories, curves):
+        groups.setdefault(history.config.learning_rate, []).append(by_picture(held.losses[-1]).mean())
+    tried = sorted(groups)
+    means = {rate: float(numpy.mean(groups[rate])) for rate in tried}
+    finite = {rate: mean for rate, mean in means.items() if math.isfinite(mean)}
+    ax.set_xscale("log")
+    for rate in tried:
+        values = numpy.array(groups[rate])
+        ax.plot([rate] * numpy.isfinite(values).sum(), values[numpy.isfinite(values)], "o", color=STYLE["faint"],
+                markerfacecolor="none", markersize=STYLE["marker"], zorder=3)
+        mark_not_finite(ax, [rate] * len(values), values, VERDICTS["diverged"][1])
+        if rate in finite and len(values) > 1:
+            half = t_quantile(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+            ax.errorbar(rate, finite[rate], half, color=STYLE["text"], capsize=4, linewidth=1.2, zorder=2)
+    ax.plot(list(finite), list(finite.values()), color=STYLE["text"], linewidth=STYLE["line"], marker="D", markersize=STYLE["marker"])
+    ax.set_xticks(tried, [rate_text(rate) for rate in tried])
+    ax.minorticks_off()
+    ax.set_xlim(tried[0] / 1.8, tried[-1] * 1.8)
+    starts = [by_picture(held.losses[0]).mean() for held in curves if held.steps[0] == 0]
+    loss_axis(ax, [numpy.array([*finite.values(), *starts])])
+    seeds = max(map(len, groups.values()))
+    name_axes(ax, "learning rate (logarithmic)", LOSS_AXIS,
+              "Final loss by learning rate" + (f", {seeds} seeds each, 95 % intervals" if seeds > 1 else ", one seed: no interval"), height=1.15)
+    if starts:
+        ax.axhline(numpy.mean(starts), color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2)
+        direct_labels(ax, [(numpy.mean(starts), "untouched\nbase", STYLE["faint"])])
+    if finite:
+        best = min(finite, key=finite.get)
+        second_scale(ax, best, tried)
+        ax.figure.summary = f"lowest final loss {finite[best]:.3f} at learning rate {rate_text(best)}"
+    return ax
+
+
+def second_scale(ax, best: float, tried) -> None:
+    """Add a top axis that counts the tried rates in multiples of the best one."""
+    top = ax.secondary_xaxis("top", functions=(lambda rate: rate / best, lambda times: times * best))
+    times = [rate / best for rate in tried]
+    top.set_xticks(times, [f"{t:.2g}×" if t < 100 else f"{t:.0f}×" for t in times], fontsize=STYLE["small"], color=STYLE["text"])
+    top.minorticks_off()
+    top.spines["top"].set_color(STYLE["faint"])
+    top.set_xlabel("times the best rate here", fontsize=STYLE["label"], color=STYLE["text"])
+
+
+def held_out(histories) -> list:
+    """Return the held-out curve of every run, all in the finer grade or all as monitored: the two are not comparable."""
+    fine = all("validation" in history.verdicts for history in histories)
+    return [(history.verdicts if fine else history.validations)["validation"] for history in histories]
+
+
+def plot_schedules(configs, ax=None, *, label=None):
+    """Draw the rate of every update exactly as it will be applied, one line per (resolved) configuration."""
+    configs = [configs] if hasattr(configs, "learning_rate") else list(configs)
+    ax = new_axes(ax, height=2.9, top=0.15)
+    label = label or (lambda config: config.lr_scheduler.replace("_", " "))
+    applied = [numpy.array(rates(config)) for config in configs]
+    labels = []
+    for i, (config, values, color) in enumerate(zip(configs, applied, ordered_colors(len(configs)))):
+        ax.plot(numpy.arange(len(values)), values, color=color, linestyle=LINES[i % len(LINES)], linewidth=STYLE["line"],
+                marker=MARKERS[i % len(MARKERS)], markersize=STYLE["marker"], markevery=max(1, len(values) // 8))
+        labels.append((values[-1], label(config), color))
+    top = max(values.max() for values in applied)
+    ax.set_ylim(-0.03 * top, 1.08 * top)
+    ax.set_xlim(-0.01 * max(map(len, applied)), max(map(len, applied)))
+    ax.yaxis.set_major_formatter(lambda value, _: rate_text(value))
+    name_axes(ax, "update", "learning rate applied")
+    direct_labels(ax, labels)
+    ax.figure.summary = "; ".join(f"{label(c)}: {rate_text(v[0])} first, {rate_text(v.max())} at most, {rate_text(v[-1])} last"
+                                  for c, v in zip(configs, applied))
+    return ax
+
+
+plot_schedule = plot_schedules
+
+
+def plot_step_loss(history, ax=None):
+    """Draw the loss of every step faintly under the loss on fixed noise, to show why only the latter is judged.
+
+    Each step draws new pictures, new noise and new timesteps, and a picture under little noise costs far more than one under
+    much: the scatter is mostly the timestep's, not the run's.
+    """
+    ax = new_axes(ax, top=0.15)
+    loss = numpy.asarray(history.steps["loss"], dtype=float)
+    ax.plot(numpy.asarray(history.steps["global_step"]), loss, ".", color=STYLE["faint"], alpha=0.45, markersize=4)
+    steps, mean, low, high = curve(history)
+    color = VERDICTS["healthy"][1]
+    ax.plot(steps, mean, color=color, marker="o", markersize=STYLE["marker"], linewidth=STYLE["line"])
+    ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
+    step_axis(ax, steps[-1])
+    loss_axis(ax, [loss, mean])
+    name_axes(ax, STEP_AXIS, LOSS_AXIS)
+    direct_labels(ax, [(numpy.nanmedian(loss), "each step's own loss:\nnew timesteps each time", STYLE["faint"]),
+                       (mean[-1], "fixed noise:\nthis is judged", color)])
+    ax.figure.summary = f"raw loss of single steps from {numpy.nanmin(loss):.3f} to {numpy.nanmax(loss):.3f}; on fixed noise {mean[-1]:.3f}"
+    return ax
+
+
+def plot_loss_by_timestep(history, ax=None, *, name="validation"):
+    """Draw the untouched base's loss on single pictures against their timesteps, and say how much the timestep explains.
+
+    The share explained is that of a cubic in the timestep, fitted to the logarithm of the loss.
+    """
+    ax = new_axes(ax, right=0.3)
+    x, y = history.timesteps[name].ravel().astype(float), history.validations[name].losses[0].ravel().astype(float)
+    fitted = numpy.poly1d(numpy.polyfit(x / 1000, numpy.log(y), 3))
+    share = 1 - numpy.var(numpy.log(y) - fitted(x / 1000)) / numpy.var(numpy.log(y))
+    at = numpy.linspace(x.min(), x.max(), 100)
+    ax.plot(x, y, "o", color=VERDICTS["stagnating"][1], alpha=0.6, markersize=4)
+    ax.plot(at, numpy.exp(fitted(at / 1000)), color=STYLE["text"], linewidth=STYLE["line"])
+    loss_axis(ax, [y])
+    name_axes(ax, "timestep (0: hardly any noise, 999: nothing but noise)", LOSS_AXIS,
+              f"the timestep explains {share:.0%} of the spread of the loss")
+    ax.figure.summary = f"the timestep explains {share:.0%} of the variance of the logarithm of the loss"
+    return ax
