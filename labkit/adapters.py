@@ -22,8 +22,8 @@ class LoRAStack:
     unet              a diffusers U-Net; its own weights are never touched
     configs           one RunConfig a run; adapter kind and target_modules are the same for all
 
-    Every layer's A (K, R, in) and B (K, out, R) are views of `theta`, their gradients views of `grad`. Ranks below R are
-    padded with zero rows of A and zero columns of B, whose gradients are exactly zero, so that they stay so.
+    Every layer's A (K, R, in) and B (K, out, R) are views of `theta`. Ranks below R are padded with zero rows of A and zero
+    columns of B, whose gradients are exactly zero, so that they stay so.
     """
 
     def __init__(self, unet: nn.Module, configs):
@@ -41,17 +41,15 @@ class LoRAStack:
 
     def _place(self, device):
         """Lay all parameters out in theta, those that start at zero (B) last, since they may have a rate of their own."""
-        slots = [(layer, part) for part in ("A", "B", "delta") for layer in self.layers if part in layer.shapes]
-        sizes = [math.prod(layer.shapes[part]) for layer, part in slots]
+        order = [(layer, part) for part in ("A", "B", "delta") for layer in self.layers if part in layer.shapes]
+        sizes = [math.prod(layer.shapes[part]) for layer, part in order]
         self.theta = torch.zeros(self.K, sum(sizes), device=device)
-        self.grad = torch.zeros_like(self.theta)
-        self.first_B = sum(size for (_, part), size in zip(slots, sizes) if part == "A")
-        self.slots, start = {}, 0
-        for (layer, part), size in zip(slots, sizes):
+        self.first_B = sum(size for (_, part), size in zip(order, sizes) if part == "A")
+        self.slots, self.parameters, start = {}, [], 0
+        for (layer, part), size in zip(order, sizes):
             columns, shape = slice(start, start + size), layer.shapes[part]
-            parameter = nn.Parameter(self.theta[:, columns].view(self.K, *shape))
-            parameter.grad = self.grad[:, columns].view(self.K, *shape)   # autograd adds to it in place
-            layer.parts[part] = parameter
+            layer.parts[part] = nn.Parameter(self.theta[:, columns].view(self.K, *shape))
+            self.parameters.append(layer.parts[part])
             self.slots[layer.name, part] = (columns, shape)
             start += size
 
@@ -73,6 +71,13 @@ class LoRAStack:
         self._strength = value
         scaling = torch.tensor([config.scaling for config in self.configs], dtype=torch.float64)
         self.scale.copy_((value * scaling).view(-1, 1, 1))
+
+    def take_grad(self) -> Tensor:
+        """Return the gradients that `backward` left, as (K, P), and clear them."""
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        for parameter in self.parameters:
+            parameter.grad = None
+        return torch.cat([grad.flatten(1) for grad in grads], dim=1)
 
     # -- on and off the U-Net
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 
-def clip_per_run(grad: Tensor, max_norm: Tensor) -> tuple[Tensor, Tensor]:
-    """Return gradients (K, P) clipped to max_norm (K,) and their norms (K,) before; infinity turns clipping off."""
+def clip_per_run(grad: Tensor, max_norm: Tensor) -> Tensor:
+    """Clip gradients (K, P) in place, each run to its max_norm (K,), infinity being off; return the norms (K,) before."""
     norm = torch.linalg.vector_norm(grad, dim=1)
-    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    return grad * factor[:, None], norm
+    grad.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0)[:, None])
+    return norm
 
 
 class StackedOptimizer:
@@ -35,7 +35,7 @@ class StackedOptimizer:
         self.steps = [t + 1 for t in self.steps]
         frozen = ~alive[:, None]
         # a frozen run has rate 0, gradient 0 and betas 1: not a bit of it moves, and no branch depends on the device
-        change = self._change(grad.masked_fill(frozen, 0.0), lr.masked_fill(frozen, 0.0), frozen)
+        change = self._change(grad.masked_fill_(frozen, 0.0), lr.masked_fill(frozen, 0.0), frozen)
         self.theta += change
         return change
 

@@ -137,7 +137,6 @@ class _Pass:
         """Make update number `update` (from 0) of all runs; return loss, gradient norm and relative change, (3, K)."""
         stack, passes = self.stack, self.configs[0].gradient_accumulation_steps
         scale = FP16_LOSS_SCALE if self._precision() == torch.float16 else 1.0
-        stack.grad.zero_()
         loss = torch.zeros(self.K, device=self.device)
         for batch in self.batches(update):
             with torch.enable_grad(), self._autocast():
@@ -146,7 +145,8 @@ class _Pass:
             (per_run.sum() * scale).backward()                # rows do not meet, so neither do the runs' gradients
             loss += per_run.detach()
         with torch.no_grad():
-            grad, norm = clip_per_run(stack.grad / scale if scale != 1 else stack.grad, self.max_norm)
+            grad = stack.take_grad().div_(scale)
+            norm = clip_per_run(grad, self.max_norm)
             self.alive &= loss.isfinite() & norm.isfinite()
             change = self.optimizer.step(grad, self._lr(update), self.alive)
             moved = torch.linalg.vector_norm(change, dim=1) / torch.linalg.vector_norm(stack.theta, dim=1)
