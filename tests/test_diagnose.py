@@ -1,0 +1,159 @@
+"""Synthetic curves with known verdicts: pictures differ in level, share the course, and carry noise of their own."""
+
+import json
+
+import numpy as np
+import pytest
+
+from labkit import diagnose as d
+from labkit.config import RunConfig
+from labkit.diagnose import diagnose
+from labkit.events import Step, Stopped, Validation
+from labkit.history import Trace
+
+STEPS = [0, 4, 8, 15, 28, 55, 105, 200]
+PICTURES = 32
+
+
+def history(validation, probe=None, *, steps=STEPS, noise=0.002, pictures=PICTURES, run="a" * 16, rates=None, meta=None, seed=0, stopped=None, bad_step=None):
+    """Make a run whose mean losses follow the given curves; noise is that of a picture's own course, its mean zero."""
+    rng = np.random.default_rng(seed)
+    config = RunConfig(max_train_steps=max(steps)).resolved(48)
+    trace = Trace(run, config, meta=meta)
+    for step in range(1, max(steps) + 1):
+        loss = float("nan") if bad_step == step else rng.uniform(0.001, 1.0)
+        trace.add(Step(run, step, 4 * step, loss, rates[step - 1] if rates else 1e-3, 0.5, 0.01))
+    for name, means in (("validation", validation), ("probe", probe)):
+        level = rng.uniform(0.6, 1.4, (pictures, 1))
+        level /= level.mean()
+        for step, mean in zip(steps, means if means is not None else ()):
+            own = noise * rng.normal(size=(pictures, 1)) if step else np.zeros((pictures, 1))
+            losses = level * mean + own - own.mean()
+            trace.add(Validation(run, step, 4 * step, name, "monitor", losses.astype(np.float32), np.zeros((pictures, 1), int)))
+    if stopped:
+        trace.add(Stopped(run, max(steps), 4 * max(steps), stopped))
+    return trace.history()
+
+
+HEALTHY = [0.200, 0.190, 0.180, 0.165, 0.145, 0.125, 0.110, 0.100]
+SLOW = [0.2 - 0.03 * step / 200 for step in STEPS]
+FALLS = [0.190, 0.180, 0.170, 0.155, 0.130, 0.110, 0.090, 0.060]
+UP = [0.200, 0.180, 0.160, 0.140, 0.115, 0.110, 0.140, 0.190]
+OVERFIT = [0.200, 0.180, 0.150, 0.125, 0.107, 0.112, 0.121, 0.128]
+
+CASES = {
+    "diverges": (dict(validation=[0.2, 0.3, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0], probe=[0.2, 0.3, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0]), d.DIVERGED, 8),
+    "diverges and falls back a little": (dict(validation=[0.2, 1.0, 1.1, 1.0, 1.0, 1.0, 0.95, 0.91], probe=None), d.DIVERGED, 4),
+    "overshoots": (dict(validation=UP, probe=UP), d.OVERSHOOTING, 55),
+    "overshoots at once and never gains": (dict(validation=[0.2, 0.21, 0.22, 0.23, 0.23, 0.24, 0.24, 0.24], probe=[0.19, 0.2, 0.21, 0.22, 0.22, 0.23, 0.23, 0.23]), d.OVERSHOOTING, 0),
+    "overfits": (dict(validation=OVERFIT, probe=FALLS), d.OVERFITTING, 28),
+    "overfits while the probe wobbles up at the very end": (dict(validation=OVERFIT, probe=[*FALLS[:-2], 0.05, 0.075]), d.OVERFITTING, 28),
+    "learns": (dict(validation=HEALTHY, probe=HEALTHY), d.HEALTHY, 0),
+    "learns on a probe that falls faster": (dict(validation=HEALTHY, probe=FALLS), d.HEALTHY, 0),
+    "learns without a probe": (dict(validation=HEALTHY), d.HEALTHY, 0),
+    "spikes once and recovers": (dict(validation=[0.2, 0.19, 0.24, 0.17, 0.15, 0.13, 0.11, 0.10], probe=HEALTHY), d.HEALTHY, 0),
+    "spikes over one and a half times twice and recovers": (dict(validation=[0.2, 0.35, 0.34, 0.20, 0.15, 0.13, 0.11, 0.10], probe=HEALTHY), d.HEALTHY, 0),
+    "does nothing": (dict(validation=[0.2] * 8, probe=[0.2] * 8, noise=0.0005), d.STAGNATING, 0),
+    "gains in proportion to the rate": (dict(validation=SLOW, probe=SLOW), d.STAGNATING, 0),
+    "rises only at its last evaluation": (dict(validation=[*HEALTHY[:-1], 0.130], probe=HEALTHY), d.UNSURE, None),
+    "rises without a probe to tell why": (dict(validation=OVERFIT), d.UNSURE, None),
+    "is lost in noise": (dict(validation=HEALTHY, probe=HEALTHY, noise=0.6), d.UNSURE, None),
+    "was looked at on one picture": (dict(validation=HEALTHY, probe=HEALTHY, pictures=1), d.UNSURE, None),
+    "was looked at twice": (dict(validation=[0.2, 0.1], probe=[0.2, 0.1], steps=[0, 200]), d.UNSURE, None),
+    "was never looked at": (dict(validation=None), d.UNSURE, None),
+    "has just begun": (dict(validation=SLOW[:5], probe=SLOW[:5], steps=STEPS[:5], noise=1e-5), d.UNSURE, None),
+    "has just begun and gains": (dict(validation=[0.2, 0.196, 0.192, 0.185, 0.172], probe=[0.2, 0.196, 0.192, 0.185, 0.172], steps=STEPS[:5]), d.UNSURE, None),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_that(name):
+    given, label, since = CASES[name]
+    verdict = diagnose(history(**given))
+    assert (verdict.label, verdict.since_step) == (label, since), verdict
+    assert verdict.sentence.lower().startswith(label) and verdict.sentence.endswith(".")
+    assert 0 <= verdict.confidence <= 1 and (label == d.UNSURE or verdict.confidence >= d.MIN_CONFIDENCE)
+    assert verdict.label in d.LABELS
+    json.dumps(verdict.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("name", ["diverges", "overshoots", "overfits", "learns", "does nothing", "gains in proportion to the rate"])
+def test_the_verdict_does_not_depend_on_the_noise_drawn(name, seed):
+    given, label, _ = CASES[name]
+    assert diagnose(history(**given, seed=seed)).label == label
+
+
+# Held-out losses of eight runs of one pass of a trial base, after 0, 49 and 240 steps.
+TRIAL = {
+    3e-5: (0.196, 0.173, d.STAGNATING), 3e-4: (0.150, 0.115, d.HEALTHY), 1e-3: (0.123, 0.099, d.HEALTHY), 3e-3: (0.109, 0.092, d.HEALTHY),
+    1e-2: (0.108, 0.244, d.OVERSHOOTING), 3e-2: (1.00, 1.00, d.DIVERGED), 1e-1: (1.01, 0.91, d.DIVERGED),
+}
+
+
+def test_the_race_of_the_trial_gets_the_verdicts_it_deserves():
+    histories = {rate: history([0.201, first, last], [0.2, first, last], steps=[0, 49, 240], run=f"{rate:016}") for rate, (first, last, _) in TRIAL.items()}
+    for rate, (_, _, label) in TRIAL.items():
+        assert diagnose(histories[rate], histories.values()).label == label, rate
+
+
+def test_the_first_step_that_is_not_a_number_means_divergence_from_there():
+    verdict = diagnose(history(HEALTHY, HEALTHY, bad_step=37))
+    assert (verdict.label, verdict.since_step, verdict.confidence) == (d.DIVERGED, 37, 1.0)
+    losses = [*HEALTHY[:4], float("nan"), float("nan"), float("nan"), float("nan")]
+    assert diagnose(history(losses, losses)).since_step == 28
+    assert diagnose(history(HEALTHY, HEALTHY, stopped="diverged")).label == d.DIVERGED
+
+
+def test_the_loss_of_single_steps_is_never_judged():
+    calm, wild = history(HEALTHY, HEALTHY), history(HEALTHY, HEALTHY)
+    wild.steps["loss"][:] = np.linspace(0.001, 1000, len(wild.steps["loss"]))
+    assert diagnose(calm) == diagnose(wild)
+
+
+def test_a_slow_run_is_slow_only_beside_a_better_sibling():
+    slow = history(SLOW, SLOW, run="1" * 16)
+    best = history(HEALTHY, HEALTHY, run="2" * 16)
+    near = history([0.2 - 0.04 * step / 200 for step in STEPS], SLOW, run="3" * 16)
+    assert diagnose(slow).label == d.STAGNATING
+    assert diagnose(slow, [slow, best]).label == d.STAGNATING
+    assert diagnose(slow, [slow, best]).evidence["share_of_best_sibling"] == pytest.approx(0.3, abs=0.03)
+    beside_near = diagnose(slow, [near])
+    assert beside_near.label == d.HEALTHY and beside_near.still_improving
+
+
+@pytest.mark.parametrize("changes", [dict(meta={"base_fingerprint": "other"}), dict(pictures=16), dict(validation=HEALTHY[:5], steps=STEPS[:5])])
+def test_runs_that_cannot_be_compared_are_no_siblings(changes):
+    slow = history(SLOW, SLOW, run="1" * 16)
+    other = history(**(dict(validation=HEALTHY, probe=None, run="2" * 16) | changes))
+    assert "share_of_best_sibling" not in diagnose(slow, [other]).evidence
+
+
+def test_proportion_is_measured_against_the_sum_of_the_rate():
+    """A loss that falls with the sum of a decaying rate is slow, though its curve over the steps flattens."""
+    rates = [1e-3 * (1 - step / 200) for step in range(200)]
+    spent = np.concatenate([[0], np.cumsum(rates)]) / np.sum(rates)
+    losses = [0.2 - 0.03 * spent[step] for step in STEPS]
+    assert diagnose(history(losses, losses, rates=rates)).label == d.STAGNATING
+    assert diagnose(history(losses, losses)).label == d.HEALTHY
+
+
+def test_a_run_that_levelled_off_is_told_from_one_that_still_falls():
+    levelled = [0.2, 0.18, 0.15, 0.12, 0.105, 0.1, 0.1, 0.1]
+    assert not diagnose(history(levelled, levelled)).still_improving
+    assert diagnose(history(HEALTHY, HEALTHY)).still_improving
+
+
+def test_evidence_holds_the_numbers_of_the_curves():
+    evidence = diagnose(history(OVERFIT, FALLS, noise=1e-6)).evidence
+    assert evidence["best_step"] == 28 and evidence["loss_at_best"] == pytest.approx(0.107, abs=1e-4)
+    assert evidence["rise"].mean == pytest.approx(0.021, abs=1e-4) and evidence["rise"].low > 0
+    assert evidence["gain"].mean == pytest.approx(0.072, abs=1e-4)
+    assert evidence["probe_since_best"].mean == pytest.approx(-0.070, abs=1e-4) and evidence["probe_since_best"].high < 0
+    assert evidence["pictures"] == PICTURES and evidence["evaluations"] == len(STEPS)
+    assert evidence["clipped_frac"] == 0 and evidence["relative_update_in_last_quarter"] == pytest.approx(0.01)
+
+
+def test_a_wider_spread_of_pictures_lowers_the_confidence():
+    confidences = [diagnose(history(OVERFIT, FALLS, noise=noise)).confidence for noise in (0.001, 0.05, 0.2)]
+    assert confidences[0] > confidences[1] > confidences[2]
