@@ -17,6 +17,7 @@ from labkit.basefiles import BaseFiles, find_base
 from labkit.errors import LabError
 from labkit.loss import Denoiser
 from labkit.seeding import generator
+from labkit.threads import limit_torch
 
 DTYPES = {"no": torch.float32, "fp32": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16,
           "bfloat16": torch.bfloat16, "fp16": torch.float16, "float16": torch.float16}
@@ -36,6 +37,7 @@ def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str 
     dtype = _dtype(dtype)
     device = _device(device)
     files = find_base(name, revision)
+    limit_torch()
     fingerprint = files.fingerprint()
     with _quiet():
         try:

@@ -13,8 +13,11 @@ def own_folders(tmp_path, monkeypatch):
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Hold torch to one thread, where torch is in use at all."""
+    import os
+
     import torch
 
+    os.environ["LABKIT_THREADS"] = "1"
     torch.set_num_threads(1)
 
 
