@@ -1,18 +1,18 @@
 """What every notebook does first and last: refuse parameters it does not have, account for what it trained."""
-import ast
 import difflib
 import json
 import os
-import threading
+import time
 from pathlib import Path
 
 from labkit.errors import LabError
+from labkit.notebooks import assigned
 
 fast = os.environ.get("LABKIT_FAST") == "1"  # the short form that tests run
 RESULTS_VERSION = 1
-REFERENCE_BATCH = 4  # run-steps are stated at this batch: samples seen / 4
+REFERENCE_BATCH = 4  # run-steps are stated at this batch: pictures seen / 4
 
-_before = {}  # samples seen per run of the store when the lesson began
+_begun_s = 0.0
 
 
 def pick(full, short):
@@ -21,10 +21,10 @@ def pick(full, short):
 
 
 def begin():
-    """Refuse injected names that are no parameters of this notebook, and note what the run store holds."""
+    """Refuse injected names that are no parameters of this notebook, and note the time: what trains from here on is its own."""
+    global _begun_s
     check_injected(_history())
-    _before.clear()
-    _before.update({run.run_id: samples for run, samples in _runs()})
+    _begun_s = time.time()
 
 
 def check_injected(history):
@@ -36,7 +36,7 @@ def check_injected(history):
     for before, cell in zip(["", *history], history):
         if not cell.startswith("# Parameters\n"):
             continue
-        known = assigned(before)
+        known = list(assigned(before))
         for name in assigned(cell):
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
@@ -44,31 +44,32 @@ def check_injected(history):
                 raise LabError(f"{name} is not a parameter of this notebook. {hint}")
 
 
-def assigned(source):
-    """Return the names that plain top-level assignments of a cell set, in order."""
-    try:
-        body = ast.parse(source).body
-    except SyntaxError:
-        return []
-    targets = [node.targets for node in body if isinstance(node, ast.Assign)]
-    targets += [[node.target] for node in body if isinstance(node, ast.AnnAssign)]
-    return [target.id for group in targets for target in group if isinstance(target, ast.Name)]
+def trained(since_s):
+    """Return [(run folder, pictures seen since then)] of the runs in the store that made steps or stopped since that time."""
+    from labkit import journal
+    from labkit.runs import Store
+
+    found = []
+    for run in Store().runs():
+        lines = [line for line in journal.read(run.events_path)[0] if line["time"] >= since_s]
+        if lines:
+            found.append((run, sum(line["samples_seen"] // line["global_step"] for line in lines if line["event"] == "Step")))
+    return found
 
 
 def finish():
     """Account for this lesson's training; raise LabError if a run ended in error or is still going."""
-    going = [thread.name for thread in threading.enumerate() if thread.name.startswith("labkit-train")]
-    if going:
-        raise LabError("Training is still going on: wait for it (panel.wait()) or stop it before the last cell.")
-    touched = [(run, samples - _before.get(run.run_id, 0)) for run, samples in _runs() if samples > _before.get(run.run_id, 0)]
-    steps = sum(samples for _, samples in touched) // REFERENCE_BATCH
+    runs = trained(_begun_s)
+    steps = sum(pictures for _, pictures in runs) // REFERENCE_BATCH
     if os.environ.get("LABKIT_RESULTS"):
-        result = {"schema_version": RESULTS_VERSION, "run_steps_trained": steps, "runs": [run.run_id for run, _ in touched]}
+        result = {"schema_version": RESULTS_VERSION, "run_steps_trained": steps, "runs": [run.run_id for run, _ in runs]}
         Path(os.environ["LABKIT_RESULTS"]).write_text(json.dumps(result), encoding="utf-8")
-    failed = [run for run, _ in touched if run.status == "error"]
-    if failed:
-        raise LabError("; ".join(f"run {run.run_id} ended in an error: {run.stopped.message}" for run in failed))
-    print(f"This notebook trained {len(touched)} runs, {steps:,} run-steps at batch {REFERENCE_BATCH}; none ended in an error.")
+    for run, _ in runs:
+        if run.status == "error":
+            raise LabError(f"Run {run.run_id} ended in an error: {run.history().stopped.message}")
+        if run.status in ("running", "interrupted"):
+            raise LabError(f"Run {run.run_id} is {run.status}, not finished: wait for it or stop it before the last cell.")
+    print(f"This lesson trained {len(runs)} runs, {steps:,} run-steps at batch {REFERENCE_BATCH}; none ended in an error.")
 
 
 def _history():

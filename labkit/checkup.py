@@ -1,0 +1,177 @@
+"""Say what this machine has and lacks for the lab, with the remedy. Works where nothing is installed yet."""
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from labkit import install, paths
+from labkit.cli import Outcome
+from labkit.requirements import installed_version, missing, pyproject, requirements, split
+
+MEMORY_GIB = 2.0  # a lesson on the embedded base needs 1.5
+DISK_GIB = {"install": 4.0, "runs": 0.5}
+MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
+
+
+class Finding(NamedTuple):
+    """One line of the self-check: what was looked at, how it stands (good, note, bad), what is there, what to do."""
+
+    name: str
+    state: str
+    found: str
+    remedy: str = ""
+
+
+def findings():
+    """Return all findings of this interpreter on this machine."""
+    return [python(), packages(), torch(), threads(), memory(), disk(), store()]
+
+
+def text(found=None):
+    """Return the self-check as lines of text."""
+    lines = []
+    for name, state, there, remedy in found or findings():
+        lines.append(f"{MARKS[state]}  {name + ':':<10} {there}")
+        lines += [f"      -> {remedy}"] if remedy else []
+    return "\n".join(lines)
+
+
+def verb(options):
+    """Print the self-check; exit code 1 if something is bad."""
+    found = findings()
+    return Outcome(int(any(finding.state == "bad" for finding in found)), text(found), [finding._asdict() for finding in found])
+
+
+def python(version=sys.version_info):
+    """Judge the interpreter's version."""
+    there = f"{version[0]}.{version[1]}.{version[2]}"
+    if version < (3, 11):
+        return Finding("Python", "bad", there, "Install Python 3.11 or newer and start labkit with it, for example: python3.12 -m labkit lab")
+    tested = [line.rsplit(" ", 1)[1] for line in pyproject()["project"]["classifiers"] if "Python :: 3." in line]
+    if version[:2] > max(tuple(map(int, text.split("."))) for text in tested):
+        return Finding("Python", "note", there, f"The tests ran with {tested[0]} to {tested[-1]}; if a package has no build for it, use one of these.")
+    return Finding("Python", "good", there)
+
+
+def packages():
+    """Judge the installed packages and state their versions."""
+    lacks = missing(("lab",))
+    there = {name: installed_version(name) for name, _ in map(split, requirements(("lab",)))}
+    versions = ", ".join(f"{name} {version}" for name, version in there.items() if version) or "none"
+    if lacks:
+        return Finding("packages", "note", versions, f"Missing here: {', '.join(lacks)}. `python3 -m labkit lab` brings them into {install.venv_folder()}.")
+    return Finding("packages", "good", versions)
+
+
+def gpu_name():
+    """Return the name of the first NVIDIA GPU as its driver gives it, or None without a driver that answers."""
+    try:
+        answer = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip().splitlines()[0] if answer.returncode == 0 and answer.stdout.strip() else None
+
+
+def torch():
+    """Judge whether torch uses the accelerator that is there."""
+    version = installed_version("torch")
+    if version is None:
+        there = "not installed" + (f"; GPU: {gpu_name()}" if gpu_name() else "")
+        return Finding("torch", "note", there, "`python3 -m labkit lab` installs it with the rest.")
+    try:
+        import torch as library
+    except Exception as error:  # a broken torch raises OSError, ImportError and more; all mean the same here
+        return Finding("torch", "bad", f"{version} does not load: {error}", reinstall())
+    if library.cuda.is_available():
+        return Finding("torch", "good", f"{version}, uses {library.cuda.get_device_name()}")
+    return judge_torch(version, library.version.cuda, gpu_name(), library.backends.mps.is_available())
+
+
+def judge_torch(version, built_for_cuda, gpu, has_mps, system=sys.platform):
+    """Judge a torch that sees no CUDA device."""
+    if gpu and not built_for_cuda:
+        return Finding("torch", "bad", f"{version} was built without CUDA, but there is a GPU: {gpu}", reinstall(system))
+    if gpu:
+        return Finding("torch", "bad", f"{version} (CUDA {built_for_cuda}) cannot use the GPU that is there: {gpu}",
+                       f"Its driver is too old for CUDA {built_for_cuda}: update the driver, or give LABKIT_TORCH a torch built for an older CUDA.")
+    return Finding("torch", "good", f"{version}, uses {'Apple GPU (mps)' if has_mps else 'the CPU'}")
+
+
+def reinstall(system=sys.platform):
+    """Return the command that replaces torch by a build with CUDA."""
+    command = f'"{sys.executable}" -m pip install --force-reinstall "torch=={pyproject()["tool"]["labkit"]["tested-torch"]}"'
+    if system.startswith("linux"):
+        return command
+    return f"{command} --index-url ADDRESS, with the address that PyTorch's own installation page shows for your CUDA"
+
+
+def threads():
+    """State how many threads training will use, and why."""
+    from labkit.threads import quota
+
+    count, reason = quota()
+    return Finding("threads", "good" if count > 1 else "note", f"{count} of {os.cpu_count()} cores ({reason})",
+                   "" if count > 1 else "Lessons run, slowly: more cores, or LABKIT_THREADS if this is wrong.")
+
+
+def memory():
+    """Judge the memory this process may still use."""
+    free = free_memory()
+    if free is None:
+        return Finding("memory", "note", "unknown on this system", f"A lesson needs about {MEMORY_GIB:g} GiB.")
+    if free < MEMORY_GIB * 2**30:
+        return Finding("memory", "bad", f"{free / 2**30:.1f} GiB free", f"A lesson needs about {MEMORY_GIB:g} GiB: close other notebooks and programs.")
+    return Finding("memory", "good", f"{free / 2**30:.1f} GiB free")
+
+
+def free_memory(root="/"):
+    """Return the bytes this process may still take, limits of a container included; None where that cannot be read."""
+    found = []
+    try:
+        lines = Path(root, "proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    except OSError:
+        pass
+    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        try:
+            cgroup = Path(root, "sys/fs/cgroup")
+            found.append(int((cgroup / limit).read_text()) - int((cgroup / used).read_text()))
+        except (OSError, ValueError):  # no such file, or "max": no limit
+            pass
+    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(found, default=None)
+
+
+def disk():
+    """Judge the free space where the environment and the runs go."""
+    purpose = "runs" if not missing() else "install"
+    place = paths.store_dir() if purpose == "runs" else install.venv_folder()
+    while not place.exists():
+        place = place.parent
+    free, need = shutil.disk_usage(place).free / 2**30, DISK_GIB[purpose]
+    if free < need:
+        return Finding("disk", "bad", f"{free:.1f} GiB free at {place}", f"{need:g} GiB are needed: free some, or set LABKIT_STORE to a folder elsewhere.")
+    return Finding("disk", "good", f"{free:.1f} GiB free at {place}")
+
+
+def store():
+    """Judge whether runs can be recorded."""
+    place = folder = paths.store_dir()
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        return Finding("runs", "bad", f"{place} cannot be written", "Set LABKIT_STORE to a folder you may write to.")
+    return Finding("runs", "good", f"recorded in {place}")
+
+
+def machine():
+    """Return what a table of timings must say about the machine."""
+    from labkit.threads import quota
+
+    versions = {name: installed_version(name) for name in ("torch", "diffusers", "transformers", "numpy")}
+    return {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "threads": quota()[0],
+            "gpu": gpu_name(), "versions": versions}

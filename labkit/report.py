@@ -1,0 +1,146 @@
+"""The chapter's report: one HTML file with the verdicts, their evidence and the figures, readable offline and without colour."""
+import base64
+import html
+from collections import defaultdict
+
+from labkit.checkup import machine
+from labkit.diagnose import diagnose
+from labkit.publish import clean_output
+from labkit.runs import Store
+from labkit.style import VERDICTS, rate_text
+
+MIN_RACE = 3  # runs that differ by the learning rate alone, from which their race is drawn
+COLUMNS = ("lesson", "run", "what differs", "learning rate", "rank", "alpha", "scaling", "steps", "verdict", "since step")
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }}
+table {{ border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }}
+th, td {{ border-bottom: 1px solid #ccc; padding: .3rem .7rem; text-align: left; vertical-align: top }}
+.wide {{ overflow-x: auto }} img {{ max-width: 100%; height: auto }} figure {{ margin: 1.5rem 0 }} figcaption {{ color: #555 }}
+code {{ font-size: .9em }} .failed {{ border-left: 6px solid #222; padding-left: .7rem }}
+</style></head><body>
+{body}
+</body></html>
+"""
+
+
+def verdicts(store, results):
+    """Return one entry per run that the lessons trained: its settings, its verdict and the evidence, JSON-ready."""
+    histories = {history.run_id: history for history in Store(store).histories()}
+    return [entry(histories[name], result["name"], histories.values())
+            for result in results for name in result["runs"] if name in histories]
+
+
+def entry(history, lesson="", siblings=()):
+    """Return what is said of one run: settings, verdict, evidence."""
+    verdict = diagnose(history, [other for other in siblings if other.run_id != history.run_id])
+    return {"id": history.run_id, "lesson": lesson, "status": history.status, **verdict.to_dict(),
+            "config": history.config.to_dict() | {"scaling": history.config.scaling}}
+
+
+def rows(runs):
+    """Return the table of verdicts as rows of text, under COLUMNS."""
+    differing = differences(runs)
+    for run in runs:
+        config, symbol = run["config"], VERDICTS[run["label"]][0]
+        yield (run["lesson"], run["id"][:8], differing[run["id"]], rate_text(config["learning_rate"]), str(config["rank"]),
+               f"{config['alpha']:g}", f"{config['scaling']:g}", str(config["max_train_steps"]), f"{symbol} {run['label']}",
+               "" if run["since_step"] is None else str(run["since_step"]))
+
+
+def differences(runs):
+    """Return {run id: the settings, rate and rank aside, in which it differs from others of its lesson}."""
+    by_lesson, apart = defaultdict(list), {"learning_rate", "rank", "alpha", "scaling", "max_train_steps", "lr_end", "parent"}
+    for run in runs:
+        by_lesson[run["lesson"]].append(run)
+    found = {}
+    for group in by_lesson.values():
+        names = [name for name in group[0]["config"] if name not in apart and len({str(run["config"][name]) for run in group}) > 1]
+        for run in group:
+            found[run["id"]] = ", ".join(f"{name} {run['config'][name]}" for name in names)
+    return found
+
+
+def table(runs):
+    """Return the table of verdicts as text."""
+    if not runs:
+        return "No run was trained."
+    lines = [COLUMNS, *rows(runs)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
+
+def write(path, data, store):
+    """Write report.html from the results and the store they came from."""
+    histories = {history.run_id: history for history in Store(store).histories()}
+    body = ["<h1>Parameter Design Lab: report</h1>", f"<p>Made {html.escape(data['made'])} on {html.escape(describe(data['machine']))}."
+            f"{' Fast form: shortened runs, for tests; read no result into them.' if data['fast'] else ''}</p>"]
+    body += [status(result) for result in data["notebooks"]]
+    body += ["<h2>Verdicts</h2>", html_table(data["runs"])]
+    for result in data["notebooks"]:
+        runs = [histories[name] for name in result["runs"] if name in histories]
+        body += [f"<h2>{html.escape(result['name'])}</h2>", *figures(runs)] if runs else []
+    path.write_text(PAGE.format(title="Parameter Design Lab: report", body="\n".join(body)), encoding="utf-8")
+
+
+def describe(machine):
+    """Return the machine in words."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    return f"{machine['system']}, {machine['gpu'] or 'no GPU'}, {machine['threads']} threads, Python {machine['python']}, {versions}"
+
+
+def status(result):
+    """Return a paragraph on how a lesson went, with a link to it."""
+    from labkit.chapter import sentence
+
+    name = html.escape(result["name"])
+    return f'<p class="{"done" if result["ok"] else "failed"}"><a href="{name}.html">{name}</a>: {html.escape(sentence(result).split(": ", 1)[1])}</p>'
+
+
+def html_table(runs):
+    """Return the table of verdicts as HTML, each verdict with its sentence."""
+    head = "".join(f"<th>{name}</th>" for name in (*COLUMNS, "why"))
+    lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in (*cells, run["sentence"])) for cells, run in zip(rows(runs), runs)]
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
+
+
+def figures(histories):
+    """Yield the figures of one lesson's runs: each race over rates with its pictures, then all other curves together."""
+    from labkit.pictures import plot_race
+    from labkit.plots import plot_curves
+
+    groups = defaultdict(list)
+    for history in histories:
+        fixed = history.config.to_dict() | {"learning_rate": None, "lr_end": None}
+        groups[str(fixed)].append(history)
+    races = [group for group in groups.values() if len(group) >= MIN_RACE]
+    rest = [history for group in groups.values() if len(group) < MIN_RACE for history in group if history.validations]
+    for group in races:
+        drawn = plot_race(group) if all(history.samples for history in group) else plot_curves(group).figure
+        yield figure(drawn, f"{len(group)} runs that differ by the learning rate alone.")
+    if rest:
+        yield figure(plot_curves(rest, label=lambda history: history.run_id[:6]).figure, "The other runs, by the first digits of their id.")
+
+
+def figure(drawn, caption):
+    """Return a figure as HTML with its picture inside."""
+    kind = "jpeg" if drawn.photographic else "png"
+    data = base64.b64encode(drawn.encoded(kind)).decode()
+    return f'<figure><img alt="{html.escape(drawn.summary, quote=True)}" src="data:image/{kind};base64,{data}"><figcaption>{html.escape(caption)}</figcaption></figure>'
+
+
+def notebook_html(path):
+    """Write an executed notebook as HTML beside it; widgets, which need a kernel, give way to their pictures."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            outputs = (clean_output(output) for output in cell.outputs)
+            cell.outputs = [nbformat.from_dict(output) for output in outputs if output]
+    exporter = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.require_js_url = exporter.jquery_url = exporter.mathjax_url = exporter.widget_renderer_url = ""
+    path.with_suffix(".html").write_text(exporter.from_notebook_node(notebook)[0], encoding="utf-8")
