@@ -1,0 +1,90 @@
+"""Train many configurations: a grid, cut into groups that share a pass, without those the store already has."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import product
+
+from labkit.config import RunConfig, run_id
+from labkit.events import Event
+from labkit.monitor import Monitor
+from labkit.runs import COMPLETE, Store, record
+from labkit.train import PASS_FIELDS, RANK_SPREAD, train
+
+MAX_ROWS = 64                                                 # on a CPU more rows gain nothing and the numbers wait longer
+
+
+def grid(design: RunConfig | None = None, **values) -> list[RunConfig]:
+    """Return the configurations of all combinations, the last field changing fastest.
+
+    design            what they have in common; the defaults if None
+    values            for each field one value or a list of them
+    """
+    design = design or RunConfig()
+    lists = [value if isinstance(value, list | tuple | range) else [value] for value in values.values()]
+    return [design.replace(**dict(zip(values, combination))) for combination in product(*lists)]
+
+
+def groups(configs: Sequence[RunConfig], max_rows: int = MAX_ROWS) -> list[list[RunConfig]]:
+    """Cut resolved configurations into groups that can share a pass; a pure function of their order and values.
+
+    The same pass needs the same PASS_FIELDS, ranks within RANK_SPREAD of each other and at most max_rows rows; groups
+    of one kind are made about equally large, since a small last pass is a slow one.
+    """
+    kinds = {}
+    for config in configs:
+        kinds.setdefault(tuple(getattr(config, name) for name in PASS_FIELDS), []).append(config)
+    return [group for kind in kinds.values() for similar in _by_rank(kind) for group in _even(similar, max_rows)]
+
+
+def _by_rank(configs):
+    """Split where the largest rank would be more than RANK_SPREAD times the smallest, else keep the order."""
+    while configs:
+        smallest = min(config.rank for config in configs)
+        near = [config for config in configs if config.rank <= RANK_SPREAD * smallest]
+        yield near
+        configs = [config for config in configs if config not in near]
+
+
+def _even(configs, max_rows):
+    """Cut into as few parts as max_rows allows, their sizes differing by one at most."""
+    parts = -(-len(configs) // max(1, max_rows // configs[0].train_batch_size))
+    borders = [round(i * len(configs) / parts) for i in range(parts + 1)]
+    return [configs[a:b] for a, b in zip(borders, borders[1:])]
+
+
+def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: Monitor = Monitor(), max_rows: int = MAX_ROWS,
+          checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False, meta: dict | None = None) -> Iterator[Event]:
+    """Train, group by group, the runs that the store does not have complete, record them, and yield their events.
+
+    A group that was interrupted goes on from the last checkpoint that its members share; arguments otherwise as for
+    `train` and `record`. The same configuration given twice trains once.
+    """
+    configs = list({config: None for config in (config.resolved(len(cache.train)) for config in configs)})
+    names = {config: run_id(config, base.fingerprint, cache.fingerprint) for config in configs}
+    meta = {"base_fingerprint": base.fingerprint, "data_fingerprint": cache.fingerprint} | (meta or {})
+    for group in groups(configs, max_rows):
+        if stop():
+            return
+        members, resume = _members(store, {names[config]: config for config in group})
+        if members:
+            events = train(base, cache, list(members.values()), monitor=monitor, resume=resume, checkpoint_at=checkpoint_at, stop=stop)
+            at = max(checkpoint.global_step for checkpoint in resume) if resume else None
+            with closing(record(store, events, members, meta=meta, resume_at=at)) as events:
+                yield from events
+
+
+def _members(store, group):
+    """Return the runs of a group that must be trained, and their checkpoints when they can all go on from the same step.
+
+    A member that diverged earlier stays in the pass as an inert row, so that the others are computed as they were.
+    """
+    folders = {name: store.run(name) for name in group}
+    complete = {name for name, folder in folders.items() if folder.path.exists() and folder.status in COMPLETE}
+    todo = [name for name in group if name not in complete]
+    shared = set.intersection(*(set(folders[name].checkpoints()) for name in todo)) if todo else set()
+    if not shared:
+        return {name: group[name] for name in todo}, None
+    at = max(shared)
+    inert = {name for name in complete if max(folders[name].checkpoints(), default=at) < at}
+    members = {name: config for name, config in group.items() if name in inert or name not in complete}
+    return members, [folders[name].checkpoint(None if name in inert else at) for name in members]
