@@ -1,0 +1,66 @@
+"""The self-check names what is wrong and how to mend it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from labkit import checkup
+from labkit.paths import REPO
+
+
+def test_an_old_python_is_bad_and_a_tested_one_good():
+    assert checkup.python((3, 10, 4)).state == "bad" and "3.11" in checkup.python((3, 10, 4)).remedy
+    assert checkup.python((3, 11, 0)).state == "good"
+    assert checkup.python((3, 99, 0)).state == "note"
+
+
+def test_a_gpu_without_cuda_in_torch_comes_with_the_exact_command():
+    finding = checkup.judge_torch("2.13.0+cpu", None, "NVIDIA L4", False, "linux")
+    assert finding.state == "bad" and "NVIDIA L4" in finding.found
+    assert f'"{sys.executable}" -m pip install --force-reinstall "torch==' in finding.remedy
+
+
+def test_a_driver_too_old_for_torch_is_told_apart_from_a_missing_cuda():
+    finding = checkup.judge_torch("2.13.0", "13.0", "NVIDIA L4", False, "linux")
+    assert finding.state == "bad" and "driver is too old for CUDA 13.0" in finding.remedy
+
+
+@pytest.mark.parametrize("has_mps, words", [(True, "mps"), (False, "CPU")])
+def test_a_machine_without_nvidia_is_fine(has_mps, words):
+    finding = checkup.judge_torch("2.13.0", None, None, has_mps)
+    assert finding.state == "good" and words in finding.found
+
+
+def test_memory_follows_the_container_rather_than_the_machine(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 64000000 kB\nMemAvailable: 32000000 kB\n")
+    assert checkup.free_memory(tmp_path) == 32000000 * 1024
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("2147483648\n")
+    (tmp_path / "sys/fs/cgroup/memory.current").write_text("1073741824\n")
+    assert checkup.free_memory(tmp_path) == 2**30
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
+    assert checkup.free_memory(tmp_path) == 32000000 * 1024
+
+
+def test_too_little_memory_and_disk_are_bad(monkeypatch):
+    monkeypatch.setattr(checkup, "free_memory", lambda: 2**29)
+    assert checkup.memory().state == "bad"
+    monkeypatch.setattr(checkup, "DISK_GIB", {"install": 1e9, "runs": 1e9})
+    assert checkup.disk().state == "bad" and "LABKIT_STORE" in checkup.disk().remedy
+
+
+def test_the_thread_quota_is_stated(monkeypatch):
+    monkeypatch.setenv("LABKIT_THREADS", "1")
+    assert checkup.threads().found.startswith("1 of") and "LABKIT_THREADS" in checkup.threads().found
+
+
+def test_the_self_check_works_in_an_interpreter_without_any_package(tmp_path):
+    command = [sys.executable, "-S", "-B", "-m", "labkit", "checkup", "--json"]
+    result = subprocess.run(command, cwd=REPO, capture_output=True, text=True, env={"LABKIT_STORE": str(tmp_path), "PATH": "", "HOME": str(tmp_path)})
+    found = {finding["name"]: finding for finding in json.loads(result.stdout)}
+    assert found["packages"]["state"] == "note" and "torch" in found["packages"]["remedy"]
+    assert found["torch"]["found"].startswith("not installed")
+    assert result.returncode == 0, result.stderr
