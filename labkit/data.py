@@ -1,0 +1,240 @@
+"""Pictures with captions: image folders, their checks, and the three sets of a territory. No torch here.
+
+A folder holds pictures and either `metadata.jsonl` or `metadata.csv` (columns `file_name`, `text`, and any attributes: the
+Hugging Face image-folder convention) or one `.txt` of the same name beside each picture.
+"""
+
+import csv
+import io
+import json
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from labkit.content import Memo, sha256, sha256_of_texts
+from labkit.errors import LabError
+from labkit.paths import data_dir
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+CAPTIONS = "metadata.jsonl or metadata.csv with the columns file_name and text, or one .txt of the same name beside each picture"
+HELD_OUT = 0.1                                                # of a folder without its own validation pictures
+FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 128
+PROMPTS = 4
+
+
+@dataclass(frozen=True)
+class PictureFolder:
+    """Hold checked pictures in the order of their captions' file, else by name."""
+
+    folder: Path
+    paths: tuple[Path, ...]
+    captions: tuple[str, ...]
+    attributes: tuple[dict, ...]                              # the other columns of the captions' file
+    hashes: tuple[str, ...]                                   # SHA-256 of each picture's file
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash pictures and captions in order, whatever their names and place: 64 hex digits."""
+        return sha256_of_texts(text for pair in zip(self.hashes, self.captions) for text in pair)
+
+    def at(self, indices) -> "PictureFolder":
+        """Give the pictures with these numbers, in this order."""
+        indices = list(indices)
+        return PictureFolder(self.folder, *(tuple(column[i] for i in indices)
+                                            for column in (self.paths, self.captions, self.attributes, self.hashes)))
+
+    def take(self, n: int) -> "PictureFolder":
+        """Give the first n pictures."""
+        return self.at(range(min(n, len(self))))
+
+    def select(self, **attributes) -> "PictureFolder":
+        """Give the pictures that have all these attributes, as in `select(kind="pool")`."""
+        return self.at(i for i, own in enumerate(self.attributes) if all(own.get(name) == value for name, value in attributes.items()))
+
+
+@dataclass(frozen=True)
+class Territory:
+    """Hold what an adapter is trained on and measured by."""
+
+    name: str
+    train: PictureFolder
+    validation: PictureFolder                                 # held out, of the same territory
+    ordinary: PictureFolder                                   # of what the base knew before: what forgetting is measured on
+    prompts: tuple[str, ...]                                  # captions worth drawing while training
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash what a run is trained on; what it is measured by is recorded with it, not hashed."""
+        return self.train.fingerprint
+
+
+def territory(name: str = "liminal") -> Territory:
+    """Open a territory: a name that ships with the kit, or an image folder.
+
+    A folder may have train/ and validation/ inside, and ordinary/. One with pictures alone is split by content: a tenth of
+    them, at least 4 and at most 128, are held out, always the same ones, and identical pictures stay on one side.
+    LabError: no such territory, or anything wrong in its folders.
+    """
+    shipped = data_dir() / "territories"
+    folder = shipped / name if name in shipped_territories() else Path(name).expanduser()
+    if not folder.is_dir():
+        raise LabError(f"data: there is no folder {name}. Give a folder of pictures, or one of the territories that ship: "
+                       f"{', '.join(shipped_territories()) or 'none are here'}.")
+    if (folder / "train").is_dir() or (folder / "validation").is_dir():
+        train, validation = load_folder(folder / "train"), load_folder(folder / "validation")
+        if copies := [path for path, own in zip(validation.paths, validation.hashes) if own in train.hashes]:
+            raise LabError(f"data: {copies[0]} is also in train ({len(copies)} such pictures), so validation could not show "
+                           "overfitting. Take them out of one of the two.")
+    else:
+        train, validation = _split(load_folder(folder))
+    ordinary = folder / "ordinary" if (folder / "ordinary").is_dir() else shipped / "ordinary" / "validation"
+    return Territory(str(name), train, validation, load_folder(ordinary), _prompts(validation))
+
+
+def shipped_territories() -> list[str]:
+    """Name the territories that ship with the kit."""
+    return sorted(folder.parent.name for folder in (data_dir() / "territories").glob("*/train"))
+
+
+def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder]:
+    held_out = min(max(math.ceil(HELD_OUT * len(pictures)), FEWEST_HELD_OUT), MOST_HELD_OUT)
+    if len(pictures) < 2 * FEWEST_HELD_OUT:
+        raise LabError(f"data: {pictures.folder} has {len(pictures)} pictures, of which {FEWEST_HELD_OUT} would be held out to see "
+                       f"overfitting. Give at least {2 * FEWEST_HELD_OUT}, or make the folders train and validation inside it.")
+    ranked = sorted(pictures.hashes)
+    chosen = set(ranked[:held_out])                           # a set of contents: copies go together
+    sides = [[i for i, own in enumerate(pictures.hashes) if (own in chosen) == held] for held in (False, True)]
+    if not sides[0]:
+        raise LabError(f"data: all pictures in {pictures.folder} are the same one. Give different pictures.")
+    return pictures.at(sides[0]), pictures.at(sides[1])
+
+
+def _prompts(validation: PictureFolder) -> tuple[str, ...]:
+    """Choose captions of different kinds where kinds are told, in the order of the pictures."""
+    first = {}
+    for caption, attributes in zip(validation.captions, validation.attributes):
+        first.setdefault(attributes.get("kind", caption), caption)
+    return tuple(first.values())[:PROMPTS]
+
+
+def load_folder(path) -> PictureFolder:
+    """Open an image folder and check every file in it.
+
+    LabError names the file: no pictures, a picture without a caption or a caption without its picture, a file that is
+    truncated or no picture.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise LabError(f"data: there is no folder {folder}.")
+    rows = _rows(folder)
+    if not rows:
+        inside = next((sub.name for sub in sorted(folder.iterdir()) if sub.is_dir() and any(map(_is_picture, sub.iterdir()))), None)
+        raise LabError(f"data: {folder} has no pictures ({', '.join(SUFFIXES)})." + (f" Did you mean {folder / inside}?" if inside else ""))
+    paths, captions, attributes = zip(*rows)
+    shipped = data_dir().resolve() in folder.resolve().parents          # decoded by a test instead, for speed at the first click
+    with Memo("sha256", sha256) if shipped else Memo("picture", _checked) as of:
+        return PictureFolder(folder, paths, captions, attributes, tuple(of(path) for path in paths))
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+
+def _rows(folder: Path) -> list[tuple[Path, str, dict]]:
+    """Match pictures with captions: (picture, caption, attributes) each."""
+    pictures = sorted(filter(_is_picture, folder.iterdir()), key=lambda path: path.name)
+    table = next((folder / name for name in ("metadata.jsonl", "metadata.csv") if (folder / name).is_file()), None)
+    if table is None:
+        return [(path, _text(path), {}) for path in pictures]
+    rows = {}
+    for where, row in (_jsonl(table) if table.suffix == ".jsonl" else _csv(table)):
+        name, text = row.pop("file_name", None), row.pop("text", None)
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise LabError(f"data: {where} needs file_name and text, both texts.")
+        path = folder / name
+        if not path.is_file():
+            raise LabError(f"data: {where} names {name}, which is not in {folder}. Add the picture or delete the line.")
+        if path in rows:
+            raise LabError(f"data: {where} names {name} a second time. Delete one of the lines.")
+        rows[path] = (path, text.strip(), row)
+    if left := [path.name for path in pictures if path not in rows]:
+        raise LabError(f"data: {left[0]} ({len(left)} in all) has no line in {table}. Add a caption, or take the picture out.")
+    return list(rows.values())
+
+
+def _text(picture: Path) -> str:
+    beside = picture.with_suffix(".txt")
+    if not beside.is_file():
+        raise LabError(f"data: {picture} has no caption. Write {CAPTIONS}.")
+    return " ".join(_read(beside).split())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LabError(f"data: {path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
+
+
+def _jsonl(table: Path):
+    for number, line in enumerate(_read(table).split("\n"), 1):
+        if line.strip():
+            where = f"{table}, line {number},"
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise LabError(f"data: {where} is not JSON ({error}).") from None
+            if not isinstance(row, dict):
+                raise LabError(f"data: {where} is not a JSON object such as {{\"file_name\": \"a.png\", \"text\": \"...\"}}.")
+            yield where, row
+
+
+def _csv(table: Path):
+    reader = csv.DictReader(io.StringIO(_read(table), newline=""))
+    for row in reader:
+        yield f"{table}, line {reader.line_num},", {name: value for name, value in row.items() if name is not None}
+
+
+def _checked(path: Path) -> str:
+    """Decode a picture wholly, then hash its file."""
+    _rgb(_open(path), path)
+    return sha256(path)
+
+
+def _open(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning)        # remarks on odd metadata are no concern of the pixels
+        try:
+            with Image.open(path) as picture:
+                picture.load()
+                return ImageOps.exif_transpose(picture)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise LabError(f"data: {path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels. Scale it down first.") from None
+        except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError) as error:
+            raise LabError(f"data: {path} is truncated or not a picture ({error}). Replace it or take it out.") from None
+
+
+def load_picture(path, size: int) -> np.ndarray:
+    """Read one picture as uint8 (size, size, 3): upright, on white, its middle square, scaled by Lanczos."""
+    picture = _rgb(_open(Path(path)), path)
+    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
+
+
+def _rgb(picture: Image.Image, path) -> Image.Image:
+    if picture.mode.startswith("I"):                          # 16 bits of grey: PIL's own conversion clips them to 8
+        values = np.asarray(picture).astype(np.float64)
+        return Image.fromarray((values.clip(0, 65535) / 257).round().astype(np.uint8)).convert("RGB")
+    if picture.mode == "F":
+        raise LabError(f"data: {path} holds floating-point values without a known white. Save it as PNG or JPEG.")
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return picture.convert("RGB")
