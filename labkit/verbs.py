@@ -1,0 +1,207 @@
+"""The verbs that train, list, judge and export runs: each drains the same iterators as a notebook."""
+import signal
+import sys
+import traceback
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from labkit.atomic import cannot_write, write_file
+from labkit.cli import Outcome, pairs
+from labkit.config import load_design, run_id
+from labkit.errors import LabError
+from labkit.events import Stopped, Validation
+from labkit.runs import RunFolder, Store
+
+CHECKPOINTS = 10  # kept over a run, so that a kill costs at most a tenth of it
+
+
+def train(options):
+    """Train one run, or find it in the store; say the verdict and where the adapter is."""
+    given = {name: value for name, value in (("base", options.base), ("data", options.data)) if value}
+    return train_all([load_design(options.config, **given | pairs(options.set))], options)
+
+
+def sweep(options):
+    """Train every combination of the grid."""
+    from labkit.sweep import grid
+
+    values = {name: text.split(",") for name, text in pairs(options.grid, "--grid").items()}
+    if not values:
+        raise LabError("There is nothing to vary: give at least one --grid, for example --grid learning_rate=3e-4,1e-3,3e-3.")
+    return train_all(grid(load_design(options.config, **pairs(options.set)), **values), options)
+
+
+def resume(options):
+    """Go on with a run from its last checkpoint, in the company it had."""
+    folder = find(options.run, options.store)
+    history = folder.history()
+    if history.status in ("finished", "diverged", "running"):
+        raise LabError(f"The run {folder.run_id} is {history.status}: only a stopped or interrupted run can be resumed.")
+    store = Store(folder.path.parent)
+    group = [store.run(name).history().config for name in history.meta.get("group", [folder.run_id])]
+    options.store = store.root
+    return train_all(group, options, expected=folder.run_id)
+
+
+def train_all(configs, options, expected=None):
+    """Train configurations of one base and territory and return their verdicts; expected: a run id that must be among them."""
+    from labkit.lab import Lab
+
+    first = configs[0]
+    if any((config.base, config.revision, config.data) != (first.base, first.revision, first.data) for config in configs):
+        raise LabError("base, revision and data must be the same for all runs of one command: run it once for each.")
+    lab = Lab(first.base, first.data, store=options.store)
+    configs = [config.resolved(len(lab.territory.train)) for config in configs]  # bad input is found before a model loads
+    try:
+        lab.store.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(lab.store.root, error) from None
+    names = [run_id(config, lab.base.fingerprint, lab.cache.fingerprint) for config in configs]
+    if expected and expected not in names:
+        raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} have changed since.")
+    before = {name for name in names if (lab.store.root / name).is_dir() and lab.store.run(name).status in ("finished", "diverged")}
+    error = drain(lab, configs, names)
+    return judged([lab.store.run(name) for name in dict.fromkeys(names)], before, error)
+
+
+def drain(lab, configs, names):
+    """Train with a line of progress; Ctrl-C stops at the next update with a checkpoint. Returns what failed, or None."""
+    from labkit import sweep
+
+    last = max(config.max_train_steps for config in configs)
+    every = max(1, last // CHECKPOINTS)
+    with stop_on_interrupt() as asked, Progress(configs, names) as progress:
+        try:
+            events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(last), stop=asked,
+                                 checkpoint_at=range(every, last, every))
+            with closing(events):
+                for event in events:
+                    progress.show(event)
+        except LabError:
+            raise
+        except Exception as error:  # recorded with the run, which ends in "error"; here it decides the exit code
+            traceback.print_exc()
+            return f"{type(error).__name__}: {error}"
+    return None
+
+
+@contextmanager
+def stop_on_interrupt():
+    """Give a function that says whether Ctrl-C was pressed; a second Ctrl-C interrupts at once."""
+    pressed = []
+
+    def note(*_):
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(True)
+        print("\nlabkit: stopping after this update; Ctrl-C again interrupts at once", file=sys.stderr)
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class Progress:
+    """Show on stderr how far training is: one line that moves on a terminal, one line per evaluation in a log."""
+
+    def __init__(self, configs, names):
+        self.last = {name: config.max_train_steps for name, config in zip(names, configs)}
+        self.moves, self.loss = sys.stderr.isatty(), {}
+
+    def show(self, event):
+        """Take one event."""
+        step = f"update {event.global_step:,} of {self.last[event.run_id]:,}"
+        if isinstance(event, Validation) and event.name == "validation" and event.grade == "monitor":
+            self.loss[event.run_id] = f"held-out loss {event.losses.mean():.4f}"
+            if not self.moves:
+                print(f"{event.run_id[:8]}  {step}  {self.loss[event.run_id]}", file=sys.stderr, flush=True)
+        if self.moves:
+            print(f"\r{event.run_id[:8]}  {step}  {self.loss.get(event.run_id, '')}\033[K", end="", file=sys.stderr, flush=True)
+        if isinstance(event, Stopped) and event.reason != "finished":
+            print(f"\n{event.run_id[:8]}  {event.reason} at update {event.global_step:,} {event.message}", file=sys.stderr)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.moves:
+            print(file=sys.stderr)
+
+
+def judged(folders, before, error):
+    """Return the outcome of training: verdict, adapter and, for runs that were there already, when they were trained."""
+    from labkit.report import entry
+
+    histories = [folder.history() for folder in folders if folder.path.exists()]
+    data, lines = [], []
+    for folder, history in zip(folders, histories):
+        found = entry(history, siblings=histories) | {"path": str(folder.path), "adapter": str(folder.adapter_path)}
+        data.append(found)
+        lines += [f"run {folder.run_id}: {found['label']}", f"  {found['sentence']}", f"  adapter: {folder.adapter_path}"]
+        lines += [f"  {history.provenance}"] if folder.run_id in before else []
+        if history.status in ("stopped", "interrupted"):
+            lines.append(f"  It is {history.status}; `labkit resume {folder.run_id}` goes on with it.")
+    failed = error or any(history.status == "error" for history in histories)
+    return Outcome(1 if failed else 0, "\n".join(lines), data)
+
+
+def find(name, store=None):
+    """Return the folder of a run, named by its path, its id or the first characters of its id; LabError if it is not one."""
+    if (Path(name) / "config.json").exists():
+        return RunFolder(Path(name).resolve())
+    folders = Store(store).runs()
+    close = [folder for folder in folders if folder.run_id.startswith(name)]
+    if len(close) == 1:
+        return close[0]
+    if close:
+        raise LabError(f"{name} is the beginning of {len(close)} run ids: {', '.join(folder.run_id for folder in close)}.")
+    raise LabError(f"There is no run {name} in {Store(store).root}: `labkit runs` lists the {len(folders)} that are there.")
+
+
+def runs(options):
+    """List the runs of the store."""
+    from labkit import report
+
+    histories = Store(options.store).histories()
+    entries = [report.entry(history, siblings=histories) for history in histories]
+    data = [{name: found[name] for name in ("id", "status", "label", "config")} for found in entries]
+    return Outcome(0, report.table(entries) if entries else f"There are no runs in {Store(options.store).root}.", data)
+
+
+def diagnose(options):
+    """Judge runs and show the evidence."""
+    from labkit.report import entry
+
+    folders = [find(name, options.store) for name in options.paths] or Store(options.store).runs()
+    data, lines = [], []
+    for folder in folders:
+        found = entry(folder.history(), siblings=Store(folder.path.parent).histories())
+        data.append({"path": str(folder.path)} | {name: found[name] for name in ("id", "status", "label", "since_step", "confidence", "evidence", "sentence")})
+        lines += [f"{folder.run_id}: {found['label']}", f"  {found['sentence']}"]
+        lines += [f"    {name}: {number(value)}" for name, value in found["evidence"].items()]
+    return Outcome(0, "\n".join(lines) or f"There are no runs in {Store(options.store).root}.", data)
+
+
+def number(value):
+    """Write a piece of evidence: numbers with four digits, an interval as mean [low, high]."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list) and len(value) == 3 and all(isinstance(item, float) for item in value):
+        return "{:.4g} [{:.4g}, {:.4g}]".format(*value)
+    return str(value)
+
+
+def export(options):
+    """Copy the adapter of a run, in the form diffusers loads (alpha included), to a file."""
+    folder, target = find(options.run, options.store), Path(options.to)
+    if target.suffix != ".safetensors":
+        raise LabError(f"--to {options.to}: the file's name must end in .safetensors, which is what it will be.")
+    if not folder.adapter_path.exists():
+        raise LabError(f"The run {folder.run_id} has no adapter yet (it is {folder.status}): resume it first.")
+    write_file(target, folder.adapter_path.read_bytes())
+    config = folder.history().config
+    text = (f"{target}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
+            f'In diffusers: pipeline.load_lora_weights("{target}")')
+    return Outcome(0, text, {"path": str(target), "format": options.format, "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling})
