@@ -1,0 +1,37 @@
+"""Which picture an index means, and the random draws that belong to it.
+
+Every draw comes from a generator seeded by a SHA-256 of (purpose/kind/index), so a picture
+depends on nothing but its kind and index: not on order, machine, size or number of processes.
+"""
+
+import hashlib
+import random
+
+KINDS = {
+    "ordinary": ("living room", "bedroom", "kitchen", "office", "dining room"),
+    "liminal": ("corridor", "maze", "pool", "garage", "stairwell"),
+}
+
+# The one place where indices are given out. Each purpose owns its range (first, past the last)
+# in both worlds, so no two purposes ever share a picture.
+RANGES = {
+    "base": (0, 100_000),                  # autoencoder, text encoder and UNet (liminal: autoencoder only)
+    "train": (100_000, 110_000),           # data/territories/*/train
+    "validation": (110_000, 120_000),      # data/territories/*/validation
+    "reader": (200_000, 300_000),          # the attribute reader, trained and held out
+}
+
+
+def kind_of(world, index):
+    """The kind of place at an index: kinds alternate, so every prefix is balanced."""
+    if world not in KINDS:
+        raise ValueError(f"world '{world}' is unknown; use one of {', '.join(KINDS)}")
+    if index < 0:
+        raise ValueError(f"index {index} is negative; indices count from 0")
+    return KINDS[world][index % len(KINDS[world])]
+
+
+def draws(purpose, kind, index):
+    """A fresh random.Random for one purpose of one picture."""
+    digest = hashlib.sha256(f"{purpose}/{kind}/{index}".encode()).digest()
+    return random.Random(int.from_bytes(digest, "big"))

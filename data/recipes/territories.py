@@ -1,0 +1,45 @@
+"""Make data/territories: the pictures and captions that ship, 512x512 WebP, in image-folder form.
+
+    python data/recipes/territories.py --processes 2
+
+Resumable: what is there and whole stays. The ranges of indices are those of chance.py.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from chance import RANGES
+from render import render
+
+TERRITORIES = Path(__file__).parents[1] / "territories"
+SIZE, SAMPLES, QUALITY = 512, 8, 85        # pixels, paths per pixel before denoising, WebP quality
+
+# (world, set, number of pictures)
+SETS = (("liminal", "train", 96), ("liminal", "validation", 256), ("ordinary", "validation", 256))
+
+
+def indices(purpose, count):
+    """The first indices of a purpose's range."""
+    first, past = RANGES[purpose]
+    if count > past - first:
+        raise ValueError(f"{count} pictures don't fit the range of '{purpose}' in chance.py ({past - first}): widen it")
+    return range(first, first + count)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=TERRITORIES, help="folder of the territories")
+    parser.add_argument("--processes", type=int, default=1, help="one per core: each works on one thread")
+    a = parser.parse_args()
+    try:
+        for world, purpose, count in SETS:
+            render(world, indices(purpose, count), SIZE, a.out / world / purpose, a.processes, SAMPLES, QUALITY)
+    except (RuntimeError, OSError, ValueError) as error:
+        sys.exit(f"territories: {error}")
+
+
+if __name__ == "__main__":
+    main()
