@@ -11,7 +11,7 @@ from labkit.paths import REPO
 def command(lesson, *, port, browser):
     """Return the command line of the server that opens a lesson first."""
     return [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={REPO}", f"--ServerApp.port={port}",
-            f"--LabApp.default_url=/lab/tree/notebooks/{lesson}", *[] if browser else ["--no-browser"],
+            f"--LabApp.default_url=/lab/tree/notebooks/{lesson}", *([] if browser else ["--no-browser"]),
             # Root is who you are in a container; anywhere else the option changes nothing.
             *["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0)]
 
