@@ -1,0 +1,163 @@
+"""Pictures and captions encoded once: latents as mean and standard deviation, captions as the U-Net's conditions.
+
+Kept in the user's cache folder under a key of everything they depend on; latents of what ships with the kit are in
+data/encoded/. n pictures of a set, C H W latent, L tokens, D width.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from labkit.atomic import write_file
+from labkit.base import Base
+from labkit.content import sha256_of_texts
+from labkit.data import PictureFolder, Territory, load_picture
+from labkit.errors import LabError
+from labkit.paths import cache_dir, data_dir
+
+ENCODING = 1                                                  # counts changes in how pictures are read and encoded
+CONDITION = "cond."
+AT_ONCE = 32                                                  # pictures held in memory at full size
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Hold one set of pictures as the base sees them, on the CPU."""
+
+    mean: Tensor                                              # (n, C, H, W) float32
+    std: Tensor                                               # (n, C, H, W) float32
+    cond: Mapping[str, Tensor]                                # encoder_hidden_states (n, L, D) float32
+    captions: tuple[str, ...]
+    paths: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def take(self, n: int) -> "Encoded":
+        """Give the first n pictures."""
+        return self._cut(slice(0, n))
+
+    def drop(self, n: int) -> "Encoded":
+        """Give all but the first n pictures."""
+        return self._cut(slice(n, None))
+
+    def _cut(self, rows: slice) -> "Encoded":
+        return Encoded(self.mean[rows], self.std[rows], {name: value[rows] for name, value in self.cond.items()},
+                       self.captions[rows], self.paths[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """Hold the three sets of a territory, encoded by one base."""
+
+    train: Encoded
+    validation: Encoded
+    ordinary: Encoded
+    null_cond: Mapping[str, Tensor]                           # of the empty caption, (1, L, D)
+    prompts: tuple[str, ...]
+    fingerprint: str                                          # of what is trained on
+    base_fingerprint: str
+
+
+def encode(base: Base, territory: Territory, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Cache:
+    """Encode a territory, reading what was encoded before; `progress(done, total)` counts pictures of the set being encoded.
+
+    Latents pass through float16 on the way, so that what ships and what is encoded here are the same numbers.
+    """
+    sets = {name: _encoded(base, getattr(territory, name), progress) for name in ("train", "validation", "ordinary")}
+    null_cond = {name: value.cpu() for name, value in base.encode_captions([""]).items()}
+    return Cache(**sets, null_cond=null_cond, prompts=territory.prompts, fingerprint=territory.fingerprint,
+                 base_fingerprint=base.fingerprint)
+
+
+def key(base: Base, pictures: PictureFolder) -> str:
+    """Name everything that encoded pictures depend on: base, size, pictures, captions, their order, and this code's version."""
+    return sha256_of_texts([ENCODING, base.fingerprint, base.resolution, pictures.fingerprint])
+
+
+def ship(base: Base, pictures: PictureFolder) -> Path:
+    """Write the latents of a set that ships with the kit to data/encoded/, where `encode` finds them, and give the file."""
+    latents = read(_kept(base, pictures), key(base, pictures)) or _latents(base, pictures, lambda done, total: None)
+    file = _shipped(pictures)
+    _write(file, {name: value for name, value in latents.items() if not name.startswith(CONDITION)}, key(base, pictures))
+    return file
+
+
+def _encoded(base: Base, pictures: PictureFolder, progress) -> Encoded:
+    own_key, kept = key(base, pictures), _kept(base, pictures)
+    tensors = read(kept, own_key)
+    if tensors is None:
+        shipped = _shipped(pictures)
+        tensors = (read(shipped, own_key) if shipped else None) or _latents(base, pictures, progress)
+        tensors |= {CONDITION + name: value for name, value in _conditions(base, pictures.captions).items()}
+        try:
+            _write(kept, tensors, own_key)
+        except LabError:                                      # without room to keep it, it is only made again next time
+            pass
+    cond = {name.removeprefix(CONDITION): value for name, value in tensors.items() if name.startswith(CONDITION)}
+    return Encoded(tensors["mean"].float(), tensors["std"].float(), cond, pictures.captions, pictures.paths)
+
+
+def _latents(base: Base, pictures: PictureFolder, progress) -> dict[str, Tensor]:
+    """Encode pictures a few at a time: mean and std, (n, C, H, W) float16 each."""
+    parts = []
+    for start in range(0, len(pictures), AT_ONCE):
+        paths = pictures.paths[start : start + AT_ONCE]
+        pixels = np.stack([load_picture(path, base.resolution) for path in paths])
+        parts.append([value.cpu().half() for value in base.encode_pictures(pixels)])
+        progress(start + len(paths), len(pictures))
+    mean, std = (torch.cat(column) for column in zip(*parts))
+    return {"mean": mean, "std": std}
+
+
+def _conditions(base: Base, captions) -> dict[str, Tensor]:
+    parts = [base.encode_captions(captions[start : start + AT_ONCE]) for start in range(0, len(captions), AT_ONCE)]
+    return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
+
+
+# -- files: tensors with their key and a checksum
+
+def _kept(base: Base, pictures: PictureFolder) -> Path:
+    return cache_dir() / "encoded" / f"{key(base, pictures)}.safetensors"
+
+
+def _shipped(pictures: PictureFolder) -> Path | None:
+    """Name the file for a folder of data/territories/, such as liminal-train; None for other folders."""
+    territories = (data_dir() / "territories").resolve()
+    folder = pictures.folder.resolve()
+    if territories not in folder.parents:
+        return None
+    return data_dir() / "encoded" / f"{'-'.join(folder.relative_to(territories).parts)}.safetensors"
+
+
+def read(file: Path, expected_key: str) -> dict[str, Tensor] | None:
+    """Read what `_write` wrote under this key; None where there is no such file, it belongs to another key, or it is damaged."""
+    try:
+        with safe_open(str(file), "pt") as opened:
+            metadata = opened.metadata() or {}
+            if metadata.get("key") != expected_key:
+                return None
+            tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}
+    except (OSError, SafetensorError):
+        return None
+    return tensors if metadata.get("checksum") == _checksum(tensors) else None
+
+
+def _write(file: Path, tensors: Mapping[str, Tensor], own_key: str) -> None:
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    write_file(file, save(tensors, metadata={"key": own_key, "checksum": _checksum(tensors)}))
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
+        digest.update(tensors[name].contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,82 @@
+"""Validation is data: pictures, noise and timesteps fixed once, the same for every run, step and machine.
+
+K runs side by side, C H W latent. A loss depends far more on its timestep than on anything a run does, so timesteps are
+stratified, and two losses are compared picture by picture on the same noise (`stats.paired_difference`).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.errors import LabError
+from labkit.loss import Denoiser, per_sample_loss
+from labkit.seeding import generator
+
+SEED = 0                                                      # of all runs alike: a run's own seed must not reach its measure
+BINS = 8                                                      # equal parts of the noise levels
+ROWS_AT_ONCE = 64
+
+
+class ValidationSet:
+    """Fix some pictures of an encoded set, with `strata` noises and timesteps each.
+
+    encoded       cache.Encoded
+    images        how many pictures, chosen at random but always the same; all where there are fewer
+    strata        timesteps of each picture: with 8, one from each eighth of the noise levels, column by column; with
+                  fewer, spread over the eighths so that all of them are equally often met over the pictures
+    timesteps     noise levels of the base
+    """
+
+    def __init__(self, encoded, images: int, strata: int, *, timesteps: int = 1000):
+        if not len(encoded) or images < 1 or strata < 1:
+            raise LabError(f"Validation needs pictures: images = {images}, strata = {strata}, {len(encoded)} pictures to choose from.")
+        order = torch.randperm(len(encoded), generator=generator(SEED, "validation pictures"))
+        self.chosen = order[:images].sort().values            # (images,) numbers within the set
+        n = len(self.chosen)
+        bins = _bins(n, strata)                               # (images, strata)
+        within = torch.rand(n, strata, generator=generator(SEED, "validation timesteps"))
+        self._timesteps = ((bins + within) * timesteps / BINS).long().clamp(max=timesteps - 1)
+        shape = (strata, *encoded.mean.shape[1:])
+        self.noise = torch.stack([torch.randn(shape, generator=generator(SEED, "validation noise", i)) for i in range(n)])
+        spread = torch.stack([torch.randn(shape, generator=generator(SEED, "validation latents", i)) for i in range(n)])
+        mean, std = encoded.mean[self.chosen].float(), encoded.std[self.chosen].float()
+        self.latents = mean[:, None] + std[:, None] * spread  # (images, strata, C, H, W), as in training
+        self.cond = {name: value[self.chosen] for name, value in encoded.cond.items()}
+
+    @property
+    def timesteps(self) -> np.ndarray:
+        """Give the timestep of every loss: (images, strata) int."""
+        return self._timesteps.numpy()
+
+    @torch.no_grad()
+    def losses(self, denoiser: Denoiser, K: int = 1, *, rows: int = ROWS_AT_ONCE) -> np.ndarray:
+        """Measure K runs whose adapters are on the denoiser's U-Net, or the bare one with K = 1: (K, images, strata) float32.
+
+        At most `rows` rows go through the U-Net at once; a run that diverged has losses that are not finite, the others not.
+        """
+        images, strata = self._timesteps.shape
+        at_once = max(1, rows // K)
+        parts = [self._part(denoiser, K, some) for some in torch.arange(images * strata).split(at_once)]
+        return torch.cat(parts, dim=1).unflatten(1, (images, strata)).numpy()
+
+    def _part(self, denoiser: Denoiser, K: int, some: Tensor) -> Tensor:
+        """Measure the (picture, stratum) pairs with these numbers: (K, n)."""
+        device = denoiser.alphas_cumprod.device
+
+        def blocks(value):
+            return value.to(device).repeat(K, *[1] * (value.dim() - 1))                      # (K*n, ...)
+
+        cond = {name: blocks(value[some // self._timesteps.shape[1]]) for name, value in self.cond.items()}
+        losses = per_sample_loss(denoiser, blocks(self.latents.flatten(0, 1)[some]), blocks(self.noise.flatten(0, 1)[some]),
+                                 blocks(self._timesteps.flatten()[some]), cond)
+        return losses.unflatten(0, (K, -1)).float().cpu()
+
+
+def _bins(images: int, strata: int) -> Tensor:
+    """Spread (images, strata) over the eighths of the noise levels, each met equally often up to one."""
+    columns = torch.arange(strata)
+    if strata >= BINS:
+        return (columns % BINS).expand(images, -1)
+    # Dealt in shuffled rounds: attributes of the pictures may come in a rhythm of their own.
+    first = torch.cat([torch.randperm(BINS, generator=generator(SEED, "validation strata", i)) for i in range(-(-images // BINS))])
+    return (first[:images, None] + columns * (BINS // strata)) % BINS
