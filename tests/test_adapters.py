@@ -1,0 +1,246 @@
+"""K adapters side by side equal PEFT's one by one, leave the base alone, and keep alpha on their way through a file."""
+
+import copy
+
+import numpy as np
+import pytest
+import reference_loop
+import small_bases
+import tiny
+import torch
+
+from labkit.adapter_files import load_adapter, save_adapter
+from labkit.adapters import LoRAStack, attached_to, bare
+from labkit.base import load_base
+from labkit.batches import Batches
+from labkit.config import RunConfig
+from labkit.errors import LabError
+from labkit.loss import per_sample_loss
+
+EVERYWHERE = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "conv1", "time_emb_proj", "downsamplers.0.conv")
+
+
+def inputs(rows, seed=0):
+    source = torch.Generator().manual_seed(seed)
+    return (torch.randn(rows, *tiny.LATENT, generator=source), torch.arange(rows) * 100 + 3,
+            torch.randn(rows, tiny.WORDS, tiny.WIDTH, generator=source))
+
+
+def filled(unet, configs, seed=0):
+    """Build a stack whose B is not zero: run k has the same B whoever stands beside it."""
+    stack = LoRAStack(unet, configs).initialize()
+    for k, config in enumerate(configs):
+        source = torch.Generator().manual_seed(seed + config.seed)
+        arrays = {name: array if "lora_A" in name else 0.1 * torch.randn(array.shape, generator=source).numpy()
+                  for name, array in stack.tensors(k).items()}
+        stack.load(k, arrays)
+    return stack
+
+
+def gradients(base, stack, batch):
+    """Return each run's gradients by name, of the sum of the runs' mean losses."""
+    with stack.attached():
+        losses = per_sample_loss(base.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond)
+        losses.unflatten(0, (stack.K, -1)).mean(1).sum().backward()
+    grad = stack.take_grad()
+    return [stack.tensors(k, grad) for k in range(stack.K)]
+
+
+def batch_of(configs):
+    configs = [config.resolved(12) for config in configs]
+    cache = tiny.cache()
+    return next(Batches(cache.train, cache.null_cond, configs, torch.device("cpu"))(0))
+
+
+@pytest.mark.parametrize("changes", [{}, {"target_modules": EVERYWHERE}, {"alpha": 2.0, "use_rslora": True}])
+def test_gradients_of_one_run_equal_a_unet_with_peft_layers(changes):
+    base, config = tiny.base(), RunConfig(rank=3, **changes)
+    stack, batch = filled(base.unet, [config]), batch_of([config])
+    theirs = copy.deepcopy(base.unet)
+    trained = reference_loop.add_adapter(theirs, config, stack.tensors(0))
+    noisy = base.noise_scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
+    prediction = theirs(noisy, batch.timesteps, batch.cond["encoder_hidden_states"]).sample
+    torch.nn.functional.mse_loss(prediction, batch.noise).backward()
+    ours = gradients(base, stack, batch)[0]
+    assert set(ours) == set(trained)
+    for name, parameter in trained.items():
+        torch.testing.assert_close(torch.from_numpy(ours[name]), parameter.grad, rtol=1e-4, atol=1e-7, msg=lambda m: f"{name}: {m}")
+
+
+@pytest.mark.parametrize("changes", [{}, {"target_modules": EVERYWHERE}, {"adapter": "full"}, {"adapter": "full", "target_modules": EVERYWHERE}])
+def test_gradients_of_runs_side_by_side_equal_those_of_each_alone(changes):
+    base = tiny.base()
+    configs = [RunConfig(rank=rank, alpha=alpha, seed=seed, **changes) for rank, alpha, seed in ((2, 8, 0), (8, 4, 1), (5, 1, 2))]
+    together = gradients(base, filled(base.unet, configs), batch_of(configs))
+    for config, ours in zip(configs, together):
+        alone = gradients(base, filled(base.unet, [config]), batch_of([config]))[0]
+        for name, expected in alone.items():
+            np.testing.assert_allclose(ours[name], expected, rtol=1e-4, atol=1e-7, err_msg=name)
+
+
+def test_gradients_with_gradient_checkpointing_are_the_same():
+    base, configs = tiny.base(), [RunConfig(rank=2), RunConfig(rank=4, seed=1)]
+    plain = gradients(base, filled(base.unet, configs), batch_of(configs))
+    base.unet.enable_gradient_checkpointing()
+    again = gradients(base, filled(base.unet, configs), batch_of(configs))
+    for before, after in zip(plain, again):
+        for name in before:
+            np.testing.assert_allclose(after[name], before[name], rtol=1e-5, atol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize("adapter", ["lora", "full"])
+def test_an_untrained_adapter_leaves_the_output_bit_identical(adapter):
+    unet = tiny.unet()
+    before = unet(*inputs(4)).sample
+    with LoRAStack(unet, [RunConfig(adapter=adapter), RunConfig(adapter=adapter, seed=1)]).initialize().attached():
+        assert torch.equal(unet(*inputs(4)).sample, before)
+
+
+def test_the_base_is_itself_again_when_disabled_bare_or_detached():
+    unet = tiny.unet()
+    before, keys = unet(*inputs(4)).sample, list(unet.state_dict())
+    stack = filled(unet, [RunConfig(), RunConfig(seed=1)])
+    with stack.attached():
+        assert not torch.equal(unet(*inputs(4)).sample, before)
+        with stack.disabled():
+            assert torch.equal(unet(*inputs(4)).sample, before)
+        with bare(unet):
+            assert torch.equal(unet(*inputs(3)).sample, unet(*inputs(3)).sample)
+        assert not torch.equal(unet(*inputs(4)).sample, before)
+        assert list(unet.state_dict()) == keys
+    assert torch.equal(unet(*inputs(4)).sample, before)
+    assert attached_to(unet) is None
+    assert not any("forward" in vars(module) for module in unet.modules())
+
+
+def test_block_k_of_the_rows_belongs_to_run_k():
+    unet, configs = tiny.unet(), [RunConfig(rank=2, seed=0), RunConfig(rank=4, seed=1), RunConfig(rank=3, seed=2)]
+    latents, timesteps, words = inputs(6)
+    with filled(unet, configs).attached():
+        together = unet(latents, timesteps, words).sample
+    for k, config in enumerate(configs):
+        with filled(unet, [config]).attached():
+            rows = slice(2 * k, 2 * k + 2)
+            alone = unet(latents[rows], timesteps[rows], words[rows]).sample
+        torch.testing.assert_close(together[rows], alone, rtol=1e-4, atol=1e-5)
+    assert (together[0] - unet(*inputs(6)).sample[0]).abs().max() > 1e-2
+
+
+def test_a_full_adapter_equals_a_dense_change_of_the_weights():
+    unet = tiny.unet()
+    stack = filled(unet, [RunConfig(adapter="full", target_modules=EVERYWHERE)])
+    changed = copy.deepcopy(unet)
+    for name, delta in stack.tensors(0).items():
+        changed.get_submodule(name.removesuffix(".delta.weight")).weight += torch.from_numpy(delta)
+    with stack.attached():
+        torch.testing.assert_close(unet(*inputs(3)).sample, changed(*inputs(3)).sample, rtol=1e-4, atol=1e-4)
+
+
+def test_strength_scales_the_change_of_the_weights():
+    unet, config = tiny.unet(), RunConfig(rank=4, alpha=2)
+    stack = filled(unet, [config])
+    stack.strength = 0.5
+    weaker = LoRAStack(unet, [config.replace(alpha=1)])
+    weaker.load(0, stack.tensors(0))
+    with stack.attached():
+        half = unet(*inputs(2)).sample
+    with weaker.attached():
+        torch.testing.assert_close(unet(*inputs(2)).sample, half)
+
+
+def test_a_padded_rank_has_no_gradient_and_stays_zero():
+    base, configs = tiny.base(), [RunConfig(rank=2), RunConfig(rank=8, seed=1)]
+    stack = filled(base.unet, configs)
+    numbers = [sum(array.size for array in stack.tensors(k).values()) for k in range(2)]
+    gradients(base, stack, batch_of(configs))
+    with stack.attached():
+        per_sample_loss(base.denoiser, *vars(batch_of(configs)).values()).sum().backward()
+    grad = stack.take_grad()
+    assert (stack.theta != 0).sum(1).tolist() == numbers
+    assert (grad[0] != 0).sum() <= numbers[0] < grad.shape[1] == numbers[1]
+    assert stack.tensors(0)["mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight"].shape == (2, 32)
+
+
+def test_A_is_drawn_by_seed_and_layer_alone_as_peft_draws_it():
+    unet, name = tiny.unet(), "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight"
+    config = RunConfig(rank=4, seed=5)
+    alone = LoRAStack(unet, [config]).initialize().tensors(0)
+    beside = LoRAStack(unet, [RunConfig(rank=8), config, RunConfig(rank=2)]).initialize().tensors(1)
+    assert all(np.array_equal(alone[key], beside[key]) for key in alone)
+    other = LoRAStack(unet, [config.replace(seed=6)]).initialize().tensors(0)
+    assert not np.array_equal(alone[name], other[name])
+    assert 0.9 / np.sqrt(32) < np.abs(alone[name]).max() <= 1 / np.sqrt(32)       # kaiming_uniform_(a=sqrt(5))
+    wide = LoRAStack(unet, [config.replace(rank=64, init_lora_weights="gaussian")]).initialize().tensors(0)[name]
+    assert abs(wide.std() * 64 - 1) < 0.05
+
+
+def test_weights_stay_float32_on_a_bfloat16_base():
+    base, config = tiny.base(dtype=torch.bfloat16), RunConfig(rank=4)
+    stack = filled(base.unet, [config])
+    grads = gradients(base, stack, batch_of([config]))[0]
+    assert stack.theta.dtype == torch.float32
+    assert all(array.dtype == np.float32 and np.abs(array).max() > 0 for array in (*grads.values(), *stack.tensors(0).values()))
+
+
+@pytest.mark.parametrize("changes", [{"alpha": 16.0}, {"alpha": 1.0}, {"alpha": 6.0, "use_rslora": True}, {"alpha": 2.0, "target_modules": ("to_v", "conv1")}])
+def test_alpha_survives_diffusers_load_lora_weights(tmp_path, changes):
+    config = RunConfig(rank=4, **changes)
+    pipe = small_bases.pipeline(tmp_path / "base")
+    stack = filled(pipe.unet, [config])
+    save_adapter(tmp_path / "place.safetensors", stack.tensors(0), config)
+    rows = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 700]), torch.ones(2, 7, small_bases.WIDTH)
+    with torch.no_grad(), stack.attached():
+        ours = pipe.unet(*rows).sample
+    with torch.no_grad():
+        without = pipe.unet(*rows).sample
+        pipe.load_lora_weights(tmp_path / "place.safetensors")
+        theirs = pipe.unet(*rows).sample
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert (ours - without).abs().max() > 1e-2
+
+
+def test_a_picture_with_an_adapter_is_the_one_diffusers_draws_from_its_file(tmp_path):
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    from labkit.seeding import generator
+
+    folder, config = small_bases.write_folder(tmp_path / "base"), RunConfig(rank=4, alpha=12)
+    base = load_base(str(folder), device="cpu")
+    stack = filled(base.unet, [config])
+    save_adapter(tmp_path / "place.safetensors", stack.tensors(0), config)
+    ours = base.generate(["a b"], [3], adapters=stack, num_inference_steps=3, guidance_scale=3.0)[0, 0]
+    plain = base.generate(["a b"], [3], num_inference_steps=3, guidance_scale=3.0)[0]
+    pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, requires_safety_checker=False)
+    pipe.scheduler = DDIMScheduler.from_config(base.noise_scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.load_lora_weights(tmp_path / "place.safetensors")
+    theirs = pipe("a b", num_inference_steps=3, guidance_scale=3.0, generator=generator(3, "sample"), output_type="np").images[0]
+    assert np.abs(ours / 255 - theirs).max() < 0.02 < np.abs(ours / 255.0 - plain / 255.0).max()
+
+
+def test_an_adapter_returns_from_its_file(tmp_path):
+    unet, config = tiny.unet(), RunConfig(rank=3, alpha=2)
+    stack = filled(unet, [config])
+    save_adapter(tmp_path / "a.safetensors", stack.tensors(0), config)
+    tensors, settings = load_adapter(tmp_path / "a.safetensors")
+    again = LoRAStack(unet, [RunConfig.from_dict(settings)])
+    again.load(0, tensors)
+    assert torch.equal(again.theta, stack.theta) and torch.equal(again.scale, stack.scale)
+
+
+def test_what_does_not_fit_is_refused_by_name():
+    unet = tiny.unet()
+    with pytest.raises(LabError, match="'to_nowhere' names no layer"):
+        LoRAStack(unet, [RunConfig(target_modules=("to_q", "to_nowhere"))])
+    with pytest.raises(LabError, match="norm1 is a"):
+        LoRAStack(unet, [RunConfig(target_modules=("norm1",))])
+    stack, other = LoRAStack(unet, [RunConfig(rank=2)]), LoRAStack(unet, [RunConfig(rank=3)])
+    with pytest.raises(LabError, match="shape"):
+        stack.load(0, other.tensors(0))
+    with pytest.raises(LabError, match="missing"):
+        stack.load(0, {})
+    with stack.attached(), pytest.raises(LabError, match="already carries"), other.attached():
+        pass
+    pair = LoRAStack(unet, [RunConfig(), RunConfig()])
+    with pair.attached(), pytest.raises(ValueError, match="3 rows"):
+        unet(*inputs(3))
