@@ -38,7 +38,7 @@ def _scheduled(step, config) -> float:
         return peak * (step / warmup)
     if config.lr_scheduler == "constant":
         return peak
-    return _decayed(config.lr_scheduler, (step - warmup) / max(1, config.max_train_steps - warmup), peak, _lr_end(config))
+    return _decayed(config.lr_scheduler, step - warmup, max(1, config.max_train_steps - warmup), peak, _lr_end(config))
 
 
 def _lr_end(config) -> float:
@@ -47,12 +47,12 @@ def _lr_end(config) -> float:
     return 0.0 if config.lr_scheduler in ("linear", "cosine") else config.learning_rate / 10
 
 
-def _decayed(name, progress, peak, end) -> float:
-    """Return the rate after a share `progress` of the decay, from peak to end."""
-    progress = min(1.0, progress)
+def _decayed(name, done, updates, peak, end) -> float:
+    """Return the rate after `done` of the updates of a decay from peak to end."""
+    done = min(done, updates)
     if name == "exponential":
-        return peak * (end / peak) ** progress
-    share = 1 - progress if name == "linear" else max(0.0, 0.5 * (1 + math.cos(math.pi * progress)))
+        return peak * (end / peak) ** (done / updates)
+    share = (updates - done) / updates if name == "linear" else max(0.0, 0.5 * (1 + math.cos(math.pi * (done / updates))))
     return end + (peak - end) * share
 
 
@@ -72,4 +72,4 @@ def _three_phase(step, config) -> float:
     peak, end = config.learning_rate, _lr_end(config)
     if step < warmup:
         return peak * (THREE_PHASE_START + (1 - THREE_PHASE_START) * step / warmup)
-    return _decayed("exponential", (step - warmup) / max(1, main), peak, end)
+    return _decayed("exponential", step - warmup, max(1, main), peak, end)

@@ -1,0 +1,193 @@
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from labkit import paths
+from labkit.config import ENGINE_VERSION, RunConfig, load_design, run_id
+from labkit.errors import LabError
+
+FIELDS = [field.name for field in dataclasses.fields(RunConfig)]
+
+# For every field, values it must refuse.
+IMPOSSIBLE = {
+    "base": ["", "  ", 3, None], "revision": [3], "data": ["", 5, None], "n_train": [0, -1, 2.5, "many", True],
+    "resolution": [0, 100, 9000, 513, "big"], "adapter": ["lokr", "", None, 1], "target_modules": [(), "", [3], ["to q"], None, 7],
+    "rank": [0, -4, 5000, 8.5, "eight", None, True], "alpha": [0, -1, "x", float("inf")], "use_rslora": ["perhaps", 1, None],
+    "init_lora_weights": ["pissa", True, None], "learning_rate": [0, -1e-4, 11, "fast", None, float("nan"), True, [1e-3]],
+    "lr_ratio_B": [0, -1, None], "lr_scheduler": ["constant_with_warmup", "", None, 1], "lr_warmup_steps": [-1, 0.5, None],
+    "lr_end": [-1e-5, 11, "low", 1e-4], "lr_edits": [[(0, 1e-3)], [(5, 0)], [(5, 1e-3), (5, 1e-4)], [(9, 1e-3), (5, 1e-4)], [(200, 1e-3)], "5", 5, [(5,)]],
+    "parent": ["x", "A" * 16, 5], "optimizer": ["adam", None], "adam_beta1": [1, -0.1, None], "adam_beta2": [1, -0.1, "b"],
+    "adam_epsilon": [0, -1, 2], "weight_decay": [-1, 1000, None], "max_grad_norm": [-1, None], "train_batch_size": [0, 1.5, None, False],
+    "gradient_accumulation_steps": [0, None], "max_train_steps": [0, -5, 1.5, 10**8], "num_train_epochs": [0, -1, 0.5],
+    "snr_gamma": [0, -5], "caption_dropout": [-0.1, 1.1, None], "mixed_precision": ["fp32", True, None], "seed": [-1, 2**63, 1.5, None, "a"],
+}
+
+
+def test_every_field_has_impossible_values_listed_and_a_line_of_help():
+    assert set(IMPOSSIBLE) == set(FIELDS)
+    assert all(field.metadata["help"] for field in dataclasses.fields(RunConfig))
+
+
+@pytest.mark.parametrize("name, value", [(name, value) for name, values in IMPOSSIBLE.items() for value in values])
+def test_an_impossible_value_is_refused_by_the_name_of_its_field(name, value):
+    with pytest.raises(LabError, match=name):
+        RunConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "name, text, value",
+    [
+        ("learning_rate", "1e-4", 1e-4), ("learning_rate", 1, 1.0), ("rank", "16", 16), ("rank", 16.0, 16), ("max_train_steps", "1e3", 1000),
+        ("use_rslora", "true", True), ("use_rslora", "False", False), ("alpha", "none", None), ("snr_gamma", "5", 5.0), ("mixed_precision", False, "no"),
+        ("target_modules", "to_q, to_k", ("to_q", "to_k")), ("target_modules", ["to_q", "to_q"], ("to_q",)), ("lr_edits", "100:1e-4,150:3e-5", ((100, 1e-4), (150, 3e-5))),
+        ("lr_edits", [[100, "1e-4"]], ((100, 1e-4),)), ("seed", "9007199254740993", 9007199254740993), ("revision", "", None),
+    ],
+)
+def test_text_and_kindred_types_are_read(name, text, value):
+    found = getattr(RunConfig(**{name: text}), name)
+    assert found == value and type(found) is type(value)
+
+
+def test_numbers_of_numpy_are_taken():
+    import numpy as np
+
+    assert RunConfig(rank=np.int64(16), learning_rate=np.float64(1e-4)) == RunConfig(rank=16, learning_rate=1e-4)
+
+
+@pytest.mark.parametrize("name, meant", [("learning_rat", "learning_rate"), ("lr", "learning_rate"), ("lora_alpha", "alpha"), ("batch_size", "train_batch_size")])
+def test_an_unknown_field_is_refused_with_what_was_meant(name, meant):
+    with pytest.raises(LabError, match=f"{name} is not a field.*did you mean {meant}"):
+        RunConfig.from_dict({name: 1})
+
+
+def test_steps_and_epochs_exclude_each_other_and_replace_each_other():
+    with pytest.raises(LabError, match="max_train_steps and num_train_epochs"):
+        RunConfig(max_train_steps=5, num_train_epochs=5)
+    assert RunConfig().max_train_steps == 200
+    by_epochs = RunConfig().replace(num_train_epochs=3)
+    assert by_epochs.max_train_steps is None and by_epochs.replace(max_train_steps=7).num_train_epochs is None
+
+
+@pytest.mark.parametrize("name", ["exponential", "three_phase"])
+def test_a_schedule_that_divides_by_its_end_refuses_zero(name):
+    with pytest.raises(LabError, match="lr_end"):
+        RunConfig(lr_scheduler=name, lr_end=0)
+
+
+def test_scaling_is_never_implicit():
+    assert RunConfig(rank=16).scaling == 1
+    assert RunConfig(rank=16, alpha=8).scaling == 0.5
+    assert RunConfig(rank=16, alpha=8, use_rslora=True).scaling == 2
+    assert RunConfig(rank=16, alpha=8, adapter="full").scaling == 1
+    assert RunConfig(rank=16).replace(rank=4).resolved(8).alpha == 4
+
+
+@pytest.mark.parametrize("n, batch, accumulation, epochs, updates", [(48, 4, 1, 10, 120), (48, 5, 1, 1, 10), (48, 4, 2, 1, 6), (5000, 32, 1, 10, 1563), (10, 4, 1, 3, 8)])
+def test_epochs_become_updates_with_batches_cut_across_their_borders(n, batch, accumulation, epochs, updates):
+    config = RunConfig(num_train_epochs=epochs, train_batch_size=batch, gradient_accumulation_steps=accumulation).resolved(n)
+    assert config.max_train_steps == updates and config.num_train_epochs is None and config.n_train == n
+
+
+def test_a_resolved_configuration_stays_as_it_is():
+    for name in ("constant", "linear", "exponential", "cosine", "three_phase"):
+        config = RunConfig(lr_scheduler=name, num_train_epochs=2).resolved(48)
+        assert config.is_resolved and config.resolved(48) == config == RunConfig.from_dict(config.to_dict())
+
+
+def test_more_pictures_than_there_are_or_fewer_than_a_batch_are_refused():
+    with pytest.raises(LabError, match="n_train.*at most 48"):
+        RunConfig(n_train=49).resolved(48)
+    with pytest.raises(LabError, match="train_batch_size.*at most 3"):
+        RunConfig(n_train=3).resolved(48)
+
+
+EXOTIC = RunConfig(
+    rank=16, learning_rate=3e-3, data="/a folder/~100% größe", lr_edits="10:1e-4,20:0.001", target_modules="to_q", use_rslora=True, alpha=0.1,
+    num_train_epochs=3, snr_gamma=5, parent="0123456789abcdef", lr_scheduler="cosine", lr_end=1e-7, seed=2**62, mixed_precision="bf16",
+)
+
+
+@pytest.mark.parametrize("config", [RunConfig(), EXOTIC, EXOTIC.replace(max_train_steps=30).resolved(48)])
+def test_a_share_string_comes_back_as_the_same_configuration(config):
+    assert RunConfig.from_share(config.share()) == config
+    assert load_design(config.share()) == RunConfig.from_share(f" {config.share()}\n") == config
+    assert all(letter.isalnum() or letter in "-._~%,:/" for letter in config.share()) and config.share().isascii()
+
+
+def test_a_damaged_share_string_is_refused():
+    text = RunConfig(rank=16, learning_rate=3e-3).share()
+    for damaged in (text[:-1], text.replace("16", "61"), text[:20], "lab1~", "hello"):
+        with pytest.raises(LabError, match="damaged"):
+            RunConfig.from_share(damaged)
+
+
+def test_a_design_is_read_from_yaml_json_a_mapping_or_nothing(tmp_path):
+    (tmp_path / "a.yaml").write_text("rank: 16\nlearning_rate: 1e-4  # text in YAML 1.1\n")
+    (tmp_path / "a.json").write_text('{"rank": 16, "learning_rate": 1e-4}')
+    (tmp_path / "empty.yaml").write_text("")
+    wanted = RunConfig(rank=16, learning_rate=1e-4)
+    assert load_design(tmp_path / "a.yaml") == load_design(str(tmp_path / "a.json")) == load_design({"rank": 16, "learning_rate": 1e-4}) == wanted
+    assert load_design(tmp_path / "empty.yaml") == load_design() == RunConfig()
+
+
+def test_overrides_win_unless_they_are_none():
+    assert load_design({"rank": 16, "max_train_steps": 50}, rank=None, seed=3, num_train_epochs=2) == RunConfig(rank=16, seed=3, num_train_epochs=2)
+
+
+@pytest.mark.parametrize("name, content, message", [("a.yaml", "rank: [", "not valid YAML"), ("a.json", "{", "not valid JSON"), ("a.yaml", "- 1", "must hold lines"), ("a.yaml", "!!python/object/apply:os.getcwd []", "not valid YAML"), ("a.yaml", b"\xff\xfe\xff", "cannot be read")])
+def test_a_bad_design_file_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(LabError, match=message) as error:
+        load_design(tmp_path / name)
+    assert name in str(error.value)
+
+
+def test_a_design_that_is_not_there_is_named():
+    with pytest.raises(LabError, match="nowhere.yaml"):
+        load_design("nowhere.yaml")
+
+
+def test_the_run_id_is_the_same_in_every_process_and_for_every_hash_seed():
+    code = "from labkit.config import *; print(run_id(RunConfig(num_train_epochs=3, target_modules='to_k,to_q').resolved(48), 'b', 'd'))"
+    ids = {subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(paths.REPO)}, capture_output=True, text=True, check=True).stdout.strip() for seed in ("0", "1", "77")}
+    assert ids == {run_id(RunConfig(num_train_epochs=3, target_modules="to_q,to_k").resolved(48), "b", "d")}
+
+
+def test_the_run_id_of_the_defaults_is_pinned_so_that_stored_runs_stay_found():
+    assert ENGINE_VERSION == 1
+    assert run_id(RunConfig().resolved(48), "base", "data") == "9f6b8a813b339c82"
+
+
+CHANGED = {
+    "n_train": 24, "resolution": 64, "adapter": "full", "target_modules": "to_q", "rank": 16, "alpha": 3, "use_rslora": True, "init_lora_weights": "gaussian",
+    "learning_rate": 2e-3, "lr_ratio_B": 2, "lr_scheduler": "linear", "lr_warmup_steps": 5, "lr_end": 1e-5, "lr_edits": "5:1e-4", "optimizer": "sgd",
+    "adam_beta1": 0.8, "adam_beta2": 0.99, "adam_epsilon": 1e-7, "weight_decay": 0, "max_grad_norm": 0, "train_batch_size": 8, "gradient_accumulation_steps": 2,
+    "max_train_steps": 100, "num_train_epochs": 2, "snr_gamma": 5, "caption_dropout": 0.1, "mixed_precision": "bf16", "seed": 1,
+}
+
+
+def test_every_training_field_changes_the_run_id_and_a_name_for_the_same_content_does_not():
+    assert set(CHANGED) == set(FIELDS) - {"base", "revision", "data", "parent"}
+    plain = RunConfig(lr_scheduler="cosine")
+    name = run_id(plain.resolved(48), "b", "d")
+    changed = {field: run_id(plain.replace(**{field: value}).resolved(48), "b", "d") for field, value in CHANGED.items()}
+    assert name not in changed.values() and len(set(changed.values())) == len(changed)
+    same = plain.replace(base="./copy", data="/elsewhere", revision="main", parent="0" * 16, alpha=8, n_train=48)
+    assert run_id(same.resolved(48), "b", "d") == name
+    assert len({name, run_id(plain.resolved(48), "b2", "d"), run_id(plain.resolved(48), "b", "d2")}) == 3
+
+
+def test_a_run_that_is_not_resolved_has_no_id():
+    with pytest.raises(LabError, match="resolved"):
+        run_id(RunConfig(), "b", "d")
+
+
+def test_a_configuration_cannot_be_changed_and_survives_json():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RunConfig().rank = 4
+    assert RunConfig.from_dict(json.loads(json.dumps(EXOTIC.to_dict()))) == EXOTIC
+    assert hash(EXOTIC) == hash(RunConfig.from_dict(EXOTIC.to_dict()))

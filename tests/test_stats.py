@@ -1,0 +1,60 @@
+import math
+
+import numpy as np
+import pytest
+
+from labkit import stats
+
+
+@pytest.mark.parametrize("degrees, table", [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (31, 2.040), (127, 1.979)])
+def test_quantiles_of_t_equal_the_printed_table(degrees, table):
+    assert stats.t_quantile(0.975, degrees) == pytest.approx(table, abs=1.5e-3 if degrees > 3 else 5e-3)
+
+
+@pytest.mark.parametrize("n", [5, 32])
+def test_an_interval_misses_the_truth_about_once_in_twenty(n):
+    rng = np.random.default_rng(n)
+    misses = np.mean([stats.interval_of(rng.normal(size=n)).excludes_zero for _ in range(600)])
+    assert 0.025 < misses < 0.08
+
+
+def test_an_interval_agrees_with_students_t():
+    values = np.random.default_rng(0).normal(1, 2, 50)
+    mean, low, high = stats.interval_of(values)
+    half = stats.t_quantile(0.975, 49) * values.std(ddof=1) / math.sqrt(50)
+    assert mean == pytest.approx(values.mean()) and [mean - low, high - mean] == pytest.approx([half, half], rel=0.08)
+
+
+def test_differences_are_paired_so_that_hard_pictures_do_not_widen_them():
+    rng = np.random.default_rng(0)
+    before = rng.uniform(0, 1, (32, 8))
+    after = before - 0.01 + rng.normal(0, 0.001, (32, 8))
+    found = stats.paired_difference(after, before)
+    assert found.mean == pytest.approx(-0.01, abs=1e-3) and found.high < 0 and found.high - found.low < 0.001
+
+
+def test_strata_of_a_picture_are_one_observation():
+    """Eight copies of the same difference are no more evidence than one."""
+    one = np.random.default_rng(0).normal(size=(16, 1))
+    assert stats.paired_difference(np.repeat(one, 8, axis=1), np.zeros((16, 8))) == pytest.approx(stats.paired_difference(one, np.zeros((16, 1))))
+
+
+def test_one_picture_proves_nothing_and_a_number_that_is_none_stays_none():
+    assert stats.interval_of([3.0]) == (3.0, -math.inf, math.inf)
+    broken = stats.interval_of([1.0, math.nan, 2.0])
+    assert math.isnan(broken.low) and not broken.excludes_zero
+
+
+def test_an_interval_is_the_same_each_time_and_leaves_the_global_generator_alone():
+    state = np.random.get_state()[1].copy()
+    values = np.arange(10.0)
+    assert stats.interval_of(values) == stats.interval_of(values)
+    np.testing.assert_array_equal(state, np.random.get_state()[1])
+
+
+def test_resampled_means_keep_the_shape_behind_the_pictures():
+    values = np.random.default_rng(0).normal(size=(12, 5))
+    drawn = stats.resampled_means(values)
+    assert drawn.shape == (stats.DRAWS, 5)
+    np.testing.assert_allclose(drawn.mean(axis=0), values.mean(axis=0), atol=0.03)
+    np.testing.assert_allclose(drawn[:, 0], stats.resampled_means(values[:, 0]))
