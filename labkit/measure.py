@@ -56,9 +56,9 @@ def step_zero(base, cache, config) -> dict[str, float]:
                 adapted = base.denoiser(noisy, draws.timesteps, draws.cond)
                 with bare(base.unet):
                     alone = base.denoiser(noisy, draws.timesteps, draws.cond)
-            _gradients(base, stack, draws, torch.arange(4))
-    return {"largest_change": float((adapted - alone).abs().max()), "grad_A": float(stack.grad[:, : stack.first_B].norm()),
-            "grad_B": float(stack.grad[:, stack.first_B :].norm())}
+            grad = _gradients(base, stack, draws, torch.arange(4))
+    return {"largest_change": float((adapted - alone).abs().max()), "grad_A": float(grad[:, : stack.first_B].norm()),
+            "grad_B": float(grad[:, stack.first_B :].norm())}
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class RandomDirections:
     count: int
 
 
-def random_directions(base, cache, config, *, factors=(0.1, 1.0, 10.0), count=96, n=8) -> RandomDirections:
+def random_directions(base, cache, config, *, factors=(0.1, 1.0, 10.0), count=64, n=4) -> RandomDirections:
     """Move the fresh adapter's B in random directions and count how often the loss on fixed draws falls.
 
     config            resolved; its learning_rate fixes the length of a real first update (AdamW: the rate, in every coordinate)
@@ -86,8 +86,7 @@ def random_directions(base, cache, config, *, factors=(0.1, 1.0, 10.0), count=96
         with stack.attached():
             B = stack.theta[:, stack.first_B :]
             before = _losses(base, draws, rows)[:n].mean()
-            _gradients(base, stack, draws, rows)
-            real = -config.learning_rate * stack.grad[0, stack.first_B :].sign()
+            real = -config.learning_rate * _gradients(base, stack, draws, rows)[0, stack.first_B :].sign()
             shares, along, median = [], [], []
             for factor in factors:
                 B.copy_((real * factor).expand_as(B))
@@ -139,8 +138,7 @@ def gradient_by_batch(base, cache, config, *, adapter=None, batch_sizes=(1, 2, 4
                 stack.load(k, adapter)
         with stack.attached():
             for start in range(0, draws, K):                  # K runs of one picture each: one gradient a draw
-                _gradients(base, stack, fixed, torch.arange(start, start + K))
-                gradients.append(stack.grad.clone())
+                gradients.append(_gradients(base, stack, fixed, torch.arange(start, start + K)))
     gradients = torch.cat(gradients)[torch.randperm(draws, generator=generator(config.seed, "batches"))]  # (draws, P)
     u = gradients[: draws // 2].mean(0)
     half = gradients[draws // 2 :]
@@ -180,21 +178,21 @@ def change_by_width(base, cache, config, *, n=16) -> Width:
         stack = LoRAStack(base.unet, [config]).initialize()
         modules = {layer.name: layer.module for layer in stack.layers}
         with stack.attached():
-            hooks = [module.register_forward_pre_hook(lambda _, args, name=name: inputs.__setitem__(name, args[0].detach().flatten(0, -2)))
+            hooks = [module.register_forward_pre_hook(lambda _, args, name=name: inputs.__setitem__(name, args[0].detach().flatten(0, -2).float()))
                      for name, module in modules.items()]
             try:
-                _gradients(base, stack, draws, torch.arange(n))
+                grad = _gradients(base, stack, draws, torch.arange(n))[0]
             finally:
                 for hook in hooks:
                     hook.remove()
     rows = []
     for layer in stack.layers:
-        parts, x = layer.parts, inputs[layer.name].float()
-        if config.adapter == "full":
-            change = x @ parts["delta"].grad[0].sign().T
-        else:
-            change = config.scaling * (x @ parts["A"].detach()[0].T) @ parts["B"].grad[0].sign().T
-        rows.append((layer.name, x.shape[1], float(change.square().mean().sqrt() / x.square().mean().sqrt())))
+        x, step = inputs[layer.name], _part(stack, grad, layer.name, "delta" if config.adapter == "full" else "B").sign()
+        if config.adapter == "lora":
+            x, step = x @ _part(stack, stack.theta[0], layer.name, "A").T, config.scaling * step
+        change = x @ step.T
+        size = inputs[layer.name].square().mean().sqrt()
+        rows.append((layer.name, inputs[layer.name].shape[1], float(change.square().mean().sqrt() / size)))
     names, d_in, change = zip(*rows)
     slope, interval = _slope(np.log(d_in), np.log(change), config.seed)
     return Width(names, d_in, change, slope, interval)
@@ -213,8 +211,14 @@ def _losses(base, draws, rows) -> torch.Tensor:
         return per_sample_loss(base.denoiser, *draws.rows(rows))
 
 
-def _gradients(base, stack, draws, rows):
-    """Leave in stack.grad the gradient of each run's mean loss over its block of rows."""
-    stack.grad.zero_()
+def _gradients(base, stack, draws, rows) -> torch.Tensor:
+    """Return the gradients (K, P) of each run's mean loss over its block of rows."""
     losses = per_sample_loss(base.denoiser, *draws.rows(rows))
     losses.view(stack.K, -1).mean(1).sum().backward()
+    return stack.take_grad()
+
+
+def _part(stack, values, name, part) -> torch.Tensor:
+    """Return one layer's part of one run's (P,) numbers, in its own shape."""
+    columns, shape = stack.slots[name, part]
+    return values[columns].view(shape)

@@ -1,0 +1,119 @@
+"""Pictures in rows with their captions, and a box to ask a base for pictures."""
+
+import re
+import textwrap
+
+import numpy as np
+
+from labkit.cards import QUIET, error_card
+from labkit.data import load_picture
+from labkit.frontend import frontend, show
+from labkit.pictures import show_mosaic
+from labkit.style import STYLE, LabFigure
+
+COLUMNS = 6
+
+
+def plot_pictures(pictures, captions=None, *, columns: int = COLUMNS, width=STYLE["width"]):
+    """Draw uint8 pictures (N, H, W, 3) in rows, their captions below. Returns the Figure."""
+    columns = min(columns, len(pictures))
+    side, lines = width / max(columns, 4), 0 if captions is None else 3
+    words = lines * STYLE["small"] * 1.3 / 72 + (0.12 if lines else 0.0)   # inches below a row
+    rows = -(-len(pictures) // columns)
+    figure = LabFigure(side * columns, rows * (side + words), photographic=True,
+                       summary="; ".join(captions) if captions is not None else f"{len(pictures)} pictures")
+    for row in range(rows):
+        some = slice(row * columns, (row + 1) * columns)
+        bottom = (rows - 1 - row) * (side + words) + words
+        ax = figure.place_axes(0, bottom, side * len(pictures[some]), side)
+        xs, ys = show_mosaic(ax, [list(pictures[some])])
+        for x, caption in zip(xs, [] if captions is None else captions[some]):
+            text = textwrap.wrap(caption, round(side * 14), max_lines=lines, placeholder=" …")
+            ax.annotate("\n".join(text), (x, 2 * ys[0]), (0, -4), textcoords="offset points", ha="center", va="top",
+                        fontsize=STYLE["small"] - 1, color=STYLE["text"], annotation_clip=False)
+    return figure
+
+
+def folder_pictures(folder, size: int, count: int = COLUMNS):
+    """Return the first `count` pictures of a PictureFolder, uint8 (count, size, size, 3), with their captions."""
+    few = folder.take(count)
+    return np.stack([load_picture(path, size) for path in few.paths]), list(few.captions)
+
+
+def unknown_words(prompt: str, captions) -> list[str]:
+    """Return the words of a prompt that are in none of the captions, in order."""
+    known = {word for caption in captions for word in words_of(caption)}
+    return [word for word in dict.fromkeys(words_of(prompt)) if word not in known]
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text in small letters."""
+    return re.findall(r"[a-z]+", text.lower())
+
+
+class PromptBox:
+    """Draw what is typed: with the untouched base and, beside it, with a run's adapter.
+
+    lab       a Lab
+    run       a History whose adapter is drawn beside the base, or None
+    prompt    the text to begin with
+
+    Where nobody can type, a cell that ends with the box draws the text to begin with.
+    """
+
+    def __init__(self, lab, run=None, prompt="a living room with a red sofa", seed=0):
+        self.lab, self.run, self.prompt, self.seed = lab, run, prompt, seed
+        self.pictures = None                                  # (base, adapted) uint8, after `draw`
+
+    def draw(self):
+        """Draw the prompt and return the figure."""
+        made = [self.lab.generate(self.prompt, [self.seed])[0]]
+        names = ["the untouched base"]
+        if self.run is not None:
+            made.append(self.lab.generate(self.prompt, [self.seed], run=self.run)[0])
+            names.append("with the adapter")
+        self.pictures = np.stack(made)
+        return plot_pictures(self.pictures, names, width=1.9 * max(4, len(made)))
+
+    def comment(self) -> str:
+        """Say which words of the prompt the embedded base has never been shown; nothing is known of other bases."""
+        unknown = unknown_words(self.prompt, self.lab.territory.ordinary.captions) if self.lab.base_name == "embedded" else []
+        return f"Words that this base has never been shown: {', '.join(unknown)}." if unknown else ""
+
+    @property
+    def widget(self):
+        """Return the box as a widget, built at first use."""
+        if not hasattr(self, "_widget"):
+            self._widget = self._build()
+        return self._widget
+
+    def _build(self):
+        import ipywidgets as W
+        self._text = W.Text(value=self.prompt, layout=W.Layout(width="480px"), continuous_update=True)
+        self._seed = W.BoundedIntText(value=self.seed, min=0, max=10**6, description="seed", layout=W.Layout(width="150px"))
+        button = W.Button(description="Draw", button_style="primary")
+        self._picture, self._words = W.Image(format="jpeg", layout=W.Layout(width="460px", display="none")), W.HTML()
+        button.on_click(lambda _: self._clicked(button))
+        for widget, css in ((self._text, "lab-prompt"), (button, "lab-draw"), (self._picture, "lab-drawn"), (self._words, "lab-unknown")):
+            widget.add_class(css)
+        return W.VBox([W.HBox([self._text, self._seed, button]), self._words, self._picture])
+
+    def _clicked(self, button):
+        """Draw in the callback's own thread: it takes about a second, and the base's lock makes it wait for training."""
+        self.prompt, self.seed, button.disabled = self._text.value.strip(), self._seed.value, True
+        try:
+            self._words.value = f"<span style='{QUIET}'>drawing</span>"
+            self._picture.value = self.draw().encoded()
+            self._picture.layout.display = ""
+            self._words.value = f"<span style='{QUIET}'>{self.comment()}</span>"
+        except BaseException as error:                        # what a callback raises would only reach a log
+            self._words.value = error_card(error)
+        finally:
+            button.disabled = False
+
+    def _ipython_display_(self):
+        if frontend() == "headless":
+            show(self.draw())
+            print(self.comment())
+        else:
+            show(self.widget)

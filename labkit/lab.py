@@ -1,0 +1,117 @@
+"""One base, one territory and one store: what a notebook, the panel and ten lines of Python share."""
+
+from contextlib import closing
+from functools import cached_property
+
+import numpy as np
+
+from labkit import lesson
+from labkit.config import RunConfig, load_design, run_id
+from labkit.errors import LabError
+from labkit.history import History, Trace
+from labkit.ladders import rung_text
+from labkit.live import live
+from labkit.monitor import Monitor
+from labkit.runs import Store
+from labkit.sweep import sweep
+from labkit.threads import limit_torch
+from labkit.train import train
+
+
+class Lab:
+    """Train on one base and one territory, keep every run, and draw with what was trained.
+
+    base      'embedded', a Stable Diffusion folder, a .safetensors file or a hub name
+    data      a territory that ships, or a folder of pictures with captions
+    store     folder of the run store; None takes the usual one
+    device    'cpu', 'cuda', 'mps'; None takes the best there is
+
+    Pictures are checked before the base is loaded; both happen at first use.
+    """
+
+    def __init__(self, base: str = "embedded", data: str = "liminal", *, store=None, device=None):
+        self.base_name, self.data_name, self.device, self.store = base, str(data), device, Store(store)
+
+    @cached_property
+    def territory(self):
+        """Return pictures and captions, checked."""
+        from labkit.data import territory
+        return territory(self.data_name)
+
+    @cached_property
+    def base(self):
+        """Return the frozen base."""
+        from labkit.base import load_base
+        self.territory
+        limit_torch()
+        return load_base(self.base_name, device=self.device)
+
+    @cached_property
+    def cache(self):
+        """Return the encoded pictures and captions."""
+        from labkit.cache import encode
+        return encode(self.base, self.territory)
+
+    def config(self, design=None, **knobs) -> RunConfig:
+        """Return a resolved configuration on this lab's base and territory, from a design and knobs on top of it."""
+        return load_design(design, **knobs).replace(base=self.base_name, data=self.data_name).resolved(len(self.territory.train))
+
+    def monitor(self, last: int, *, pictures: int = 2, **options) -> Monitor:
+        """Return the usual measurements of a run of `last` updates: held-out loss at log-spaced steps, pictures at four."""
+        sample_at = tuple(sorted({0, round(last / 10), round(last / 3), last})) if pictures else ()
+        short = {"images": 8, "num_inference_steps": 2} if lesson.fast else {}
+        return Monitor(**{"sample_at": sample_at, "prompts": tuple(self.territory.prompts[:pictures])} | short | options)
+
+    def train(self, design=None, *, pictures: int = 2, **knobs) -> History:
+        """Train one run, or find it in the store, and return its History."""
+        return self.runs([self.config(design, **knobs)], pictures=pictures)[0]
+
+    def race(self, name: str, values, design=None, *, pictures: int = 2, **knobs) -> list[History]:
+        """Train one run for each value of the field `name`, all else equal, in as few passes as can be."""
+        return self.runs([self.config(design, **knobs | {name: value}) for value in values], pictures=pictures,
+                         label=lambda history: rung_text(name, getattr(history.config, name)))
+
+    def runs(self, configs, *, pictures: int = 2, monitor: Monitor | None = None, label=None) -> list[History]:
+        """Train the configurations that the store does not have, with growing curves, and return all Histories in order."""
+        configs = [self.config(config) for config in configs]
+        names = [self._id(config) for config in configs]
+        traces = {name: Trace(name, config) for name, config in zip(names, configs)}
+        monitor = monitor or self.monitor(max(config.max_train_steps for config in configs), pictures=pictures)
+        events = sweep(self.base, self.cache, configs, self.store, monitor=monitor)
+        with closing(live(events, dict(zip(names, configs)), label=label)) as events:
+            for event in events:
+                traces[event.run_id].add(event)
+        return [traces[name].history() if traces[name].stopped else self.store.run(name).history() for name in names]
+
+    def one_update(self, learning_rates, design=None, **knobs) -> list[History]:
+        """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""
+        configs = [self.config(design, **knobs | {"learning_rate": rate, "max_train_steps": 1}) for rate in learning_rates]
+        traces = {self._id(config): Trace(self._id(config), config) for config in configs}
+        for event in train(self.base, self.cache, configs, monitor=self.monitor(1, pictures=0)):
+            traces[event.run_id].add(event)
+        return [trace.history() for trace in traces.values()]
+
+    def generate(self, prompts, seeds=None, *, run: History | str | None = None, strength: float = 1.0, **options) -> np.ndarray:
+        """Draw one picture a prompt, uint8 (N, H, W, 3), with the untouched base or with a run's adapter at a strength.
+
+        seeds     one a prompt; None takes 0, 1, 2, ...
+        options   num_inference_steps, guidance_scale
+        """
+        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        seeds = list(range(len(prompts))) if seeds is None else list(seeds)
+        if run is None:
+            return self.base.generate(prompts, seeds, **options)
+        from labkit.adapters import LoRAStack
+        name = run if isinstance(run, str) else run.run_id
+        folder = self.store.run(name)
+        if not folder.path.exists():
+            raise LabError(f"The run {name} is not in the store {self.store.root}: train it first, or give another run.")
+        with self.base.lock:
+            stack = LoRAStack(self.base.unet, [folder.history().config])
+            stack.load(0, folder.checkpoint().adapter)
+            stack.strength = strength
+            with stack.attached():
+                return self.base.generate(prompts, seeds, adapters=stack, **options)[0]
+
+    def _id(self, config):
+        return run_id(config, self.base.fingerprint, self.cache.fingerprint)

@@ -1,0 +1,50 @@
+"""Curves that grow below a running cell while events pass through."""
+
+import time
+from collections.abc import Iterator
+
+from labkit.curves import plot_curves
+from labkit.events import Event, Step, Validation
+from labkit.frontend import frontend, show
+from labkit.history import Trace
+
+REDRAW_S = 0.22                                               # 4-5 times a second: a drawing takes about 40 ms of one core
+
+
+def live(events, configs, *, label=None) -> Iterator[Event]:
+    """Pass events through and redraw the held-out curves of all runs; where nobody watches, only pass them through.
+
+    configs   resolved configurations by run id
+    label     names a run by its History; its learning rate by default
+    """
+    if frontend() == "headless":
+        yield from events
+        return
+    import ipywidgets as W
+
+    picture, words = W.Image(format="png", layout=W.Layout(width="900px", display="none")), W.Label("measuring the untouched base")
+    show(W.VBox([words, picture]))
+    traces = {name: Trace(name, config) for name, config in configs.items()}
+    last = max(config.max_train_steps for config in configs.values())
+    drawn, started, news = 0.0, time.monotonic(), False
+    try:
+        for event in events:
+            traces[event.run_id].add(event)
+            news |= isinstance(event, Validation)
+            if isinstance(event, Step) and time.monotonic() - drawn > REDRAW_S:
+                words.value = f"update {event.global_step:,} of {last:,}, {time.monotonic() - started:.0f} s"
+                if news:
+                    _draw(picture, traces, label)
+                drawn, news = time.monotonic(), False
+            yield event
+    finally:
+        time.sleep(0.05)                                      # a last frame sent right after others may be dropped
+        _draw(picture, traces, label)
+        words.value = f"{len(traces)} {'run' if len(traces) == 1 else 'runs'}, {time.monotonic() - started:.0f} s"
+
+
+def _draw(picture, traces, label):
+    histories = [history for history in (trace.history() for trace in traces.values()) if "validation" in history.validations]
+    if histories:
+        picture.value = plot_curves(histories, label=label).figure.encoded()
+        picture.layout.display = ""

@@ -1,0 +1,86 @@
+"""Figures of the small experiments in `measure`, each with its finding as one sentence in `figure.summary`."""
+
+import numpy as np
+
+from labkit.style import MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, rate_text
+
+BLUE, ORANGE = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
+
+
+def plot_one_update(histories, ax=None):
+    """Draw how the held-out loss changes by one update, against the learning rate; each history is a run of one update."""
+    ax = new_axes(ax, top=0.15)
+    histories = sorted(histories, key=lambda history: history.config.learning_rate)
+    tried = np.array([history.config.learning_rate for history in histories])
+    curves = [history.validations["validation"].means for history in histories]
+    start, after = curves[0][0], np.array([curve[-1] for curve in curves])
+    ax.axhline(start, color=STYLE["faint"], linestyle="--", linewidth=1.2)
+    ax.plot(tried, after, color=BLUE, marker="o", markersize=STYLE["marker"], linewidth=STYLE["line"])
+    ax.set_xscale("log")
+    ax.set_xticks(tried, [rate_text(rate) for rate in tried])
+    ax.minorticks_off()
+    best = int(np.nanargmin(after))
+    name_axes(ax, "learning rate of this one update (logarithmic)", "held-out loss after it")
+    direct_labels(ax, [(start, "before the update", STYLE["faint"]), (after[-1], "after it", BLUE)])
+    ax.figure.summary = (f"One update at rate {rate_text(tried[best])} lowers the held-out loss most, from {start:.3f} to {after[best]:.3f}; "
+                         f"at {rate_text(tried[-1])} it ends at {after[-1]:.3f}.")
+    return ax
+
+
+def plot_random_directions(found, ax=None):
+    """Draw the share of random changes that lower the loss, at each length, with its interval."""
+    ax = new_axes(ax, height=3.0, top=0.2)
+    shares, intervals = 100 * np.array(found.shares), 100 * np.array(found.intervals)
+    ax.axhline(50, color=STYLE["faint"], linestyle="--", linewidth=1.2)
+    ax.errorbar(found.factors, shares, np.abs(intervals.T - shares), color=BLUE, marker="o", markersize=STYLE["marker"],
+                linewidth=STYLE["line"], capsize=4)
+    ax.set_xscale("log")
+    ax.set_xticks(found.factors, [f"{factor:g}×" for factor in found.factors])
+    ax.minorticks_off()
+    ax.set_ylim(0, 100)
+    name_axes(ax, "length of the change, in lengths of a real first update", "random changes that\nlower the loss (%)")
+    direct_labels(ax, [(50, "a coin", STYLE["faint"]), (shares[-1], f"{found.count} random changes\neach, 95 % interval", BLUE)])
+    ax.figure.summary = "; ".join(f"{factor:g} × a real update: {share:.0f} % of {found.count} random changes lower the loss, the real one changes it by {along:+.4f}"
+                                  for factor, share, along in zip(found.factors, shares, found.along_gradient))
+    return ax
+
+
+def plot_gradient_by_batch(found, ax=None):
+    """Draw the mean norm of the gradient and the mean of its part along the true direction, against the batch size."""
+    ax = new_axes(ax, height=3.4, top=0.2)
+    along, interval = np.array(found.along), np.array(found.along_interval)
+    ax.plot(found.batch_sizes, found.norm, color=ORANGE, marker=MARKERS[0], markersize=STYLE["marker"], linewidth=STYLE["line"])
+    ax.errorbar(found.batch_sizes, along, np.abs(interval.T - along), color=BLUE, marker=MARKERS[1], markersize=STYLE["marker"],
+                linewidth=STYLE["line"], linestyle="--", capsize=4)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(found.batch_sizes, [str(size) for size in found.batch_sizes])
+    ax.set_ylim(0, None)
+    name_axes(ax, "batch size (pictures)", "size of the gradient\n(no unit)")
+    direct_labels(ax, [(found.norm[-1], "its length: signal and noise", ORANGE), (along[-1], "its part along the\ntrue direction: signal", BLUE)])
+    ax.figure.summary = (f"From batch {found.batch_sizes[0]} to {found.batch_sizes[-1]} the mean length of the gradient falls to "
+                         f"{found.norm[-1] / found.norm[0]:.2f} of itself, the part along the true direction is {along[-1] / along[0]:.2f} of itself.")
+    return ax
+
+
+def plot_width(full, lora, ax=None):
+    """Draw how far one update of equal rate moves each layer's output, against the layer's width."""
+    ax = new_axes(ax, height=3.6, top=0.2)
+    labels = []
+    for found, color, marker, words in ((full, ORANGE, MARKERS[0], "whole matrix"), (lora, BLUE, MARKERS[1], "LoRA")):
+        d_in, change = np.array(found.d_in, dtype=float), np.array(found.change)
+        widths = np.array(sorted(set(found.d_in)), dtype=float)
+        level = np.exp(np.log(change).mean() - found.slope * np.log(d_in).mean())
+        shift = 0.97 if found is full else 1.03
+        ax.plot(d_in * shift, change, marker, color=color, markersize=4, alpha=0.55, linestyle="none")
+        ax.plot(widths, level * widths**found.slope, color=color, linewidth=STYLE["line"], linestyle="-" if found is full else "--")
+        labels.append((level * widths[-1] ** found.slope, f"{words}: width to\nthe power {found.slope:+.2f}", color))
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xticks(widths, [f"{width:.0f}" for width in widths])
+    ax.minorticks_off()
+    name_axes(ax, "width of the layer (inputs)", "change of its output by one update\n(per unit of rate and input)")
+    direct_labels(ax, labels)
+    said = [f"{words} {found.slope:+.2f} (95 % interval {found.interval[0]:+.2f} to {found.interval[1]:+.2f})"
+            for found, words in ((full, "whole matrices"), (lora, "LoRA"))]
+    ax.figure.summary = "Power of the width by which one update of equal rate changes a layer's output: " + ", ".join(said) + "."
+    return ax

@@ -1,0 +1,85 @@
+"""The short test: find a learning rate with a few short runs, and say at each of them what was decided and why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from labkit.diagnose import Verdict, diagnose
+from labkit.history import History
+from labkit.judged import Table
+from labkit.ladders import LADDERS
+from labkit.stats import paired_difference
+from labkit.style import rate_text
+
+LADDER = LADDERS["learning_rate"]                             # half a decade a rung: about the smallest step that a short test tells apart
+UNSTABLE = ("diverged", "overshooting")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Hold one short run and what the protocol made of it."""
+
+    learning_rate: float
+    history: History
+    verdict: Verdict
+    loss: float                                               # held-out, fixed noise, at the end
+    raw_loss: tuple[float, float]                             # mean of single steps in the first and in the last fifth
+    decision: str
+
+
+def short_test(train, config, *, start: float = 1e-4) -> Iterator[Trial]:
+    """Climb or descend the ladder of rates from `start`, one short run a rung, until both neighbours of the best are known to be worse.
+
+    train     takes a configuration, gives its History: `Lab.train`
+    config    of the short runs; its schedule should be constant, since a warm-up of 100 updates swallows a test of 100
+
+    A rung is better when its held-out loss on fixed noise is lower and the paired interval over pictures excludes zero: single
+    steps' losses are drawn at new timesteps and cannot tell two rates apart.
+    """
+    rung = min(range(len(LADDER)), key=lambda i: abs(np.log(LADDER[i] / start)))
+    runs, best, direction = {}, None, +1
+    while rung is not None:
+        history = runs[rung] = train(config.replace(learning_rate=LADDER[rung]))
+        verdict = diagnose(history)
+        better, why = _compare(history, runs.get(best), verdict)
+        if better:
+            best = rung
+        elif direction > 0 and best in (None, min(runs)):
+            direction = -1                                    # nothing above is better: look below the lowest
+        elif best is not None:
+            direction = 0
+        beyond = rung + 1 if direction > 0 else min(runs) - 1
+        said = {+1: "go on up", -1: "try lower", 0: ""}[direction]
+        tried, rung = rung, beyond if direction and 0 <= beyond < len(LADDER) else None
+        if rung is None:
+            said = "no rate of the ladder is stable" if best is None else f"stop, {rate_text(LADDER[best])} it is"
+        yield Trial(LADDER[tried], history, verdict, _final(history), _raw(history), f"{why}: {said}")
+
+
+def _compare(history, best, verdict) -> tuple[bool, str]:
+    """Tell whether a run is better than the best so far, and why."""
+    if verdict.label in UNSTABLE:
+        return False, verdict.label
+    if best is None:
+        return True, verdict.label
+    difference = paired_difference(history.validations["validation"].losses[-1], best.validations["validation"].losses[-1])
+    if difference.high < 0:
+        return True, f"lower by {-difference.mean:.3f}"
+    return False, f"higher by {difference.mean:.3f}" if difference.low > 0 else "no different beyond noise"
+
+
+def _final(history) -> float:
+    return float(history.validations["validation"].means[-1])
+
+
+def _raw(history) -> tuple[float, float]:
+    loss = history.steps["loss"]
+    fifth = max(1, len(loss) // 5)
+    return float(np.mean(loss[:fifth])), float(np.mean(loss[-fifth:]))
+
+
+def trial_table(trials) -> Table:
+    """Return one row a short run: rate, held-out loss, verdict, what single steps' losses would have said, the decision."""
+    return Table(["learning rate", "held-out loss", "verdict", "mean loss of single steps, first and last fifth", "decision"],
+                 [[rate_text(t.learning_rate), f"{t.loss:.3f}", t.verdict.label, f"{t.raw_loss[0]:.3f}, {t.raw_loss[1]:.3f}", t.decision] for t in trials])

@@ -1,0 +1,59 @@
+"""The parts of README.md that are written from the project itself: links, lessons, commands, file map. Standard library only."""
+import ast
+import re
+
+from labkit import badges, notebooks
+from labkit.cli import VERBS
+from labkit.paths import REPO
+
+OTHER_FILES = {  # what has no docstring of its own
+    "notebooks/": "the lessons",
+    "data/base/": "the embedded model, in diffusers' layout",
+    "data/territories/": "pictures and captions",
+    "data/reader/": "the attribute reader",
+    "data/encoded/": "latents and text embeddings of all that ships, so that nothing is encoded at the first click",
+    "data/runs/": "recorded runs, opened by `labkit.runs.recorded`",
+    "data/glossary.yaml": "the chapter's terms beside the field's",
+    "data/README.md": "data card and model card",
+    "tests/": "the tests; `tests/reference_loop.py` is the plain diffusers + PEFT loop that the engine is held to",
+    "binder/": "the environment for Binder",
+    "LOG.md": "experiments and decisions, negative results too",
+}
+QUESTIONS = {"00_start": "What happens when a model learns a place it has never seen?",
+             "01_learning_rate": "How hard should each update push, and how do I find out?"}
+
+
+def filled(text):
+    """Return a README with every part between `<!-- name -->` and `<!-- /name -->` written anew."""
+    parts = {"lessons": lessons, "verbs": verbs, "files": files}
+    for name, write in parts.items():
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found: found[1] + write() + found[2], text, flags=re.DOTALL)
+    return text
+
+
+def lessons():
+    """Return the table of lessons."""
+    rows = ["| lesson | question | minutes on two CPU cores | |", "|---|---|---|---|"]
+    for path in notebooks.lessons():
+        seconds = notebooks.read(path)["metadata"].get("labkit", {}).get("seconds")
+        minutes = "" if seconds is None else f"{max(1, round(seconds / 60))}"
+        rows.append(f"| [{path.stem}](notebooks/{path.name}) | {QUESTIONS[path.stem]} | {minutes} | {badges.badges(path.stem)} |")
+    return "\n".join(rows) + "\n"
+
+
+def verbs():
+    """Return the commands with what they do."""
+    return "\n".join(["```"] + [f"python3 -m labkit {verb:<9} {what}" for verb, (_, what) in VERBS.items()] + ["```"]) + "\n"
+
+
+def files():
+    """Return the file map: every module with the first sentence of its docstring."""
+    rows = [f"- `labkit/{path.name}`: {first_sentence(path)}" for path in sorted((REPO / "labkit").glob("*.py"))]
+    rows += [f"- `data/recipes/{path.name}`: {first_sentence(path)}" for path in sorted((REPO / "data" / "recipes").glob("*.py"))]
+    return "\n".join(rows + [f"- `{name}`: {what}" for name, what in OTHER_FILES.items()]) + "\n"
+
+
+def first_sentence(path):
+    """Return the first sentence of a module's docstring."""
+    words = " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0].split())
+    return re.split(r"(?<!et al)\.\s(?=[A-Z`])", words)[0].rstrip(".")

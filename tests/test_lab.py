@@ -1,0 +1,100 @@
+"""What notebooks call: one lab, its races, tables and protocol, on a base of a few thousand weights."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny
+
+from labkit import judged
+from labkit.config import RunConfig
+from labkit.events import Step, Stopped, Validation
+from labkit.history import Trace
+from labkit.lab import Lab
+from labkit.protocol import LADDER, short_test, trial_table
+
+SHORT = {"max_train_steps": 6, "pictures": 0, "train_batch_size": 2}
+
+
+@pytest.fixture
+def lab():
+    lab = Lab()
+    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=("a pool",))}
+    return lab
+
+
+def test_a_race_gives_the_runs_in_the_order_of_its_values(lab):
+    rates = [1e-2, 1e-4, 1e-3]
+    runs = lab.race("learning_rate", rates, **SHORT)
+    assert [run.config.learning_rate for run in runs] == rates
+    assert [run.status for run in runs] == ["finished"] * 3
+    assert all(run.origin == "live" for run in runs)
+
+
+def test_a_run_that_was_trained_is_found_and_not_trained_again(lab):
+    lab.train(learning_rate=1e-3, **SHORT)
+    runs = lab.race("learning_rate", [1e-3, 1e-2], **SHORT)
+    assert [run.origin for run in runs] == ["store", "live"]
+    assert "not trained again" in runs[0].provenance
+
+
+def test_one_update_is_measured_and_not_kept(lab):
+    runs = lab.one_update([1e-4, 1e-1])
+    assert [run.validations["validation"].steps.tolist() for run in runs] == [[0, 1], [0, 1]]
+    starts, ends = zip(*(run.validations["validation"].means for run in runs))
+    assert starts[0] == starts[1] and ends[0] != ends[1]
+    assert lab.store.runs() == []
+
+
+def test_the_table_of_a_race_names_what_differs(lab):
+    runs = lab.race("lr_scheduler", ["constant", "linear"], **SHORT)
+    text = repr(judged.table(runs, "lr_scheduler"))
+    assert "constant" in text and "linear" in text and "sum of the rate" in text
+    assert "<td" in judged.table(runs)._repr_html_()
+
+
+def history(rate, end, *, start=0.2, seed=0, steps=(0, 10, 30, 100)):
+    """Make a run of 32 pictures that goes from start to end; a step's own loss says nothing."""
+    config = RunConfig(learning_rate=rate, max_train_steps=steps[-1], seed=seed).resolved(48)
+    name = f"{round(rate * 1e9) + seed:016x}"
+    trace, rng = Trace(name, config), np.random.default_rng(0)
+    level = rng.uniform(0.8, 1.2, (32, 1))
+    for step in range(1, steps[-1] + 1):
+        trace.add(Step(name, step, 4 * step, float(rng.uniform(0.1, 0.3)), rate, 1.0, 0.01))
+    for i, step in enumerate(steps):
+        mean = start + (end - start) * (i / (len(steps) - 1)) ** 0.5
+        for set_name in ("validation", "probe"):
+            losses = level / level.mean() * mean + 0.001 * rng.normal(size=(32, 1)) * (step > 0)
+            trace.add(Validation(name, step, 4 * step, set_name, "monitor", losses.astype(np.float32), np.zeros((32, 1), int)))
+    trace.add(Stopped(name, steps[-1], 4 * steps[-1], "finished"))
+    return trace.history()
+
+
+@pytest.mark.parametrize("start", [1e-5, 1e-4, 1e-2])
+def test_the_short_test_climbs_or_descends_to_the_best_rung(start):
+    ends = {1e-5: 0.199, 3e-5: 0.195, 1e-4: 0.180, 3e-4: 0.150, 1e-3: 0.120, 3e-3: 0.110, 1e-2: 0.14, 3e-2: 0.9, 1e-1: 1.0, 3e-1: 1.0}
+    trials = list(short_test(lambda config: history(config.learning_rate, ends[config.learning_rate]), RunConfig(max_train_steps=100), start=start))
+    best = min(trials, key=lambda trial: trial.loss)
+    assert best.learning_rate == 3e-3
+    assert "3e-3" in trials[-1].decision or "0.003" in trials[-1].decision
+    assert len(trials) <= 7
+    assert "decision" in repr(trial_table(trials))
+
+
+def test_the_short_test_says_so_where_no_rate_is_stable():
+    trials = list(short_test(lambda config: history(config.learning_rate, 1.0), RunConfig(max_train_steps=100), start=1e-4))
+    assert {trial.verdict.label for trial in trials} == {"diverged"}
+    assert "no rate" in trials[-1].decision
+    assert [trial.learning_rate for trial in trials] == [rate for rate in reversed(LADDER) if rate <= 1e-4]
+
+
+def test_predictions_are_compared_and_none_is_not_wrong():
+    runs = [history(1e-4, 0.18), history(1e-3, 0.12)]
+    assert "yes" in judged.predictions(runs, at_the_end=1e-3)
+    assert "You said" not in judged.predictions(runs)
+
+
+def test_stability_counts_verdicts_over_seeds():
+    runs = [history(rate, end, seed=seed) for rate, end in ((1e-5, 0.1999), (1e-3, 0.12)) for seed in range(3)]
+    text = repr(judged.stability(runs))
+    assert "3 × healthy" in text and "3 × stagnating" in text
