@@ -26,10 +26,10 @@ def curve(history, name: str = "validation"):
     return steps, mean, mean[0] + change[:, 1], mean[0] + change[:, 2]
 
 
-def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=None, pinned=None):
+def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=None, pinned=None, raw=False):
     """Draw one run's loss on held-out and on training pictures, on one axis, with the verdict as its title.
 
-    `pinned` is another run whose held-out loss is drawn for comparison.
+    `pinned` is another run whose held-out loss is drawn for comparison; `raw` adds the loss of single steps, faintly.
     """
     ax = new_axes(ax)
     verdict = verdict or diagnose(history)
@@ -47,6 +47,10 @@ def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=
         last_step = max(last_step, steps[-1])
         labels.append((end(mean), f"{words} {loss_text(mean)}", tint))
         mark_not_finite(ax, steps, mean, tint)
+    if raw and len(history.steps["loss"]):
+        ax.plot(history.steps["global_step"], history.steps["loss"], ".", color=STYLE["faint"], alpha=0.35, markersize=3, zorder=1)
+        last_step = max(last_step, history.steps["global_step"][-1])
+        labels.append((numpy.nanmedian(history.steps["loss"]), "· single steps, not judged", STYLE["faint"]))
     if pinned:
         steps, mean, _, _ = curve(pinned)
         ax.plot(steps, mean, color=PINNED, linestyle=LINES[4], marker="v", markersize=STYLE["marker"], linewidth=1.2, zorder=1)

@@ -7,7 +7,7 @@ from matplotlib.transforms import blended_transform_factory
 from PIL import Image
 
 from labkit.diagnose import diagnose
-from labkit.curves import plot_curves
+from labkit.curves import PINNED, plot_curves
 from labkit.style import MARKERS, STYLE, VERDICTS, LabFigure, ordered_colors, rate_text
 
 GAP = 4                                                               # pixels of white between pictures
@@ -118,14 +118,21 @@ def name_row(ax, y, half, name, verdict, color, marker) -> None:
             transform=blended_transform_factory(ax.figure.transFigure, ax.transData))
 
 
-def plot_comparison(histories, *, verdicts=None, names=None, prompts=None, width=STYLE["width"]):
+def plot_comparison(histories, *, verdicts=None, names=None, colors=None, prompts=None, width=STYLE["width"]):
     """Draw a row of pictures per run with its verdict, without curves. Returns the Figure."""
     verdicts = verdicts or [diagnose(history, histories) for history in histories]
     names = names or [rate_text(history.config.learning_rate) for history in histories]
     layout = Comparison(histories, prompts, width)
     figure = LabFigure(width, max(layout.height, 0.5), photographic=True, summary=summary_of(names, verdicts))
-    layout.draw(figure, names, verdicts, ordered_colors(len(histories)))
+    layout.draw(figure, names, verdicts, colors or ordered_colors(len(histories)))
     return figure
+
+
+def plot_beside(history, verdict, pinned=None):
+    """Draw a run's pictures, and under them those of the pinned run, in the colours of `plot_validation`. Returns the Figure."""
+    others = [pinned] if pinned is not None else []
+    return plot_comparison([history, *others], verdicts=[verdict, *map(diagnose, others)], names=["this run", "pinned"][:1 + len(others)],
+                           colors=[VERDICTS[verdict.label][1], PINNED])
 
 
 def plot_race(histories, *, verdicts=None, prompts=None, width=STYLE["width"]):

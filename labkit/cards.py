@@ -1,0 +1,118 @@
+"""Verdicts, errors and tables of runs as small pieces of HTML, for the panel and for notebooks."""
+
+import html
+import math
+import time
+import traceback
+
+from labkit.errors import LabError
+from labkit.glossary import glossary, term
+from labkit.ladders import rung_text
+from labkit.stats import Interval
+from labkit.style import VERDICTS
+
+CARD = "border-left:5px solid {color};padding:4px 12px;margin:6px 0;line-height:1.45;color:var(--jp-ui-font-color1,#222)"
+QUIET = "color:var(--jp-ui-font-color2,#666)"
+# A run differs from another by what was chosen; these follow from it, or name the run.
+DERIVED = ("parent", "num_train_epochs", "lr_end", "base", "data", "revision")
+
+
+def verdict_card(verdict, history, voice="both") -> str:
+    """Return a verdict with the numbers that led to it, the step since which it holds, and where the run comes from."""
+    symbol, color = VERDICTS[verdict.label]
+    chapter = glossary()[verdict.label]["chapter"]
+    name = {"field": verdict.label, "chapter": term(verdict.label, "chapter")}.get(voice, verdict.label)
+    aside = f" <span style='{QUIET}'>the chapter: {html.escape(chapter)}</span>" if voice == "both" and chapter else ""
+    since = f"since step {verdict.since_step:,}" if verdict.since_step is not None else ""
+    numbers = "".join(f"<tr><td style='{QUIET};padding-right:16px;text-align:left'>{html.escape(str(key).replace('_', ' '))}</td>"
+                      f"<td style='text-align:left'>{html.escape(evidence_text(value))}</td></tr>" for key, value in verdict.evidence.items())
+    return (f"<div style='{CARD.format(color=color)}'><b style='color:{color};font-size:115%'>{symbol} {html.escape(name)}</b>{aside}"
+            f"<div>{html.escape(verdict.sentence)}</div>"
+            f"<details><summary style='{QUIET}'>the numbers behind it {since} (confidence {verdict.confidence:.2f})</summary>"
+            f"<table style='margin:4px 0'>{numbers}</table></details><div style='{QUIET}'>{html.escape(history.provenance)}</div></div>")
+
+
+def evidence_text(value) -> str:
+    """Write a number, an interval or a word of the evidence."""
+    if isinstance(value, Interval):
+        return f"{value.mean:.3g} (95 %: {value.low:.3g} to {value.high:.3g})"
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else "not finite"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def error_card(error: BaseException) -> str:
+    """Return an error as a readable card; the traceback of anything that is not the user's to mend is folded in."""
+    words = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+    trace = "" if isinstance(error, LabError) else (
+        f"<details><summary>where it happened</summary><pre style='font-size:85%'>"
+        f"{html.escape(''.join(traceback.format_exception(error)))}</pre></details>")
+    return f"<div role='alert' style='{CARD.format(color='#C44601')}'><b style='color:#C44601'>✖ This did not work.</b> {html.escape(words)}{trace}</div>"
+
+
+def differing(histories) -> list[str]:
+    """Return the fields in which runs differ, in the order of the configuration; the rate always among them."""
+    settings = [history.config.to_dict() for history in histories]
+    return [name for name in (settings[0] if settings else ()) if name == "learning_rate"
+            or name not in DERIVED and any(setting[name] != settings[0][name] for setting in settings)]
+
+
+def shelf_table(histories, verdicts, *, baseline=None, pinned=(), current=None) -> str:
+    """Return a table of runs, newest first; what differs from the baseline run is marked.
+
+    `baseline` and `current` are run ids, `pinned` a collection of them; the oldest run is the baseline by default.
+    """
+    if not histories:
+        return f"<div style='{QUIET}'>No runs yet: every run you train is kept here.</div>"
+    names = differing(histories)
+    ids = [history.run_id for history in histories]
+    base = histories[ids.index(baseline) if baseline in ids else 0].config.to_dict()
+    heads = ["", "trained", *(term(name, "field") if name in glossary() else name for name in names), "held-out loss", "", "verdict"]
+    lines = []
+    for history, verdict in reversed(list(zip(histories, verdicts))):
+        config, symbol_color = history.config.to_dict(), VERDICTS[verdict.label]
+        mark = "📌" if history.run_id in pinned else "▸" if history.run_id == current else ""
+        cells = [mark, trained_at(history), *(setting(name, config[name], config[name] != base[name]) for name in names),
+                 loss_change(history), sparkline(history, symbol_color[1]),
+                 f"<span style='color:{symbol_color[1]}'>{symbol_color[0]} {html.escape(verdict.label)}</span>"]
+        lines.append("<tr>" + "".join(f"<td style='text-align:left;padding:2px 10px'>{cell}</td>" for cell in cells) + "</tr>")
+    head = "".join(f"<th style='text-align:left;padding:2px 10px'>{html.escape(name)}</th>" for name in heads)
+    return (f"<table style='border-collapse:collapse;font-size:92%'><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+            f"<div style='{QUIET};font-size:88%'>marked: differs from the {'pinned' if baseline in ids else 'oldest'} run</div>")
+
+
+def setting(name, value, differs) -> str:
+    """Write one setting; marked by colour, weight and a sign where it differs from the baseline's."""
+    words = html.escape(rung_text(name, value))
+    return f"<b style='background:#FFE9A8;color:#222;padding:0 4px;border-radius:3px'>≠ {words}</b>" if differs else words
+
+
+def trained_at(history) -> str:
+    """Write when a run was trained: the time of today, else the day."""
+    if not history.time_s:
+        return "just now"
+    then, today = time.localtime(history.time_s), time.localtime()
+    return time.strftime("%H:%M" if then[:3] == today[:3] else "%d %b", then)
+
+
+def loss_change(history) -> str:
+    """Write the held-out loss at the beginning and at the end."""
+    held = history.validations.get("validation")
+    if held is None:
+        return ""
+    words = [f"{mean:.3f}" if math.isfinite(mean) else "not finite" for mean in (held.means[0], held.means[-1])]
+    return " → ".join(words)
+
+
+def sparkline(history, color, width=72, height=18) -> str:
+    """Return the held-out curve as a tiny drawing, on the logarithm of the step, cut at 1.5 times its start."""
+    held = history.validations.get("validation")
+    if held is None or not math.isfinite(held.means[0]):
+        return ""
+    top, bottom = 1.5 * held.means[0], min(mean for mean in held.means if math.isfinite(mean))
+    last = math.log1p(held.steps[-1]) or 1
+    points = [(2 + (width - 4) * math.log1p(step) / last, height - 2 - (height - 4) * (min(mean, top) - bottom) / (top - bottom or 1))
+              for step, mean in zip(held.steps, held.means) if math.isfinite(mean)]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return (f"<svg width='{width}' height='{height}' role='img' aria-label='loss curve'>"
+            f"<polyline points='{path}' fill='none' stroke='{color}' stroke-width='1.6'/></svg>")

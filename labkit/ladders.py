@@ -1,0 +1,43 @@
+"""The steps a knob moves in: few, named, from nothing happens to everything breaks."""
+
+from labkit.style import rate_text
+
+LADDERS = {
+    "learning_rate": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+    "lr_scheduler": ("constant", "linear", "cosine", "exponential", "three_phase"),
+    "lr_warmup_steps": (0, 5, 10, 20, 50, 100),
+    "max_train_steps": (5, 10, 20, 50, 100, 200, 500, 1000),
+    "num_train_epochs": (1, 2, 3, 5, 10, 20, 50),
+    "train_batch_size": (1, 2, 4, 8, 16),
+    "gradient_accumulation_steps": (1, 2, 4, 8),
+    "rank": (1, 2, 4, 8, 16, 32),
+    "alpha": (None, 1, 2, 4, 8, 16, 32, 64),
+    "n_train": (4, 8, 16, 32, 64, None),
+    "snr_gamma": (None, 1, 5, 20),
+    "caption_dropout": (0.0, 0.1, 0.3),
+    "weight_decay": (0.0, 1e-3, 1e-2, 1e-1, 1.0),
+    "seed": tuple(range(10)),
+}
+NONE_MEANS = {"alpha": "as rank", "n_train": "all", "snr_gamma": "off"}
+RATES = ("learning_rate", "weight_decay")
+
+
+def rungs(name: str, current=None) -> list[tuple[str, object]]:
+    """Return (label, value) of every step of a knob, `current` among them where it lies between two."""
+    values = list(LADDERS[name])
+    if current is None and None not in values:
+        values.insert(0, None)
+    elif current not in values:
+        numbers = [value for value in values if value is not None]
+        at = sum(value < current for value in numbers) + (values[0] is None)
+        values.insert(at, current)
+    return [(rung_text(name, value), value) for value in values]
+
+
+def rung_text(name: str, value) -> str:
+    """Write a knob's value for people."""
+    if value is None:
+        return NONE_MEANS.get(name, "default")
+    if name in RATES:
+        return rate_text(value)
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")

@@ -1,0 +1,238 @@
+"""What a browser shows of a lab panel: widgets that follow its state. Called from several threads."""
+
+import html
+import threading
+import time
+
+import ipywidgets as W
+
+from labkit import plan
+from labkit.cards import QUIET, error_card, verdict_card
+from labkit.curves import plot_schedules, plot_validation
+from labkit.errors import LabError
+from labkit.glossary import glossary, term
+from labkit.ladders import rungs
+from labkit.pictures import plot_beside
+from labkit.presets import PRESETS
+from labkit.style import STYLE, VERDICTS, LabFigure
+
+FRAME_S = 0.25                                                        # at most four frames a second
+DRAWING_SHARE = 4                                                     # and at most a fourth of the time spent on drawing
+TEXT_S = 0.2
+WIDTH = 900                                                           # pixels, as the figures
+TIGHT = "line-height:1.4"                                             # ipywidgets gives every line of text the height of a button
+
+
+class PanelView:
+    """Build a panel's widgets and keep them up to date; each bears a css class that tests and teachers can rely on."""
+
+    def __init__(self, panel):
+        self.panel, self._lock, self._following, self._drawn = panel, threading.RLock(), False, None
+        self._next_frame = self._next_text = 0.0
+        self.presets = [self._preset_button(name) for name in panel.presets]
+        self.look = marked(W.HTML(), "lab-look")
+        self.knobs = {name: self._knob(name) for name in panel.knobs}
+        self.scaling = marked(W.HTML(), "lab-scaling")
+        self.schedule = marked(W.Image(format="png", layout=W.Layout(width="400px")), "lab-schedule")
+        self.cost = marked(W.HTML(), "lab-cost")
+        self.train = self._button("Train", "lab-train", lambda: panel.train(), button_style="primary", icon="play")
+        self.stop = self._button("Stop", "lab-stop", panel.stop, icon="stop", disabled=True)
+        self.pin = self._button("Pin", "lab-pin", panel.pin, icon="thumb-tack", disabled=True,
+                                tooltip="keep this run beside the next ones")
+        self.again = self._button("Train again with a new seed", "lab-again", lambda: panel.train(new_seed=True), icon="refresh")
+        self.again.layout.width, self.again.layout.display = "240px", "none"
+        self.progress_bar = marked(W.IntProgress(value=0, min=0, max=1, layout=W.Layout(width="220px")), "lab-progress")
+        self.stage_text = marked(W.Label("not loaded yet", layout=W.Layout(flex="1 1 auto")), "lab-stage")
+        self.errors = marked(W.HTML(), "lab-error")
+        self.curve = marked(W.Image(format="png", layout=wide(display="none")), "lab-curve")
+        self.samples = marked(W.Image(format="jpeg", layout=wide(display="none")), "lab-pictures")
+        self.verdict = marked(W.HTML(), "lab-verdict")
+        self.widget = self._arranged()
+        self.design_changed()
+
+    # -- building
+
+    def _arranged(self):
+        left = W.VBox([*(box for box, _ in self.knobs.values()), self.scaling], layout=W.Layout(width="410px", margin="0 16px 0 0"))
+        right = W.VBox([self.schedule, self.cost], layout=W.Layout(width="400px"))
+        wrapping = W.Layout(flex_flow="row wrap")
+        begin = [W.HBox([W.HTML("<b>Start from</b>&nbsp;"), *self.presets], layout=wrapping), self.look] if self.presets else []
+        return marked(W.VBox([
+            *begin, W.HBox([left, right], layout=wrapping), W.HBox([self.train, self.stop, self.pin, self.again], layout=wrapping),
+            W.HBox([self.progress_bar, self.stage_text]), self.errors, self.verdict, self.curve, self.samples, self.panel.shelf.widget,
+        ], layout=wide()), "lab-panel")
+
+    def _button(self, words, css, action, **options):
+        button = marked(W.Button(description=words, **options), css)
+        button.on_click(lambda _: self._safely(action))
+        return button
+
+    def _preset_button(self, name):
+        words = f"{VERDICTS[name][0]} {name}" if name in VERDICTS else name
+        button = self._button(words, "lab-preset-" + name.replace(" ", "-"), lambda: self.panel.choose(name), tooltip=PRESETS[name].look)
+        button.layout.width = "auto"
+        return button
+
+    def _knob(self, name):
+        """Return (box, control) of a knob: both voices' names above a slider along its ladder."""
+        chapter = glossary().get(name, {}).get("chapter")
+        words = html.escape(term(name, "chapter" if self.panel.voice == "chapter" else "field") if name in glossary() else name)
+        aside = f" <span style='{QUIET}'>{html.escape(chapter)}</span>" if self.panel.voice == "both" and chapter else ""
+        kind, more = (W.Dropdown, {}) if name == "lr_scheduler" else (W.SelectionSlider, {"continuous_update": False})
+        labels = [label for label, _ in rungs(name, getattr(self.panel.design, name))]
+        control = marked(kind(options=labels, index=0, layout=W.Layout(width="390px"), **more), f"lab-knob-{name}")
+        control.observe(lambda change: self._moved(name, change["new"]), names="index")
+        return W.VBox([W.HTML(f"<div style='{TIGHT}'><b>{words}</b>{aside}</div>"), control]), control
+
+    # -- reacting; a callback may run in any thread, and what it raises would only reach a log
+
+    def _safely(self, action):
+        try:
+            action()
+        except BaseException as error:
+            self.error(error)
+
+    def _moved(self, name, index):
+        if not self._following and index is not None:
+            _, value = rungs(name, getattr(self.panel.design, name))[index]
+            self._safely(lambda: self.panel.change(**{name: value}))
+
+    # -- following the panel's state
+
+    def design_changed(self):
+        """Show the panel's design: knobs, scaling, the schedule as it will be applied, the cost."""
+        with self._lock:
+            self._following = True
+            try:
+                for name, (_, control) in self.knobs.items():
+                    follow(control, rungs(name, value := getattr(self.panel.design, name)), value)
+            finally:
+                self._following = False
+            self.look.value = f"<div style='{TIGHT}'><b>What to look at.</b> {html.escape(self.panel.preset.look)}</div>" if self.panel.preset else ""
+            config = self._resolved()
+            if config is not None:
+                self._preview(config)
+
+    def _resolved(self):
+        """Return the design with everything derived, for the pictures there are, or for 96 before they are read."""
+        design = self.panel.design
+        try:
+            config = design.resolved(self.panel.pictures_known or max(96, design.n_train or 0, design.train_batch_size))
+        except LabError as error:
+            self.error(error)
+            return None
+        self.errors.value = ""
+        return config
+
+    def _preview(self, config):
+        figure = LabFigure(4.0, 1.9)
+        ax = plot_schedules(config, figure.place_axes(0.8, 0.48, 2.3, 1.32))
+        ax.set_xlabel("update", fontsize=STYLE["small"])
+        ax.set_ylabel("rate applied", fontsize=STYLE["small"])
+        self.schedule.value = figure.encoded()
+        self.scaling.value = scaling_text(config)
+        self.cost.value = cost_text(config, self.panel.pace)
+
+    def begin(self):
+        """Say that a run was asked for."""
+        with self._lock:
+            self.train.disabled = True
+            self.stop.disabled, self.pin.disabled = False, True
+            self.again.layout.display, self.errors.value = "none", ""
+            self.progress_bar.value, self.progress_bar.bar_style = 0, ""
+            self.stage_text.value = "starting"
+
+    def end(self):
+        """Say how the run ended, and let the next one start."""
+        with self._lock:
+            panel = self.panel
+            self.train.disabled, self.stop.disabled, self.pin.disabled = False, True, panel.history is None
+            self.progress_bar.bar_style = "danger" if panel.error else "success"
+            if panel.error is None:
+                self.stage_text.value = ending_text(panel)
+                self.again.layout.display = "" if panel.found else "none"
+            self.design_changed()
+
+    def stage(self, words):
+        """Say what is being done."""
+        self.stage_text.value = words
+
+    def progress(self, done, total, seconds):
+        """Show how far a run is, five times a second at most."""
+        now = time.monotonic()
+        if now < self._next_text and done < total:
+            return
+        self._next_text = now + TEXT_S
+        self.progress_bar.max, self.progress_bar.value = total, done
+        left = f", about {plan.duration(seconds / done * (total - done))} left" if 3 <= done < total else ""
+        self.stage_text.value = f"update {done:,} of {total:,}{left}"
+
+    def is_due(self) -> bool:
+        """Tell whether it is time for another frame."""
+        return time.monotonic() >= self._next_frame
+
+    def history(self, history, verdict):
+        """Draw a run: curve, pictures, verdict."""
+        with self._lock:
+            started, beside = time.monotonic(), self.panel.beside
+            scale = 1.0 if history.status == "running" else STYLE["retina"]
+            self.curve.value = plot_validation(history, verdict=verdict, pinned=beside, raw=True).figure.encoded(scale=scale)
+            self.curve.layout.display = ""
+            state = (history.run_id, len(history.samples), verdict.label, beside and beside.run_id)
+            if history.samples and state != self._drawn:              # pictures are drawn again only where there are new ones
+                self.samples.value, self._drawn = plot_beside(history, verdict, beside).encoded(), state
+                self.samples.layout.display = ""
+            self.verdict.value = verdict_card(verdict, history, self.panel.voice)
+            took = time.monotonic() - started
+            self._next_frame = started + max(FRAME_S, DRAWING_SHARE * took)
+
+    def error(self, error):
+        """Show what went wrong, where it can't be missed."""
+        self.errors.value = error_card(error)
+        self.stage_text.value = "stopped by an error"
+
+
+def follow(control, ladder, value):
+    """Move a control to a value; its index is its state, since a selection of None means nothing to ipywidgets."""
+    labels, values = zip(*ladder)
+    if tuple(control.options) != labels:
+        control.options = labels
+    control.index = values.index(value)
+
+
+def wide(**options):
+    """Return a layout as wide as the page, up to the width of the figures."""
+    return W.Layout(width="100%", max_width=f"{WIDTH}px", **options)
+
+
+def marked(widget, css):
+    """Give a widget a css class of ours; return it."""
+    widget.add_class(css)
+    return widget
+
+
+def scaling_text(config) -> str:
+    """Say rank, alpha and the scaling they give, always together: the chapter's Alpha is the scaling."""
+    root = "√rank" if config.use_rslora else "rank"
+    return (f"<div style='{TIGHT};{QUIET}'>rank {config.rank} · alpha {config.alpha:g} · <b>scaling = alpha / {root} = {config.scaling:g}</b>"
+            f" (the chapter's Alpha) · batch {config.effective_batch_size} · seed {config.seed}</div>")
+
+
+def cost_text(config, pace) -> str:
+    """Say what a run costs before it starts."""
+    shown = plan.exposures(config.max_train_steps, config.effective_batch_size)
+    each = plan.views(config.max_train_steps, config.effective_batch_size, config.n_train)
+    known = "as measured here" if pace.is_measured else "a guess until the first run"
+    return (f"<div style='{TIGHT}'>{config.max_train_steps:,} updates show {shown:,} pictures: each of {config.n_train} about {each:.2g} times.<br>"
+            f"<b>About {plan.duration(pace.guess(config))}</b> <span style='{QUIET}'>({known})</span></div>")
+
+
+def ending_text(panel) -> str:
+    """Say how the last run ended."""
+    if panel.found:
+        from labkit.cards import trained_at
+
+        return f"found, from {trained_at(panel.history)}: this design was already trained"
+    words = {"finished": "finished", "stopped": "stopped", "diverged": "diverged: the loss is no longer a number"}
+    done = panel.history.stopped.global_step if panel.history.stopped else 0
+    return f"{words.get(panel.history.status, panel.history.status)} after {done:,} updates"

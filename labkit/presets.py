@@ -1,0 +1,40 @@
+"""Designs to begin with, one for every verdict: what each sets, and what to look at."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Hold the fields that a preset changes, and one sentence on what to watch."""
+
+    look: str
+    changes: dict = field(default_factory=dict)
+
+
+# Rates and steps are those of the embedded base; on another base the same six happen at other rates.
+PRESETS = {
+    "healthy": Preset(
+        "The held-out loss falls, then flattens and stays down, and the training pictures' loss stays close to it. "
+        "Watch when the rooms stop being ordinary ones: that happens long before the curve is flat.",
+        {"learning_rate": 3e-3, "max_train_steps": 200}),
+    "stagnating": Preset(
+        "The curve is nearly a level line and the pictures stay the base's. Nothing is broken: the steps are too short to arrive "
+        "anywhere in this many of them.",
+        {"learning_rate": 3e-5, "max_train_steps": 200}),
+    "overshooting": Preset(
+        "It begins faster than the healthy run. Then both losses turn and rise together, on pictures it trains on as well: "
+        "the steps have become longer than the valley is wide.",
+        {"learning_rate": 1e-2, "max_train_steps": 200}),
+    "diverged": Preset(
+        "The loss leaves the picture within a few updates and the samples turn to noise. It does not come back, however long it runs: "
+        "compare the rate with the healthy one.",
+        {"learning_rate": 1e-1, "max_train_steps": 60}),
+    "overfitting": Preset(
+        "Only four pictures and a large adapter. The two losses part: the training pictures' goes on falling while the held-out one "
+        "turns and rises. The samples begin to look like those four pictures.",
+        {"learning_rate": 1e-3, "max_train_steps": 500, "n_train": 4, "rank": 32}),
+    "not enough evidence": Preset(
+        "The same rate as the stagnating run for very few updates. The change is smaller than its interval, so the honest answer is "
+        "that nothing can be said yet: train longer, then ask again.",
+        {"learning_rate": 3e-5, "max_train_steps": 5}),
+}

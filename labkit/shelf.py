@@ -1,0 +1,71 @@
+"""The shelf: past runs side by side, what differs from the baseline marked, some of them pinned."""
+
+import threading
+
+from labkit.cards import shelf_table
+from labkit.diagnose import diagnose
+
+SHOWN = 12                                                            # runs; more would not be read
+
+
+class RunShelf:
+    """Keep the runs of one base and one territory as a table.
+
+    Shows itself in a notebook; `.widget` is the same table, kept up to date. Runs come from a store (the latest ones) and
+    from `add`.
+    """
+
+    def __init__(self, store=None, *, base="embedded", data="liminal", shown=SHOWN):
+        self._runs, self.pinned, self.current, self.shown = {}, None, None, shown
+        self._html, self._lock = None, threading.RLock()
+        for folder in store.runs()[-3 * shown:] if store else ():
+            if folder.status in ("finished", "diverged", "stopped"):
+                history = folder.history()
+                if (history.config.base, history.config.data) == (base, data):
+                    self._runs[history.run_id] = history
+
+    @property
+    def histories(self) -> list:
+        """Return the runs on the shelf, oldest first."""
+        runs = list(self._runs.values())[-self.shown:]
+        is_shown = self.pinned is None or self.pinned.run_id in {history.run_id for history in runs}
+        return runs if is_shown else [self.pinned, *runs]
+
+    def add(self, history) -> None:
+        """Put a run on the shelf, or back on top."""
+        with self._lock:
+            self._runs.pop(history.run_id, None)
+            self._runs[history.run_id] = self.current = history
+        self.refresh()
+
+    def pin(self, history) -> None:
+        """Make a run the baseline; pinning it again takes the pin off."""
+        with self._lock:
+            self.pinned = None if self.pinned and self.pinned.run_id == history.run_id else history
+        self.refresh()
+
+    def table(self) -> str:
+        """Return the table as HTML."""
+        with self._lock:
+            histories = [history for history in self.histories if history.validations]
+            verdicts = [diagnose(history, histories) for history in histories]
+            pinned = self.pinned.run_id if self.pinned else None
+            return shelf_table(histories, verdicts, baseline=pinned, pinned=(pinned,), current=self.current and self.current.run_id)
+
+    def refresh(self) -> None:
+        """Redraw the table where it is shown."""
+        if self._html is not None:
+            self._html.value = self.table()
+
+    @property
+    def widget(self):
+        """Return the table as a widget."""
+        if self._html is None:
+            import ipywidgets
+
+            self._html = ipywidgets.HTML(self.table())
+            self._html.add_class("lab-shelf")
+        return self._html
+
+    def _repr_html_(self):
+        return self.table()

@@ -1,0 +1,8 @@
+"""What a notebook is played with: the lab panel, the shelf of runs, curves that grow while a cell runs."""
+
+from labkit.live import live
+from labkit.panel import LabPanel
+from labkit.presets import PRESETS
+from labkit.shelf import RunShelf
+
+__all__ = ["PRESETS", "LabPanel", "RunShelf", "live"]
