@@ -70,12 +70,12 @@ def parser():
     add["chapter"].add_argument("--out", default=None, metavar="DIR", help="folder for the results (default: out/chapter)")
     add["test"].add_argument("--all", action="store_true", help="everything that continuous integration runs")
     add["test"].add_argument("pytest", nargs="*", metavar="-- ARG", help="arguments for pytest, after --")
-    add["train"].add_argument("--base", metavar="NAME", help="embedded, a folder, a .safetensors file or a hub name")
-    add["train"].add_argument("--data", metavar="FOLDER", help="a territory that ships, or a folder of pictures with captions")
-    for verb in ("train", "sweep"):
+    for verb, metavar, help in (("train", "KEY=VALUE", "set a field of the run; may be repeated"),
+                                ("sweep", "KEY=A,B,C", "values to try for a field of the run; may be repeated, all combinations are trained")):
         add[verb].add_argument("--config", metavar="FILE", help="a design: YAML or JSON file, or a share string")
-        add[verb].add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a field of the run; may be repeated")
-    add["sweep"].add_argument("--grid", action="append", default=[], metavar="KEY=A,B,C", help="values to try for one field; may be repeated")
+        add[verb].add_argument("--base", metavar="NAME", help="embedded, a folder, a .safetensors file or a hub name")
+        add[verb].add_argument("--data", metavar="FOLDER", help="a territory that ships, or a folder of pictures with captions")
+        add[verb].add_argument("--set", action="append", default=[], metavar=metavar, help=help)
     for verb in ("resume", "export"):
         add[verb].add_argument("run", metavar="RUN", help="id of a run (its first characters suffice), or its folder")
     add["export"].add_argument("--format", default="diffusers", choices=["diffusers"], help="form of the file (default: diffusers)")
@@ -104,10 +104,12 @@ def parse(arguments):
 
 
 def pairs(texts, option="--set"):
-    """Turn KEY=VALUE texts into a dict; LabError names the one that is not of that form."""
+    """Turn KEY=VALUE texts into a dict; LabError names the one that is not of that form or comes twice."""
     for text in texts:
         if "=" not in text or text.startswith("="):
             raise LabError(f"{option} {text!r} is not of the form key=value, for example {option} learning_rate=1e-3.")
+        if [other.split("=")[0] for other in texts].count(text.split("=")[0]) > 1:
+            raise LabError(f"{text.split('=')[0]} is given twice: keep one of them.")
     return dict(text.split("=", 1) for text in texts)
 
 

@@ -1,16 +1,16 @@
 """Execute the lessons in full and write them back clean: generated cells fresh, no widget state, no machine's paths."""
 import json
-import os
 import re
 import sys
 import tempfile
 from pathlib import Path
 
-from labkit import badges, notebooks
+from labkit import badges, notebooks, readme
+from labkit.atomic import write_file
 from labkit.cli import Outcome
 from labkit.errors import LabError
 from labkit.execute import execute
-from labkit.paths import REPO, store_dir
+from labkit.paths import REPO
 
 LIMIT_BYTES = 1_000_000
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -29,9 +29,11 @@ def verb(options):
         notebook = refresh(notebooks.read(path), path.stem)
         if not options.badges:
             write(path, notebook)
-            notebook = executed(path, timeout(), options.store or store_dir())
+            notebook = executed(path, timeout(), options.store)
         write(path, clean(notebook))
         lines.append(f"{path.stem}: {path.stat().st_size / 1000:.0f} kB")
+    page = REPO / "README.md"
+    write_file(page, readme.filled(page.read_text(encoding="utf-8")).encode())
     return Outcome(0, "\n".join(lines))
 
 
@@ -45,24 +47,26 @@ def refresh(notebook, name):
     return notebook
 
 
-def executed(path, seconds, store):
-    """Return the lesson executed in full; LabError if it fails, which leaves the committed one as it is."""
+def executed(path, timeout, store=None):
+    """Return the lesson executed in full from an empty store, with its time; LabError if it fails, which changes no file."""
     with tempfile.TemporaryDirectory() as own:
         target = Path(own) / path.name
-        environment = {"LABKIT_STORE": str(store), "LABKIT_FAST": ""}
-        _, error = execute(path, target, parameters={}, environment=environment, log=Path(own) / "log", timeout=seconds)
+        environment = {"LABKIT_STORE": store or own, "LABKIT_FAST": ""}
+        seconds, error = execute(path, target, parameters={}, environment=environment, log=Path(own) / "log", timeout=timeout)
         if error:
             raise LabError(f"{path.name} {error}")
-        return notebooks.read(target)
+        notebook = notebooks.read(target)
+    notebook["metadata"]["labkit"] = {"seconds": round(seconds)}
+    return notebook
 
 
 def clean(notebook):
     """Take out what is of this machine or this run only: widget state, papermill's notes, timings, paths, versions."""
-    notebook["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    timed = {"labkit": notebook["metadata"]["labkit"]} if "labkit" in notebook["metadata"] else {}
+    notebook["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}} | timed
     for cell in notebook["cells"]:
         tags = cell["metadata"].get("tags")
         cell["metadata"] = {"tags": tags} if tags else {}
-        cell["metadata"].pop("papermill", None)
         if cell["cell_type"] == "code":
             cell["outputs"] = [output for output in map(clean_output, cell["outputs"]) if output]
     return notebook
@@ -86,10 +90,8 @@ def without_paths(text):
 
 
 def write(path, notebook):
-    """Write a notebook in one step; LabError if it is too large to commit."""
+    """Write a notebook; LabError if it is too large to commit."""
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     if len(text.encode()) > LIMIT_BYTES:
         raise LabError(f"{path.name} would be {len(text.encode()) / 1e6:.1f} MB; at most {LIMIT_BYTES / 1e6:g}: draw fewer or smaller pictures.")
-    aside = path.with_suffix(".new")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    write_file(path, text.encode())

@@ -19,7 +19,7 @@ def browser():
 
 def command(everything, extra):
     """Return pytest's command line; one session, so that its closing line and exit code speak for everything."""
-    places = ["tests", "notebooks", *["tests/slow"] * everything]
+    places = ["tests", "notebooks", *["tests/browser", "tests/slow"] * everything]
     return [sys.executable, "-m", "pytest", *NOTEBOOK, *places, *extra]
 
 

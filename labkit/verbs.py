@@ -12,23 +12,27 @@ from labkit.errors import LabError
 from labkit.events import Stopped, Validation
 from labkit.runs import RunFolder, Store
 
+LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
 CHECKPOINTS = 10  # kept over a run, so that a kill costs at most a tenth of it
 
 
 def train(options):
     """Train one run, or find it in the store; say the verdict and where the adapter is."""
-    given = {name: value for name, value in (("base", options.base), ("data", options.data)) if value}
-    return train_all([load_design(options.config, **given | pairs(options.set))], options)
+    return train_all([load_design(options.config, **fields(options))], options)
 
 
 def sweep(options):
-    """Train every combination of the grid."""
+    """Train every combination of the values given, commas between them."""
     from labkit.sweep import grid
 
-    values = {name: text.split(",") for name, text in pairs(options.grid, "--grid").items()}
-    if not values:
-        raise LabError("There is nothing to vary: give at least one --grid, for example --grid learning_rate=3e-4,1e-3,3e-3.")
-    return train_all(grid(load_design(options.config, **pairs(options.set)), **values), options)
+    values = {name: text if name in LIST_FIELDS else text.split(",") for name, text in fields(options).items()}
+    return train_all(grid(load_design(options.config), **values), options)
+
+
+def fields(options):
+    """Return the fields of a run that the command line sets."""
+    texts = [f"{name}={value}" for name, value in (("base", options.base), ("data", options.data)) if value]
+    return pairs(texts + options.set)
 
 
 def resume(options):

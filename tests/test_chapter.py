@@ -1,0 +1,165 @@
+"""Headless lessons are strict: what fails is named and gives a non-zero exit, also under papermill alone."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from labkit import chapter, cli, notebooks
+from labkit.errors import LabError
+from labkit.execute import execute
+from labkit.paths import REPO
+
+BEGIN, FINISH = "from labkit import lesson\nlesson.begin()", "lesson.finish()"
+TRAIN = """
+import numpy as np
+from labkit.config import RunConfig
+from labkit.events import Step, Stopped, Validation
+from labkit.runs import Store, record
+def run(name, rate, reason, steps=120):
+    config = RunConfig(learning_rate=rate, seed=seed).resolved(96)
+    t, noise = np.full((32, 1), 500), np.random.default_rng(0).normal(0, 0.002, (32, 1))
+    def events():
+        for step in range(steps + 1):
+            if step: yield Step(name * 16, step, 4 * step, 0.1, rate, 1.0, 0.1)
+            if step % 30 == 0:
+                for kind in ("validation", "probe"):
+                    yield Validation(name * 16, step, 4 * step, kind, "monitor", (0.2 - 0.1 * step / (step + 20) + noise).astype("float32"), t)
+        yield Stopped(name * 16, steps, 4 * steps, reason, "out of memory" if reason == "error" else "")
+    list(record(Store(), events(), {name * 16: config}))
+"""
+WIDGET = "import ipywidgets as W\nfrom IPython.display import display, HTML\ndisplay(W.Label('live'))\nprint('seed', seed)\nHTML('<b>shown</b>')"
+
+
+def write(folder, name, *cells, parameters="seed = 0\nlearning_rate = 1e-3\ndesign = None"):
+    tagged = [("# set-up", "setup"), (parameters, "parameters")] if parameters else []
+    cells = [*tagged, *((source, None) for source in cells)]
+    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+                "cells": [{"cell_type": "code", "id": f"c{i}", "source": source, "metadata": {"tags": [tag]} if tag else {},
+                           "outputs": [], "execution_count": None} for i, (source, tag) in enumerate(cells)]}
+    (folder / f"{name}.ipynb").write_text(json.dumps(notebook))
+
+
+def lab(folder, *arguments):
+    """Run `labkit chapter` on the lessons of a folder; return its outcome."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(notebooks, "folder", lambda: folder)
+        return chapter.verb(cli.parse(["chapter", "--out", str(folder / "out"), *arguments]))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Run five lessons of which one is in order; give the folder and the outcome."""
+    folder = tmp_path_factory.mktemp("lessons")
+    write(folder, "00_good", BEGIN, TRAIN, *(f"run('{n}', {rate}, 'finished')" for n, rate in zip("abc", (1e-4, 1e-3, 1e-2))), WIDGET, FINISH)
+    write(folder, "01_little", BEGIN, TRAIN, "run('d', 1e-3, 'finished', steps=30)", FINISH)
+    write(folder, "02_error", BEGIN, TRAIN, "run('e', 1e-3, 'error')", FINISH)
+    write(folder, "03_broken", BEGIN, "x = 1", "1 / 0", FINISH)
+    write(folder, "04_endless", BEGIN, "x = 1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LABKIT_FAST", raising=False)
+        return folder, lab(folder)
+
+
+def results(ran):
+    return {result["name"]: result for result in json.loads((ran[0] / "out/results.json").read_text())["notebooks"]}
+
+
+def test_one_failure_fails_the_chapter_and_every_lesson_is_still_run(ran):
+    folder, outcome = ran
+    data = json.loads((folder / "out/results.json").read_text())
+    assert outcome.code == 1 and data["ok"] is False and data["schema_version"] == 1
+    assert [result["ok"] for result in data["notebooks"]] == [True, False, False, False, False]
+
+
+def test_run_steps_are_reported_and_checked_against_the_quota(ran):
+    assert results(ran)["00_good"]["run_steps_trained"] == 360 and results(ran)["00_good"]["run_steps_quota"] == 100
+    assert results(ran)["01_little"]["error"] == "trained 30 run-steps, fewer than its 1200"
+
+
+def test_a_failed_cell_a_failed_run_and_a_missing_end_are_named(ran):
+    assert results(ran)["03_broken"]["error"] == "failed in cell [5]: ZeroDivisionError: division by zero"
+    assert re.search(r"Run e{16} ended in an error: out of memory", results(ran)["02_error"]["error"])
+    assert "lesson.finish()" in results(ran)["04_endless"]["error"]
+    assert "FAILED" in ran[1].text and "03_broken" in ran[1].text
+
+
+def test_verdicts_are_in_the_results_the_table_and_the_report(ran):
+    folder, outcome = ran
+    runs = json.loads((folder / "out/results.json").read_text())["runs"]
+    assert [run["id"][0] for run in runs] == ["a", "b", "c", "d", "e"][: len(runs)] and len(runs) >= 4
+    assert {"label", "since_step", "confidence", "evidence", "sentence", "config"} <= set(runs[0])
+    page = (folder / "out/report.html").read_text()
+    assert all(run["label"] in page and run["label"] in outcome.text for run in runs)
+    assert page.count("<img alt=") >= 1 and "03_broken" in page
+
+
+def test_the_report_needs_no_other_file_and_no_network(ran):
+    page = (ran[0] / "out/report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:|0\d_\w+\.html)[^"]*"', page)
+    for name in ("00_good", "03_broken"):
+        lesson = (ran[0] / f"out/{name}.html").read_text()
+        assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(?!data:)[^"]+"', lesson)
+    assert "<b>shown</b>" in (ran[0] / "out/00_good.html").read_text()
+
+
+def test_executed_lessons_are_kept_also_when_they_failed(ran):
+    assert notebooks.failure(notebooks.read(ran[0] / "out/03_broken.ipynb"))[0] == 5
+    assert not list((ran[0] / "out").glob("*.json.tmp")) and sorted(path.name for path in (ran[0] / "out").glob("*.json")) == ["results.json"]
+
+
+def test_a_parameter_reaches_the_lesson_and_frees_it_from_the_quota(tmp_path):
+    write(tmp_path, "01_one", BEGIN, WIDGET, FINISH)
+    outcome = lab(tmp_path, "one", "-p", "seed=7")
+    assert outcome.code == 0 and outcome.data["notebooks"][0]["parameters"] == {"seed": 7}
+    assert "seed 7" in (tmp_path / "out/01_one.ipynb").read_text()
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["-p", "sed=1"], "sed is not a parameter of 00_a.*Did you mean seed"),
+    (["-p", "seed=often"], "seed = 'often' does not fit 00_a: it must be a whole number, such as 0"),
+    (["-p", "seed=0.5"], "whole number"), (["-p", "learning_rate=True"], "it must be a number"),
+    (["-p", "seed"], "key=value"), (["0_a"], "no lesson '0_a'. Did you mean 00_a"), (["--store", "s", "02"], "no lesson '02'")])
+def test_bad_input_is_refused_before_anything_runs(tmp_path, arguments, words):
+    write(tmp_path, "00_a", BEGIN, FINISH)
+    with pytest.raises(LabError, match=words):
+        lab(tmp_path, *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_values_are_read_as_papermill_reads_them():
+    assert [notebooks.value(text) for text in ("1", "1e-3", "True", "None", "a b")] == [1, 1e-3, True, None, "a b"]
+
+
+def test_a_lesson_is_named_by_number_word_or_file(tmp_path, monkeypatch):
+    write(tmp_path, "01_learning_rate", BEGIN)
+    monkeypatch.setattr(notebooks, "folder", lambda: tmp_path)
+    for name in ("01", "learning_rate", "01_learning_rate", "notebooks/01_learning_rate.ipynb"):
+        assert [path.stem for path in notebooks.choose([name])] == ["01_learning_rate"]
+
+
+@pytest.mark.parametrize("cells, arguments, words", [
+    ((BEGIN, FINISH), ["-p", "sed", "1"], "sed is not a parameter of this notebook. Did you mean seed?"),
+    ((BEGIN, TRAIN, "run('f', 1e-3, 'error')", FINISH), ["-p", "seed", "1"], "ended in an error: out of memory")])
+def test_papermill_alone_cannot_report_false_success(tmp_path, cells, arguments, words):
+    write(tmp_path, "00_raw", *cells)
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", tmp_path / "00_raw.ipynb", tmp_path / "out.ipynb", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "JUPYTER_PREFER_ENV_PATH": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert result.returncode == 1 and words in result.stderr
+
+
+def test_a_lesson_that_hangs_is_stopped_and_its_kernel_with_it(tmp_path):
+    mark = tmp_path / "alive"
+    write(tmp_path, "00_hang", f"import time, pathlib\nwhile True:\n    pathlib.Path({str(mark)!r}).write_text(str(time.time()))\n    time.sleep(0.1)")
+    target, log = tmp_path / "out.ipynb", tmp_path / "log"
+    _, error = execute(tmp_path / "00_hang.ipynb", target, parameters={}, environment={}, log=log, timeout=20)
+    assert "still running after 20 s" in error
+    time.sleep(3)
+    seen = mark.read_text()
+    time.sleep(1)
+    assert mark.read_text() == seen

@@ -1,0 +1,189 @@
+"""The command line: exit codes, pure JSON on stdout, typing errors answered; a run trained, resumed, judged and exported."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labkit import cli
+from labkit.config import RunConfig
+from labkit.errors import LabError
+from labkit.runs import Store
+
+
+def labkit(capsys, *arguments):
+    """Run a command line in this process; return exit code, stdout and stderr."""
+    capsys.readouterr()
+    try:
+        code = cli.run(cli.parse([str(argument) for argument in arguments]))
+    except SystemExit as end:
+        code = end.code
+    return code, *capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Give a folder of captioned pictures that share a pattern."""
+    folder, draw = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for part, count in (("train", 8), ("validation", 4), ("ordinary", 4)):
+        (folder / part).mkdir()
+        for i in range(count):
+            pixels = np.tile(np.linspace(0, 255, 64), (64, 1))[..., None] + draw.normal(0, 20, (64, 64, 3))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / part / f"{i}.png")
+            (folder / part / f"{i}.txt").write_text(f"a yellow room, number {i}")
+    return folder
+
+
+@pytest.fixture
+def trained(capsys, sd_folder, pictures):
+    """Train a run of four updates from the command line; give the outcome as data."""
+    code, out, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4", "--set",
+                            "train_batch_size=2", "--set", "alpha=4", "--json")
+    assert code == 0, err
+    return json.loads(out)[0]
+
+
+def test_training_records_judges_and_leaves_an_adapter_and_stdout_holds_json_alone(trained):
+    history = Store().run(trained["id"]).history()
+    assert history.status == "finished" and len(history.steps["loss"]) == 4 and history.samples
+    assert trained["label"] in ("not enough evidence", "stagnating", "healthy") and trained["config"]["scaling"] == 0.5
+    assert trained["adapter"].endswith("adapter.safetensors")
+
+
+def test_a_run_that_is_there_is_found_with_its_time_and_not_trained_again(trained, capsys, sd_folder, pictures):
+    before = Store().run(trained["id"]).events_path.read_bytes()
+    code, out, _ = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4", "--set",
+                          "train_batch_size=2", "--set", "alpha=4")
+    assert code == 0 and "not trained again" in out
+    assert Store().run(trained["id"]).events_path.read_bytes() == before
+
+
+def test_the_lists_for_machines_have_the_promised_names(trained, capsys):
+    _, out, _ = labkit(capsys, "runs", "--json")
+    assert [set(run) for run in json.loads(out)] == [{"id", "status", "label", "config"}]
+    _, out, _ = labkit(capsys, "diagnose", trained["path"], "--json")
+    [verdict] = json.loads(out)
+    assert set(verdict) >= {"path", "label", "since_step", "confidence", "evidence"} and verdict["path"] == trained["path"]
+    assert "evaluations" in out or "loss" in out
+
+
+def test_an_exported_adapter_loads_in_diffusers_with_its_scaling(trained, capsys, tmp_path, sd_folder):
+    from diffusers import StableDiffusionPipeline
+
+    code, out, _ = labkit(capsys, "export", trained["id"][:6], "--format", "diffusers", "--to", tmp_path / "place.safetensors")
+    assert code == 0 and "scaling 0.5" in out
+    pipeline = StableDiffusionPipeline.from_pretrained(sd_folder, safety_checker=None)
+    pipeline.load_lora_weights(str(tmp_path / "place.safetensors"))
+    layers = [module for module in pipeline.unet.modules() if hasattr(module, "scaling") and module.scaling]
+    assert layers and all(list(layer.scaling.values()) == [0.5] for layer in layers)
+
+
+def test_a_stopped_run_says_how_to_go_on_and_goes_on(capsys, sd_folder, pictures, monkeypatch):
+    from contextlib import contextmanager
+
+    from labkit import verbs
+
+    @contextmanager
+    def stop_after_three_updates():
+        updates = iter(range(100))
+        yield lambda: next(updates) >= 3
+
+    words = ("--base", sd_folder, "--data", pictures, "--set", "max_train_steps=6", "--set", "train_batch_size=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(verbs, "stop_on_interrupt", stop_after_three_updates)
+        code, out, _ = labkit(capsys, "train", *words)
+    [folder] = Store().runs()
+    assert code == 0 and f"labkit resume {folder.run_id}" in out and folder.status == "stopped"
+    assert labkit(capsys, "resume", folder.run_id)[0] == 0
+    assert folder.status == "finished" and list(folder.history().steps["global_step"]) == [1, 2, 3, 4, 5, 6]
+    code, _, err = labkit(capsys, "resume", folder.run_id)
+    assert code == 2 and "is finished" in err
+
+
+def test_a_sweep_trains_every_combination(capsys, sd_folder, pictures):
+    code, out, err = labkit(capsys, "sweep", "--base", sd_folder, "--data", pictures, "--set", "learning_rate=1e-3,1e-2", "--set",
+                            "seed=0,1", "--set", "max_train_steps=2", "--set", "train_batch_size=2", "--json")
+    assert code == 0, err
+    found = [(run["config"]["learning_rate"], run["config"]["seed"]) for run in json.loads(out)]
+    assert found == [(1e-3, 0), (1e-3, 1), (1e-2, 0), (1e-2, 1)]
+
+
+def test_a_run_that_ends_in_an_error_gives_exit_code_1(capsys, sd_folder, pictures, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("the machine broke")
+
+    monkeypatch.setattr("labkit.train.per_sample_loss", failing)
+    code, _, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=2", "--set", "train_batch_size=2")
+    assert code == 1 and "the machine broke" in err and Store().runs()[0].status == "error"
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["train", "--set", "learning_rat=1"], "did you mean learning_rate"),
+    (["train", "--set", "learning_rate=fast"], "learning_rate = 'fast'"),
+    (["train", "--set", "rank=0"], "rank = '0'"),
+    (["train", "--set", "rank"], "key=value"),
+    (["train", "--set", "rank=4", "--set", "rank=8"], "given twice"),
+    (["train", "--data", "no/such/folder"], "no/such/folder"),
+    (["train", "--config", "no_such.yaml"], "no_such.yaml"),
+    (["export", "abc", "--to", "x.safetensors"], "There is no run abc"),
+    (["diagnose", "abc"], "labkit runs"),
+    (["resume", "abc"], "There is no run abc")])
+def test_bad_input_ends_with_2_one_sentence_and_no_traceback(capsys, arguments, words):
+    code, out, err = labkit(capsys, *arguments)
+    assert code == 2 and words in err and out == "" and "Traceback" not in err
+
+
+def test_a_base_that_is_not_there_ends_with_2(capsys, pictures):
+    code, _, err = labkit(capsys, "train", "--base", "no/such/base.safetensors", "--data", pictures, "--set", "train_batch_size=2")
+    assert code == 2 and "no/such/base.safetensors" in err
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["tarin"], "Did you mean train?"), (["train", "--bse", "x"], "Did you mean --base?"), (["train", "--se", "a=1"], "--set"),
+    (["export", "abc"], "--to"), (["export", "abc", "--to", "x", "--format", "ckpt"], "diffusers")])
+def test_typing_errors_end_with_2_and_a_suggestion(capsys, arguments, words):
+    code, _, err = labkit(capsys, *arguments)
+    assert code == 2 and words in err
+
+
+def test_an_error_for_machines_is_json_too(capsys):
+    code, out, _ = labkit(capsys, "diagnose", "abc", "--json")
+    assert code == 2 and "There is no run abc" in json.loads(out)["error"]
+
+
+def test_a_store_that_cannot_be_written_is_named_before_a_model_loads(capsys, pictures, tmp_path):
+    (tmp_path / "file").touch()
+    code, _, err = labkit(capsys, "train", "--base", "no/such/base", "--data", pictures, "--store", tmp_path / "file" / "runs", "--set", "train_batch_size=2")
+    assert code == 2 and str(tmp_path / "file") in err and "--store" in err
+
+
+def test_an_empty_store_lists_nothing_and_is_no_error(capsys):
+    assert labkit(capsys, "runs", "--json")[:2] == (0, "[]\n")
+    code, out, _ = labkit(capsys, "runs")
+    assert code == 0 and "no runs" in out
+
+
+def test_a_full_disk_is_bad_input_with_a_remedy(capsys, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device", "/runs/x")
+
+    monkeypatch.setattr("labkit.verbs.runs", full)
+    code, _, err = labkit(capsys, "runs")
+    assert code == 2 and "Free some space" in err
+
+
+def test_every_verb_has_its_help_and_its_function():
+    import importlib
+
+    for verb, (home, help) in cli.VERBS.items():
+        module, function = home.split(":")
+        assert callable(getattr(importlib.import_module("labkit." + module), function)), verb
+        assert cli.parser().parse_args([verb, *{"export": ["x", "--to", "y"], "resume": ["x"]}.get(verb, [])]).verb == verb
+
+
+def test_every_field_can_be_set_from_the_command_line():
+    text = {name: value for name, value in RunConfig().to_dict().items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    assert RunConfig.from_dict(cli.pairs([f"{name}={value}" for name, value in text.items()])) == RunConfig()
+    with pytest.raises(LabError):
+        cli.pairs(["=1"])

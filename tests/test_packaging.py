@@ -1,0 +1,136 @@
+"""What surrounds the code agrees with itself: versions stated once, environments that resolve, links from one address."""
+
+import json
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+
+from labkit import badges, cli, notebooks, publish, readme
+from labkit.errors import LabError
+from labkit.paths import REPO
+from labkit.requirements import pyproject, requirements
+
+CONDA_NAMES = {"torch": {"pytorch", "pytorch-cpu"}, "matplotlib": {"matplotlib-base"}}
+ENVIRONMENTS = ["environment.yml", "binder/environment.yml"]
+
+
+def conda(path):
+    return yaml.safe_load((REPO / path).read_text())
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS)
+def test_python_is_spelled_as_binder_reads_it(path):
+    assert conda(path)["dependencies"][0] == "python=3.11" and conda(path)["channels"] == ["conda-forge"]
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS)
+def test_conda_environments_state_the_ranges_of_pyproject(path):
+    def named(text):
+        name, ranges = re.fullmatch(r"([\w-]+)(.*)", text).groups()
+        return next((ours for ours, theirs in CONDA_NAMES.items() if name in theirs), name), ranges
+
+    stated = dict(map(named, conda(path)["dependencies"][1:]))
+    assert stated == dict(map(named, requirements(("lab",))))
+
+
+def test_the_scripts_for_binder_and_ci_parse_and_can_be_run():
+    for path in ("binder/postBuild", ".ci/run"):
+        assert subprocess.run(["bash", "-n", REPO / path]).returncode == 0
+        assert (REPO / path).stat().st_mode & 0o111
+    assert "python3 -m labkit test --all" in (REPO / ".ci/run").read_text()
+
+
+def test_ranges_are_of_the_one_form_that_the_front_door_reads():
+    for text in requirements(("lab", "test", "world")):
+        assert re.fullmatch(r"[a-z-]+>=\d+(\.\d+)*,<\d+(\.\d+)*", text), text
+
+
+def test_nothing_pins_what_a_hosted_notebook_must_keep():
+    core = {text.split(">")[0] for text in requirements()}
+    assert core.isdisjoint({"ipykernel", "ipython", "jupyterlab", "papermill", "nbval"})
+
+
+def test_the_citation_names_this_version_and_the_chapter():
+    citation = yaml.safe_load((REPO / "CITATION.cff").read_text())
+    assert citation["version"] == pyproject()["project"]["version"]
+    assert citation["license"] == pyproject()["project"]["license"] == "Apache-2.0"
+    assert citation["references"][0]["authors"] == [{"name": "Geddon Labs Research Division"}]
+    assert "Parameter Design" in citation["references"][0]["section"]
+
+
+@pytest.mark.parametrize("part", ["badges", "setup"])
+def test_every_link_and_the_colab_cell_come_from_the_one_address(part):
+    text = badges.badges("01_x", "https://github.com/a/b") if part == "badges" else badges.setup_cell("https://github.com/a/b")
+    assert "a/b" in text and "SET_OWNER" not in text
+    if part == "badges":
+        assert "colab.research.google.com/github/a/b/blob/main/notebooks/01_x.ipynb" in text
+        assert "mybinder.org/v2/gh/a/b/main?urlpath=lab%2Ftree%2Fnotebooks%2F01_x.ipynb" in text
+
+
+def test_no_other_file_spells_the_address():
+    tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True).stdout.split("\n")
+    path = badges.address().removeprefix("https://github.com/")
+    spelled = [name for name in tracked if name.endswith((".py", ".md", ".yml", ".toml", ".cff")) and path in (REPO / name).read_text(encoding="utf-8")]
+    assert set(spelled) <= {"pyproject.toml", "README.md"}
+
+
+def test_the_setup_cell_changes_nothing_where_the_kit_is_found(monkeypatch):
+    import sys
+
+    monkeypatch.chdir(REPO / "labkit")
+    monkeypatch.setattr(sys, "path", [str(REPO), *sys.path])
+    before = list(sys.path)
+    exec(badges.setup_cell(), {})
+    assert sys.path == before
+
+
+@pytest.mark.parametrize("path", notebooks.lessons(), ids=lambda path: path.stem)
+def test_generated_cells_of_a_lesson_are_fresh_and_its_frame_is_whole(path):
+    notebook = notebooks.read(path)
+    assert publish.refresh(json.loads(json.dumps(notebook)), path.stem) == notebook, "run `python3 -m labkit publish --badges`"
+    codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    tags = [(cell["metadata"].get("tags") or [""])[0] for cell in codes]
+    assert tags[:2] == ["setup", "parameters"] and tags.count("parameters") == 1
+    assert 1 <= len(notebooks.parameters(path)) <= 8 and ... not in notebooks.parameters(path).values()
+    assert "lesson.begin()" in notebooks.source(codes[2]) and "lesson.finish()" in notebooks.source(codes[-1])
+
+
+@pytest.mark.parametrize("path", notebooks.lessons(), ids=lambda path: path.stem)
+def test_a_committed_lesson_is_executed_clean_and_small(path):
+    notebook = notebooks.read(path)
+    assert publish.clean(json.loads(json.dumps(notebook))) == notebook and path.stat().st_size <= 1_000_000
+    assert notebooks.failure(notebook) is None and any(cell.get("outputs") for cell in notebook["cells"])
+
+
+def test_the_readme_agrees_with_the_project():
+    page = (REPO / "README.md").read_text(encoding="utf-8")
+    assert readme.filled(page) == page, "run `python3 -m labkit publish --badges`"
+    for verb in cli.VERBS:
+        assert f"labkit {verb}" in page
+
+
+def test_publishing_takes_out_widgets_paths_and_the_notes_of_tools():
+    widget = {"output_type": "display_data", "metadata": {}, "data": {publish.WIDGET: {"model_id": "x"}, "text/plain": ["VBox()"]}}
+    both = {"output_type": "display_data", "metadata": {}, "data": {publish.WIDGET: {}, "image/png": "AAAA", "text/plain": ["x"]}}
+    said = {"output_type": "stream", "name": "stdout", "text": [f"recorded in {REPO}/runs\n"]}
+    cell = {"cell_type": "code", "source": [], "metadata": {"tags": ["a"], "papermill": {"duration": 1}}, "outputs": [widget, both, said]}
+    cleaned = publish.clean({"metadata": {"widgets": {}, "papermill": {}, "labkit": {"seconds": 5}}, "cells": [cell]})
+    assert set(cleaned["metadata"]) == {"kernelspec", "language_info", "labkit"}
+    assert cleaned["cells"][0]["metadata"] == {"tags": ["a"]}
+    assert [output.get("data", {}).keys() for output in cleaned["cells"][0]["outputs"]] == [{"image/png", "text/plain"}, set()]
+    assert cleaned["cells"][0]["outputs"][1]["text"] == ["recorded in ./runs\n"]
+
+
+def test_a_lesson_too_large_to_commit_is_refused(tmp_path):
+    with pytest.raises(LabError, match="1.1 MB; at most 1"):
+        publish.write(tmp_path / "big.ipynb", {"cells": ["x" * 1_100_000]})
+
+
+def test_pytest_leaves_the_slow_places_to_all():
+    from labkit.testing import command
+
+    assert "tests/slow" not in command(False, []) and {"tests/slow", "tests/browser"} <= set(command(True, []))
+    assert {"slow", "browser"} <= set(tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["norecursedirs"])
