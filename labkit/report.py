@@ -108,7 +108,7 @@ def html_table(runs):
 def figures(histories):
     """Yield the figures of one lesson's runs: each race over rates with its pictures, then all other curves together."""
     from labkit.pictures import plot_race
-    from labkit.plots import plot_curves
+    from labkit.curves import plot_curves
 
     groups = defaultdict(list)
     for history in histories:
