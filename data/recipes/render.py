@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import liminal
 import ordinary
 from captions import caption
-from chance import KINDS, kind_of
+from chance import KINDS
 
 WORLDS = {"ordinary": ordinary, "liminal": liminal}
 RENEW_EVERY = 50                           # pictures between two renewals of metadata.jsonl
@@ -34,15 +34,15 @@ def record(world, index, suffix="png"):
     return {"file_name": file_name(index, suffix), "text": caption(attributes, index), "index": index, **attributes}
 
 
-def is_whole(path):
-    """Whether a picture exists and can be read to its last byte."""
+def is_whole(path, size):
+    """Whether a picture exists, has the size (pixels) and can be read to its last byte."""
     from PIL import Image
     try:
         with Image.open(path) as image:
             image.load()
-    except (FileNotFoundError, OSError, SyntaxError):      # a torn PNG raises SyntaxError
+            return image.size == (size, size)
+    except (OSError, SyntaxError):         # a torn PNG raises SyntaxError
         return False
-    return True
 
 
 def write_aside(path, write):
@@ -75,6 +75,16 @@ def load_metadata(folder):
     return sorted(rows, key=lambda row: row["index"])
 
 
+def listed(folder, world):
+    """The indices of a folder's metadata whose pictures are there."""
+    if not (folder / "metadata.jsonl").is_file():
+        return set()
+    rows = [row for row in load_metadata(folder) if (folder / row["file_name"]).is_file()]
+    if any(row["kind"] not in KINDS[world] for row in rows):
+        raise ValueError(f"{folder} holds pictures of another world than '{world}': choose another --out")
+    return {row["index"] for row in rows}
+
+
 def make(job):
     """Render one picture of (world, index, size, samples, quality, path) and return its index."""
     world, index, size, samples, quality, path = job
@@ -87,24 +97,34 @@ def make(job):
 
 
 def render(world, indices, size, out, processes=1, samples=16, quality=None):
-    """Render the indices of a world that are not there yet; quality None is PNG, else WebP."""
+    """Render the indices of a world that are not there yet; quality None is PNG, else WebP.
+
+    One render at a time works on a folder; other indices that its metadata lists stay listed.
+    """
     from tqdm import tqdm
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    for aside in out.glob(".*.part"):      # left by a killed process
+        aside.unlink()
     suffix = "png" if quality is None else "webp"
-    indices = list(indices)
-    here = {i for i in indices if is_whole(out / file_name(i, suffix))}
-    jobs = [(world, i, size, samples, quality, out / file_name(i, suffix)) for i in indices if i not in here]
-    write_metadata(out, [record(world, i, suffix) for i in sorted(here)])
+    path_of = {i: out / file_name(i, suffix) for i in indices}
+    others = listed(out, world) - set(path_of)
+    here = {i for i, path in path_of.items() if is_whole(path, size)}
+    jobs = [(world, i, size, samples, quality, path) for i, path in path_of.items() if i not in here]
+
+    def renew():
+        write_metadata(out, [record(world, i, suffix) for i in sorted(here | others)])
+
+    renew()
     if not jobs:
         return
     with multiprocessing.get_context("spawn").Pool(min(processes, len(jobs))) as pool:
-        for done in tqdm(pool.imap_unordered(make, jobs), total=len(indices), initial=len(here),
+        for done in tqdm(pool.imap_unordered(make, jobs), total=len(path_of), initial=len(here),
                          desc=f"{world} {size}x{size}", unit="picture"):
             here.add(done)
             if len(here) % RENEW_EVERY == 0:
-                write_metadata(out, [record(world, i, suffix) for i in sorted(here)])
-    write_metadata(out, [record(world, i, suffix) for i in sorted(here)])
+                renew()
+    renew()
 
 
 def main():
