@@ -179,11 +179,12 @@ class Base:
 
 
 def _load(files: BaseFiles):
-    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
     here = {"pretrained_model_name_or_path": str(files.folder), "local_files_only": True}
     if files.single_file:
+        from diffusers import StableDiffusionPipeline         # seconds to import, and only needed here
         pipe = StableDiffusionPipeline.from_single_file(str(files.single_file), config=str(files.folder), local_files_only=True,
                                                         safety_checker=None, requires_safety_checker=False)
         parts = pipe.unet, pipe.vae, pipe.text_encoder, pipe.tokenizer

@@ -85,7 +85,7 @@ def key(base: Base, pictures: PictureFolder) -> str:
 def ship(base: Base, pictures: PictureFolder) -> Path:
     """Write the latents of a set that ships with the kit to data/encoded/, where `encode` finds them, and give the file."""
     latents = read(_kept(base, pictures), key(base, pictures)) or _latents(base, pictures, lambda done, total: None)
-    file = _shipped(pictures)
+    file = shipped_file(pictures)
     _write(file, {name: value for name, value in latents.items() if not name.startswith(CONDITION)}, key(base, pictures))
     return file
 
@@ -94,7 +94,7 @@ def _encoded(base: Base, pictures: PictureFolder, progress) -> Encoded:
     own_key, kept = key(base, pictures), _kept(base, pictures)
     tensors = read(kept, own_key)
     if tensors is None:
-        shipped = _shipped(pictures)
+        shipped = shipped_file(pictures)
         tensors = (read(shipped, own_key) if shipped else None) or _latents(base, pictures, progress)
         tensors |= {CONDITION + name: value for name, value in _conditions(base, pictures.captions).items()}
         try:
@@ -128,7 +128,7 @@ def _kept(base: Base, pictures: PictureFolder) -> Path:
     return cache_dir() / "encoded" / f"{key(base, pictures)}.safetensors"
 
 
-def _shipped(pictures: PictureFolder) -> Path | None:
+def shipped_file(pictures: PictureFolder) -> Path | None:
     """Name the file for a folder of data/territories/, such as liminal-train; None for other folders."""
     territories = (data_dir() / "territories").resolve()
     folder = pictures.folder.resolve()
