@@ -1,6 +1,8 @@
 """Parameter Design Lab: learn what the parameters of LoRA training do by training. Importing it loads nothing heavy."""
 import importlib
 
+__version__ = "0.1.0"
+
 # This file must parse in every Python, even an old one: labkit/__main__.py says there what is needed.
 # Functions that bear their module's name (train, sweep, diagnose) are imported from there: `from labkit.train import train`.
 _HOMES = {

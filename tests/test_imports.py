@@ -4,9 +4,11 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
+import labkit
 from labkit import paths
 
 PACKAGE = paths.REPO / "labkit"
@@ -41,6 +43,11 @@ def test_importing_the_package_is_light():
     code = "import sys, time; before = set(sys.modules); start = time.process_time(); import labkit; print(time.process_time() - start, *set(sys.modules) - before)"
     spent, *loaded = subprocess.run([sys.executable, "-c", code], cwd=paths.REPO, capture_output=True, text=True, check=True).stdout.split()
     assert float(spent) < 0.3 and {name.split(".")[0] for name in loaded} <= {"labkit", *sys.stdlib_module_names}
+
+
+def test_the_package_has_the_version_of_the_distribution():
+    project = tomllib.loads((paths.REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert labkit.__version__ == project["version"]
 
 
 def sources():

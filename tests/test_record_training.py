@@ -1,0 +1,76 @@
+"""The store and the trainer together: what is recorded is what was trained, stopped, resumed or forked."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny
+
+from labkit.config import RunConfig, run_id
+from labkit.diagnose import diagnose
+from labkit.runs import Store, record
+from labkit.train import Monitor, train
+
+CONFIG = RunConfig(max_train_steps=6, train_batch_size=2)
+MONITOR = Monitor(images=8)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return tiny.base(), tiny.cache()
+
+
+def keep(store, world, configs, **options):
+    """Train configurations into a store; return the events."""
+    base, cache = world
+    configs = [config.resolved(len(cache.train)) for config in configs]
+    named = {run_id(config, base.fingerprint, cache.fingerprint): config for config in configs}
+    resume = options.get("resume")
+    events = train(base, cache, configs, monitor=MONITOR, **options)
+    return list(record(store, events, named, resume_at=resume[0].global_step if resume else None))
+
+
+def name(world, config):
+    return run_id(config.resolved(len(world[1].train)), world[0].fingerprint, world[1].fingerprint)
+
+
+def same(one, other):
+    """Assert that two histories hold the same numbers, bit for bit."""
+    for column in ("global_step", "loss", "learning_rate", "grad_norm", "update_norm"):
+        np.testing.assert_array_equal(one.steps[column], other.steps[column])
+    for curve in one.validations:
+        np.testing.assert_array_equal(one.validations[curve].steps, other.validations[curve].steps)
+        np.testing.assert_array_equal(one.validations[curve].losses, other.validations[curve].losses)
+
+
+def test_a_group_is_recorded_each_run_in_its_folder_and_found_again(world, tmp_path):
+    configs = [CONFIG.replace(learning_rate=rate) for rate in (1e-4, 1e-2)]
+    store = Store(tmp_path)
+    keep(store, world, configs)
+    for config in configs:
+        found = store.find(config.resolved(len(world[1].train)), world[0].fingerprint, world[1].fingerprint)
+        assert found.status == "finished" and len(found.steps["loss"]) == 6
+        assert diagnose(found, store.histories()).label
+
+
+def test_a_stopped_run_resumed_from_the_store_equals_one_trained_in_one_go(world, tmp_path):
+    straight, broken = Store(tmp_path / "straight"), Store(tmp_path / "broken")
+    keep(straight, world, [CONFIG])
+    asked = iter([False, False, True])
+    keep(broken, world, [CONFIG], stop=lambda: next(asked))
+    run = broken.run(name(world, CONFIG))
+    assert run.status == "stopped" and run.checkpoints() == [3]
+    keep(broken, world, [CONFIG], resume=[run.checkpoint()])
+    same(run.history(), straight.run(run.run_id).history())
+
+
+def test_a_fork_replayed_from_the_beginning_gives_the_same_curve_and_the_same_name(world, tmp_path):
+    store, other = Store(tmp_path / "store"), Store(tmp_path / "other")
+    keep(store, world, [CONFIG], checkpoint_at=(3,))
+    parent = store.run(name(world, CONFIG))
+    forked = CONFIG.replace(lr_edits=((3, 1e-4),), parent=parent.run_id)
+    child = name(world, forked)
+    keep(store, world, [forked], resume=[dataclasses.replace(parent.checkpoint(3), run_id=child)])
+    keep(other, world, [forked.replace(parent=None)])
+    same(store.run(child).history(), other.run(child).history())
+    assert store.run(child).history().steps["learning_rate"].tolist() == [1e-3] * 3 + [1e-4] * 3
