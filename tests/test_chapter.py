@@ -156,9 +156,11 @@ def test_papermill_alone_cannot_report_false_success(tmp_path, cells, arguments,
 def test_a_lesson_that_hangs_is_stopped_and_its_kernel_with_it(tmp_path):
     mark = tmp_path / "alive"
     write(tmp_path, "00_hang", f"import time, pathlib\nwhile True:\n    pathlib.Path({str(mark)!r}).write_text(str(time.time()))\n    time.sleep(0.1)")
-    target, log = tmp_path / "out.ipynb", tmp_path / "log"
-    _, error = execute(tmp_path / "00_hang.ipynb", target, parameters={}, environment={}, log=log, timeout=20)
-    assert "still running after 20 s" in error
+    for timeout in (10, 40, 160):  # on a busy machine the kernel may not have begun within the first
+        _, error = execute(tmp_path / "00_hang.ipynb", tmp_path / "out.ipynb", parameters={}, environment={}, log=tmp_path / "log", timeout=timeout)
+        assert f"still running after {timeout} s" in error
+        if mark.exists():
+            break
     time.sleep(3)
     seen = mark.read_text()
     time.sleep(1)

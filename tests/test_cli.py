@@ -2,9 +2,8 @@
 
 import json
 
-import numpy as np
 import pytest
-from PIL import Image
+from small_pictures import write_territory
 
 from labkit import cli
 from labkit.config import RunConfig
@@ -24,15 +23,8 @@ def labkit(capsys, *arguments):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Give a folder of captioned pictures that share a pattern."""
-    folder, draw = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for part, count in (("train", 8), ("validation", 4), ("ordinary", 4)):
-        (folder / part).mkdir()
-        for i in range(count):
-            pixels = np.tile(np.linspace(0, 255, 64), (64, 1))[..., None] + draw.normal(0, 20, (64, 64, 3))
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / part / f"{i}.png")
-            (folder / part / f"{i}.txt").write_text(f"a yellow room, number {i}")
-    return folder
+    """Give a small folder of captioned pictures."""
+    return write_territory(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture

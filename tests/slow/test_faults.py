@@ -1,0 +1,88 @@
+"""Kills, a full disk and two writers at once: nothing that was acknowledged is lost, and what goes on equals what never stopped."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from small_pictures import write_territory
+
+from labkit.paths import REPO
+from labkit.runs import Store
+
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, sd_folder):
+    """Give the words that name base, pictures and a run, and a cache that is filled already."""
+    root = tmp_path_factory.mktemp("faults")
+    (root / "pictures").mkdir()
+    environment = {**os.environ, "LABKIT_THREADS": "1", "LABKIT_CACHE": str(root / "cache"), "PYTHONPATH": str(REPO)}
+    words = ["--base", str(sd_folder), "--data", str(write_territory(root / "pictures")), "--set", "train_batch_size=2"]
+    straight = labkit(environment, "train", *words, "--set", f"max_train_steps={STEPS}", "--store", root / "straight")
+    assert straight.wait(300) == 0, straight.stderr.read()
+    return root, environment, words + ["--set", f"max_train_steps={STEPS}"]
+
+
+def labkit(environment, *arguments, **options):
+    command = [sys.executable, "-m", "labkit", *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def wait_for_step(store, step):
+    """Return the one run of a store once its journal tells of a step."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        for folder in Store(store).runs():
+            if f'"event":"Step"' in (text := folder.events_path.read_text()) and f'"global_step":{step},' in text:
+                return folder
+        time.sleep(0.05)
+    raise AssertionError(f"no run reached step {step}")
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_or_stopped_run_goes_on_to_the_very_numbers_of_one_that_never_stopped(place, tmp_path, end):
+    root, environment, words = place
+    process = labkit(environment, "train", *words, "--store", tmp_path)
+    folder = wait_for_step(tmp_path, STEPS // 3)
+    process.send_signal(end)
+    code = process.wait(60)
+    assert code == (-signal.SIGKILL if end == signal.SIGKILL else 0)
+    assert folder.status == ("interrupted" if end == signal.SIGKILL else "stopped")
+    assert len(folder.history().steps["loss"]) < STEPS
+    resumed = labkit(environment, "resume", folder.run_id, "--store", tmp_path)
+    assert resumed.wait(300) == 0, resumed.stderr.read()
+    [straight] = Store(root / "straight").histories()
+    for name in ("global_step", "loss", "grad_norm", "update_norm"):
+        assert np.array_equal(folder.history().steps[name], straight.steps[name]), name
+
+
+def test_a_second_writer_of_the_same_run_is_refused_and_harms_nothing(place, tmp_path):
+    _, environment, words = place
+    first = labkit(environment, "train", *words, "--store", tmp_path)
+    wait_for_step(tmp_path, 1)
+    first.send_signal(signal.SIGSTOP)
+    second = labkit(environment, "train", *words, "--store", tmp_path)
+    code, message = second.wait(300), second.stderr.read()
+    first.send_signal(signal.SIGCONT)
+    assert code == 2 and "being written by another process" in message
+    assert first.wait(300) == 0 and Store(tmp_path).histories()[0].status == "finished"
+
+
+def test_a_full_disk_is_named_and_what_was_acknowledged_stays_readable(place, tmp_path):
+    _, environment, words = place
+    limit = 60_000  # no file may grow beyond it: the journal fits for a while, a checkpoint does not
+
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    process = labkit(environment, "train", *words, "--store", tmp_path, preexec_fn=full)
+    code, message = process.wait(300), process.stderr.read()
+    assert code == 2 and "cannot be written" in message and "Traceback" not in message
+    [history] = Store(tmp_path).histories()
+    assert history.status == "interrupted" and len(history.steps["loss"]) >= 1
