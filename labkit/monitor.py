@@ -59,18 +59,20 @@ class Measurements:
 
     def _sets(self, cache):
         """Return (name, grade, set, runs it speaks of); each run's probe is of its own training pictures."""
+        def fixed(encoded, images, strata):
+            return ValidationSet(encoded, images, strata, timesteps=len(self.base.noise_scheduler.alphas_cumprod))
+
         everyone, images = range(len(self.configs)), self.monitor.images
-        sets = [("validation", "monitor", ValidationSet(cache.validation.take(FIRST_SCORED), images, 1), everyone)]
+        sets = [("validation", "monitor", fixed(cache.validation.take(FIRST_SCORED), images, 1), everyone)]
         for n in sorted({config.n_train for config in self.configs}):
-            few = cache.train.take(min(n, images))
-            strata = math.ceil(images / len(few))             # a few pictures are looked at more than once
-            sets.append(("probe", "monitor", ValidationSet(few, images, strata),
+            strata = math.ceil(images / min(n, images))       # a few pictures are looked at more than once
+            sets.append(("probe", "monitor", fixed(cache.train.take(n), images, strata),
                          [k for k in everyone if self.configs[k].n_train == n]))
         if len(cache.ordinary):
-            sets.append(("ordinary", "monitor", ValidationSet(cache.ordinary, images, 1), everyone))
+            sets.append(("ordinary", "monitor", fixed(cache.ordinary, images, 1), everyone))
         if self.monitor.verdict:
             scored = cache.validation.drop(FIRST_SCORED) if len(cache.validation) > FIRST_SCORED else cache.validation
-            sets.append(("validation", "verdict", ValidationSet(scored, VERDICT_IMAGES, VERDICT_STRATA), everyone))
+            sets.append(("validation", "verdict", fixed(scored, VERDICT_IMAGES, VERDICT_STRATA), everyone))
         return sets
 
     def _due(self, name, grade, step) -> bool:

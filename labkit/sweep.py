@@ -1,8 +1,12 @@
 """Train many configurations: a grid, cut into groups that share a pass, without those the store already has."""
 
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from importlib.metadata import version
 from itertools import product
+
+import torch
 
 from labkit.config import RunConfig, run_id
 from labkit.events import Event
@@ -61,7 +65,6 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
     """
     configs = list({config: None for config in (config.resolved(len(cache.train)) for config in configs)})
     names = {config: run_id(config, base.fingerprint, cache.fingerprint) for config in configs}
-    meta = {"base_fingerprint": base.fingerprint, "data_fingerprint": cache.fingerprint} | (meta or {})
     for group in groups(configs, max_rows):
         if stop():
             return
@@ -71,6 +74,14 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
             at = max(checkpoint.global_step for checkpoint in resume) if resume else None
             with closing(record(store, events, members, meta=meta | {"group": list(members)}, resume_at=at)) as events:
                 yield from events
+
+
+def circumstances(base, cache, group: Sequence[str]) -> dict:
+    """Return what a pass was made of and on: under the same, in the same order, it can be repeated bit for bit."""
+    device = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else platform.processor() or platform.machine()
+    return {"base_fingerprint": base.fingerprint, "data_fingerprint": cache.fingerprint, "group": list(group),
+            "device": base.device.type, "processor": device, "threads": torch.get_num_threads(), "system": platform.platform(),
+            "versions": {name: version(name) for name in ("torch", "diffusers", "numpy")} | {"python": platform.python_version()}}
 
 
 def _members(store, group):

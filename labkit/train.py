@@ -24,7 +24,7 @@ from labkit.schedules import rates
 PASS_FIELDS = ("base", "revision", "data", "resolution", "adapter", "target_modules", "train_batch_size",
                "gradient_accumulation_steps", "mixed_precision", "optimizer", "max_train_steps")
 RANK_SPREAD = 4
-GPU_BLOCK = 10                                                # steps whose numbers reach the host together
+CPU_BLOCK, GPU_BLOCK = 1, 10                                  # steps whose numbers reach the host together
 FP16_LOSS_SCALE = 4096.0                                      # keeps float16 gradients above their smallest number
 
 
@@ -113,7 +113,7 @@ class _Pass:
                 raise
 
     def _updates(self, checkpoint_at, stop):
-        block = 1 if self.device.type == "cpu" else GPU_BLOCK
+        block = CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK
         start = max(self.done)
         told = checkpoint_at | set(self.measurements.steps) | set(self.measurements.monitor.sample_at) | {self.last}
         if start == 0:
@@ -138,12 +138,13 @@ class _Pass:
         stack, passes = self.stack, self.configs[0].gradient_accumulation_steps
         scale = FP16_LOSS_SCALE if self._precision() == torch.float16 else 1.0
         loss = torch.zeros(self.K, device=self.device)
-        for batch in self.batches(update):
-            with torch.enable_grad(), self._autocast():
-                losses = per_sample_loss(self.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond, batch.snr_gamma)
-            per_run = losses.unflatten(0, (self.K, -1)).mean(1) / passes                     # (K,)
-            (per_run.sum() * scale).backward()                # rows do not meet, so neither do the runs' gradients
-            loss += per_run.detach()
+        with torch.enable_grad():                             # whatever mode the caller is in
+            for batch in self.batches(update):
+                with self._autocast():
+                    losses = per_sample_loss(self.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond, batch.snr_gamma)
+                per_run = losses.unflatten(0, (self.K, -1)).mean(1) / passes                 # (K,)
+                (per_run.sum() * scale).backward()            # rows do not meet, so neither do the runs' gradients
+                loss += per_run.detach()
         with torch.no_grad():
             grad = stack.take_grad().div_(scale)
             norm = clip_per_run(grad, self.max_norm)

@@ -1,0 +1,108 @@
+"""A sweep is cut into passes by its own values alone, trains what is missing, and goes on where it was interrupted."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+import tiny
+
+from labkit.config import RunConfig
+from labkit.events import Step, Stopped
+from labkit.monitor import Monitor
+from labkit.runs import Store
+from labkit.sweep import grid, groups, sweep
+from labkit.train import check_pass
+
+QUIET = Monitor(images=0)
+RACE = grid(RunConfig(max_train_steps=6, rank=2), learning_rate=[1e-4, 1e-3, 1e-2])
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny.base()
+
+
+@pytest.fixture(scope="module")
+def cache():
+    return tiny.cache()
+
+
+def resolved(configs):
+    return [config.resolved(12) for config in configs]
+
+
+def final(store):
+    return {history.run_id: (history.status, history.steps["loss"].tolist()) for history in store.histories()}
+
+
+def test_a_grid_is_all_combinations_with_the_last_field_changing_fastest():
+    configs = grid(RunConfig(seed=7), rank=[2, 4], learning_rate=("1e-4", 1e-3), train_batch_size=2)
+    assert [(c.rank, c.learning_rate, c.train_batch_size, c.seed) for c in configs] == [(2, 1e-4, 2, 7), (2, 1e-3, 2, 7), (4, 1e-4, 2, 7), (4, 1e-3, 2, 7)]
+
+
+@pytest.mark.parametrize("field, values", [
+    ("train_batch_size", [2, 4]), ("gradient_accumulation_steps", [1, 2]), ("mixed_precision", ["no", "bf16"]),
+    ("target_modules", [("to_q",), ("to_v",)]), ("optimizer", ["adamw", "sgd"]), ("max_train_steps", [5, 6]), ("adapter", ["lora", "full"]),
+])
+def test_what_a_pass_needs_in_common_makes_groups(field, values):
+    configs = resolved(RunConfig(**{field: value, "seed": seed}) for seed in (0, 1) for value in values)
+    assert [[getattr(c, field) for c in group] for group in groups(configs)] == [[values[0]] * 2, [values[1]] * 2]
+
+
+def test_runs_that_differ_in_anything_else_share_a_pass():
+    configs = resolved([RunConfig(), RunConfig(learning_rate=1e-2, seed=4, alpha=2, lr_scheduler="cosine", weight_decay=0, adam_beta1=0.8,
+                                               max_grad_norm=0, snr_gamma=5, caption_dropout=0.1, n_train=8, lr_ratio_B=4)])
+    assert groups(configs) == [configs]
+
+
+def test_every_group_can_share_a_pass_and_keeps_the_row_limit_and_holds_each_run_once():
+    configs = resolved(grid(learning_rate=[1e-4, 1e-3, 1e-2], rank=[1, 2, 4, 8, 16, 32], seed=[0, 1, 2], train_batch_size=[1, 4]))
+    made = groups(configs, max_rows=32)
+    for group in made:
+        check_pass(group)
+        assert len(group) * group[0].train_batch_size <= 32
+    assert sorted(map(configs.index, sum(made, []))) == list(range(len(configs)))
+    assert made == groups(list(configs), max_rows=32)
+
+
+def test_groups_of_one_kind_are_about_equally_large():
+    configs = resolved(grid(seed=list(range(18))))
+    assert [len(group) for group in groups(configs)] == [9, 9]
+    assert [len(group) for group in groups(configs, max_rows=1)] == [1] * 18
+
+
+def test_a_sweep_records_every_run_and_trains_no_run_twice(base, cache, tmp_path):
+    store = Store(tmp_path)
+    first = list(sweep(base, cache, RACE[:2] + RACE[:1], store, monitor=QUIET))
+    assert len([event for event in first if isinstance(event, Stopped)]) == 2
+    more = list(sweep(base, cache, RACE, store, monitor=QUIET))
+    assert len({event.run_id for event in more}) == 1
+    assert list(sweep(base, cache, RACE, store, monitor=QUIET)) == []
+    assert [status for status, _ in final(store).values()] == ["finished"] * 3
+    assert store.find(RACE[2].resolved(12), base.fingerprint, cache.fingerprint).config == RACE[2].resolved(12)
+
+
+def test_an_interrupted_sweep_goes_on_and_equals_one_that_was_not(base, cache, tmp_path):
+    wild = RunConfig(rank=2, learning_rate=10, alpha=1e6, max_grad_norm=0, weight_decay=0, optimizer="sgd", max_train_steps=20)
+    configs = [wild.replace(learning_rate=0.3, alpha=2), wild, wild.replace(learning_rate=0.1, alpha=2)]
+    straight, broken = Store(tmp_path / "a"), Store(tmp_path / "b")
+    list(sweep(base, cache, configs, straight, monitor=QUIET, checkpoint_at=(15,)))
+    with closing(sweep(base, cache, configs, broken, monitor=QUIET, checkpoint_at=(15,))) as events:
+        for event in events:
+            if isinstance(event, Step) and event.global_step == 17:
+                break
+    assert sorted(status for status, _ in final(broken).values()) == ["diverged", "interrupted", "interrupted"]
+    rest = list(sweep(base, cache, configs, broken, monitor=QUIET, checkpoint_at=(15,)))
+    assert min(event.global_step for event in rest) == 16
+    expected, got = final(straight), final(broken)
+    assert {name: status for name, (status, _) in expected.items()} == {name: status for name, (status, _) in got.items()}
+    for name, (_, losses) in expected.items():
+        np.testing.assert_array_equal(got[name][1], losses)
+
+
+def test_a_stopped_sweep_begins_no_further_group(base, cache, tmp_path):
+    asked = iter([False] * 3 + [True] * 99)
+    configs = RACE + [RACE[0].replace(train_batch_size=2)]
+    events = list(sweep(base, cache, configs, Store(tmp_path), monitor=QUIET, stop=lambda: next(asked)))
+    assert [event.reason for event in events if isinstance(event, Stopped)] == ["stopped"] * 3
+    assert {event.samples_seen // event.global_step for event in events} == {4}
