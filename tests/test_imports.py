@@ -1,6 +1,7 @@
 """What may depend on what: by running each import in a process of its own, and by reading the sources."""
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def test_the_package_has_the_version_of_the_distribution():
     assert labkit.__version__ == project["version"]
 
 
+@functools.cache
 def sources():
     return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.glob("*.py"))}
 
