@@ -20,7 +20,7 @@ LOADS_NO = {
     "errors": HEAVY | {"numpy", "PIL", "yaml"}, "fields": HEAVY | {"numpy", "PIL", "yaml"}, "config": HEAVY | {"numpy", "PIL", "yaml"},
     "schedules": HEAVY | {"numpy", "PIL", "yaml"}, "plan": HEAVY | {"numpy", "PIL", "yaml"}, "paths": HEAVY | {"numpy", "PIL"},
     "seeding": HEAVY, "events": HEAVY | {"PIL"}, "stats": HEAVY | {"PIL"}, "adapter_files": HEAVY | {"PIL"}, "history": HEAVY | {"PIL"},
-    "journal": HEAVY | {"PIL"}, "runs": HEAVY | {"PIL"}, "diagnose": HEAVY | {"PIL"}, "claims": HEAVY, "exercises": HEAVY - {"IPython"}, "data": HEAVY,
+    "journal": HEAVY | {"PIL"}, "runs": HEAVY | {"PIL"}, "diagnose": HEAVY | {"PIL"}, "data": HEAVY,
     "cli": HEAVY | {"numpy"},
     "plots": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "labkit.widgets", "matplotlib.pyplot"},
     "train": {"diffusers", "transformers", "peft", "matplotlib", "ipywidgets", "labkit.plots", "labkit.widgets", "labkit.runs", "labkit.cli"},
@@ -88,7 +88,7 @@ def test_a_library_is_used_in_its_one_place_only(library, allowed):
     assert users_of(library) <= allowed
 
 
-@pytest.mark.parametrize("module", ["config", "schedules", "plan", "events", "history", "runs", "diagnose", "stats", "journal", "claims", "exercises"])
+@pytest.mark.parametrize("module", ["config", "schedules", "plan", "events", "history", "runs", "diagnose", "stats", "journal"])
 def test_torch_is_not_even_imported_later_by(module):
     assert not {name for name in reach(module, sources()) if "torch" in {other.split(".")[0] for other in imports(sources()[name])}}
 
@@ -98,7 +98,7 @@ def test_torch_is_not_even_imported_later_by(module):
     ("loss", {"base", "cache", "train", "runs"}), ("adapters", {"base", "cache", "train", "runs"}), ("validate", {"train", "runs", "base"}),
     ("base", {"cache", "train", "runs", "plots"}), ("cache", {"train", "runs", "plots"}), ("data", {"base", "cache", "runs"}),
     ("plots", {"widgets", "train", "base", "cli"}), ("runs", {"train", "base", "cache", "plots", "widgets", "sweep"}),
-    ("diagnose", {"train", "plots", "base", "widgets"}), ("sweep", {"plots", "widgets", "cli"}), ("exercises", {"train", "base", "widgets", "cli"}),
+    ("diagnose", {"train", "plots", "base", "widgets"}), ("sweep", {"plots", "widgets", "cli"}),
 ])
 def test_dependencies_point_down(module, never):
     trees = sources()
