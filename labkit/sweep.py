@@ -72,7 +72,7 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
         if members:
             events = train(base, cache, list(members.values()), monitor=monitor, resume=resume, checkpoint_at=checkpoint_at, stop=stop)
             at = max(checkpoint.global_step for checkpoint in resume) if resume else None
-            with closing(record(store, events, members, meta=meta | {"group": list(members)}, resume_at=at)) as events:
+            with closing(record(store, events, members, meta=circumstances(base, cache, members) | (meta or {}), resume_at=at)) as events:
                 yield from events
 
 
