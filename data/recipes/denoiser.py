@@ -1,0 +1,159 @@
+"""Train text encoder and UNet together on the latents of ordinary pictures; liminal ones are never seen.
+
+python data/recipes/denoiser.py ORDINARY --vae FOLDER --work FOLDER --minutes 50
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+
+from architecture import build_scheduler, build_text_encoder, build_tokenizer, build_unet, load_base
+from captions import VOCABULARY
+from muon import Muon, groups
+from training import Average, Budget, Checkpoint, Pictures, choose_device, generator, log, warmup_cosine
+
+BATCH, RATE, ADAM_RATE, DROPOUT, SNR_GAMMA = 48, 0.01, 1e-3, 0.1, 5.0
+STRATA = 8  # timesteps of a held-out picture's fixed-noise loss
+
+
+def mirrored(caption):
+    """The caption of the mirrored picture."""
+    swap = {"left": "right", "right": "left"}
+    return " ".join(swap.get(word.rstrip(","), word.rstrip(",")) + "," * word.endswith(",") for word in caption.split())
+
+
+def token_ids(tokenizer, captions):
+    """(n, 40) token ids, padded and cut as StableDiffusionPipeline does."""
+    return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+@torch.no_grad()
+def latents(vae, pixels, batch=32):
+    """Scaled (mean, std) of the posteriors of uint8 pictures, each (n, 4, 16, 16), on the CPU."""
+    device, found = next(vae.parameters()).device, []
+    for chunk in pixels.split(batch):
+        posterior = vae.encode(chunk.to(device).float() / 127.5 - 1).latent_dist
+        found.append(torch.stack([posterior.mean, posterior.std]).cpu() * vae.config.scaling_factor)
+    return torch.cat(found, 1)
+
+
+def start_weights(unet, text_encoder):
+    """Output layers of all residual branches start at zero, as in the original UNet; token embeddings start wide,
+    so that words the base never sees stay as distinct as those it learns."""
+    for name, module in unet.named_modules():
+        if name.endswith((".conv2", ".proj_out")) or name == "conv_out":
+            torch.nn.init.zeros_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+    torch.nn.init.normal_(text_encoder.get_input_embeddings().weight, std=0.2)
+
+
+def predict(unet, text_encoder, noisy, timesteps, ids):
+    return unet(noisy, timesteps, text_encoder(ids).last_hidden_state).sample
+
+
+def training_loss(unet, text_encoder, schedule, data, empty_ids, step, seed, device):
+    """Min-SNR weighted loss (Hang et al. 2023, gamma 5) of one batch: pictures, mirrors, noise drawn for the step."""
+    draw = generator(seed, "denoiser", step)
+    moments, ids = data
+    pick = torch.randint(len(ids), (BATCH,), generator=draw)
+    mean, std = moments[:, pick]
+    clean = mean + std * torch.randn(mean.shape, generator=draw)
+    noise = torch.randn(mean.shape, generator=draw)
+    places = (torch.arange(BATCH) + torch.rand(BATCH, generator=draw)) / BATCH  # one timestep in each of BATCH bins
+    timesteps = (places * schedule.config.num_train_timesteps).long()
+    dropped = torch.rand(BATCH, 1, generator=draw) < DROPOUT
+    ids = torch.where(dropped, empty_ids, ids[pick])
+    alpha = schedule.alphas_cumprod[timesteps]
+    weight = (SNR_GAMMA * (1 - alpha) / alpha).clamp(max=1.0)
+    noisy = schedule.add_noise(clean, noise, timesteps)
+    output = predict(unet, text_encoder, noisy.to(device), timesteps.to(device), ids.to(device))
+    return ((output - noise.to(device)).square().mean((1, 2, 3)) * weight.to(device)).mean()
+
+
+@torch.no_grad()
+def fixed_noise_loss(unet, text_encoder, schedule, data, seed=0, batch=64):
+    """Mean squared error over pictures x timesteps, noise fixed by picture and timestep."""
+    device, (moments, ids), losses = unet.device, data, []
+    for i, t in enumerate(((torch.arange(STRATA) + 0.5) * 1000 / STRATA).long()):
+        noise = torch.randn(moments[0].shape, generator=generator(seed, "fixed noise", i))
+        steps = t.repeat(len(ids))
+        noisy = schedule.add_noise(moments[0], noise, steps)
+        for rows in torch.arange(len(ids)).split(batch):
+            output = predict(unet, text_encoder, noisy[rows].to(device), steps[rows].to(device), ids[rows].to(device))
+            losses.append((output.cpu() - noise[rows]).square().mean((1, 2, 3)))
+    return torch.cat(losses).mean().item()
+
+
+def encoded(pictures, vae, tokenizer):
+    """(train, held out): each ((mean, std), token ids); training pictures also mirrored, captions with them."""
+    train, held = ~pictures.held_out, pictures.held_out
+    chosen = [c for c, h in zip(pictures.captions, held.tolist()) if not h]
+    moments = torch.cat([latents(vae, pictures.pixels[train]), latents(vae, pictures.pixels[train].flip(-1))], 1)
+    ids = token_ids(tokenizer, chosen + [mirrored(c) for c in chosen])
+    held_captions = [c for c, h in zip(pictures.captions, held.tolist()) if h]
+    return (moments, ids), (latents(vae, pictures.pixels[held]), token_ids(tokenizer, held_captions))
+
+
+def train(folder, vae, work, budget, seed=0, every=120, log_to=None, start=None):
+    """Train until the budget is spent, resuming from `work`; -> averaged (unet, text_encoder).
+
+    start: a base to begin from when `work` holds no checkpoint.
+    """
+    device, tokenizer, schedule = choose_device(), build_tokenizer(VOCABULARY), build_scheduler()
+    torch.manual_seed(seed)
+    unet, text_encoder = build_unet(), build_text_encoder(tokenizer)
+    start_weights(unet, text_encoder)
+    if start:
+        base = load_base(start)
+        unet.load_state_dict(base.unet.state_dict())
+        text_encoder.load_state_dict(base.text_encoder.state_dict())
+    unet, text_encoder = unet.to(device).train(), text_encoder.to(device).train()
+    averages = Average(unet), Average(text_encoder)
+    optimizer = Muon(groups([unet, text_encoder], RATE, ADAM_RATE))
+    modules = {"unet": unet, "text_encoder": text_encoder, "average_unet": averages[0].module,
+               "average_text_encoder": averages[1].module}
+    checkpoint = Checkpoint(Path(work) / "denoiser.safetensors")
+    state = checkpoint.load(modules, optimizer) or {"step": 0, "seconds": 0.0}
+    step = averages[0].updates = averages[1].updates = state["step"]
+    data, held = encoded(Pictures(folder), vae.to(device), tokenizer)
+    empty_ids = token_ids(tokenizer, [""])
+    parameters = [p for m in (unet, text_encoder) for p in m.parameters()]
+    budget.begin(state["seconds"])
+    saved, total, counted = budget.seconds(), 0.0, 0
+    while budget.progress(step) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * warmup_cosine(step, budget.progress(step))
+        optimizer.zero_grad()
+        loss = training_loss(unet, text_encoder, schedule, data, empty_ids, step, seed, device)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        averages[0].update(unet)
+        averages[1].update(text_encoder)
+        step, total, counted = step + 1, total + loss.item(), counted + 1
+        if budget.progress(step) >= 1 or budget.seconds() - saved > every:
+            saved = budget.seconds()
+            checkpoint.save({"step": step, "seconds": saved}, modules, optimizer)
+            log(log_to or Path(work) / "denoiser.jsonl", step=step, seconds=saved, loss=total / counted,
+                held_out=fixed_noise_loss(averages[0].module, averages[1].module, schedule, held))
+            total, counted = 0.0, 0
+    return averages[0].module, averages[1].module
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", help="renders of ordinary places")
+    parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
+    parser.add_argument("--work", default="work")
+    parser.add_argument("--minutes", type=float, default=50)
+    parser.add_argument("--steps", type=int, help="instead of minutes: exactly repeatable")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--start", help="a base to start from, such as data/base")
+    parser.add_argument("--log", help="JSONL of losses")
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    autoencoder = AutoencoderKL.from_pretrained(a.vae).eval().requires_grad_(False)
+    train(a.folder, autoencoder, a.work, Budget(a.steps, a.minutes), a.seed, log_to=a.log, start=a.start)

@@ -1,0 +1,151 @@
+"""The recipes that made the embedded base: architecture, tokenizer, resumable training."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+RECIPES = Path(__file__).parents[1] / "data" / "recipes"
+sys.path.append(str(RECIPES))
+
+import architecture
+import autoencoder
+import denoiser
+import muon
+import training
+from captions import VOCABULARY, caption
+from training import Budget
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return architecture.build_tokenizer(VOCABULARY)
+
+
+@pytest.fixture
+def renders(tmp_path):
+    folder = tmp_path / "renders"
+    folder.mkdir()
+    rng, rows = np.random.default_rng(0), []
+    for i in [*range(4), 95, 96]:  # 95 and 96 lie in a block that is held out
+        Image.fromarray(rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)).save(folder / f"{i:06d}.png")
+        rows.append({"file_name": f"{i:06d}.png", "text": "a red sofa on the left", "kind": "living room"})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return folder
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    monkeypatch.setattr(autoencoder, "BATCH", 1)
+    monkeypatch.setattr(autoencoder, "CROP", 16)
+    monkeypatch.setattr(denoiser, "BATCH", 2)
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+
+
+def test_each_vocabulary_word_is_one_token(tokenizer):
+    assert {len(tokenizer(word).input_ids) for word in VOCABULARY} == {3}
+
+
+def test_words_outside_the_vocabulary_become_pieces_that_read_back(tokenizer):
+    text = "a zeppelin over ünïcode 42!"
+    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True).replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize("world", ["ordinary", "liminal"])
+def test_every_caption_fits_the_text_encoder(tokenizer, world):
+    attributes = __import__(world).attributes
+    lengths = [len(tokenizer(caption(attributes(i), i)).input_ids) for i in range(300)]
+    assert max(lengths) <= architecture.MAX_TOKENS
+
+
+def test_a_mirrored_caption_swaps_left_and_right_only():
+    assert denoiser.mirrored("a plant on the left, seen from the right") == "a plant on the right, seen from the left"
+
+
+def test_the_base_is_stored_under_24_megabytes_and_reads_back(tokenizer, tmp_path):
+    pipeline = architecture.build_pipeline(tokenizer)
+    architecture.save_base(pipeline, tmp_path / "base")
+    architecture.save_base(pipeline, tmp_path / "base")
+    assert [p.name for p in tmp_path.iterdir()] == ["base"]
+    assert sum(f.stat().st_size for f in (tmp_path / "base").rglob("*") if f.is_file()) < 24e6
+    stored = {part: next(iter(load_file(file).values())).dtype for part in ("unet", "vae", "text_encoder")
+              for file in (tmp_path / "base" / part).glob("*.safetensors")}
+    assert stored == {"unet": torch.float16, "vae": torch.float32, "text_encoder": torch.float32}
+    back = architecture.load_base(tmp_path / "base")
+    assert same(back.vae, pipeline.vae) and back.unet.dtype == back.text_encoder.dtype == torch.float32
+
+
+def test_attention_heads_have_32_channels():
+    unet = architecture.build_unet()
+    widths = {m.inner_dim // m.heads for m in unet.modules() if type(m).__name__ == "Attention"}
+    assert widths == {architecture.HEAD_WIDTH}
+
+
+def test_orthogonal_pushes_singular_values_towards_one():
+    values = torch.linalg.svdvals(muon.orthogonal(torch.randn(24, 40, generator=torch.Generator().manual_seed(0))))
+    assert 0.6 < values.min() and values.max() < 1.3
+
+
+def test_the_same_draw_belongs_to_seed_purpose_and_step():
+    draw = lambda *key: torch.rand(3, generator=training.generator(*key))
+    assert torch.equal(draw(0, "crops", 5), draw(0, "crops", 5))
+    assert not torch.equal(draw(0, "crops", 5), draw(0, "crops", 6))
+
+
+def test_pictures_come_as_they_are_rendered_and_hold_some_out(renders):
+    pictures = training.Pictures(renders)
+    assert pictures.held_out.tolist() == [False] * 4 + [True] * 2
+    Image.new("RGB", (128, 128)).save(renders / "000005.png")
+    with open(renders / "metadata.jsonl", "a") as file:
+        file.write(json.dumps({"file_name": "000005.png", "text": "a bed"}) + "\n")
+    pictures.refresh()
+    assert len(pictures) == len(pictures.pixels) == 7 and pictures.captions[-1] == "a bed"
+
+
+def test_a_resumed_autoencoder_equals_one_trained_straight(renders, tmp_path, small_batches):
+    straight = autoencoder.train([renders], tmp_path / "a", Budget(steps=3))
+    stop_after(2, lambda budget: autoencoder.train([renders], tmp_path / "b", budget, every=0))
+    assert same(autoencoder.train([renders], tmp_path / "b", Budget(steps=3)), straight)
+
+
+def test_a_resumed_denoiser_equals_one_trained_straight(renders, tmp_path, small_batches):
+    vae = architecture.build_vae()
+    straight = denoiser.train(renders, vae, tmp_path / "a", Budget(steps=3))
+    stop_after(2, lambda budget: denoiser.train(renders, vae, tmp_path / "b", budget, every=0))
+    resumed = denoiser.train(renders, vae, tmp_path / "b", Budget(steps=3))
+    assert all(map(same, resumed, straight))
+
+
+class Killed(Exception):
+    pass
+
+
+def stop_after(steps, run, total=3):
+    """Run a training that dies once `steps` steps are done."""
+    class Dying(Budget):
+        def progress(self, step):
+            if step > steps:
+                raise Killed
+            return super().progress(step)
+    with pytest.raises(Killed):
+        run(Dying(steps=total))
+
+
+def test_a_half_written_checkpoint_gives_way_to_the_one_before_it(tmp_path, capsys):
+    layer = torch.nn.Linear(3, 2)
+    optimizer = muon.Muon(muon.groups([layer], 0.01, 0.001))
+    checkpoint = training.Checkpoint(tmp_path / "c.safetensors")
+    checkpoint.save({"step": 1}, {"layer": layer}, optimizer)
+    checkpoint.save({"step": 2}, {"layer": layer}, optimizer)
+    whole = checkpoint.path.read_bytes()
+    checkpoint.path.write_bytes(whole[: len(whole) - 7])
+    assert checkpoint.load({"layer": layer}, optimizer) == {"step": 1}
+    assert "is broken" in capsys.readouterr().out
