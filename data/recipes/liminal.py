@@ -22,6 +22,7 @@ PLACES = {
                   ("no floor",), ("from above", "from below")),
 }
 
+
 def attributes(index):
     """What the picture at an index shows: a flat dict of strings, decided before anything is built."""
     kind = kind_of("liminal", index)
