@@ -70,7 +70,7 @@ class LoRAStack:
     def strength(self, value: float):
         self._strength = value
         scaling = torch.tensor([config.scaling for config in self.configs], dtype=torch.float64)
-        self.scale.copy_((value * scaling).view(-1, 1, 1))
+        self.scale.copy_((value * scaling).float().view(-1, 1, 1))
 
     def take_grad(self) -> Tensor:
         """Return the gradients that `backward` left, as (K, P), and clear them."""

@@ -41,8 +41,8 @@ class Monitor:
 
 
 def log_spaced(last: int) -> tuple[int, ...]:
-    """Return log-spaced steps from about 4 to last: 7 in a short run, where each costs more of it, 12 from 500 on."""
-    points = 7 if last < 500 else 12
+    """Return log-spaced steps from about 4 to last: 12 from 500 on, at most 7 in a shorter run, where each costs more of it."""
+    points = 12 if last >= 500 else min(7, max(4, last // 20))
     first = min(4, last)
     return tuple(sorted({round(first * (last / first) ** (i / (points - 1))) for i in range(points)}))
 

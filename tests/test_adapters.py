@@ -17,6 +17,8 @@ from labkit.config import RunConfig
 from labkit.errors import LabError
 from labkit.loss import per_sample_loss
 
+TWO_LEVELS = {"block_out_channels": (16, 32), "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+              "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")}
 EVERYWHERE = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "conv1", "time_emb_proj", "downsamplers.0.conv")
 
 
@@ -54,7 +56,7 @@ def batch_of(configs):
 
 @pytest.mark.parametrize("changes", [{}, {"target_modules": EVERYWHERE}, {"alpha": 2.0, "use_rslora": True}])
 def test_gradients_of_one_run_equal_a_unet_with_peft_layers(changes):
-    base, config = tiny.base(), RunConfig(rank=3, **changes)
+    base, config = tiny.base(**TWO_LEVELS), RunConfig(rank=3, **changes)
     stack, batch = filled(base.unet, [config]), batch_of([config])
     theirs = copy.deepcopy(base.unet)
     trained = reference_loop.add_adapter(theirs, config, stack.tensors(0))
@@ -69,7 +71,7 @@ def test_gradients_of_one_run_equal_a_unet_with_peft_layers(changes):
 
 @pytest.mark.parametrize("changes", [{}, {"target_modules": EVERYWHERE}, {"adapter": "full"}, {"adapter": "full", "target_modules": EVERYWHERE}])
 def test_gradients_of_runs_side_by_side_equal_those_of_each_alone(changes):
-    base = tiny.base()
+    base = tiny.base(**TWO_LEVELS)
     configs = [RunConfig(rank=rank, alpha=alpha, seed=seed, **changes) for rank, alpha, seed in ((2, 8, 0), (8, 4, 1), (5, 1, 2))]
     together = gradients(base, filled(base.unet, configs), batch_of(configs))
     for config, ours in zip(configs, together):
@@ -127,7 +129,7 @@ def test_block_k_of_the_rows_belongs_to_run_k():
 
 
 def test_a_full_adapter_equals_a_dense_change_of_the_weights():
-    unet = tiny.unet()
+    unet = tiny.unet(**TWO_LEVELS)
     stack = filled(unet, [RunConfig(adapter="full", target_modules=EVERYWHERE)])
     changed = copy.deepcopy(unet)
     for name, delta in stack.tensors(0).items():
@@ -182,21 +184,21 @@ def test_weights_stay_float32_on_a_bfloat16_base():
     assert all(array.dtype == np.float32 and np.abs(array).max() > 0 for array in (*grads.values(), *stack.tensors(0).values()))
 
 
-@pytest.mark.parametrize("changes", [{"alpha": 16.0}, {"alpha": 1.0}, {"alpha": 6.0, "use_rslora": True}, {"alpha": 2.0, "target_modules": ("to_v", "conv1")}])
-def test_alpha_survives_diffusers_load_lora_weights(tmp_path, changes):
-    config = RunConfig(rank=4, **changes)
+def test_alpha_survives_diffusers_load_lora_weights(tmp_path):
     pipe = small_bases.pipeline(tmp_path / "base")
-    stack = filled(pipe.unet, [config])
-    save_adapter(tmp_path / "place.safetensors", stack.tensors(0), config)
     rows = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 700]), torch.ones(2, 7, small_bases.WIDTH)
-    with torch.no_grad(), stack.attached():
-        ours = pipe.unet(*rows).sample
     with torch.no_grad():
         without = pipe.unet(*rows).sample
-        pipe.load_lora_weights(tmp_path / "place.safetensors")
-        theirs = pipe.unet(*rows).sample
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-    assert (ours - without).abs().max() > 1e-2
+        for changes in ({"alpha": 16.0}, {"alpha": 1.0}, {"alpha": 6.0, "use_rslora": True}, {"alpha": 2.0, "target_modules": ("to_v", "conv1")}):
+            config = RunConfig(rank=4, **changes)
+            stack = filled(pipe.unet, [config])
+            save_adapter(tmp_path / "place.safetensors", stack.tensors(0), config)
+            with stack.attached():
+                ours = pipe.unet(*rows).sample
+            pipe.load_lora_weights(tmp_path / "place.safetensors")
+            torch.testing.assert_close(ours, pipe.unet(*rows).sample, rtol=1e-4, atol=1e-5)
+            pipe.unload_lora_weights()
+            assert (ours - without).abs().max() > 1e-2
 
 
 def test_a_picture_with_an_adapter_is_the_one_diffusers_draws_from_its_file(tmp_path):

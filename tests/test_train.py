@@ -24,9 +24,10 @@ QUIET = Monitor(images=0)
 CPU = torch.device("cpu")
 # Rates over two decades and ranks 1 to 8 (in two passes, padding being limited to four times): runs that are equal or
 # unscaled by mistake can't pass.
-SIX = [RunConfig(learning_rate=rate, rank=rank, alpha=alpha, seed=seed, max_train_steps=20, snr_gamma=gamma)
-       for rate, rank, alpha, seed, gamma in ((1e-4, 1, 4, 0, None), (1e-3, 2, 2, 1, 5.0), (1e-2, 4, 1, 2, None),
-                                              (1e-2, 2, 8, 3, None), (3e-3, 8, 8, 4, 1.0), (3e-3, 8, 2, 5, None))]
+SIX = [RunConfig(learning_rate=rate, rank=rank, alpha=alpha, seed=seed, max_train_steps=20, snr_gamma=gamma, max_grad_norm=clip)
+       for rate, rank, alpha, seed, gamma, clip in (
+           (1e-4, 1, 4, 0, None, 1), (1e-3, 2, 2, 1, 5.0, 0), (1e-2, 4, 1, 2, None, 0.01),
+           (1e-2, 2, 8, 3, None, 0), (3e-3, 8, 8, 4, 1.0, 0.02), (3e-3, 8, 2, 5, None, 1))]
 
 
 @pytest.fixture(scope="module")
@@ -297,6 +298,7 @@ def test_caption_dropout_replaces_its_share_of_captions_and_nothing_else(cache):
 def test_validation_steps_are_log_spaced_and_always_hold_the_first_and_the_last():
     assert Monitor().steps(200) == (0, 4, 8, 15, 28, 54, 104, 200)
     assert len(Monitor().steps(1000)) == 13
+    assert Monitor().steps(100) == (0, 4, 9, 20, 45, 100)
     assert Monitor(validate_at=(50, 900)).steps(200) == (0, 50, 200)
     assert Monitor().steps(1) == (0, 1) and log_spaced(3)[-1] == 3
     assert QUIET.steps(200) == ()

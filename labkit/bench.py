@@ -1,0 +1,241 @@
+"""Measure speed: K runs in one pass, and one run, against a plain diffusers + PEFT loop on the same cached inputs.
+
+Everything is timed in one process, in alternation, so that a busy machine slows all of it alike. Reference loop:
+tests/reference_loop.py.
+"""
+
+import copy
+import importlib.util
+import json
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from labkit.adapters import LoRAStack
+from labkit.atomic import write_file
+from labkit.batches import Batches
+from labkit.cli import Outcome
+from labkit.config import RunConfig
+from labkit.errors import LabError
+from labkit.events import Step
+from labkit.loss import per_sample_loss
+from labkit.monitor import Monitor
+from labkit.paths import REPO
+from labkit.sweep import circumstances
+from labkit.train import train
+
+RUNS, BATCHES, ROUNDS = (1, 2, 4, 8), (1, 4), 5
+ORDER = 2048                                                  # of the matrices whose product measures the machine
+
+
+def verb(options):
+    """Run the bench on the embedded base, print its table and write its figures."""
+    from labkit.base import load_base
+    from labkit.cache import encode
+    from labkit.data import territory
+
+    out = Path(options.out or REPO / "out" / "bench.json")
+    base = load_base()
+    cache = encode(base, territory("liminal"))
+    figures = bench(base, cache)
+    write_file(out, json.dumps(figures, indent=1).encode())
+    return Outcome(0, f"{table(figures)}\nThe figures are in {out}.", figures)
+
+
+def bench(base, cache, rounds: int = ROUNDS, steps: int = 10, tell=lambda text: print(text, file=sys.stderr, flush=True)) -> dict:
+    """Return all figures as {min, median, max} over rounds; `steps` updates are timed in each cell of each round."""
+    bench_ = _Bench(base, cache, steps)
+    rows = []
+    for i in range(rounds):
+        tell(f"bench: round {i + 1} of {rounds}")
+        rows.append(bench_.round())
+    return {"machine": circumstances(base, cache, []), "rounds": rounds, "steps": steps} | _figures(rows)
+
+
+class _Bench:
+    """Time cells; a cell is (what, K, batch) and gives seconds per update of all its runs."""
+
+    def __init__(self, base, cache, steps):
+        self.base, self.cache, self.steps = base, cache, steps
+        self.warm = 2 if base.device.type == "cpu" else 10    # a GPU's numbers come in blocks of ten: cells begin and end with one
+        self.reference = _reference_loop()
+        self.config = RunConfig(max_train_steps=self.warm + steps, rank=8).resolved(len(cache.train))
+        self.unet = copy.deepcopy(base.unet)
+        self.trained = self.reference.add_adapter(self.unet, self.config)
+        self.flops = self._count()
+
+    def round(self) -> dict:
+        """Time every cell once."""
+        cells = {}
+        for B in BATCHES:
+            cells["reference", 1, B] = self._reference(B)
+            for K in RUNS:
+                cells["pass", K, B] = self._pass(K, B)
+        cells["base", 8, 4] = self._base()
+        cells["product"] = self._product()
+        cells["resident_mib"] = _resident_mib()
+        return cells
+
+    def _configs(self, K, B):
+        return [self.config.replace(train_batch_size=B, seed=k, learning_rate=1e-3 / (k + 1)) for k in range(K)]
+
+    def _pass(self, K, B):
+        """Time updates as a caller of `train` sees them, from event to event."""
+        with closing(train(self.base, self.cache, self._configs(K, B), monitor=Monitor(images=0))) as events:
+            updates = (event.global_step for event in events if isinstance(event, Step) and event.global_step % self.block == 0)
+            return self._timed(updates, K)
+
+    @property
+    def block(self):
+        return 1 if self.base.device.type == "cpu" else 10
+
+    def _timed(self, updates, per_update):
+        """Return the seconds per update, where `updates` yields a number per_update times whenever block updates are done."""
+        for _ in range(self.warm // self.block * per_update):
+            next(updates)
+        start = time.perf_counter()
+        for _ in range(self.steps // self.block * per_update):
+            next(updates)
+        return (time.perf_counter() - start) / self.steps
+
+    def _reference(self, B):
+        """Time the plain loop on one run; its `loss.item()` waits for the device each step."""
+        (config,) = self._configs(1, B)
+        draws = self.reference.draws(self.cache.train, config)
+        batches = ([part.to(self.base.device) for part in draw] for draw in draws)
+        losses = self.reference.steps(self.unet, self.base.noise_scheduler, self.trained, config, batches)
+        for _ in range(self.warm):
+            next(losses)
+        start = time.perf_counter()
+        for _ in range(self.steps):
+            next(losses)
+        return (time.perf_counter() - start) / self.steps
+
+    def _base(self):
+        """Time the frozen base's own forward and backward, down to the first layers that a run would adapt."""
+        K, B = 8, 4
+        stack = LoRAStack(self.base.unet, self._configs(K, B))
+        batches = Batches(self.cache.train, self.cache.null_cond, self._configs(K, B), self.base.device)
+
+        def differentiable(module, inputs, output):
+            return output if output.requires_grad else output.requires_grad_()
+
+        hooks = [layer.module.register_forward_hook(differentiable) for layer in stack.layers]
+        (batch,) = batches(0)
+        start = None
+        for i in range(self.warm + self.steps):
+            if i == self.warm:
+                start = self._now()
+            per_sample_loss(self.base.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond).sum().backward()
+        seconds = (self._now() - start) / self.steps
+        for hook in hooks:
+            hook.remove()
+        return seconds
+
+    def _now(self):
+        if self.base.device.type == "cuda":
+            torch.cuda.synchronize(self.base.device)
+        return time.perf_counter()
+
+    def _count(self):
+        """Count the floating-point operations of one update of 8 runs at batch 4."""
+        stack = LoRAStack(self.base.unet, self._configs(8, 4)).initialize()
+        (batch,) = Batches(self.cache.train, self.cache.null_cond, self._configs(8, 4), self.base.device)(0)
+        with FlopCounterMode(display=False) as counter, stack.attached():
+            per_sample_loss(self.base.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond).sum().backward()
+        return counter.get_total_flops()
+
+    def _product(self):
+        """Measure the machine's rate of matrix products in the base's precision, in operations a second."""
+        a, b = torch.randn(2, ORDER, ORDER, device=self.base.device, dtype=self.base.dtype)
+        a @ b
+        start = self._now()
+        for _ in range(3):
+            a @ b
+        return 3 * 2 * ORDER**3 / (self._now() - start), self.flops
+
+
+def _figures(rows) -> dict:
+    """Turn cells into the figures of the budgets; a ratio is taken within its round."""
+    def over(value):
+        values = sorted(value(row) for row in rows)
+        return {"min": values[0], "median": values[len(values) // 2], "max": values[-1]}
+
+    def speedup(K, B):
+        return over(lambda row: K * row["reference", 1, B] / row["pass", K, B])
+
+    def share(row):
+        return 1 - row["base", 8, 4] / row["pass", 8, 4]
+
+    def floor(row):
+        rate, flops = row["product"]
+        return row["pass", 8, 4] * rate / flops
+
+    return {
+        "one_run_vs_reference": speedup(1, 4),
+        "one_run_vs_reference_at_batch_1": speedup(1, 1),
+        "k_runs": {str(K): {
+            "speedup_at_batch_1": speedup(K, 1), "speedup_at_batch_4": speedup(K, 4),
+            "ms_per_run_step": over(lambda row, K=K: 1000 * row["pass", K, 4] / K),
+            "ms_per_run_step_at_batch_1": over(lambda row, K=K: 1000 * row["pass", K, 1] / K),
+        } for K in RUNS[1:]},
+        "reference_ms_per_step": {str(B): over(lambda row, B=B: 1000 * row["reference", 1, B]) for B in BATCHES},
+        "overhead_fraction": over(share),
+        "floor_ratio": over(floor),
+        "resident_mib": over(lambda row: row["resident_mib"]),
+    }
+
+
+def table(figures) -> str:
+    """Return the figures as lines of text, the machine first."""
+    machine = figures["machine"]
+    lines = [f"{machine['system']}, {machine['processor']} ({machine['device']}), {machine['threads']} threads, "
+             + ", ".join(f"{name} {number}" for name, number in machine["versions"].items()),
+             f"median (lowest to highest) of {figures['rounds']} rounds of {figures['steps']} updates a cell, in alternation", ""]
+    lines += [f"{name:<48} {_range(figure)}" for name, figure in _flat(figures)]
+    return "\n".join(lines)
+
+
+def _flat(figures, prefix=""):
+    """Yield names and figures of a nested mapping."""
+    for name, value in figures.items():
+        if isinstance(value, dict) and "median" in value:
+            yield prefix + name, value
+        elif isinstance(value, dict) and name != "machine":
+            yield from _flat(value, f"{prefix}{name} ")
+
+
+def _range(figure) -> str:
+    return f"{figure['median']:9.3g}  ({figure['min']:.3g} to {figure['max']:.3g})"
+
+
+def _resident_mib() -> float:
+    """Return the memory this process holds now, or has held at most where the system tells only that."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        import resource
+
+        return pages * resource.getpagesize() / 2**20
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20                    # bytes on macOS
+    except ImportError:
+        return float("nan")
+
+
+def _reference_loop():
+    """Import tests/reference_loop.py of this checkout."""
+    path = REPO / "tests" / "reference_loop.py"
+    if not path.exists():
+        raise LabError(f"{path} is not there: the bench needs a checkout with its tests.")
+    if importlib.util.find_spec("peft") is None:
+        raise LabError("The bench compares with PEFT, which is not installed: run `python3 -m labkit test` once, which installs it.")
+    spec = importlib.util.spec_from_file_location("reference_loop", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
