@@ -1,4 +1,5 @@
 """The verbs that train, list, judge and export runs: each drains the same iterators as a notebook."""
+import os
 import signal
 import sys
 import traceback
@@ -32,7 +33,11 @@ def sweep(options):
 def fields(options):
     """Return the fields of a run that the command line sets."""
     texts = [f"{name}={value}" for name, value in (("base", options.base), ("data", options.data)) if value]
-    return pairs(texts + options.set)
+    values = pairs(texts + options.set)
+    for name in {"base", "data"} & values.keys():
+        if os.sep in values[name] and Path(values[name]).expanduser().exists():  # `resume` may be called from elsewhere
+            values[name] = str(Path(values[name]).expanduser().resolve())
+    return values
 
 
 def resume(options):
@@ -52,9 +57,10 @@ def train_all(configs, options, expected=None):
     from labkit.lab import Lab
 
     first = configs[0]
-    if any((config.base, config.revision, config.data) != (first.base, first.revision, first.data) for config in configs):
-        raise LabError("base, revision and data must be the same for all runs of one command: run it once for each.")
-    lab = Lab(first.base, first.data, store=options.store)
+    for name in ("base", "revision", "data", "resolution"):
+        if any(getattr(config, name) != getattr(first, name) for config in configs):
+            raise LabError(f"{name} must be the same for all runs of one command: run it once for each.")
+    lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution)
     configs = [config.resolved(len(lab.territory.train)) for config in configs]  # bad input is found before a model loads
     try:
         lab.store.root.mkdir(parents=True, exist_ok=True)

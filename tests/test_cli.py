@@ -21,6 +21,12 @@ def labkit(capsys, *arguments):
     return code, *capsys.readouterr()
 
 
+@pytest.fixture(autouse=True)
+def short_measurements(monkeypatch):
+    """Measure and draw as in the fast form: what is tested here is not that."""
+    monkeypatch.setattr("labkit.lesson.fast", True)
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """Give a small folder of captioned pictures."""

@@ -14,7 +14,7 @@ from small_pictures import write_territory
 from labkit.paths import REPO
 from labkit.runs import Store
 
-STEPS = 60
+STEPS = 24
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,10 @@ def place(tmp_path_factory, sd_folder):
     """Give the words that name base, pictures and a run, and a cache that is filled already."""
     root = tmp_path_factory.mktemp("faults")
     (root / "pictures").mkdir()
-    environment = {**os.environ, "LABKIT_THREADS": "1", "LABKIT_CACHE": str(root / "cache"), "PYTHONPATH": str(REPO)}
+    environment = {**os.environ, "LABKIT_THREADS": "1", "LABKIT_FAST": "1", "LABKIT_CACHE": str(root / "cache"), "PYTHONPATH": str(REPO)}
     words = ["--base", str(sd_folder), "--data", str(write_territory(root / "pictures")), "--set", "train_batch_size=2"]
     straight = labkit(environment, "train", *words, "--set", f"max_train_steps={STEPS}", "--store", root / "straight")
-    assert straight.wait(300) == 0, straight.stderr.read()
+    assert straight.wait(600) == 0, straight.stderr.read()
     return root, environment, words + ["--set", f"max_train_steps={STEPS}"]
 
 
