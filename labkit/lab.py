@@ -21,16 +21,19 @@ from labkit.train import train
 class Lab:
     """Train on one base and one territory, keep every run, and draw with what was trained.
 
-    base      'embedded', a Stable Diffusion folder, a .safetensors file or a hub name
-    data      a territory that ships, or a folder of pictures with captions
-    store     folder of the run store; None takes the usual one
-    device    'cpu', 'cuda', 'mps'; None takes the best there is
+    base          'embedded', a Stable Diffusion folder, a .safetensors file or a hub name
+    data          a territory that ships, or a folder of pictures with captions
+    store         folder of the run store; None takes the usual one
+    device        'cpu', 'cuda', 'mps'; None takes the best there is
+    revision      branch, tag or commit of a hub name
+    resolution    side of a picture in pixels; None takes the base's own
 
     Pictures are checked before the base is loaded; both happen at first use.
     """
 
-    def __init__(self, base: str = "embedded", data: str = "liminal", *, store=None, device=None):
+    def __init__(self, base: str = "embedded", data: str = "liminal", *, store=None, device=None, revision=None, resolution=None):
         self.base_name, self.data_name, self.device, self.store = base, str(data), device, Store(store)
+        self.revision, self.resolution = revision, resolution
 
     @cached_property
     def territory(self):
@@ -44,7 +47,8 @@ class Lab:
         from labkit.base import load_base
         self.territory
         limit_torch()
-        return load_base(self.base_name, device=self.device)
+        base = load_base(self.base_name, device=self.device, revision=self.revision)
+        return base.at(self.resolution) if self.resolution else base
 
     @cached_property
     def cache(self):
@@ -54,7 +58,8 @@ class Lab:
 
     def config(self, design=None, **knobs) -> RunConfig:
         """Return a resolved configuration on this lab's base and territory, from a design and knobs on top of it."""
-        return load_design(design, **knobs).replace(base=self.base_name, data=self.data_name).resolved(len(self.territory.train))
+        own = {"base": self.base_name, "data": self.data_name, "revision": self.revision, "resolution": self.resolution}
+        return load_design(design, **knobs).replace(**own).resolved(len(self.territory.train))
 
     def monitor(self, last: int, *, pictures: int = 2, **options) -> Monitor:
         """Return the usual measurements of a run of `last` updates: held-out loss at log-spaced steps, pictures at four."""

@@ -13,6 +13,7 @@ from labkit.cache import encode
 from labkit.config import RunConfig
 from labkit.data import territory
 from labkit.events import Checkpoint, Step, Stopped, Validation
+from labkit.lab import Lab
 from labkit.monitor import Monitor
 from labkit.train import train
 
@@ -64,3 +65,9 @@ def test_a_base_loads_encodes_trains_and_draws(name, own_pictures):
     pictures = base.generate(["my room"], [0], adapters=stack, num_inference_steps=2)
     assert pictures.shape == (2, 1, 64, 64, 3)
     assert (pictures[0] != pictures[1]).any() and (pictures[1, 0] != base.generate(["my room"], [0], num_inference_steps=2)[0]).any()
+
+
+def test_a_lab_trains_at_the_resolution_that_is_asked_for(sd_folder, own_pictures):
+    lab = Lab(str(sd_folder), str(own_pictures), device="cpu", resolution=64)
+    assert lab.config(max_train_steps=1, train_batch_size=2).resolution == 64
+    assert lab.cache.train.mean.shape == (6, 4, 8, 8) and lab.base.generate(["a"], [0], num_inference_steps=1).shape == (1, 64, 64, 3)
