@@ -121,8 +121,8 @@ class Checkpoint:
             os.replace(self.path, self.previous)
         os.replace(aside, self.path)
 
-    def load(self, modules, optimizer):
-        """Fill modules and optimizer from the newest whole checkpoint; -> its state, or None if there is none."""
+    def load(self, modules, optimizer=None):
+        """Fill modules (and optimizer) from the newest whole checkpoint; -> its state, or None if there is none."""
         for path in (self.path, self.previous):
             if not path.exists():
                 continue
@@ -135,6 +135,8 @@ class Checkpoint:
                 continue
             for name, module in modules.items():
                 module.load_state_dict({k.split("/", 1)[1]: t for k, t in tensors.items() if k.startswith(name + "/")})
+            if optimizer is None:
+                return state
             slots = {}
             for key, tensor in tensors.items():
                 if key.startswith("optimizer/"):

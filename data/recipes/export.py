@@ -1,0 +1,36 @@
+"""Write data/base from the newest checkpoint of the denoiser (its averages) and the trained autoencoder.
+
+python data/recipes/export.py --vae FOLDER --work FOLDER --out data/base
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+
+from architecture import build_pipeline, build_text_encoder, build_tokenizer, build_unet, save_base
+from captions import VOCABULARY
+from training import Checkpoint
+
+
+def export(vae, work, out):
+    """Save the pipeline; -> the checkpoint's state."""
+    tokenizer = build_tokenizer(VOCABULARY)
+    unet, text_encoder = build_unet(), build_text_encoder(tokenizer)
+    checkpoint = Checkpoint(Path(work) / "denoiser.safetensors")
+    state = checkpoint.load({"average_unet": unet, "average_text_encoder": text_encoder})
+    if state is None:
+        raise FileNotFoundError(f"{checkpoint.path} is missing: train data/recipes/denoiser.py first")
+    save_base(build_pipeline(tokenizer, text_encoder, AutoencoderKL.from_pretrained(vae), unet), out)
+    return state
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
+    parser.add_argument("--work", default="work")
+    parser.add_argument("--out", default=str(Path(__file__).parents[1] / "base"))
+    a = parser.parse_args()
+    torch.set_num_threads(1)
+    print(export(a.vae, a.work, a.out))
