@@ -28,7 +28,12 @@ def main(arguments):
     if installed:  # once is enough: a useless installation must not loop
         install.say(f"{sys.prefix} lacks {', '.join(lacks)} even after the installation: delete that folder and try again.")
         return 1
-    go_on(python_for(extras, lacks), arguments)
+    try:
+        python = python_for(extras, lacks)
+    except KeyboardInterrupt:
+        install.say("interrupted; the same command goes on where it stopped")
+        return 130
+    go_on(python, arguments)
 
 
 def in_own_environment():
