@@ -23,12 +23,12 @@ def verdict_card(verdict, history, voice="both") -> str:
     chapter = glossary()[verdict.label]["chapter"]
     name = {"field": verdict.label, "chapter": term(verdict.label, "chapter")}.get(voice, verdict.label)
     aside = f" <span style='{QUIET}'>the chapter: {html.escape(chapter)}</span>" if voice == "both" and chapter else ""
-    since = f"since step {verdict.since_step:,}" if verdict.since_step is not None else ""
+    since = f", which holds since step {verdict.since_step:,}" if verdict.since_step is not None else ""
     numbers = "".join(f"<tr><td style='{QUIET};padding-right:16px;text-align:left'>{html.escape(str(key).replace('_', ' '))}</td>"
                       f"<td style='text-align:left'>{html.escape(evidence_text(value))}</td></tr>" for key, value in verdict.evidence.items())
     return (f"<div style='{CARD.format(color=color)}'><b style='color:{color};font-size:115%'>{symbol} {html.escape(name)}</b>{aside}"
             f"<div>{html.escape(verdict.sentence)}</div>"
-            f"<details><summary style='{QUIET}'>the numbers behind it {since} (confidence {verdict.confidence:.2f})</summary>"
+            f"<details><summary style='{QUIET}'>the numbers behind it{since} (confidence {verdict.confidence:.2f})</summary>"
             f"<table style='margin:4px 0'>{numbers}</table></details><div style='{QUIET}'>{html.escape(history.provenance)}</div></div>")
 
 
@@ -71,14 +71,14 @@ def shelf_table(histories, verdicts, *, baseline=None, pinned=(), current=None) 
     lines = []
     for history, verdict in reversed(list(zip(histories, verdicts))):
         config, symbol_color = history.config.to_dict(), VERDICTS[verdict.label]
-        mark = "📌" if history.run_id in pinned else "▸" if history.run_id == current else ""
+        mark = "★" if history.run_id in pinned else "▸" if history.run_id == current else ""
         cells = [mark, trained_at(history), *(setting(name, config[name], config[name] != base[name]) for name in names),
                  loss_change(history), sparkline(history, symbol_color[1]),
                  f"<span style='color:{symbol_color[1]}'>{symbol_color[0]} {html.escape(verdict.label)}</span>"]
         lines.append("<tr>" + "".join(f"<td style='text-align:left;padding:2px 10px'>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th style='text-align:left;padding:2px 10px'>{html.escape(name)}</th>" for name in heads)
     return (f"<table style='border-collapse:collapse;font-size:92%'><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-            f"<div style='{QUIET};font-size:88%'>marked: differs from the {'pinned' if baseline in ids else 'oldest'} run</div>")
+            f"<div style='{QUIET};font-size:88%'>≠ differs from the {'pinned' if baseline in ids else 'oldest'} run</div>")
 
 
 def setting(name, value, differs) -> str:

@@ -26,8 +26,8 @@ def curve(history, name: str = "validation"):
     return steps, mean, mean[0] + change[:, 1], mean[0] + change[:, 2]
 
 
-def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=None, pinned=None, raw=False):
-    """Draw one run's loss on held-out and on training pictures, on one axis, with the verdict as its title.
+def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=None, title=None, pinned=None, raw=False):
+    """Draw one run's loss on held-out and on training pictures, on one axis, with the verdict as its title (unless `title` is given).
 
     `pinned` is another run whose held-out loss is drawn for comparison; `raw` adds the loss of single steps, faintly.
     """
@@ -60,7 +60,7 @@ def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=
         labels.append((end(mean), f"pinned {rate_text(pinned.config.learning_rate)} {loss_text(mean)}", PINNED))
     step_axis(ax, last_step)
     loss_axis(ax, seen)
-    name_axes(ax, STEP_AXIS, LOSS_AXIS, f"{symbol} {verdict.label}: learning rate {rate_text(history.config.learning_rate)}", color)
+    name_axes(ax, STEP_AXIS, LOSS_AXIS, title or f"{symbol} {verdict.label}: learning rate {rate_text(history.config.learning_rate)}", color)
     direct_labels(ax, labels)
     ax.figure.summary = f"{verdict.label}: {verdict.sentence}"
     return ax

@@ -17,7 +17,7 @@ from labkit.presets import PRESETS
 from labkit.style import STYLE, VERDICTS, LabFigure
 
 FRAME_S = 0.25                                                        # at most four frames a second
-DRAWING_SHARE = 4                                                     # and at most a fourth of the time spent on drawing
+DRAWING_SHARE, SLOWEST_S = 4, 1.5                                     # and a fourth of the time for drawing, but never slower than this
 TEXT_S = 0.2
 WIDTH = 900                                                           # pixels, as the figures
 TIGHT = "line-height:1.4"                                             # ipywidgets gives every line of text the height of a button
@@ -176,15 +176,16 @@ class PanelView:
         with self._lock:
             started, beside = time.monotonic(), self.panel.beside
             scale = 1.0 if history.status == "running" else STYLE["retina"]
-            self.curve.value = plot_validation(history, verdict=verdict, pinned=beside, raw=True).figure.encoded(scale=scale)
+            title = f"So far {verdict.label}" if history.status == "running" else None
+            self.curve.value = plot_validation(history, verdict=verdict, title=title, pinned=beside, raw=True).figure.encoded(scale=scale)
             self.curve.layout.display = ""
             state = (history.run_id, len(history.samples), verdict.label, beside and beside.run_id)
             if history.samples and state != self._drawn:              # pictures are drawn again only where there are new ones
                 self.samples.value, self._drawn = plot_beside(history, verdict, beside).encoded(), state
                 self.samples.layout.display = ""
-            self.verdict.value = verdict_card(verdict, history, self.panel.voice)
+            self.verdict.value = "" if title else verdict_card(verdict, history, self.panel.voice)
             took = time.monotonic() - started
-            self._next_frame = started + max(FRAME_S, DRAWING_SHARE * took)
+            self._next_frame = started + max(FRAME_S, min(DRAWING_SHARE * took, SLOWEST_S))
 
     def error(self, error):
         """Show what went wrong, where it can't be missed."""

@@ -1,0 +1,102 @@
+"""JupyterLab in a real browser: a server of its own, a page, and the few gestures that the tests make."""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+CHROMIUM = "/usr/bin/chromium"
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+           "--disable-component-update", "--disable-sync"]
+
+
+@contextlib.contextmanager
+def jupyterlab(folder: Path, **environment):
+    """Serve a folder with JupyterLab on a free port, away from the user's settings; gives the address and the token."""
+    own, token = folder / ".jupyter", secrets.token_hex(8)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = own / "settings/@jupyterlab/apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))  # its toast covers a corner
+    names = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython",
+             "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
+               f"--IdentityProvider.token={token}", "--allow-root", f"--ServerApp.root_dir={folder}",
+               "--LabApp.extension_manager=readonly", "--LabApp.news_url="]
+    with open(folder / "server.log", "w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env={
+            **os.environ, **{name: str(own / part) for name, part in names.items()}, **environment})
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(f"{address}/api/status?token={token}"), 120)
+        yield address, token
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def answers(url) -> bool:
+    """Tell whether a server answers."""
+    try:
+        return urllib.request.urlopen(url, timeout=2).status == 200
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds):
+    """Wait for a condition; fail after so many seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"still waiting after {seconds} s"
+        time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def notebook_page(address, token, name, *, width=1280, height=1400):
+    """Open a notebook and wait until its kernel is idle; gives the playwright page."""
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(120_000)                             # a machine that trains meanwhile is slow
+        page.goto(f"{address}/lab/tree/{name}?token={token}&reset")
+        expect(page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell").first).to_be_visible(timeout=120_000)
+        wait_idle(page)
+        yield page
+        browser.close()
+
+
+def wait_idle(page, seconds=120):
+    """Wait until the status bar says that the kernel is idle."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=seconds * 1000)
+
+
+def run_all(page, seconds=120):
+    """Run all cells through the menu and wait for the last one."""
+    from playwright.sync_api import expect
+
+    page.locator(".lm-MenuBar-item", has_text=re.compile("^ *Run *$")).click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+    expect(page.locator(".jp-CodeCell .jp-InputPrompt").last).to_have_text(re.compile(r"\[\d+\]:"), timeout=seconds * 1000)
+    wait_idle(page, seconds)
+
+
+def wait_new_picture(page, css, old, seconds=60):
+    """Wait until an image widget shows other pixels than `old`; return its new address."""
+    image = page.locator(f"img.{css}")
+    image.wait_for(state="visible", timeout=seconds * 1000)
+    page.wait_for_function("([e, old]) => e.src !== old && e.complete && e.naturalWidth > 0",
+                           arg=[image.element_handle(), old], timeout=seconds * 1000)
+    return image.get_attribute("src")

@@ -1,0 +1,94 @@
+"""The panel as a person meets it: JupyterLab in a real browser, real training on the embedded base, screenshots to look at."""
+
+import re
+import time
+
+import nbformat
+import pytest
+from jupyter_page import jupyterlab, notebook_page, run_all, wait_new_picture
+
+from labkit import paths
+
+SHOTS = paths.REPO / "out/browser"
+CELL = """from labkit.widgets import LabPanel
+panel = LabPanel(territory="liminal", knobs=("learning_rate", "lr_scheduler", "max_train_steps", "rank"))
+panel"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, folder / "panel.ipynb")
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    environment = {"LABKIT_STORE": str(folder / "runs"), "LABKIT_CACHE": str(folder / "cache"), "PYTHONPATH": str(paths.REPO),
+                   "LABKIT_FAST": "0"}                                # the short form is over before anyone could press Stop
+    with jupyterlab(folder, **environment) as (address, token), notebook_page(address, token, "panel.ipynb") as page:
+        run_all(page)
+        yield page
+
+
+def stage(page, words, seconds=300):
+    """Wait until the panel's status line shows words."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(".lab-stage")).to_contain_text(re.compile(words), timeout=seconds * 1000)
+
+
+def press(page, css):
+    page.locator(f".{css}").click()
+
+
+def test_the_panel_appears_at_once_and_warms_up_in_the_background(page):
+    page.locator(".lab-train").wait_for(state="visible")
+    stage(page, "warming up|ready")
+    page.screenshot(path=SHOTS / "1-opened.png")
+    stage(page, "ready")
+
+
+def test_moving_a_knob_changes_the_preview(page):
+    old = page.locator("img.lab-schedule").get_attribute("src")
+    page.locator("select.lab-knob-lr_scheduler, .lab-knob-lr_scheduler select").select_option("cosine")
+    new = wait_new_picture(page, "lab-schedule", old)
+    handle = page.locator(".lab-knob-learning_rate [role=slider]")
+    handle.focus()
+    handle.press("ArrowRight")
+    wait_new_picture(page, "lab-schedule", new)
+
+
+def test_training_speaks_within_half_a_second_and_the_picture_grows(page):
+    start = time.monotonic()
+    press(page, "lab-train")
+    stage(page, "starting|warming|measuring|update")
+    spoke = time.monotonic() - start
+    first = wait_new_picture(page, "lab-curve", "", 300)
+    stage(page, r"update \d+ of")
+    second = wait_new_picture(page, "lab-curve", first, 300)
+    assert second != first
+    page.screenshot(path=SHOTS / "2-training.png")
+    (SHOTS / "seconds.txt").write_text(f"first words after {spoke:.2f} s, second frame after {time.monotonic() - start:.1f} s\n")
+
+
+def test_stop_ends_at_a_completed_update_and_the_run_is_on_the_shelf(page):
+    press(page, "lab-stop")
+    stage(page, r"stopped after [\d,]+ updates")
+    assert page.locator(".lab-train").is_enabled() and page.locator(".lab-stop").is_disabled()
+    assert page.locator(".lab-shelf tbody tr").count() == 1
+    page.screenshot(path=SHOTS / "3-stopped.png")
+
+
+def test_a_preset_trains_to_its_end_and_the_same_design_is_found_afterwards(page):
+    press(page, "lab-preset-not-enough-evidence")
+    press(page, "lab-train")
+    stage(page, r"finished after [\d,]+ updates")
+    page.locator("img.lab-pictures").wait_for(state="visible")
+    assert page.locator(".lab-verdict").inner_text().strip()
+    press(page, "lab-pin")
+    press(page, "lab-train")
+    stage(page, "found, from")
+    assert page.locator(".lab-again").is_visible()
+    page.screenshot(path=SHOTS / "4-found.png", full_page=True)
+    page.locator(".lab-shelf").scroll_into_view_if_needed()
+    page.screenshot(path=SHOTS / "5-shelf.png")
+    assert page.locator(".lab-error").inner_text().strip() == ""

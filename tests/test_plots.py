@@ -1,0 +1,209 @@
+"""Every figure: what its axes are called, what is drawn, and that no two of its words touch."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+from made_runs import MEANS, PROMPTS, STEPS, made_race, made_run
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from labkit import plots
+from labkit.config import RunConfig
+from labkit.history import Curve
+from labkit.pictures import mosaic
+from labkit.schedules import rates
+from labkit.style import LINES, MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, rate_text, spread
+
+
+def schedules():
+    return [RunConfig(lr_scheduler=name).resolved(96) for name in ("constant", "linear", "cosine", "exponential", "three_phase")]
+
+
+def seeds():
+    return [made_run(kind, learning_rate=rate, seed=seed) for seed in range(3)
+            for rate, kind in ((3e-5, "stagnating"), (1e-3, "healthy"), (1e-2, "overshooting"), (3e-1, "blown up"))]
+
+
+FIGURES = {
+    "validation": lambda: plots.plot_validation(made_run()).figure,
+    "validation of an overfitting run": lambda: plots.plot_validation(made_run("overfitting")).figure,
+    "validation beside a pinned run": lambda: plots.plot_validation(made_run(), pinned=made_run("diverged"), raw=True).figure,
+    "validation beyond the finite": lambda: plots.plot_validation(made_run("blown up")).figure,
+    "validation of a run just begun": lambda: plots.plot_validation(made_run(upto=2), raw=True).figure,
+    "curves": lambda: plots.plot_curves(made_race()).figure,
+    "race": lambda: plots.plot_race(made_race()),
+    "race without pictures": lambda: plots.plot_race(made_race(pictures=False)),
+    "U-curve": lambda: plots.plot_u_curve(seeds()).figure,
+    "U-curve of one seed": lambda: plots.plot_u_curve(made_race()).figure,
+    "schedules": lambda: plots.plot_schedules(schedules()).figure,
+    "samples": lambda: plots.plot_samples(made_run()),
+    "comparison": lambda: plots.plot_comparison(made_race()[:2]),
+    "loss of single steps": lambda: plots.plot_step_loss(made_run()).figure,
+    "loss by timestep": lambda: plots.plot_loss_by_timestep(made_run()).figure,
+}
+
+
+def drawn_words(figure):
+    """Return every text of a figure that is drawn: matplotlib keeps labels of ticks beyond the axes, and draws none of them."""
+    beyond = set()
+    for ax in (each for ax in figure.axes for each in (ax, *ax.child_axes)):
+        for axis, (low, high) in ((ax.xaxis, sorted(ax.get_xlim())), (ax.yaxis, sorted(ax.get_ylim()))):
+            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+            beyond |= {label for tick in ticks for label in (tick.label1, tick.label2) if not low <= tick.get_loc() <= high}
+    return [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible() and text not in beyond]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_two_words_of_a_figure_touch_and_none_leaves_it(name):
+    figure = FIGURES[name]()
+    figure.draw_without_rendering()
+    words = drawn_words(figure)
+    boxes = {text: Text.get_window_extent(text) for text in words}
+    assert words
+    for one, other in itertools.combinations(words, 2):
+        assert not boxes[one].padded(-1).overlaps(boxes[other].padded(-1)), (one.get_text(), other.get_text())
+    for text, box in boxes.items():
+        assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, text.get_text()
+        assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text.get_text()
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("samples", "comparison")])
+def test_every_axis_is_named_with_its_unit(name):
+    ax = FIGURES[name]().axes[0]
+    assert ax.get_xlabel() and ax.get_ylabel()
+    if "schedules" not in name:
+        assert "squared error" in ax.get_ylabel()
+
+
+def test_a_plot_draws_on_given_axes_and_returns_them():
+    ax = Figure().add_subplot()
+    assert plots.plot_validation(made_run(), ax) is ax
+    assert plots.plot_u_curve(made_race(), Figure().add_subplot()).lines
+
+
+def test_the_title_is_the_verdict_and_its_evidence_the_alternative_text():
+    ax = plots.plot_validation(made_run("diverged", learning_rate=3e-2))
+    assert "diverged" in ax.get_title("left") and "3e-2" in ax.get_title("left")
+    assert ax.figure.summary.startswith("diverged: Diverged since step")
+
+
+def test_validation_and_probe_are_drawn_with_different_lines_and_labelled_at_their_ends():
+    ax = plots.plot_validation(made_run("overfitting"))
+    validation, probe = ax.lines[:2]
+    assert validation.get_linestyle() != probe.get_linestyle() and validation.get_marker() != probe.get_marker()
+    assert np.allclose(validation.get_ydata(), MEANS["overfitting"], atol=2e-3) and list(validation.get_xdata()) == list(STEPS)
+    words = [text.get_text() for text in ax.texts]
+    assert any(text.startswith("held-out pictures 0.1") for text in words) and any(text.startswith("training pictures") for text in words)
+
+
+def test_the_band_is_that_of_the_change_so_it_has_no_width_at_step_0():
+    band = plots.plot_validation(made_run(), names=("validation",)).collections[0].get_paths()[0].vertices
+    widths = [np.ptp(band[band[:, 0] == step, 1]) for step in STEPS]
+    assert widths[0] == 0 and all(width > 0 for width in widths[1:])
+
+
+def test_every_run_of_a_race_has_its_own_marker_and_label():
+    ax = plots.plot_curves(made_race())
+    lines = [line for line in ax.lines if len(line.get_xdata()) == len(STEPS)]
+    assert len({line.get_marker() for line in lines}) == len({line.get_color() for line in lines}) == 5
+    assert [text.get_text().split()[0] for text in sorted(ax.texts, key=lambda text: text.xyann[1])][-2:] == ["3e-2", "3e-1"]
+
+
+def test_a_loss_that_is_no_number_is_marked_not_hidden():
+    ax = plots.plot_validation(made_run("blown up"))
+    marks = [line for line in ax.lines if line.get_marker() == "X"]
+    assert any(list(line.get_xdata()) == [90, 200] for line in marks)
+    assert any("not finite" in text.get_text() for text in ax.texts)
+
+
+def test_the_race_shows_the_same_seeds_at_the_same_steps_in_every_row():
+    race = made_race()
+    figure = plots.plot_race(reversed(race))
+    assert figure.photographic and len(figure.axes) == 2
+    words = [text.get_text() for text in figure.findobj(Text)]
+    assert words.count("step 30") == words.count("base") == 2
+    assert [word for word in words if word in map(rate_text, (3e-5, 1e-3, 1e-2, 3e-2, 3e-1))] == ["3e-5", "1e-3", "1e-2", "3e-2", "3e-1"]
+    assert any(word.startswith("a still indoor") for word in words)
+
+
+def test_the_u_curve_counts_in_multiples_of_the_best_rate_and_widens_with_the_spread_of_seeds():
+    ax = plots.plot_u_curve(seeds())
+    top = ax.child_axes[0]
+    assert top.get_xlabel() == "times the best rate here"
+    assert [text.get_text() for text in top.get_xticklabels()] == ["0.03×", "1×", "10×", "300×"]
+    assert len(ax.containers) == 3                                    # an interval each, but none where a run blew up
+    assert "3 seeds" in ax.get_title("left") and "no interval" in plots.plot_u_curve(made_race()).get_title("left")
+
+
+def test_the_u_curve_does_not_mix_grades_of_measurement():
+    fine, coarse = made_run(), made_run("overshooting", learning_rate=1e-2)
+    fine.verdicts["validation"] = Curve(np.array([0, 200]), np.full((2, 64, 8), 0.5, np.float32))
+    drawn = plots.plot_u_curve([fine, coarse]).lines[-2].get_ydata()
+    assert max(drawn) < 0.3
+
+
+def test_a_schedule_is_drawn_as_it_is_applied():
+    config = RunConfig(lr_scheduler="cosine", lr_warmup_steps=20, lr_edits=((120, 8e-4),)).resolved(96)
+    assert list(plots.plot_schedule(config).lines[0].get_ydata()) == rates(config)
+
+
+def test_the_share_that_the_timestep_explains_is_said():
+    assert "explains" in plots.plot_loss_by_timestep(made_run()).get_title("left")
+
+
+def test_pictures_come_in_the_order_of_prompts_and_steps():
+    pixels, xs, ys = mosaic([[np.full((8, 8, 3), value, np.uint8) for value in (1, 2)], [None, np.full((8, 8, 3), 3, np.uint8)]], [1])
+    assert [pixels[int(y), int(x), 0] for y in ys for x in xs] == [1, 2, 255, 3]
+    assert [text.get_text() for text in plots.plot_samples(made_run()).texts] == list(PROMPTS)
+
+
+def test_a_figure_shows_itself_in_a_notebook_with_a_text_for_those_who_cannot_see_it():
+    ax = plots.plot_validation(made_run())
+    for data, about in (ax._repr_png_(), ax.figure._repr_png_()):
+        assert Image.open(io.BytesIO(data)).format == "PNG" and about["alt"].startswith("healthy")
+    race = plots.plot_race(made_race())
+    data, about = race._repr_jpeg_()
+    assert race._repr_png_() is None and Image.open(io.BytesIO(data)).format == "JPEG" and "3e-2: diverged" in about["alt"]
+    assert len(data) < 400_000
+
+
+def test_labels_are_pushed_apart_and_stay_in_order():
+    placed = spread([0.1, 0.5, 0.5, 0.52, 0.99], [0.1] * 5)
+    assert placed == sorted(placed) and min(np.diff(placed)) > 0.0999
+    assert spread([0.2, 0.8], [0.1, 0.1]) == pytest.approx([0.2, 0.8])
+    ax = new_axes()
+    direct_labels(ax, [(0.5, "one", "k"), (0.5, "two", "k")])
+    assert len({text.xyann[1] for text in ax.texts}) == 2
+
+
+@pytest.mark.parametrize("rate, words", [(1e-3, "1e-3"), (3e-5, "3e-5"), (1.5e-3, "1.5e-3"), (1.0, "1e0"), (0, "0"), (0.00025, "2.5e-4")])
+def test_rates_are_written_as_people_say_them(rate, words):
+    assert rate_text(rate) == words
+
+
+def test_nothing_is_told_by_colour_alone():
+    symbols = [symbol for symbol, _ in VERDICTS.values()]
+    assert len(set(symbols)) == len(symbols) and len(set(MARKERS)) == len(MARKERS) >= 10 and len(LINES) > 3
+
+
+def test_words_are_dark_enough_on_white():
+    for color in [STYLE["text"], STYLE["faint"], *(color for _, color in VERDICTS.values())]:
+        red, green, blue = (int(color[i:i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in (red, green, blue)]
+        assert 1.05 / (np.dot(linear, (0.2126, 0.7152, 0.0722)) + 0.05) >= 4.5, color   # WCAG 2.1, level AA
+
+
+def test_figures_are_as_wide_as_a_notebook():
+    for name in ("validation", "race", "samples", "schedules"):
+        figure = FIGURES[name]()
+        assert isinstance(figure, LabFigure) and figure.get_figwidth() <= STYLE["width"]
+
+
+def test_every_plot_function_is_behind_the_one_door():
+    assert set(plots.__all__) >= {"plot_validation", "plot_race", "plot_u_curve", "plot_schedule", "plot_samples", "plot_step_loss"}
+    assert all(callable(getattr(plots, name)) for name in plots.__all__)
+    assert issubclass(type(plots.plot_validation(made_run())), Axes)

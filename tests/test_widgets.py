@@ -1,0 +1,325 @@
+"""The panel and the shelf without a browser: construct, act, assert state; real training on a base of a few thousand weights."""
+
+import html
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+import tiny
+from made_runs import made_race, made_run
+
+from labkit import cards, lesson, panel_view
+from labkit.diagnose import LABELS, diagnose
+from labkit.errors import LabError
+from labkit.frontend import frontend
+from labkit.lab import Lab
+from labkit.ladders import LADDERS, rungs
+from labkit.panel import FAST_STEPS, LabPanel, Silent
+from labkit.presets import PRESETS
+from labkit.runs import Store, record
+from labkit.shelf import RunShelf
+
+START = {"max_train_steps": 5, "train_batch_size": 2}
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny.base()
+
+
+@pytest.fixture
+def lab(monkeypatch, base):
+    monkeypatch.setenv("LABKIT_FRONTEND", "browser")
+    lab = Lab()
+    lab.__dict__ |= {"base": base, "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
+    return lab
+
+
+@pytest.fixture
+def panel(lab):
+    panel = LabPanel(lab=lab, design=START, pictures=0)
+    panel.widget
+    return panel
+
+
+def controls(panel):
+    return {name: control for name, (_, control) in panel._view.knobs.items()}
+
+
+def shown(image):
+    return bytes(image.value)[:4] == b"\x89PNG"
+
+
+# -- knobs and presets
+
+def test_moving_a_knob_changes_the_design_and_nothing_else(panel):
+    before, knob = panel.design, controls(panel)["learning_rate"]
+    knob.index = list(knob.options).index("1e-2")
+    assert panel.design == before.replace(learning_rate=1e-2)
+
+
+def test_the_knobs_follow_the_design_also_between_the_rungs_of_their_ladder(panel):
+    panel.change(learning_rate=2e-3, lr_scheduler="three_phase")
+    knob = controls(panel)["learning_rate"]
+    assert knob.options[knob.index] == "2e-3" and controls(panel)["lr_scheduler"].index == 4
+    assert panel.design.learning_rate == 2e-3
+
+
+def test_only_the_knobs_that_are_asked_for_appear(lab):
+    panel = LabPanel(lab=lab, knobs=("rank", "alpha"), presets=())
+    assert panel.widget.children and set(controls(panel)) == {"rank", "alpha"} and panel._view.presets == []
+
+
+def test_rank_alpha_and_scaling_are_shown_together_whatever_knobs_there_are(panel):
+    panel.change(rank=16, alpha=4)
+    words = panel._view.scaling.value
+    assert "rank 16" in words and "alpha 4" in words and "alpha / rank = 0.25" in words
+
+
+def test_the_schedule_and_the_cost_are_shown_before_the_run(panel):
+    old = panel._view.schedule.value
+    panel.change(lr_scheduler="cosine", max_train_steps=300)
+    assert shown(panel._view.schedule) and panel._view.schedule.value != old
+    assert "300 updates" in panel._view.cost.value and "a guess" in panel._view.cost.value
+
+
+def test_every_preset_is_one_verdict_and_says_what_to_look_at(panel):
+    assert set(PRESETS) == set(LABELS)
+    for name, preset in PRESETS.items():
+        panel.choose(name)
+        assert all(getattr(panel.design, field) == value for field, value in preset.changes.items())
+        assert html.escape(preset.look) in panel._view.look.value
+
+
+def test_a_preset_leaves_nothing_of_the_one_before(panel):
+    panel.choose("overfitting")
+    panel.choose("healthy")
+    assert panel.design.rank == 8 and panel.design.n_train is None
+
+
+def test_every_ladder_holds_its_fields_default_or_takes_it_in():
+    from labkit.config import RunConfig
+
+    for name in LADDERS:
+        for value in [value for _, value in rungs(name, getattr(RunConfig(), name))]:
+            if value is not None:
+                assert getattr(RunConfig().replace(**{name: value}), name) == value
+
+
+def test_an_impossible_design_is_explained_in_the_panel_and_mended_by_the_next_move(lab):
+    panel = LabPanel(lab=lab, knobs=("n_train", "train_batch_size"))
+    panel.widget
+    panel.change(n_train=4, train_batch_size=8)
+    assert "train_batch_size" in panel._view.errors.value
+    panel.change(train_batch_size=4)
+    assert panel._view.errors.value == ""
+
+
+# -- training
+
+def test_a_click_trains_in_one_thread_and_shows_curve_verdict_and_shelf(panel):
+    panel._view.train.click()
+    assert panel._view.train.disabled and not panel._view.stop.disabled and panel._view.stage_text.value
+    assert any(thread.name.startswith("labkit-train") for thread in threading.enumerate())
+    history = panel.wait()
+    assert history.status == "finished" and history.steps["global_step"][-1] == 5
+    view = panel._view
+    assert shown(view.curve) and view.curve.layout.display == "" and panel.verdict.label in view.verdict.value
+    assert view.stage_text.value == "finished after 5 updates" and not view.train.disabled and view.stop.disabled
+    assert "1e-3" in view.widget.children[-1].value and view.progress_bar.value == view.progress_bar.max == 5
+
+
+def test_the_panel_python_and_the_store_hold_the_same_run(panel, lab):
+    run = panel.run()
+    again = Lab.train(lab, START, pictures=0)
+    assert again.origin == "store" and again.run_id == run.run_id
+    assert (again.steps["loss"] == run.steps["loss"]).all()
+
+
+def test_a_finished_run_is_found_at_once_and_says_so_beside_another_seed(panel):
+    first = panel.run()
+    second = panel.run()
+    assert panel.found and second.origin == "store" and second.run_id == first.run_id
+    assert panel._view.stage_text.value.startswith("found, from ") and panel._view.again.layout.display == ""
+    third = panel.run(new_seed=True)
+    assert third.origin == "live" and third.config.seed == 1 and panel._view.again.layout.display == "none"
+
+
+def test_stop_ends_at_a_completed_step_and_keeps_what_was_trained(panel, lab):
+    panel.change(max_train_steps=5000)
+    panel.train()
+    while panel.is_training and panel._view.progress_bar.value < 1:
+        time.sleep(0.01)
+    panel._view.stop.click()
+    history = panel.wait()
+    assert history.status == "stopped" and 0 < history.stopped.global_step < 5000
+    assert lab.store.run(history.run_id).checkpoint().global_step == history.stopped.global_step == history.steps["global_step"][-1]
+    assert "stopped after" in panel._view.stage_text.value
+
+
+def test_a_stopped_run_is_trained_again_from_its_beginning(panel):
+    panel.change(max_train_steps=3000)
+    panel.train()
+    panel.stop()
+    panel.wait()
+    panel.change(max_train_steps=5)
+    assert panel.run().status == "finished"
+
+
+def test_a_second_click_while_training_starts_nothing(panel):
+    panel.change(max_train_steps=2000)
+    panel.train()
+    thread = panel._thread
+    panel.train()
+    assert panel._thread is thread
+    panel.stop()
+    panel.wait()
+
+
+def test_an_error_in_training_is_shown_kept_and_raised(panel, lab):
+    lab.__dict__["cache"] = tiny.cache(n=1)
+    lab.__dict__["territory"] = SimpleNamespace(train=range(1), prompts=())
+    panel.train()
+    with pytest.raises(LabError, match="train_batch_size"):
+        panel.wait()
+    assert "train_batch_size" in panel._view.errors.value and not panel._view.train.disabled
+    assert panel._view.stage_text.value == "stopped by an error"
+
+
+def test_an_error_nobody_foresaw_comes_with_its_traceback(panel, lab):
+    lab.__dict__["base"] = SimpleNamespace()
+    panel.train()
+    with pytest.raises(AttributeError):
+        panel.wait()
+    assert "where it happened" in panel._view.errors.value and "Traceback" in panel._view.errors.value
+
+
+def test_what_a_callback_raises_is_shown_since_jupyter_would_swallow_it(panel, monkeypatch):
+    monkeypatch.setattr(panel, "pin", lambda: 1 / 0)
+    panel._view._safely(panel.pin)
+    assert "ZeroDivisionError" in panel._view.errors.value
+
+
+def test_a_run_that_blows_up_is_a_result_not_an_error(panel, lab):
+    lab.cache.train.mean.fill_(float("nan"))
+    panel.run()
+    assert panel.error is None and panel.verdict.label == panel.history.status == "diverged"
+
+
+def test_a_pinned_run_stays_beside_the_next_as_its_baseline(panel):
+    pinned = panel.run()
+    panel._view.pin.click()
+    panel.change(learning_rate=1e-2)
+    panel.run()
+    assert panel.beside is pinned and "★" in panel.shelf.table() and "≠ 1e-2" in panel.shelf.table()
+    assert any("pinned" in text.get_text() for text in panel.figures()[0].axes[0].texts)
+
+
+def test_frames_come_four_times_a_second_at_most(panel, monkeypatch):
+    drawn, now = [], SimpleNamespace(value=0.0)
+    monkeypatch.setattr(panel_view.time, "monotonic", lambda: now.value)
+    run = made_run(upto=30, pictures=False)
+    for now.value in (step / 100 for step in range(101)):
+        if panel._view.is_due():
+            panel._view.history(run, diagnose(run))
+            drawn.append(now.value)
+    assert 3 <= len(drawn) <= 5
+
+
+# -- where nobody can press a button
+
+def test_without_a_browser_the_same_cell_trains_and_says_what_came_of_it(lab, monkeypatch, capsys):
+    monkeypatch.setenv("LABKIT_FRONTEND", "headless")
+    panel = LabPanel(lab=lab, design=START, pictures=0)
+    panel._ipython_display_()
+    said = capsys.readouterr().out
+    assert panel.history.status == "finished" and panel.verdict.sentence in said and "Trained just now." in said
+    assert isinstance(panel._view, Silent)                            # no widget was built
+
+
+def test_without_a_browser_an_error_fails_the_cell(lab, monkeypatch):
+    monkeypatch.setenv("LABKIT_FRONTEND", "headless")
+    panel = LabPanel(lab=lab, design={"n_train": 2, "train_batch_size": 4}, pictures=0)
+    with pytest.raises(LabError, match="train_batch_size"):
+        panel._ipython_display_()
+
+
+def test_on_colab_a_click_trains_in_the_callback_since_threads_cannot_update_widgets_there(panel, monkeypatch):
+    monkeypatch.setenv("LABKIT_FRONTEND", "colab")
+    panel._view.train.click()
+    assert panel.history.status == "finished" and panel._thread is None
+
+
+def test_a_plain_interpreter_is_headless(monkeypatch):
+    monkeypatch.delenv("LABKIT_FRONTEND", raising=False)
+    monkeypatch.setenv("JPY_SESSION_NAME", "somebody's notebook")
+    assert frontend() == "headless"
+
+
+def test_the_short_form_of_tests_takes_few_updates(lab, monkeypatch):
+    monkeypatch.setattr(lesson, "fast", True)
+    panel = LabPanel(lab=lab)
+    panel.choose("overfitting")
+    assert panel.design.max_train_steps == FAST_STEPS
+
+
+# -- the shelf and the cards
+
+def test_the_shelf_reads_the_store_and_marks_what_differs(tmp_path):
+    store, runs = Store(tmp_path), made_race(pictures=False)
+    shelf = RunShelf(store)
+    assert "No runs yet" in shelf.table()
+    for run in runs[:3]:
+        shelf.add(run)
+    table = shelf.table()
+    assert table.count("<tr>") == 4 and "≠ 1e-2" in table and "≠ 3e-5" not in table and "overshooting" in table
+
+
+def test_the_shelf_shows_runs_of_its_own_base_and_territory_only(tmp_path, lab):
+    panel = LabPanel(lab=lab, design=START, pictures=0)
+    run = panel.run()
+    assert [history.run_id for history in RunShelf(lab.store).histories] == [run.run_id]
+    assert RunShelf(lab.store, data="elsewhere").histories == []
+
+
+def test_pinning_twice_takes_the_pin_off():
+    shelf, run = RunShelf(), made_run(pictures=False)
+    shelf.add(run)
+    shelf.pin(run)
+    assert shelf.pinned is run
+    shelf.pin(run)
+    assert shelf.pinned is None
+
+
+def test_only_fields_that_differ_get_a_column():
+    runs = [made_run(learning_rate=1e-3, rank=4), made_run(learning_rate=1e-3, rank=8)]
+    assert set(cards.differing(runs)) == {"rank", "alpha", "learning_rate"}
+
+
+def test_a_verdict_comes_with_its_numbers_its_step_and_its_source():
+    run = made_run("overshooting", pictures=False)
+    card = cards.verdict_card(diagnose(run), run)
+    for words in ("▲ overshooting", "conceptual overshoot", "since step 30", "rise", "95 %", "Trained just now."):
+        assert words in card
+    assert "conceptual" not in cards.verdict_card(diagnose(run), run, "field")
+
+
+def test_words_from_outside_cannot_become_markup():
+    assert "<script>" not in cards.error_card(LabError("<script>alert(1)</script>"))
+
+
+def test_a_loss_beyond_the_finite_does_not_break_the_shelf():
+    shelf = RunShelf()
+    shelf.add(made_run("blown up"))
+    assert "not finite" in shelf.table()
+
+
+def test_a_run_recorded_by_another_door_appears_on_the_shelf(tmp_path):
+    run = made_run(pictures=False)
+    from labkit.events import Stopped, Validation
+
+    events = [Validation(run.run_id, 0, 0, "validation", "monitor", run.validations["validation"].losses[0], run.timesteps["validation"]),
+              Stopped(run.run_id, 5, 20, "finished")]
+    list(record(Store(tmp_path), events, {run.run_id: run.config}))
+    assert [history.run_id for history in RunShelf(Store(tmp_path)).histories] == [run.run_id]
