@@ -1,0 +1,27 @@
+"""Make data/encoded: the latents of all that ships, so that a first click needs no pass through the autoencoder.
+
+    python data/recipes/encoded.py
+
+Run it after data/base or data/territories changed: until then the old files are passed over, which only costs time.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from labkit.base import load_base
+from labkit.cache import ship
+from labkit.data import shipped_territories, territory
+
+
+def main():
+    base = load_base()
+    sets = [pictures for name in shipped_territories() for pictures in (territory(name).train, territory(name).validation)]
+    for pictures in (*sets, territory(shipped_territories()[0]).ordinary):
+        file = ship(base, pictures)
+        print(f"{file.name}  {len(pictures)} pictures  {file.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What ships is whole: every picture decodes, the sets share none, and latents belong to this base and these pictures."""
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from labkit import cache
+from labkit.basefiles import find_base
+from labkit.data import load_picture, shipped_territories, territory
+from labkit.paths import data_dir
+
+SETS = ("train", "validation", "ordinary")
+
+
+@pytest.fixture(scope="module", params=shipped_territories())
+def shipped(request):
+    return territory(request.param)
+
+
+def test_liminal_ships_with_the_promised_numbers_of_pictures():
+    liminal = territory("liminal")
+    assert (len(liminal.train), len(liminal.validation), len(liminal.ordinary)) == (96, 256, 256)
+    assert len(liminal.prompts) == 4 and len({attributes["kind"] for attributes in liminal.train.take(8).attributes}) >= 4
+
+
+def test_every_shipped_picture_decodes(shipped):
+    for name in SETS:
+        for path in getattr(shipped, name).paths:
+            picture = load_picture(path, 128)
+            assert picture.shape == (128, 128, 3) and picture.std() > 1, path
+
+
+def test_no_picture_and_no_caption_with_its_picture_is_in_two_sets(shipped):
+    for one, other in itertools.combinations(SETS, 2):
+        assert not set(getattr(shipped, one).hashes) & set(getattr(shipped, other).hashes)
+
+
+@pytest.fixture
+def named():
+    """Give the embedded base's fingerprint and size alone."""
+    return SimpleNamespace(fingerprint=find_base().fingerprint(), resolution=128)
+
+
+def test_shipped_latents_are_those_of_this_base_and_these_pictures(shipped, named):
+    for name in SETS:
+        pictures = getattr(shipped, name)
+        file = cache.shipped_file(pictures)
+        tensors = cache.read(file, cache.key(named, pictures))
+        assert tensors is not None, f"{file} is stale: run data/recipes/encoded.py"
+        assert tensors["mean"].shape == tensors["std"].shape == (len(pictures), 4, 16, 16)
+        assert 0.7 < float(tensors["mean"].float().std()) < 1.3                              # scaled to unit variance
+
+
+def test_shipped_latents_stay_small():
+    assert sum(file.stat().st_size for file in (data_dir() / "encoded").glob("*")) < 5e6
+
+
+def test_encoding_the_shipped_pictures_again_gives_the_shipped_numbers(shipped, named):
+    from labkit.base import load_base
+
+    base, few = load_base(device="cpu"), shipped.train.take(2)
+    mean, _ = base.encode_pictures(np.stack([load_picture(path, base.resolution) for path in few.paths]))
+    kept = cache.read(cache.shipped_file(shipped.train), cache.key(named, shipped.train))["mean"][:2].float()
+    assert (mean - kept).abs().max() < 5e-3
