@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,6 +115,16 @@ def test_a_resumed_autoencoder_equals_one_trained_straight(renders, tmp_path, sm
     straight = autoencoder.train([renders], tmp_path / "a", Budget(steps=3))
     stop_after(2, lambda budget: autoencoder.train([renders], tmp_path / "b", budget, every=0))
     assert same(autoencoder.train([renders], tmp_path / "b", Budget(steps=3)), straight)
+
+
+def test_training_the_decoder_alone_keeps_the_latents(renders, tmp_path, small_batches, monkeypatch):
+    base = architecture.build_vae()
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    monkeypatch.setattr(autoencoder, "load_base", lambda folder: SimpleNamespace(vae=base))
+    after = autoencoder.train([renders], tmp_path, Budget(steps=2), start="base", decoder_only=True)
+    moved = {name.split(".")[0] for name, value in after.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"decoder", "post_quant_conv"}
+    assert after.config.scaling_factor == base.config.scaling_factor
 
 
 def test_a_resumed_denoiser_equals_one_trained_straight(renders, tmp_path, small_batches):

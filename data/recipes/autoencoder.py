@@ -1,6 +1,7 @@
 """Train the autoencoder on random crops of rendered pictures (ordinary ones, and liminal ones too).
 
 python data/recipes/autoencoder.py ORDINARY [LIMINAL] --work FOLDER --minutes 45
+python data/recipes/autoencoder.py ORDINARY [LIMINAL] --work OTHER --minutes 5 --start data/base --decoder-only
 """
 
 import argparse
@@ -62,17 +63,19 @@ def scaling_factor(vae, pixels, batch=16):
     return 1 / torch.cat(means).std().item()
 
 
-def train(folders, work, budget, seed=0, every=90, log_to=None, start=None):
+def train(folders, work, budget, seed=0, every=90, log_to=None, start=None, decoder_only=False):
     """Train until the budget is spent, resuming from `work`; -> the averaged autoencoder.
 
     start: a base to begin from when `work` holds no checkpoint.
+    decoder_only: leave the encoder as it is, so that latents and a UNet trained on them stay valid.
     """
     device = choose_device()
     torch.manual_seed(seed)
-    vae = build_vae()
-    if start:
-        vae.load_state_dict(load_base(start).vae.state_dict())
+    vae = load_base(start).vae if start else build_vae()
     vae = vae.to(device).train()
+    if decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     average = Average(vae)
     optimizer = Muon(groups([vae], RATE, ADAM_RATE))
     checkpoint = Checkpoint(Path(work) / "autoencoder.safetensors")
@@ -104,7 +107,8 @@ def train(folders, work, budget, seed=0, every=90, log_to=None, start=None):
             total, counted = 0.0, 0
             for p in pictures:
                 p.refresh()
-    average.module.register_to_config(scaling_factor=scaling_factor(average.module, pictures[0].pixels[:400]))
+    if not decoder_only:
+        average.module.register_to_config(scaling_factor=scaling_factor(average.module, pictures[0].pixels[:400]))
     return average.module
 
 
@@ -117,8 +121,11 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--start", help="a base to start from, such as data/base")
+    parser.add_argument("--decoder-only", action="store_true", help="keep the encoder, and so the latents, as they are")
     parser.add_argument("--log", help="JSONL of losses")
     a = parser.parse_args()
+    if a.decoder_only and not a.start:
+        parser.error("--decoder-only needs --start: the base whose decoder is trained on")
     torch.set_num_threads(a.threads)
-    vae = train(a.folders, a.work, Budget(a.steps, a.minutes), a.seed, log_to=a.log, start=a.start)
+    vae = train(a.folders, a.work, Budget(a.steps, a.minutes), a.seed, log_to=a.log, start=a.start, decoder_only=a.decoder_only)
     vae.save_pretrained(Path(a.work) / "vae", safe_serialization=True)
