@@ -117,8 +117,9 @@ def has_torch(python):
 
 def damaged(python):
     """Return distributions of an environment whose recorded files are not all there: what an interruption leaves."""
-    code = ("import importlib.metadata as m\n"
-            "for d in m.distributions():\n"
+    code = ("import importlib.metadata as m, sys\n"
+            "own = [d for d in m.distributions() if str(d.locate_file('')).startswith(sys.prefix)]  # not a system's\n"
+            "for d in own:\n"
             "    if d.files is None or not all(f.locate().exists() for f in d.files): print(d.name)")
     return subprocess.run([str(python), "-c", code], capture_output=True, text=True).stdout.split()
 

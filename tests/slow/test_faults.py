@@ -36,7 +36,7 @@ def labkit(environment, *arguments, **options):
 
 def wait_for_step(store, step):
     """Return the one run of a store once its journal tells of a step."""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         for folder in Store(store).runs():
             if f'"event":"Step"' in (text := folder.events_path.read_text()) and f'"global_step":{step},' in text:
@@ -51,12 +51,12 @@ def test_a_killed_or_stopped_run_goes_on_to_the_very_numbers_of_one_that_never_s
     process = labkit(environment, "train", *words, "--store", tmp_path)
     folder = wait_for_step(tmp_path, STEPS // 3)
     process.send_signal(end)
-    code = process.wait(60)
+    code = process.wait(120)
     assert code == (-signal.SIGKILL if end == signal.SIGKILL else 0)
     assert folder.status == ("interrupted" if end == signal.SIGKILL else "stopped")
     assert len(folder.history().steps["loss"]) < STEPS
     resumed = labkit(environment, "resume", folder.run_id, "--store", tmp_path)
-    assert resumed.wait(300) == 0, resumed.stderr.read()
+    assert resumed.wait(600) == 0, resumed.stderr.read()
     [straight] = Store(root / "straight").histories()
     for name in ("global_step", "loss", "grad_norm", "update_norm"):
         assert np.array_equal(folder.history().steps[name], straight.steps[name]), name
@@ -68,10 +68,10 @@ def test_a_second_writer_of_the_same_run_is_refused_and_harms_nothing(place, tmp
     wait_for_step(tmp_path, 1)
     first.send_signal(signal.SIGSTOP)
     second = labkit(environment, "train", *words, "--store", tmp_path)
-    code, message = second.wait(300), second.stderr.read()
+    code, message = second.wait(600), second.stderr.read()
     first.send_signal(signal.SIGCONT)
     assert code == 2 and "being written by another process" in message
-    assert first.wait(300) == 0 and Store(tmp_path).histories()[0].status == "finished"
+    assert first.wait(600) == 0 and Store(tmp_path).histories()[0].status == "finished"
 
 
 def test_a_full_disk_is_named_and_what_was_acknowledged_stays_readable(place, tmp_path):
@@ -82,7 +82,7 @@ def test_a_full_disk_is_named_and_what_was_acknowledged_stays_readable(place, tm
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     process = labkit(environment, "train", *words, "--store", tmp_path, preexec_fn=full)
-    code, message = process.wait(300), process.stderr.read()
+    code, message = process.wait(600), process.stderr.read()
     assert code == 2 and "cannot be written" in message and "Traceback" not in message
     [history] = Store(tmp_path).histories()
     assert history.status == "interrupted" and len(history.steps["loss"]) >= 1
