@@ -50,7 +50,7 @@ def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=
     if raw and len(history.steps["loss"]):
         ax.plot(history.steps["global_step"], history.steps["loss"], ".", color=STYLE["faint"], alpha=0.35, markersize=3, zorder=1)
         last_step = max(last_step, history.steps["global_step"][-1])
-        labels.append((numpy.nanmedian(history.steps["loss"]), "· single steps, not judged", STYLE["faint"]))
+        labels.append((middle(history.steps["loss"]), "· single steps, not judged", STYLE["faint"]))
     if pinned:
         steps, mean, _, _ = curve(pinned)
         ax.plot(steps, mean, color=PINNED, linestyle=LINES[4], marker="v", markersize=STYLE["marker"], linewidth=1.2, zorder=1)
@@ -119,6 +119,12 @@ def loss_axis(ax, curves) -> None:
     else:
         room = (high - low or high * 0.1) * 0.12
         ax.set_ylim(low - room, high + room)
+
+
+def middle(losses) -> float:
+    """Return the median of the finite losses, or far above where there are none."""
+    finite = losses[numpy.isfinite(losses)]
+    return float(numpy.median(finite)) if finite.size else 1e30
 
 
 def end(mean) -> float:
@@ -234,9 +240,9 @@ def plot_step_loss(history, ax=None):
     step_axis(ax, steps[-1])
     loss_axis(ax, [loss, mean])
     name_axes(ax, STEP_AXIS, LOSS_AXIS)
-    direct_labels(ax, [(numpy.nanmedian(loss), "each step's own loss:\nnew timesteps each time", STYLE["faint"]),
+    direct_labels(ax, [(middle(loss), "each step's own loss:\nnew timesteps each time", STYLE["faint"]),
                        (mean[-1], "fixed noise:\nthis is judged", color)])
-    ax.figure.summary = f"raw loss of single steps from {numpy.nanmin(loss):.3f} to {numpy.nanmax(loss):.3f}; on fixed noise {mean[-1]:.3f}"
+    ax.figure.summary = f"on fixed noise the loss went from {mean[0]:.3f} to {mean[-1]:.3f}; single steps scatter around it"
     return ax
 
 

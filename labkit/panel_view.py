@@ -27,7 +27,8 @@ class PanelView:
     """Build a panel's widgets and keep them up to date; each bears a css class that tests and teachers can rely on."""
 
     def __init__(self, panel):
-        self.panel, self._lock, self._following, self._drawn = panel, threading.RLock(), False, None
+        self.panel, self._lock, self._following = panel, threading.RLock(), False
+        self._drawn, self._impossible = None, ""
         self._next_frame = self._next_text = 0.0
         self.presets = [self._preset_button(name) for name in panel.presets]
         self.look = marked(W.HTML(), "lab-look")
@@ -119,9 +120,10 @@ class PanelView:
         try:
             config = design.resolved(self.panel.pictures_known or max(96, design.n_train or 0, design.train_batch_size))
         except LabError as error:
-            self.error(error)
+            self.errors.value = self._impossible = error_card(error)
             return None
-        self.errors.value = ""
+        if self.errors.value == self._impossible:                     # what a run died of stays until the next one
+            self.errors.value = ""
         return config
 
     def _preview(self, config):
