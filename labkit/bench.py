@@ -19,7 +19,7 @@ from labkit.adapters import LoRAStack
 from labkit.atomic import write_file
 from labkit.batches import Batches
 from labkit.cli import Outcome
-from labkit.config import RunConfig
+from labkit.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.events import Step
 from labkit.loss import per_sample_loss
@@ -85,20 +85,17 @@ class _Bench:
 
     def _pass(self, K, B):
         """Time updates as a caller of `train` sees them, from event to event."""
-        with closing(train(self.base, self.cache, self._configs(K, B), monitor=Monitor(images=0))) as events:
-            updates = (event.global_step for event in events if isinstance(event, Step) and event.global_step % self.block == 0)
-            return self._timed(updates, K)
+        configs = self._configs(K, B)
+        last = run_id(configs[-1], self.base.fingerprint, self.cache.fingerprint)
+        with closing(train(self.base, self.cache, configs, monitor=Monitor(images=0))) as events:
+            return self._timed(event for event in events if isinstance(event, Step) and event.run_id == last)
 
-    @property
-    def block(self):
-        return 1 if self.base.device.type == "cpu" else 10
-
-    def _timed(self, updates, per_update):
-        """Return the seconds per update, where `updates` yields a number per_update times whenever block updates are done."""
-        for _ in range(self.warm // self.block * per_update):
+    def _timed(self, updates):
+        """Return the seconds per update of an iterator that yields once an update."""
+        for _ in range(self.warm):
             next(updates)
         start = time.perf_counter()
-        for _ in range(self.steps // self.block * per_update):
+        for _ in range(self.steps):
             next(updates)
         return (time.perf_counter() - start) / self.steps
 
@@ -107,13 +104,7 @@ class _Bench:
         (config,) = self._configs(1, B)
         draws = self.reference.draws(self.cache.train, config)
         batches = ([part.to(self.base.device) for part in draw] for draw in draws)
-        losses = self.reference.steps(self.unet, self.base.noise_scheduler, self.trained, config, batches)
-        for _ in range(self.warm):
-            next(losses)
-        start = time.perf_counter()
-        for _ in range(self.steps):
-            next(losses)
-        return (time.perf_counter() - start) / self.steps
+        return self._timed(self.reference.steps(self.unet, self.base.noise_scheduler, self.trained, config, batches))
 
     def _base(self):
         """Time the frozen base's own forward and backward, down to the first layers that a run would adapt."""
@@ -214,18 +205,10 @@ def _range(figure) -> str:
 
 
 def _resident_mib() -> float:
-    """Return the memory this process holds now, or has held at most where the system tells only that."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        import resource
+    """Return the memory this process holds."""
+    import psutil                                             # PEFT brings it
 
-        return pages * resource.getpagesize() / 2**20
-    except OSError:
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20                    # bytes on macOS
-    except ImportError:
-        return float("nan")
+    return psutil.Process().memory_info().rss / 2**20
 
 
 def _reference_loop():

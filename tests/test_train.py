@@ -17,6 +17,7 @@ from labkit.batches import Batches, pictures
 from labkit.config import RunConfig
 from labkit.errors import LabError
 from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
+from labkit.loss import per_sample_loss
 from labkit.monitor import Monitor, log_spaced
 from labkit.train import train
 
@@ -60,26 +61,26 @@ def equal_states(a, b):
 
 @pytest.mark.parametrize("changes", [
     {},
-    {"prediction_type": "v_prediction"},
-    {"optimizer": "sgd", "learning_rate": 2, "weight_decay": 0.01, "alpha": 8},
+    {"prediction_type": "v_prediction", "optimizer": "sgd", "learning_rate": 2, "weight_decay": 0.01, "alpha": 8},
     {"alpha": 12, "max_grad_norm": 0.005, "gradient_accumulation_steps": 2, "train_batch_size": 2},
-    {"lr_scheduler": "cosine", "lr_warmup_steps": 5, "adam_beta1": 0.5, "weight_decay": 1.0, "learning_rate": 1e-2},
-    {"target_modules": ("to_k", "conv2", "proj_out")},
+    {"lr_scheduler": "cosine", "lr_warmup_steps": 5, "adam_beta1": 0.5, "weight_decay": 1.0, "learning_rate": 1e-2,
+     "target_modules": ("to_k", "conv2", "proj_out")},
 ])
 def test_one_run_equals_the_reference_loop_for_20_steps(cache, changes):
-    base = tiny.base(changes.pop("prediction_type", "epsilon"))
+    base = tiny.base(changes.get("prediction_type", "epsilon"))
+    changes = {name: value for name, value in changes.items() if name != "prediction_type"}
     config = RunConfig(**{"learning_rate": 3e-3, "rank": 4, "max_train_steps": 20} | changes).resolved(12)
     ours = losses(train(base, cache, [config], monitor=QUIET))[0]
     theirs = copy.deepcopy(base.unet)
     trained = reference_loop.add_adapter(theirs, config, LoRAStack(base.unet, [config]).initialize().tensors(0))
     batches = Batches(cache.train, cache.null_cond, [config], CPU)
-    drawn = ((b.latents, b.noise, b.timesteps, b.cond["encoder_hidden_states"]) for update in range(20) for b in batches(update))
-    schedule = None
-    if config.lr_scheduler == "cosine":
-        schedule = partial(get_scheduler, "cosine", num_warmup_steps=5, num_training_steps=20)
-    expected = np.array(list(reference_loop.steps(theirs, base.noise_scheduler, trained, config, drawn, schedule)))
+    drawn = [list(batches(update)) for update in range(20)]
+    schedule = partial(get_scheduler, "cosine", num_warmup_steps=5, num_training_steps=20) if config.lr_scheduler == "cosine" else None
+    rows = ((batch.latents, batch.noise, batch.timesteps, batch.cond["encoder_hidden_states"]) for update in drawn for batch in update)
+    expected = np.array(list(reference_loop.steps(theirs, base.noise_scheduler, trained, config, rows, schedule)))
     np.testing.assert_allclose(ours, expected, atol=1e-4)
-    untrained = losses(train(base, cache, [config.replace(learning_rate=1e-9)], monitor=QUIET))[0]
+    with torch.no_grad():                                     # learning moved the losses by far more than the tolerance
+        untrained = [np.mean([per_sample_loss(base.denoiser, *list(vars(batch).values())[:4]).mean() for batch in update]) for update in drawn]
     assert np.abs(ours - untrained).max() > 1e-2
 
 
@@ -94,7 +95,7 @@ def test_six_runs_side_by_side_equal_each_alone_and_differ_from_each_other(base,
 
 
 def test_a_race_over_rates_with_one_seed_equals_each_run_alone_and_its_runs_differ(base, cache):
-    race = [RunConfig(learning_rate=rate, max_train_steps=20) for rate in (1e-4, 3e-3, 1e-2)]
+    race = [RunConfig(learning_rate=rate, max_train_steps=12) for rate in (1e-4, 3e-3, 1e-2)]
     together = losses(train(base, cache, race, monitor=QUIET), 3)
     np.testing.assert_allclose(together, np.concatenate([losses(train(base, cache, [config], monitor=QUIET)) for config in race]), atol=1e-4)
     assert np.ptp(together[:, 0]) == 0                        # the same pictures, noise and A: only the rate differs

@@ -1,0 +1,38 @@
+"""The bench measures every figure of the budgets, each as lowest, median and highest, and says on what."""
+
+import json
+
+import pytest
+import tiny
+
+from labkit import bench
+from labkit.errors import LabError
+
+
+def leaves(figures):
+    for value in figures.values():
+        if isinstance(value, dict) and "median" in value:
+            yield value
+        elif isinstance(value, dict):
+            yield from leaves(value)
+
+
+def test_every_figure_has_lowest_median_and_highest_and_the_table_shows_all(monkeypatch):
+    monkeypatch.setattr(bench, "ORDER", 64)
+    figures = bench.bench(tiny.base(), tiny.cache(), rounds=2, steps=1, tell=lambda text: None)
+    assert set(figures["k_runs"]) == {"2", "4", "8"}
+    assert {"one_run_vs_reference", "overhead_fraction", "floor_ratio", "resident_mib"} < set(figures)
+    for runs in figures["k_runs"].values():
+        assert {"speedup_at_batch_1", "speedup_at_batch_4", "ms_per_run_step"} < set(runs)
+    for figure in leaves(figures):
+        assert set(figure) == {"min", "median", "max"} and figure["min"] <= figure["median"] <= figure["max"]
+    assert figures["overhead_fraction"]["max"] < 1 < figures["floor_ratio"]["min"]
+    assert {"system", "processor", "threads", "versions"} < set(json.loads(json.dumps(figures))["machine"])
+    text = bench.table(figures)
+    assert "k_runs 8 speedup_at_batch_1" in text and figures["machine"]["versions"]["torch"] in text
+
+
+def test_the_bench_says_what_it_lacks(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "REPO", tmp_path)
+    with pytest.raises(LabError, match="reference_loop.py is not there"):
+        bench.bench(tiny.base(), tiny.cache())
