@@ -99,12 +99,12 @@ def train(folders, work, budget, seed=0, every=90, log_to=None, start=None, deco
         step, total, counted = step + 1, total + loss.item(), counted + 1
         done = budget.progress(step) >= 1
         if done or budget.seconds() - saved > every:
-            saved = budget.seconds()
-            checkpoint.save({"step": step, "seconds": saved}, modules, optimizer)
+            seconds = budget.seconds()
+            checkpoint.save({"step": step, "seconds": seconds}, modules, optimizer)
             dB = [psnr(average.module, p.pixels[p.held_out][:40 if not done else None]) for p in pictures]
-            log(log_to or Path(work) / "autoencoder.jsonl", step=step, seconds=saved, loss=total / counted,
+            log(log_to or Path(work) / "autoencoder.jsonl", step=step, seconds=seconds, loss=total / counted,
                 pictures=len(pictures[0]), dB_ordinary=dB[0], dB_liminal=dB[1] if len(dB) > 1 else None)
-            total, counted = 0.0, 0
+            total, counted, saved = 0.0, 0, budget.seconds()  # measuring does not count towards the next
             for p in pictures:
                 p.refresh()
     if not decoder_only:

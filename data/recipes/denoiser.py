@@ -96,7 +96,7 @@ def encoded(pictures, vae, tokenizer):
     return (moments, ids), (latents(vae, pictures.pixels[held]), token_ids(tokenizer, held_captions))
 
 
-def train(folder, vae, work, budget, seed=0, every=120, log_to=None, start=None):
+def train(folder, vae, work, budget, seed=0, every=300, log_to=None, start=None):
     """Train until the budget is spent, resuming from `work`; -> averaged (unet, text_encoder).
 
     start: a base to begin from when `work` holds no checkpoint.
@@ -134,11 +134,11 @@ def train(folder, vae, work, budget, seed=0, every=120, log_to=None, start=None)
         averages[1].update(text_encoder)
         step, total, counted = step + 1, total + loss.item(), counted + 1
         if budget.progress(step) >= 1 or budget.seconds() - saved > every:
-            saved = budget.seconds()
-            checkpoint.save({"step": step, "seconds": saved}, modules, optimizer)
-            log(log_to or Path(work) / "denoiser.jsonl", step=step, seconds=saved, loss=total / counted,
+            seconds = budget.seconds()
+            checkpoint.save({"step": step, "seconds": seconds}, modules, optimizer)
+            log(log_to or Path(work) / "denoiser.jsonl", step=step, seconds=seconds, loss=total / counted,
                 held_out=fixed_noise_loss(averages[0].module, averages[1].module, schedule, held))
-            total, counted = 0.0, 0
+            total, counted, saved = 0.0, 0, budget.seconds()  # measuring does not count towards the next
     return averages[0].module, averages[1].module
 
 

@@ -136,11 +136,11 @@ def train(worlds, vae, work, budget, seed=0, every=60, log_to=None):
         average.update(net)
         step, total, counted = step + 1, total + loss.item(), counted + 1
         if budget.progress(step) >= 1 or budget.seconds() - saved > every:
-            saved = budget.seconds()
-            checkpoint.save({"step": step, "seconds": saved}, modules, optimizer)
-            log(log_to or Path(work) / "reader.jsonl", step=step, seconds=saved, loss=total / counted,
+            seconds = budget.seconds()
+            checkpoint.save({"step": step, "seconds": seconds}, modules, optimizer)
+            log(log_to or Path(work) / "reader.jsonl", step=step, seconds=seconds, loss=total / counted,
                 **accuracy(reader, *held))
-            total, counted = 0.0, 0
+            total, counted, saved = 0.0, 0, budget.seconds()  # measuring does not count towards the next
     places = held[1][:, 0] != answers["kind"].index(NO_PLACE)
     set_threshold(reader, held[0][places], held[1][places])
     return reader
