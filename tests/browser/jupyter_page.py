@@ -12,7 +12,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-CHROMIUM = "/usr/bin/chromium"
+from labkit import testing
+
+CHROMIUM = testing.browser()
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
            "--disable-component-update", "--disable-sync"]
 
@@ -37,7 +39,7 @@ def jupyterlab(folder: Path, **environment):
             **os.environ, **{name: str(own / part) for name, part in names.items()}, **environment})
     try:
         address = f"http://127.0.0.1:{port}"
-        wait_until(lambda: answers(f"{address}/api/status?token={token}"), 120)
+        wait_until(lambda: answers(f"{address}/api/status?token={token}"), 300)
         yield address, token
     finally:
         server.terminate()
