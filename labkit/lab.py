@@ -14,7 +14,6 @@ from labkit.live import live
 from labkit.monitor import Monitor
 from labkit.runs import Store
 from labkit.sweep import sweep
-from labkit.threads import limit_torch
 from labkit.train import train
 
 
@@ -46,7 +45,6 @@ class Lab:
         """Return the frozen base."""
         from labkit.base import load_base
         self.territory
-        limit_torch()
         base = load_base(self.base_name, device=self.device, revision=self.revision)
         return base.at(self.resolution) if self.resolution else base
 

@@ -1,0 +1,73 @@
+"""The lessons as files: their shape, their generated cells, and README's tables of them."""
+
+import json
+
+import pytest
+
+from labkit import badges, notebooks, readme
+from labkit.paths import REPO
+
+LESSONS = notebooks.lessons()
+
+
+@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
+def lesson(request):
+    return request.param.stem, notebooks.read(request.param)
+
+
+def code(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_there_are_lessons():
+    assert [path.stem for path in LESSONS][:2] == ["00_start", "01_learning_rate"]
+
+
+def test_generated_cells_are_fresh(lesson):
+    name, notebook = lesson
+    assert ["".join(cell["source"]) for cell in notebooks.tagged(notebook, "badges")] == [badges.badges(name)]
+    assert ["".join(cell["source"]) for cell in notebooks.tagged(notebook, "setup")] == [badges.setup_cell()]
+
+
+def test_parameters_are_at_most_eight_plain_values(lesson):
+    _, notebook = lesson
+    [cell] = notebooks.tagged(notebook, "parameters")
+    values = notebooks.assigned(notebooks.source(cell))
+    assert 1 <= len(values) <= 8
+    assert all(value is not ... and isinstance(value, str | int | float | bool | None) for value in values.values())
+
+
+def test_a_lesson_begins_by_refusing_strange_parameters_and_ends_by_accounting(lesson):
+    _, notebook = lesson
+    cells = code(notebook)
+    at = next(i for i, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", ()))
+    assert "lesson.begin()" in notebooks.source(cells[at + 1])
+    assert notebooks.source(cells[-1]).strip() == "lesson.finish()"
+
+
+def test_cells_are_short_and_define_nothing(lesson):
+    _, notebook = lesson
+    for cell in code(notebook):
+        if "setup" not in cell["metadata"].get("tags", ()):
+            lines = notebooks.source(cell).splitlines()
+            assert len(lines) <= 15, lines[0]
+            assert not any(line.startswith(("def ", "class ", "!", "%")) for line in lines), lines[0]
+
+
+def test_no_widget_state_and_no_path_of_a_machine_is_committed(lesson):
+    _, notebook = lesson
+    text = json.dumps(notebook)
+    assert "widget-state" not in text and "papermill" not in notebook["metadata"]
+    assert str(REPO) not in text
+
+
+def test_every_lesson_tells_what_carries_over(lesson):
+    name, notebook = lesson
+    if name != "00_start":
+        words = " ".join(notebooks.source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+        assert "What carries over" in words and "What the chapter says" in words
+
+
+def test_readme_is_what_the_project_says_of_itself():
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    assert readme.filled(text) == text, "run `python3 -m labkit publish --badges`"
