@@ -3,12 +3,11 @@
 import json
 import re
 import subprocess
-import tomllib
 
 import pytest
 import yaml
 
-from labkit import badges, cli, notebooks, publish, readme
+from labkit import badges, cli, notebooks, publish, readme, testing
 from labkit.errors import LabError
 from labkit.paths import REPO
 from labkit.requirements import pyproject, requirements
@@ -129,8 +128,14 @@ def test_a_lesson_too_large_to_commit_is_refused(tmp_path):
         publish.write(tmp_path / "big.ipynb", {"cells": ["x" * 1_100_000]})
 
 
-def test_pytest_leaves_the_slow_places_to_all():
-    from labkit.testing import command
-
-    assert "tests/slow" not in command(False, []) and {"tests/slow", "tests/browser"} <= set(command(True, []))
-    assert {"slow", "browser"} <= set(tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["norecursedirs"])
+@pytest.mark.parametrize("everything, found", [(False, {"fast", "cell"}), (True, {"fast", "cell", "slow", "browser"})])
+def test_pytest_leaves_the_slow_places_to_all(tmp_path, everything, found):
+    (tmp_path / "pyproject.toml").write_text((REPO / "pyproject.toml").read_text())
+    for folder, name in (("tests", "fast"), ("tests/slow", "slow"), ("tests/browser", "browser")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"test_{name}.py").write_text("def test_one():\n    pass\n")
+    (tmp_path / "notebooks").mkdir()
+    cell = {"cell_type": "code", "id": "a", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}
+    (tmp_path / "notebooks/cell.ipynb").write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "cells": [cell], "metadata": {}}))
+    listed = subprocess.run(testing.command(everything, ["--collect-only", "-q"]), cwd=tmp_path, capture_output=True, text=True).stdout
+    assert {name for name in ("fast", "cell", "slow", "browser") if f"{name}.py::" in listed or f"{name}.ipynb::" in listed} == found, listed
