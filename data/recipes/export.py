@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from architecture import build_pipeline, build_text_encoder, build_tokenizer, build_unet, save_base
+from architecture import build_pipeline, build_text_encoder, build_tokenizer, build_unet, build_vae, save_base
 from captions import VOCABULARY
 from training import Checkpoint
 
@@ -22,7 +22,10 @@ def export(vae, work, out):
     state = checkpoint.load({"average_unet": unet, "average_text_encoder": text_encoder})
     if state is None:
         raise FileNotFoundError(f"{checkpoint.path} is missing: train data/recipes/denoiser.py first")
-    save_base(build_pipeline(tokenizer, text_encoder, AutoencoderKL.from_pretrained(vae), unet), out)
+    trained = AutoencoderKL.from_pretrained(vae)
+    fresh = build_vae(trained.config.scaling_factor)  # its configuration names no folder of this machine
+    fresh.load_state_dict(trained.state_dict())
+    save_base(build_pipeline(tokenizer, text_encoder, fresh, unet), out)
     return state
 
 

@@ -132,7 +132,7 @@ def table(head, rows):
 
 def training_table():
     """Steps, minutes and the course of every training, from its log."""
-    watched = {"autoencoder": "dB_ordinary", "denoiser": "held_out", "reader": "kind"}
+    watched = {"autoencoder": "dB_ordinary", "polish": "dB_ordinary", "denoiser": "held_out", "reader": "kind"}
     rows = []
     for name, figure in watched.items():
         if (LOGS / f"{name}.jsonl").exists():
