@@ -1,0 +1,35 @@
+"""Draw README's figure: the default race of the learning-rate lesson: `python data/recipes/figures.py`.
+
+Runs that the run store has are not trained again.
+"""
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from labkit.lab import Lab  # noqa: E402
+from labkit.pictures import plot_race  # noqa: E402
+
+RATES = [1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 1e-1]                  # as in notebooks/01_learning_rate.ipynb
+
+
+def draw(path, store=None):
+    """Train the race and write its figure as WebP."""
+    figure = plot_race(Lab(store=store).race("learning_rate", RATES, max_train_steps=200))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(io.BytesIO(figure.encoded("png"))).convert("RGB").save(path, quality=85, method=6)
+    print(f"{path}: {figure.summary}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", help="run store, the usual one by default")
+    parser.add_argument("--to", type=Path, default=HERE.parent / "sheets" / "race.webp")
+    options = parser.parse_args()
+    draw(options.to, options.store)
