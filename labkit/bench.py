@@ -7,6 +7,7 @@ tests/reference_loop.py.
 import copy
 import importlib.util
 import json
+import statistics
 import sys
 import time
 from contextlib import closing
@@ -153,8 +154,8 @@ class _Bench:
 def _figures(rows) -> dict:
     """Turn cells into the figures of the budgets; a ratio is taken within its round."""
     def over(value):
-        values = sorted(value(row) for row in rows)
-        return {"min": values[0], "median": values[len(values) // 2], "max": values[-1]}
+        values = [value(row) for row in rows]
+        return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
     def speedup(K, B):
         return over(lambda row: K * row["reference", 1, B] / row["pass", K, B])
