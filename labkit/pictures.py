@@ -87,22 +87,25 @@ class Comparison:
         written = next(filter(None, map(prompts_of, histories)), [])
         self.shown = list(prompts if prompts is not None else range(min(2, len(written))))
         self.prompts = [written[i] for i in self.shown]
-        self.side = min((width - self.NAMES) / max(len(self.steps) * len(self.shown), 1), 1.15)
+        self.columns = max(len(self.steps), 4)                        # of a prompt; those of a run just begun are still empty
+        self.side = min((width - self.NAMES) / max(self.columns * len(self.shown), 1), 1.15)
         self.height = (self.side * len(histories) + self.HEADS) if self.steps else 0.0
 
     def draw(self, figure, names, verdicts, colors) -> None:
         """Draw at the bottom of a figure; `names` are the runs' names."""
         if not self.steps:
             return
-        rows = [[by_step[step][i] if step in by_step else None for i in self.shown for step in self.steps] for by_step in self.pictures]
+        empty = [None] * (self.columns - len(self.steps))
+        rows = [[picture for i in self.shown for picture in [*(by_step[step][i] if step in by_step else None for step in self.steps), *empty]]
+                for by_step in self.pictures]
         ax = figure.place_axes(self.NAMES, 0.03, self.width - self.NAMES - 0.03, self.side * len(rows))
-        xs, ys = show_mosaic(ax, rows, [len(self.steps) * i for i in range(1, len(self.shown))])
+        xs, ys = show_mosaic(ax, rows, [self.columns * i for i in range(1, len(self.shown))])
         ax.set_anchor("NW")
-        name_columns(ax, xs, self.steps * len(self.shown))
-        for x, prompt in zip(xs[::len(self.steps)], self.prompts):
-            letters = round(self.side * len(self.steps) * 13)
-            ax.annotate(textwrap.shorten(prompt, letters, placeholder=" …"), (x - ys[0], 0), (0, 18), textcoords="offset points",
-                        va="bottom", fontsize=STYLE["small"], fontstyle="italic", color=STYLE["text"])
+        for first, prompt in zip(range(0, len(xs), self.columns), self.prompts):
+            name_columns(ax, xs[first:], self.steps)
+            words = textwrap.shorten(prompt, round(self.side * self.columns * 14.5), placeholder=" …")
+            ax.annotate(words, (xs[first] - ys[0], 0), (0, 18), textcoords="offset points", va="bottom", fontsize=STYLE["small"],
+                        fontstyle="italic", color=STYLE["text"])
         for i, (y, name, verdict, color) in enumerate(zip(ys, names, verdicts, colors)):
             name_row(ax, y, ys[0], name, verdict, color, MARKERS[i % len(MARKERS)])
 

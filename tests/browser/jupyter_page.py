@@ -43,7 +43,10 @@ def jupyterlab(folder: Path, **environment):
         yield address, token
     finally:
         server.terminate()
-        server.wait(20)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
 
 
 def answers(url) -> bool:
@@ -70,22 +73,22 @@ def notebook_page(address, token, name, *, width=1280, height=1400):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(120_000)                             # a machine that trains meanwhile is slow
+        page.set_default_timeout(300_000)                             # a machine that trains meanwhile is slow
         page.goto(f"{address}/lab/tree/{name}?token={token}&reset")
-        expect(page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell").first).to_be_visible(timeout=120_000)
+        expect(page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell").first).to_be_visible(timeout=300_000)
         wait_idle(page)
         yield page
         browser.close()
 
 
-def wait_idle(page, seconds=120):
+def wait_idle(page, seconds=300):
     """Wait until the status bar says that the kernel is idle."""
     from playwright.sync_api import expect
 
     expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=seconds * 1000)
 
 
-def run_all(page, seconds=120):
+def run_all(page, seconds=300):
     """Run all cells through the menu and wait for the last one."""
     from playwright.sync_api import expect
 
@@ -95,7 +98,7 @@ def run_all(page, seconds=120):
     wait_idle(page, seconds)
 
 
-def wait_new_picture(page, css, old, seconds=60):
+def wait_new_picture(page, css, old, seconds=300):
     """Wait until an image widget shows other pixels than `old`; return its new address."""
     image = page.locator(f"img.{css}")
     image.wait_for(state="visible", timeout=seconds * 1000)
