@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from labkit import badges, notebooks, readme
+from labkit import badges, notebooks
 from labkit.paths import REPO
 
 LESSONS = notebooks.lessons()
@@ -66,8 +66,3 @@ def test_every_lesson_tells_what_carries_over(lesson):
     if name != "00_start":
         words = " ".join(notebooks.source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
         assert "What carries over" in words and "What the chapter says" in words
-
-
-def test_readme_is_what_the_project_says_of_itself():
-    text = (REPO / "README.md").read_text(encoding="utf-8")
-    assert readme.filled(text) == text, "run `python3 -m labkit publish --badges`"

@@ -297,9 +297,9 @@ def test_caption_dropout_replaces_its_share_of_captions_and_nothing_else(cache):
 
 
 def test_validation_steps_are_log_spaced_and_always_hold_the_first_and_the_last():
-    assert Monitor().steps(200) == (0, 4, 8, 15, 28, 54, 104, 200)
-    assert len(Monitor().steps(1000)) == 13
-    assert Monitor().steps(100) == (0, 4, 9, 20, 45, 100)
+    assert Monitor().steps(200) == (0, 4, 8, 15, 28, 54, 104, 150, 200)
+    assert len(Monitor().steps(1000)) == 14
+    assert Monitor().steps(100) == (0, 4, 9, 20, 45, 75, 100)
     assert Monitor(validate_at=(50, 900)).steps(200) == (0, 50, 200)
     assert Monitor().steps(1) == (0, 1) and log_spaced(3)[-1] == 3
     assert QUIET.steps(200) == ()

@@ -31,6 +31,7 @@ def base():
 @pytest.fixture
 def lab(monkeypatch, base):
     monkeypatch.setenv("LABKIT_FRONTEND", "browser")
+    monkeypatch.setattr(lesson, "fast", False)                # these runs are short by themselves; labkit test asks for the fast form
     lab = Lab()
     lab.__dict__ |= {"base": base, "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
     return lab
