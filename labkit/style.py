@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 # Widths are a notebook's output column; colours are readable on white and told apart by people who see no red or no green
 # (Okabe and Ito 2008, the light ones darkened). Nothing is told by colour alone: every line has a label and a marker.
 STYLE = {
-    "width": 9.0, "height": 4.2, "dpi": 100, "retina": 1.5,           # inches, dots per inch, factor for sharp screens
+    "width": 9.0, "height": 4.2, "dpi": 100, "retina": 1.2,           # inches, dots per inch, factor for sharp screens
     "text": "#222222", "faint": "#767676", "grid": "#E4E4E4",
     "margins": (0.95, 1.95, 0.55),                                    # inches at left, right (for labels), bottom
     "title": 12.0, "label": 10.0, "small": 9.0,                       # points
