@@ -1,0 +1,99 @@
+"""The base and the reader that ship: loaded by plain diffusers, told truly in data/README.md."""
+
+import logging
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.data import load_folder, load_picture
+from labkit.errors import LabError
+from labkit.paths import data_dir
+from labkit.reader import NO_PLACE, Reader, ReaderNet, load_reader
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return load_reader()
+
+
+@pytest.fixture(scope="module")
+def renders(reader):
+    folder = load_folder(data_dir() / "territories" / "liminal" / "validation").take(40)
+    return np.stack([load_picture(p, reader.resolution) for p in folder.paths]), [a["kind"] for a in folder.attributes]
+
+
+@pytest.fixture
+def library_messages():
+    """What diffusers and transformers warn of."""
+    class Kept(logging.Handler):
+        def __init__(self):
+            super().__init__(logging.WARNING)
+            self.texts = []
+
+        def emit(self, record):
+            self.texts.append(record.getMessage())
+
+    kept, loggers = Kept(), [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    for logger in loggers:
+        logger.addHandler(kept)
+    yield kept.texts
+    for logger in loggers:
+        logger.removeHandler(kept)
+
+
+def test_plain_diffusers_loads_and_draws_without_a_warning(library_messages):
+    from diffusers import StableDiffusionPipeline
+    pipeline = StableDiffusionPipeline.from_pretrained(data_dir() / "base")  # the import itself may warn of the environment
+    library_messages.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipeline = StableDiffusionPipeline.from_pretrained(data_dir() / "base")
+        pipeline.set_progress_bar_config(disable=True)
+        picture = pipeline("a bedroom with a blue bed", num_inference_steps=2).images[0]
+    assert picture.size == (128, 128)
+    assert {m.dtype for m in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float32}
+    assert library_messages == []
+
+
+def test_the_base_takes_at_most_24_megabytes():
+    assert sum(f.stat().st_size for f in (data_dir() / "base").rglob("*") if f.is_file()) <= 24e6
+
+
+def test_the_reader_knows_nearly_every_render(reader, renders):
+    pictures, kinds = renders
+    assert reader.accepted(pictures, kinds).mean() > 0.8
+
+
+def test_a_picture_is_never_accepted_for_two_kinds(reader, renders):
+    pictures, _ = renders
+    assert np.stack([reader.accepted(pictures, kind) for kind in reader.kinds]).sum(0).max() == 1
+
+
+def test_reading_does_not_depend_on_company(reader, renders):
+    pictures, _ = renders
+    alone, together = reader.read(pictures[3:4]), reader.read(pictures[:8])
+    assert alone.kinds == together.kinds[3:4] and np.allclose(alone.scores, together.scores[3:4], atol=1e-4)
+
+
+def test_large_pictures_are_scaled(reader, renders):
+    large = renders[0][:4].repeat(4, 1).repeat(4, 2)
+    assert reader.read(large).kinds == reader.read(renders[0][:4]).kinds
+
+
+def test_an_unknown_kind_or_a_missing_reader_is_named(reader, tmp_path):
+    with pytest.raises(LabError, match="'castle'.*bedroom"):
+        reader.accepted(np.zeros((1, 128, 128, 3), np.uint8), "castle")
+    with pytest.raises(LabError, match="config.json is missing"):
+        load_reader(tmp_path)
+
+
+def test_scores_are_the_log_odds_of_the_kinds():
+    answers = {"kind": ["bedroom", "pool", NO_PLACE], "light": ["day", "night"]}
+    torch.manual_seed(0)
+    reader = Reader(ReaderNet(answers, (8, 8)), answers, 0.0)
+    logits = torch.tensor([[2.0, 1.0, -1.0]])
+    odds = reader._log_odds(logits)
+    p = logits.softmax(1)[0, :2]
+    assert torch.allclose(odds[0], torch.log(p / (1 - p)), atol=1e-5)
