@@ -101,6 +101,9 @@ def _encoded(base: Base, pictures: PictureFolder, progress) -> Encoded:
             _write(kept, tensors, own_key)
         except LabError:                                      # without room to keep it, it is only made again next time
             pass
+    # Layout in memory is made the same too: a convolution leaves channels-last pictures, a file gives plain ones, and the two
+    # do not give the same last bits.
+    tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
     cond = {name.removeprefix(CONDITION): value for name, value in tensors.items() if name.startswith(CONDITION)}
     return Encoded(tensors["mean"].float(), tensors["std"].float(), cond, pictures.captions, pictures.paths)
 

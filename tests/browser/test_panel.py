@@ -23,6 +23,7 @@ def page(tmp_path_factory):
     nbformat.write(notebook, folder / "panel.ipynb")
     SHOTS.mkdir(parents=True, exist_ok=True)
     environment = {"LABKIT_STORE": str(folder / "runs"), "LABKIT_CACHE": str(folder / "cache"), "PYTHONPATH": str(paths.REPO),
+                   "LABKIT_FRONTEND": "browser",                      # the test command sets headless for the lessons it runs
                    "LABKIT_FAST": "0"}                                # the short form is over before anyone could press Stop
     with jupyterlab(folder, **environment) as (address, token), notebook_page(address, token, "panel.ipynb") as page:
         run_all(page)
