@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from labkit.adapters import bare
+from labkit.allocator import keep_freed_memory
 from labkit.basefiles import BaseFiles, find_base
 from labkit.errors import LabError
 from labkit.loss import Denoiser
@@ -38,6 +39,7 @@ def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str 
     device = _device(device)
     files = find_base(name, revision)
     limit_torch()
+    keep_freed_memory()
     fingerprint = files.fingerprint()
     with _quiet():
         try:

@@ -14,7 +14,7 @@ class Preset:
 # Rates and steps are those of the embedded base; on another base the same six happen at other rates.
 PRESETS = {
     "healthy": Preset(
-        "The held-out loss falls, then flattens and stays down, and the training pictures' loss stays close to it. "
+        "The held-out loss falls, then flattens and stays down, and the training pictures' loss falls with it. "
         "Watch when the rooms stop being ordinary ones: that happens long before the curve is flat.",
         {"learning_rate": 3e-3, "max_train_steps": 200}),
     "stagnating": Preset(
@@ -34,7 +34,7 @@ PRESETS = {
         "turns and rises. The samples begin to look like those four pictures.",
         {"learning_rate": 1e-3, "max_train_steps": 500, "n_train": 4, "rank": 32}),
     "not enough evidence": Preset(
-        "The same rate as the stagnating run for very few updates. The change is smaller than its interval, so the honest answer is "
-        "that nothing can be said yet: train longer, then ask again.",
-        {"learning_rate": 3e-5, "max_train_steps": 5}),
+        "One update and two measurements. The loss has moved, but from two points nobody can tell a good beginning from the first "
+        "step of a disaster: overshooting and diverging runs begin like this, too. Train longer, then ask again.",
+        {"learning_rate": 3e-3, "max_train_steps": 1}),
 }
