@@ -17,7 +17,9 @@ COLUMNS = 6
 def plot_pictures(pictures, captions=None, *, columns: int = COLUMNS, width=STYLE["width"]):
     """Draw uint8 pictures (N, H, W, 3) in rows, their captions below. Returns the Figure."""
     columns = min(columns, len(pictures))
-    side, lines = width / max(columns, 4), 0 if captions is None else 3
+    side = width / max(columns, 4)
+    texts = [textwrap.wrap(caption, round(side * 14), max_lines=3, placeholder=" …") for caption in captions or ()]
+    lines = max(map(len, texts), default=0)
     words = lines * STYLE["small"] * 1.3 / 72 + (0.12 if lines else 0.0)   # inches below a row
     rows = -(-len(pictures) // columns)
     figure = LabFigure(side * columns, rows * (side + words), photographic=True,
@@ -27,8 +29,7 @@ def plot_pictures(pictures, captions=None, *, columns: int = COLUMNS, width=STYL
         bottom = (rows - 1 - row) * (side + words) + words
         ax = figure.place_axes(0, bottom, side * len(pictures[some]), side)
         xs, ys = show_mosaic(ax, [list(pictures[some])])
-        for x, caption in zip(xs, [] if captions is None else captions[some]):
-            text = textwrap.wrap(caption, round(side * 14), max_lines=lines, placeholder=" …")
+        for x, text in zip(xs, texts[some]):
             ax.annotate("\n".join(text), (x, 2 * ys[0]), (0, -4), textcoords="offset points", ha="center", va="top",
                         fontsize=STYLE["small"] - 1, color=STYLE["text"], annotation_clip=False)
     return figure

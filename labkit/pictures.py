@@ -52,7 +52,9 @@ def plot_samples(history, *, width=STYLE["width"]):
     """Draw the same seeds over the steps of one run: a column a step, a row a seed under its prompt. Returns the Figure."""
     pictures, prompts = sample_pictures(history), prompts_of(history)
     steps = sorted(pictures)
-    side, head = min(width / max(len(steps), 4), 1.7), 0.27            # inches: a picture, the line of words above it
+    side = min(width / max(len(steps), 4), 1.7)                        # inches
+    prompts = [textwrap.fill(prompt, round(side * max(len(steps), 4) * 14.5)) for prompt in prompts]
+    head = 0.11 + 0.16 * max(prompt.count("\n") + 1 for prompt in prompts)        # the words above a row
     figure = LabFigure(side * max(len(steps), 4), (side + head) * len(prompts) + 0.22, photographic=True,
                        summary=f"pictures of the same {len(prompts)} seeds at steps {', '.join(map(str, steps))}")
     for row, prompt in enumerate(prompts):
@@ -62,7 +64,7 @@ def plot_samples(history, *, width=STYLE["width"]):
         figure.text(0.004, (bottom + side + 0.05) / figure.get_figheight(), prompt, fontsize=STYLE["small"], color=STYLE["text"],
                     va="bottom", fontstyle="italic")
         if not row:
-            name_columns(ax, xs, steps, 18)
+            name_columns(ax, xs, steps, 72 * head + 1)
     return figure
 
 
