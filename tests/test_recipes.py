@@ -33,7 +33,8 @@ def renders(tmp_path):
     folder = tmp_path / "renders"
     folder.mkdir()
     rng, rows = np.random.default_rng(0), []
-    for i in [*range(4), 95, 96]:  # 95 and 96 lie in a block that is held out
+    first = training.BLOCK * (training.HELD_OUT - 1)  # of a block that is held out
+    for i in [*range(4), first, first + 1]:
         Image.fromarray(rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)).save(folder / f"{i:06d}.png")
         rows.append({"file_name": f"{i:06d}.png", "text": "a red sofa on the left", "kind": "living room"})
     (folder / "metadata.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -133,6 +134,19 @@ def test_a_resumed_denoiser_equals_one_trained_straight(renders, tmp_path, small
     stop_after(2, lambda budget: denoiser.train(renders, vae, tmp_path / "b", budget, every=0))
     resumed = denoiser.train(renders, vae, tmp_path / "b", Budget(steps=3))
     assert all(map(same, resumed, straight))
+
+
+def test_words_take_their_embeddings_along_into_another_vocabulary():
+    old, new = (architecture.build_tokenizer(words) for words in (["bed", "sofa"], ["bed", "pool", "sofa"]))
+    base = SimpleNamespace(unet=architecture.build_unet(), text_encoder=architecture.build_text_encoder(old), tokenizer=old)
+    unet, text_encoder = architecture.build_unet(), architecture.build_text_encoder(new)
+    fresh = text_encoder.get_input_embeddings().weight.clone()
+    denoiser.take_over(base, unet, text_encoder, new)
+    before, after = base.text_encoder.get_input_embeddings().weight, text_encoder.get_input_embeddings().weight
+    for word in ("bed</w>", "sofa</w>"):
+        assert torch.equal(after[new.get_vocab()[word]], before[old.get_vocab()[word]])
+    assert torch.equal(after[new.get_vocab()["pool</w>"]], fresh[new.get_vocab()["pool</w>"]])
+    assert same(unet, base.unet)
 
 
 class Killed(Exception):

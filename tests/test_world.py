@@ -18,11 +18,12 @@ import liminal
 import ordinary
 import picture
 import render
+import restyle
 import shapes
 import territories
 from chance import KINDS, RANGES, draws, kind_of
 
-WORLDS = {"ordinary": ordinary, "liminal": liminal}
+WORLDS = {"ordinary": ordinary, "liminal": liminal, "near": restyle}
 MANY = [(world, index) for world in WORLDS for start, _ in RANGES.values() for index in range(start, start + 100)]
 
 
@@ -40,15 +41,16 @@ def test_a_known_index_keeps_its_caption():
     assert captions.caption(liminal.attributes(100_000), 100_000) == FIRST_LIMINAL
 
 
-FIRST_ORDINARY = "cozy living room, a white sofa, a purple rug, green walls, tiled floor, in the morning"
-FIRST_LIMINAL = ("an endless hotel corridor, nobody in sight, with blue doors, white walls and a red checkered carpet, "
-                 "under fluorescent lights")
+FIRST_ORDINARY = ("pink sofas and an orange rug in a cozy living room with green brick walls, orange "
+                  "curtains, in the evening")
+FIRST_LIMINAL = ("an endless hotel corridor, nobody in sight, with green doors, yellow walls and a brown "
+                 "checkered carpet, under warm lights")
 
 
 def test_draws_depend_on_purpose_kind_and_index():
     seen = {draws(purpose, kind, index).random() for purpose in ("attributes", "geometry", "caption")
             for kind in (*KINDS["ordinary"], *KINDS["liminal"]) for index in range(200)}
-    assert len(seen) == 3 * 10 * 200
+    assert len(seen) == 3 * 2 * len(KINDS["ordinary"]) * 200
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -96,9 +98,9 @@ def test_no_two_purposes_share_an_index():
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_every_prefix_holds_all_kinds_equally(world):
-    for count in (5, 100, 255):
+    for count in (8, 96, 256):
         kinds = [kind_of(world, index) for index in range(count)]
-        assert {kinds.count(kind) for kind in KINDS[world]} == {count // 5}
+        assert {kinds.count(kind) for kind in KINDS[world]} == {count // len(KINDS[world])}
 
 
 def test_an_unknown_world_is_named_with_the_known_ones():
@@ -255,4 +257,4 @@ def test_shipped_territories_say_what_the_code_says(world, purpose, count):
 
 
 def test_shipped_territories_stay_small():
-    assert sum(p.stat().st_size for p in (DATA / "territories").rglob("*") if p.is_file()) < 14 * 2 ** 20
+    assert sum(p.stat().st_size for p in (DATA / "territories").rglob("*") if p.is_file()) < 18 * 2 ** 20

@@ -16,21 +16,30 @@ NAMES = {
     "bedroom": ("bedroom", "quiet bedroom", "small bedroom"),
     "kitchen": ("kitchen", "tidy kitchen", "small kitchen"),
     "office": ("office", "home office", "quiet office"),
-    "dining room": ("dining room", "tidy dining room", "small dining room"),
+    "dining room": ("dining room", "tidy dining room", "family dining room"),
+    "bathroom": ("bathroom", "clean bathroom", "small bathroom"),
+    "library": ("library", "quiet library", "old library"),
+    "cafe": ("cafe", "cozy cafe", "small cafe"),
     "corridor": ("endless hotel corridor", "empty hotel corridor", "long silent corridor"),
     "maze": ("endless yellow maze", "maze of empty yellow rooms", "silent yellow maze"),
     "pool": ("still indoor pool", "empty indoor pool", "silent indoor swimming pool"),
     "garage": ("deserted parking garage", "empty parking garage", "dark concrete parking garage"),
     "stairwell": ("endless stairwell", "deserted stairwell", "silent stairwell"),
+    "waiting room": ("empty waiting room", "deserted waiting room", "silent waiting room"),
+    "mall": ("deserted shopping mall", "empty mall", "abandoned shopping mall"),
+    "platform": ("empty underground platform", "deserted subway platform", "silent underground platform"),
 }
 
 LIGHT = {
     "daylight": ("in daylight", "on a bright day", "in the morning"),
+    "cloudy": ("on a cloudy day", "under a cloudy sky", "in soft light"),
     "sunset": ("at sunset", "in warm evening light", "in the evening"),
     "night": ("at night", "at night by lamp light", "lit by a lamp at night"),
     "fluorescent light": ("in fluorescent light", "under fluorescent lights"),
     "warm light": ("in warm light", "under warm lights"),
     "dim light": ("in dim light", "half in the dark under dim lights"),
+    "murky light": ("in murky light", "under murky lights"),
+    "pale fog": ("in pale fog", "full of pale fog"),
 }
 
 VIEW = {"left": ("seen from the left",), "right": ("seen from the right",), "front": ("seen from the front",)}
@@ -55,59 +64,95 @@ def an(phrase):
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
 
 
+# How the main thing is said in a layout that has words of its own.
+ARRANGED = {
+    "facing sofas": "two {} facing each other", "two beds": "two {}", "rows": "rows of {}",
+    "aisle": "an aisle between {}", "wall of books": "a wall of {}", "booths": "a row of {}",
+    "two walls": "{} in a corner",
+    "round table": "a round {}", "long table": "a long {}", "washbasins": "a long {} with mirrors",
+}
+WALLS = {"plain": "{} walls", "striped": "striped {} walls", "brick": "{} brick walls", "tiled": "{} tiled walls",
+         "half tiled": "half tiled {} walls", "panelled": "panelled {} walls"}
+HEIGHT = {"low": ("seen from a low angle",), "high": ("seen from above",), "level": ("at eye level",)}
+PLURAL = ("sofas", "beds", "desks", "cabinets", "chairs", "stools", "bookshelves", "benches", "tables", "towels",
+          "columns", "hanging lamps", "ceiling lights")
+
+
+def one(noun, color=""):
+    """A noun with its colour, and with an article unless it is plural."""
+    phrase = f"{color} {noun}".strip()
+    return phrase if noun in PLURAL else an(phrase)
+
+
 def ordinary_extras(a):
     """Phrases for the further things in an ordinary room."""
-    found = []
+    found = [one(a[field]) for field in ("third_object", "lamp") if a[field] != "none"]
     if a["plant"] != "none":
         found += [f"a plant on the {a['plant']}", "a potted plant"]
     if a["picture"] != "none":
         found.append(f"{an(a['picture'])} picture on the wall")
     if a["window"] != "none":
         found.append("a window" if a["window"] == "back" else f"a window on the {a['window']}")
-    if a["lamp"] != "none":
-        found.append(an(a["lamp"]))
+    if a["curtains"] != "none":
+        found.append(f"{a['curtains']} curtains")
     return found
 
 
 def ordinary_caption(a, rng):
     """One caption of an ordinary room."""
-    name, main = rng.choice(NAMES[a["kind"]]), f"{a['main_color']} {a['main_object']}"
-    main = main if a["main_object"] == "cabinets" else an(main)
-    walls, floor = f"{a['wall_color']} walls", an(a["floor"])
-    light = rng.choice(LIGHT[a["light"]])
-    second = "" if a["second_object"] == "none" else f"{a['second_color']} {a['second_object']}"
-    if second and a["second_object"] != "chairs":
-        second = an(second)
+    name, light = rng.choice(NAMES[a["kind"]]), rng.choice(LIGHT[a["light"]])
+    main = one(a["main_object"], a["main_color"])
+    if a["layout"] in ARRANGED and rng.random() < 0.6:
+        main = ARRANGED[a["layout"]].format(f"{a['main_color']} {a['main_object']}")
+    second = "" if a["second_object"] == "none" else one(a["second_object"], a["second_color"])
     both = f"{main} and {second}" if second else main
-    extras = ordinary_extras(a)
-    extra = f" and {rng.choice(extras)}" if extras and rng.random() < 0.5 else ""
-    view = f", {VIEW[a['view']][0]}" if rng.random() < 0.3 else ""
-    opening = rng.choice(OPENINGS)
+    walls = WALLS[a["walls"] if rng.random() < 0.7 else "plain"].format(a["wall_color"])
+    floor, extras = an(a["floor"]), ordinary_extras(a)
+    extra = f", {', '.join(rng.sample(extras, min(len(extras), rng.choice((1, 1, 2)))))}" if extras else ""
+    seen = rng.choice((*VIEW[a["view"]], *HEIGHT[a["height"]]) if a["height"] != "level" else VIEW[a["view"]])
+    view, opening = f", {seen}" if rng.random() < 0.35 else "", rng.choice(OPENINGS)
     return rng.choice((
         f"{opening}{an(name)} with {both}, {walls} and {floor}, {light}{view}",
-        f"{opening}{an(name)} {light} with {walls}, {both}{extra}{view}",
-        f"{both} in {an(name)} with {walls}{extra}, {light}{view}",
-        f"{an(name)} with {walls} and {floor}, {both}, {light}",
+        f"{opening}{an(name)} {light} with {walls}, {both}{extra}",
+        f"{both} in {an(name)} with {walls}{extra}, {light}",
+        f"{an(name)} with {walls} and {floor}, {both}{extra}",
         f"{name}, {main}{', ' + second if second else ''}, {walls}, {a['floor']}, {light}{view}",
-        f"{opening}{an(name)} {light}, {walls}, {floor}, {both}{extra}",
+        f"{opening}{an(name)} {light}, {walls}, {both}{extra}",
     ))
 
 
+# How the layout of a liminal place is told; {} is the main colour.
+TOLD = {
+    "rows": "rows of {} chairs", "facing rows": "facing rows of {} chairs",
+    "along the walls": "{} chairs along the walls",
+    "escalators": "silent escalators", "fountain": "a fountain", "planters": "rows of planters",
+    "side platform": "a track along the platform", "island platform": "tracks on both sides",
+    "facing platforms": "tracks between facing platforms",
+}
+
+
 def liminal_features(a):
-    """The main features of a liminal place, as a phrase after 'with'."""
-    main, second, wall = a["main_color"], a["second_color"], a["wall_color"]
-    rows = a["layout"]
+    """The main features of a liminal place, as phrases after 'with'."""
+    main, second, wall, layout, floor = (a[k] for k in ("main_color", "second_color", "wall_color", "layout", "floor"))
+    told = TOLD.get(layout, "").format(main)
     return {
-        "corridor": (f"{main} doors, {wall} walls and {an(second)} {a['floor']}",
-                     f"{main} doors and a patterned {second} carpet between {wall} walls"),
-        "maze": (f"{an(second)} carpet and {rows} under ceiling panels",
-                 f"yellow walls, {rows} and {an(second)} carpet"),
-        "pool": (f"{main} water, {second} columns and {wall} tiles",
-                 f"{main} water between {second} {rows} and {wall} walls"),
+        "corridor": (f"{main} doors, {wall} walls and {an(second)} {floor}",
+                     f"{main} doors and a patterned {second} carpet between {layout} {wall} walls"),
+        "maze": (f"{an(second)} carpet and {layout} under ceiling panels",
+                 f"yellow walls, {layout} and {an(second)} carpet"),
+        "pool": (f"{main} water, {second} {layout} and {wall} tiles",
+                 f"{main} water between {second} {layout} and {wall} walls"),
         "garage": (f"{main} stripes on grey pillars and {second} lines",
-                   f"{rows} of pillars with {main} stripes, {second} lines"),
-        "stairwell": (f"{main} railings, {second} stairs and {wall} walls, seen {rows}",
-                      f"{second} stairs and {main} railings between {wall} walls, flights repeating {rows}"),
+                   f"a ramp, {main} stripes and {second} lines" if layout == "ramp" else
+                   f"{layout} of pillars with {main} stripes, {second} lines"),
+        "stairwell": (f"{main} railings, {second} stairs and {wall} walls, seen {layout}",
+                      f"{second} stairs and {main} railings between {wall} walls, flights repeating {layout}"),
+        "waiting room": (f"{told}, {an(second)} ticket desk and a clock",
+                         f"{told}, {wall} walls, {an(second)} desk and {an(floor)}"),
+        "mall": (f"{main} shutters, {second} columns, {wall} walls and {told}",
+                 f"{told} between {second} columns, {main} shutters and {an(floor)}"),
+        "platform": (f"{main} benches, {an(second)} line, {wall} tiles and {told}",
+                     f"{told}, {an(second)} line and {main} benches under a vault of {wall} tiles"),
     }[a["kind"]]
 
 
@@ -125,11 +170,19 @@ def liminal_caption(a, rng):
     ))
 
 
+def styled(text, style, rng):
+    """A caption with the style that the picture is drawn in; a drawing is no photo."""
+    for opening in filter(None, OPENINGS):
+        text = text.removeprefix(opening)
+    return rng.choice((f"{style} drawing of {text}", f"{text}, {style} drawing", f"{text}, in {style} style"))
+
+
 def caption(attributes, index):
     """The caption of the picture at an index."""
     kind = attributes["kind"]
     rng = draws("caption", kind, index)
-    return (ordinary_caption if kind in KINDS["ordinary"] else liminal_caption)(attributes, rng)
+    text = (ordinary_caption if kind in KINDS["ordinary"] else liminal_caption)(attributes, rng)
+    return styled(text, attributes["style"], rng) if "style" in attributes else text
 
 
 def words(text):
@@ -140,11 +193,14 @@ def words(text):
 def _vocabulary():
     import ordinary
     import liminal
-    tables = [COLOUR_NAMES, NAMES, LIGHT, VIEW, OPENINGS, MOOD, EXTRA_WORDS, KINDS, ordinary.FURNITURE,
-              ordinary.FLOORS, ordinary.LIGHTS, liminal.PLACES, liminal.MOODS]
+    import restyle
+    tables = [COLOUR_NAMES, NAMES, LIGHT, VIEW, HEIGHT, ARRANGED, WALLS, OPENINGS, MOOD, EXTRA_WORDS, KINDS,
+              ordinary.FURNITURE, ordinary.STYLES, ordinary.FLOORS, ordinary.LIGHTS, liminal.PLACES, liminal.MOODS,
+              TOLD, restyle.STYLE]
     found = set(words("a an and in on the with of under between from without end wall walls plant potted picture "
                       "window lamp floor hanging left right ceiling panels patterned carpet tiles stripes grey pillars "
-                      "lines stairs railings flights repeating seen columns water doors"))
+                      "curtains lines stairs railings flights repeating seen columns water doors ramp ticket clock "
+                      "vault empty drawing style"))
     while tables:
         entry = tables.pop()
         if isinstance(entry, str):

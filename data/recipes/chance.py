@@ -8,12 +8,13 @@ import hashlib
 import random
 
 KINDS = {
-    "ordinary": ("living room", "bedroom", "kitchen", "office", "dining room"),
-    "liminal": ("corridor", "maze", "pool", "garage", "stairwell"),
+    "ordinary": ("living room", "bedroom", "kitchen", "office", "dining room", "bathroom", "library", "cafe"),
+    "liminal": ("corridor", "maze", "pool", "garage", "stairwell", "waiting room", "mall", "platform"),
 }
+KINDS["near"] = KINDS["ordinary"]          # the ordinary rooms in a style the base never saw
 
 # The one place where indices are given out. Each purpose owns its range (first, past the last)
-# in both worlds, so no two purposes ever share a picture.
+# in all worlds, so no two purposes ever share a picture.
 RANGES = {
     "base": (0, 100_000),                  # autoencoder, text encoder and UNet (liminal: autoencoder only)
     "train": (100_000, 110_000),           # data/territories/*/train

@@ -49,6 +49,18 @@ def start_weights(unet, text_encoder):
     torch.nn.init.normal_(text_encoder.get_input_embeddings().weight, std=0.2)
 
 
+def take_over(base, unet, text_encoder, tokenizer):
+    """Begin with the weights of a base. Its vocabulary may differ: a word takes its embedding along, new ones keep theirs."""
+    unet.load_state_dict(base.unet.state_dict())
+    weights, own = base.text_encoder.state_dict(), text_encoder.state_dict()
+    (name,) = (key for key in own if key.endswith("token_embedding.weight"))
+    old, rows = base.tokenizer.get_vocab(), own[name].clone()
+    for token, i in tokenizer.get_vocab().items():
+        if token in old:
+            rows[i] = weights[name][old[token]]
+    text_encoder.load_state_dict(weights | {name: rows})
+
+
 def predict(unet, text_encoder, noisy, timesteps, ids):
     return unet(noisy, timesteps, text_encoder(ids).last_hidden_state).sample
 
@@ -106,9 +118,7 @@ def train(folder, vae, work, budget, seed=0, every=300, log_to=None, start=None)
     unet, text_encoder = build_unet(), build_text_encoder(tokenizer)
     start_weights(unet, text_encoder)
     if start:
-        base = load_base(start)
-        unet.load_state_dict(base.unet.state_dict())
-        text_encoder.load_state_dict(base.text_encoder.state_dict())
+        take_over(load_base(start), unet, text_encoder, tokenizer)
     unet, text_encoder = unet.to(device).train(), text_encoder.to(device).train()
     averages = Average(unet), Average(text_encoder)
     optimizer = Muon(groups([unet, text_encoder], RATE, ADAM_RATE))

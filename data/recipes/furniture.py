@@ -1,137 +1,241 @@
-"""The furniture of the ordinary rooms, standing before the back wall at z = 0.
+"""Furniture of the ordinary rooms: seats, tables, beds, storage, kitchen and bath.
 
-Each function adds to a scene what the attributes `a` name, with the draws of `rng`; width is the room's, in metres.
+Each function gives a thing: a list of (part, colour, surface) around its place on the floor, its back at z = 0
+(tables and chairs: centred), facing +z. Metres.
 """
 
-from shapes import box, column, lathe, linear, mixed, merged, rounded, turned
+import numpy as np
+
+from shapes import beam, box, column, lathe, linear, merged, mixed, quads, rounded, turned
+
+METAL = "#b8bcc0"
+WOODS = ("#8a5a34", "#5c3820", "#c09060")
 
 
-def legs(scene, x, z, across, deep, tall, thick, colour):
-    """Four table legs."""
-    for sx in (-1, 1):
-        for sz in (-1, 1):
-            centre = (x + sx * (across / 2 - thick), tall / 2, z + sz * (deep / 2 - thick))
-            scene.add(box(centre, (thick, tall, thick)), colour)
+def matte(*parts):
+    """Parts given as (part, colour) with the matte surface."""
+    return [(part, linear(colour), "matte") for part, colour in parts]
 
 
-def living_room(scene, a, rng, width):
-    """A sofa with arms, seats and perhaps cushions, a rug before it."""
-    x, w = rng.uniform(-0.25, 0.25), rng.uniform(2.0, 2.3)
-    colour = linear(a["main_color"])
-    scene.add(rounded((x, 0.28, 0.62), (w, 0.34, 0.9), 0.08), colour)
-    scene.add(rounded((x, 0.62, 0.26), (w, 0.62, 0.26), 0.1), colour)
+def legs(across, deep, tall, thick, colour, z=0.0):
+    """Four legs."""
+    return matte(*((box((sx * (across / 2 - thick), tall / 2, z + sz * (deep / 2 - thick)), (thick, tall, thick)),
+                    colour)
+                   for sx in (-1, 1) for sz in (-1, 1)))
+
+
+def sofa(rng, colour, w):
+    """A sofa of width w with arms, seats and perhaps cushions."""
+    tint, seats, arm = linear(colour), 2 if w < 2.1 else 3, rng.uniform(0.4, 0.56)
+    thing = matte((rounded((0, 0.28, 0.5), (w, 0.34, 0.9), 0.08), tint),
+                  (rounded((0, 0.6, 0.15), (w, rng.uniform(0.56, 0.76), 0.26), 0.1), tint))
     for side in (-1, 1):
-        scene.add(rounded((x + side * (w / 2 - 0.1), 0.42, 0.62), (0.24, 0.5, 0.92), 0.1), colour)
-        scene.add(rounded((x + side * (w / 4 - 0.05), 0.5, 0.68), (w / 2 - 0.16, 0.16, 0.78), 0.06), colour * 1.06)
-        if rng.random() < 0.7:
-            cushion = rounded((x + side * w * 0.27, 0.72, 0.48), (0.42, 0.36, 0.14), 0.06)
-            scene.add(turned(cushion, rng.uniform(-15, 15), (x, 0.7, 0.48)),
-                      "white" if a["main_color"] != "white" else "grey")
-    rug(scene, a, rng, x, 1.95, w + 0.3, 1.35)
+        thing += matte((rounded((side * (w / 2 - 0.1), 0.42, 0.5), (0.24, arm, 0.92), 0.1), tint))
+        if rng.random() < 0.6:
+            cushion = rounded((side * w * 0.27, 0.7, 0.38), (0.42, 0.36, 0.14), 0.06)
+            thing += matte((turned(cushion, rng.uniform(-15, 15), (side * w * 0.27, 0.7, 0.38)),
+                            "white" if colour != "white" else "grey"))
+    inner = (w - 0.44) / seats
+    thing += matte(*((rounded(((i + 0.5) * inner - inner * seats / 2, 0.5, 0.56), (inner - 0.02, 0.16, 0.78), 0.06),
+                      tint * 1.06) for i in range(seats)))
+    return thing
 
 
-def rug(scene, a, rng, x, z, across, deep):
-    """A round or square rug with a paler border, or none."""
-    if a["second_object"] != "rug":
-        return
-    colour, border = linear(a["second_color"]), mixed(a["second_color"], "white", 0.45)
+def armchair(rng, colour):
+    """A round-backed or square armchair on short legs."""
+    tint = linear(colour)
     if rng.random() < 0.5:
-        parts = [column((0, 0, 0), 0.5, 0.012), column((0, 0, 0), 0.44, 0.018)]
-    else:
-        parts = [box((0, 0.006, 0), (1, 0.012, 1)), box((0, 0.009, 0), (0.92, 0.018, 0.86))]
-    for (points, normals, faces), tint in zip(parts, (border, colour)):
-        scene.add((points * [across, 1, deep] + [x, 0, z], normals, faces), tint)
-
-
-def bedroom(scene, a, rng, width):
-    """A double bed under a blanket, a bedside table, a rug."""
-    x, w = rng.uniform(-0.3, 0.3), rng.uniform(1.7, 1.95)
-    colour = linear(a["main_color"])
-    wood = rng.choice(("#8a5a34", "#5c3820", "#c09060"))
-    scene.add(rounded((x, 0.6, 0.08), (w + 0.16, 1.15, 0.12), 0.05), wood)
-    scene.add(box((x, 0.18, 1.1), (w + 0.04, 0.24, 2.0)), wood)
-    scene.add(rounded((x, 0.4, 1.12), (w, 0.26, 1.95), 0.1), "white")
-    scene.add(rounded((x, 0.44, 1.42), (w + 0.1, 0.3, 1.42), 0.1), colour)
-    scene.add(rounded((x, 0.585, 0.78), (w + 0.1, 0.05, 0.22), 0.02), mixed(a["main_color"], "white", 0.5))
+        thing = matte((lathe((0, 0.12, 0.45), [(0, 0), (0.4, 0), (0.42, 0.3), (0, 0.32)]), tint * 1.05))
+        shell = [turned(rounded((0, 0.56, 0.09), (0.3, 0.66, 0.12), 0.05), angle, (0, 0, 0.45))
+                 for angle in (-96, -64, -32, 0, 32, 64, 96)]
+        return thing + matte(*((part, tint) for part in shell)) + legs(0.7, 0.7, 0.14, 0.05, "#5c3820", 0.45)
+    thing = matte((rounded((0, 0.3, 0.42), (0.84, 0.3, 0.8), 0.07), tint),
+                  (rounded((0, 0.62, 0.11), (0.84, 0.72, 0.22), 0.09), tint),
+                  (rounded((0, 0.47, 0.48), (0.54, 0.16, 0.66), 0.06), tint * 1.08))
     for side in (-1, 1):
-        scene.add(rounded((x + side * w * 0.24, 0.6, 0.4), (w * 0.4, 0.18, 0.42), 0.08), "white")
-    table = x + (1 if a["plant"] == "left" else -1) * (w / 2 + 0.32)
-    scene.add(rounded((table, 0.26, 0.3), (0.42, 0.52, 0.4), 0.03), wood)
-    rug(scene, a, rng, x, 2.2, w + 1.0, 1.3)
+        thing += matte((rounded((side * 0.34, 0.42, 0.42), (0.17, 0.46, 0.8), 0.07), tint))
+    return thing + legs(0.8, 0.75, 0.16, 0.06, "#5c3820", 0.42)
 
 
-def kitchen(scene, a, rng, width):
-    """Lower and upper cabinets with an oven and its hood, a fridge at one end."""
-    side = rng.choice((-1, 1))
-    colour, metal = linear(a["main_color"]), "#b8bcc0"
-    x = -side * 0.42
-    w = width - 0.95
-    units = 5
-    scene.add(box((x, 0.05, 0.3), (w, 0.1, 0.52)), "black")
-    scene.add(box((x, 0.91, 0.33), (w + 0.04, 0.05, 0.66)), rng.choice(("#e8e4da", "#3a3a3e", "#c89a64")), "gloss")
-    oven = rng.randrange(1, 4)
-    for i in range(units):
-        ux = x - w / 2 + w * (i + 0.5) / units
+def bed(rng, colour, w):
+    """A bed of width w under a blanket, head at the wall."""
+    tint, wood, tall = linear(colour), rng.choice(WOODS + ("#e8e4da",)), rng.uniform(0.85, 1.3)
+    fold = rng.uniform(1.2, 1.45)
+    thing = matte((rounded((0, tall / 2, 0.06), (w + 0.14, tall, 0.11), 0.05), wood),
+                  (box((0, 0.18, 1.05), (w + 0.04, 0.24, 2.0)), wood),
+                  (rounded((0, 0.4, 1.07), (w, 0.26, 1.95), 0.1), "white"),
+                  (rounded((0, 0.44, 2.08 - fold / 2), (w + 0.1, 0.3, fold), 0.1), tint),
+                  (rounded((0, 0.585, 2.08 - fold), (w + 0.1, 0.05, 0.22), 0.02), mixed(colour, "white", 0.5)))
+    for side in (-1, 1) if w > 1.3 else (0,):
+        thing += matte((rounded((side * w * 0.24, 0.6, 0.36), (min(w * 0.42, 0.7), 0.18, 0.42), 0.08), "white"))
+    return thing
+
+
+def wardrobe(rng, colour):
+    """A wardrobe of two or three doors."""
+    tint, doors = linear(colour), rng.choice((2, 3))
+    w = 0.56 * doors
+    thing = matte((box((0, 1.02, 0.29), (w, 2.04, 0.56)), tint * 0.7),
+                  (box((0, 2.06, 0.3), (w + 0.08, 0.06, 0.62)), tint))
+    for i in range(doors):
+        x = (i + 0.5) * 0.56 - w / 2
+        thing += matte((box((x, 1.06, 0.58), (0.52, 1.86, 0.03)), tint),
+                       (box((x + (0.18 if i % 2 == 0 else -0.18), 1.05, 0.61), (0.035, 0.22, 0.04)), METAL))
+    return thing
+
+
+def chest(rng, colour, w=1.0, tall=0.85, rows=3):
+    """A chest of drawers: also a bedside table, a sideboard or a filing cabinet by its measures."""
+    tint, columns = linear(colour), 2 if w > 0.9 else 1
+    thing = matte((box((0, tall / 2, 0.22), (w, tall, 0.44)), tint * 0.72))
+    for i in range(columns):
+        for j in range(rows):
+            x, y = ((i + 0.5) / columns - 0.5) * w, tall * (j + 0.5) / rows
+            thing += matte((box((x, y, 0.45), (w / columns - 0.05, tall / rows - 0.05, 0.03)), tint),
+                           (box((x, y, 0.48), (0.16 if w > 0.5 else 0.1, 0.035, 0.03)), METAL))
+    return thing
+
+
+BOOKS = ("#a03028", "#2f5a8c", "#d8b04a", "#3f7a48", "#e4dcc8", "#6b4a7c", "#c8743a", "#2c3440", "#8c8f94")
+
+
+def bookshelf(rng, colour, w=1.0, tall=2.0):
+    """A bookcase with rows of books."""
+    tint, deep, rows = linear(colour), 0.32, max(2, round(tall / 0.4))
+    thing = matte((box((0, tall / 2, 0.02), (w, tall, 0.04)), tint * 0.35))
+    thing += matte(*((box((s * (w / 2 - 0.03), tall / 2, deep / 2), (0.06, tall, deep)), tint) for s in (-1, 1)))
+    step = (tall - 0.1) / rows
+    corners, us, vs, colours = [], [], [], []
+    for j in range(rows + 1):
+        thing += matte((box((0, 0.05 + j * step, deep / 2), (w, 0.05, deep)), tint))
+        x = -w / 2 + 0.07
+        while j < rows and x < w / 2 - 0.13:
+            thick, high = rng.uniform(0.05, 0.1), step * rng.uniform(0.6, 0.88)
+            if rng.random() > 0.07:
+                corners.append((x, 0.075 + j * step, deep - rng.uniform(0.04, 0.09)))
+                us.append((thick * 0.9, 0, 0))
+                vs.append((0, high, 0))
+                colours.append(linear(rng.choice(BOOKS)))
+            x += thick
+    thing.append((quads(corners, us, vs), np.repeat(colours, 4, axis=0), "matte"))
+    return thing
+
+
+def round_table(colour, radius=0.5, tall=0.74):
+    """A round table on one foot, centred."""
+    tint = linear(colour)
+    top = lathe((0, tall - 0.06, 0), [(0, 0), (radius, 0), (radius + 0.02, 0.03), (radius, 0.06), (0, 0.06)], sides=32)
+    foot = lathe((0, 0, 0), [(radius * 0.5, 0), (radius * 0.42, 0.05), (0.06, 0.1), (0.06, tall - 0.06)], sides=16)
+    return [(top, tint, "gloss"), (foot, tint * 0.9, "matte")]
+
+
+def table(colour, w, deep, tall=0.75):
+    """A table on four legs, centred."""
+    tint = linear(colour)
+    return [(rounded((0, tall - 0.035, 0), (w, 0.07, deep), 0.02), tint, "gloss")] + legs(
+        w, deep, tall - 0.06, 0.08, tint * 0.9)
+
+
+def chair(colour, slats=False):
+    """A chair with a solid or a slatted back, centred, its back towards -z."""
+    seat = rounded((0, 0.45, 0), (0.46, 0.07, 0.46), 0.03)
+    if slats:
+        back = [box((s * 0.2, 0.72, -0.21), (0.05, 0.6, 0.05)) for s in (-1, 1)]
+        back += [box((0, y, -0.21), (0.4, 0.1, 0.04)) for y in (0.68, 0.95)]
+    else:
+        back = [rounded((0, 0.78, -0.21), (0.46, 0.5, 0.06), 0.03)]
+    return matte((merged([seat, *back]), colour)) + legs(0.46, 0.46, 0.42, 0.05, colour)
+
+
+def swivel_chair(colour):
+    """An office chair on a round foot, centred, its back towards -z."""
+    return matte((rounded((0, 0.5, 0), (0.54, 0.1, 0.52), 0.04), colour),
+                 (rounded((0, 0.86, -0.25), (0.52, 0.58, 0.1), 0.05), colour),
+                 (column((0, 0.08, 0), 0.035, 0.4), "#55585c"),
+                 (lathe((0, 0, 0), [(0.3, 0), (0.28, 0.05), (0.05, 0.1)], sides=12), "black"))
+
+
+def stool(colour, tall=0.72):
+    """A bar stool, centred."""
+    thing = matte((column((0, tall - 0.08, 0), 0.2, 0.1), colour))
+    return thing + matte(*((beam((0.1 * sx, tall - 0.06, 0.1 * sz), (0.19 * sx, 0, 0.19 * sz), 0.035), "#3a3c40")
+                           for sx in (-1, 1) for sz in (-1, 1)))
+
+
+def bench(colour, w):
+    """An upholstered bench with a high back."""
+    tint = linear(colour)
+    return matte((rounded((0, 0.2, 0.3), (w, 0.4, 0.56), 0.03), tint * 0.7),
+                 (rounded((0, 0.46, 0.32), (w, 0.14, 0.58), 0.05), tint),
+                 (rounded((0, 0.55, 0.07), (w, 1.06, 0.14), 0.05), tint))
+
+
+def desk(colour, w):
+    """A desk with drawers."""
+    tint = linear(colour)
+    thing = matte((rounded((0, 0.74, 0.4), (w, 0.07, 0.78), 0.02), tint),
+                  (box((0, 0.45, 0.06), (w - 0.1, 0.5, 0.04)), tint * 0.85))
+    for side in (-1, 1):
+        thing += matte((box((side * (w / 2 - 0.2), 0.36, 0.4), (0.36, 0.72, 0.68)), tint),
+                       *((box((side * (w / 2 - 0.2), y, 0.75), (0.14, 0.025, 0.03)), METAL) for y in (0.2, 0.42, 0.62)))
+    return thing
+
+
+def at(thing, x, y, z):
+    """A thing moved."""
+    shift = np.array([x, y, z], dtype=np.float32)
+    return [((p[0] + shift, p[1], p[2]), colour, surface) for p, colour, surface in thing]
+
+
+def computer():
+    """A screen on its foot with a keyboard."""
+    return [(box((0, 0.34, 0), (0.66, 0.42, 0.04)), linear("black"), "gloss"),
+            (box((0, 0.35, 0.022), (0.58, 0.33, 0.01)), linear("#4a6a90"), "gloss"),
+            (box((0, 0.08, 0), (0.06, 0.16, 0.04)), linear("black"), "matte"),
+            (box((0, 0.01, 0.02), (0.28, 0.02, 0.18)), linear("black"), "matte"),
+            (box((0, 0.01, 0.3), (0.44, 0.02, 0.15)), linear("#d8d8d8"), "matte")]
+
+
+def units(colour, w, oven, upper):
+    """A row of kitchen units under a worktop; unit number `oven` is one with a hood; `upper` lists hung ones."""
+    tint, count = linear(colour), max(2, round(w / 0.66))
+    thing = matte((box((0, 0.05, 0.27), (w, 0.1, 0.5)), "black"))
+    for i in range(count):
+        ux, uw = w * ((i + 0.5) / count - 0.5), w / count
         if i == oven:
-            scene.add(box((ux, 0.49, 0.3), (w / units - 0.03, 0.78, 0.6)), metal, "gloss")
-            scene.add(box((ux, 0.42, 0.605), (w / units - 0.16, 0.42, 0.02)), "black", "gloss")
-            if a["window"] != "back":
-                scene.add(box((ux, 1.95, 0.22), (w / units * 0.5, 0.8, 0.34)), metal, "gloss")
-                scene.add(box((ux, 1.58, 0.28), (w / units, 0.12, 0.5)), metal, "gloss")
+            thing += [(box((ux, 0.49, 0.3), (uw - 0.03, 0.78, 0.58)), linear(METAL), "metal"),
+                      (box((ux, 0.42, 0.6), (uw - 0.16, 0.4, 0.02)), linear("black"), "gloss"),
+                      (box((ux, 0.92, 0.32), (uw - 0.08, 0.03, 0.5)), linear("black"), "gloss")]
+            if i in upper:
+                thing += [(box((ux, 1.98, 0.2), (uw * 0.45, 0.8, 0.34)), linear(METAL), "metal"),
+                          (box((ux, 1.58, 0.26), (uw, 0.12, 0.5)), linear(METAL), "metal")]
             continue
-        scene.add(box((ux, 0.49, 0.3), (w / units - 0.03, 0.78, 0.6)), colour)
-        scene.add(box((ux, 0.8, 0.62), (w / units * 0.4, 0.03, 0.04)), metal)
-        if a["window"] != "back" or abs(ux) > 0.95:
-            scene.add(box((ux, 1.9, 0.2), (w / units - 0.03, 0.7, 0.4)), colour)
-    fx = side * (width / 2 - 0.47)
-    scene.add(rounded((fx, 0.95, 0.4), (0.8, 1.86, 0.76), 0.06), a["second_color"], "gloss")
-    scene.add(box((fx, 1.28, 0.785), (0.8, 0.02, 0.01)), "black")
-    for y in (1.45, 1.05):
-        scene.add(box((fx - side * 0.3, y, 0.82), (0.04, 0.26, 0.05)), metal)
+        thing += matte((box((ux, 0.49, 0.3), (uw - 0.03, 0.78, 0.58)), tint),
+                       (box((ux, 0.8, 0.61), (uw * 0.4, 0.03, 0.04)), METAL))
+        if i in upper:
+            thing += matte((box((ux, 1.9, 0.19), (uw - 0.03, 0.7, 0.37)), tint),
+                           (box((ux, 1.62, 0.39), (uw * 0.4, 0.03, 0.04)), METAL))
+    return thing
 
 
-def office(scene, a, rng, width):
-    """A desk with drawers and a screen, a swivel chair before it."""
-    x, w = rng.uniform(-0.25, 0.25), rng.uniform(1.7, 2.0)
-    colour = linear(a["main_color"])
-    scene.add(rounded((x, 0.76, 0.62), (w, 0.07, 0.86), 0.02), colour)
-    for side in (-1, 1):
-        scene.add(box((x + side * (w / 2 - 0.22), 0.37, 0.6), (0.42, 0.74, 0.74)), colour)
-        for y in (0.2, 0.45, 0.65):
-            scene.add(box((x + side * (w / 2 - 0.22), y, 0.98), (0.16, 0.025, 0.03)), "#b8bcc0")
-    scene.add(box((x, 1.12, 0.4), (0.8, 0.48, 0.04)), "black", "gloss")
-    scene.add(box((x, 0.85, 0.4), (0.06, 0.14, 0.04)), "black")
-    scene.add(box((x, 0.8, 0.42), (0.3, 0.02, 0.2)), "black")
-    chair = x + rng.uniform(-0.2, 0.2)
-    parts = [rounded((chair, 0.5, 1.5), (0.56, 0.1, 0.52), 0.04), rounded((chair, 0.86, 1.76), (0.54, 0.56, 0.1), 0.05)]
-    turn = rng.uniform(-25, 25)
-    for part in parts:
-        scene.add(turned(part, turn, (chair, 0, 1.5)), a["second_color"])
-    scene.add(column((chair, 0.08, 1.5), 0.035, 0.4), "#55585c")
-    scene.add(lathe((chair, 0, 1.5), [(0.3, 0), (0.28, 0.05), (0.05, 0.1)]), "black")
+def worktop(rng, w, deep=0.64):
+    """The top of kitchen units or of a counter."""
+    return [(box((0, 0.905, deep / 2), (w + 0.03, 0.05, deep)), linear(rng.choice(("#e8e4da", "#3a3a3e", "#c89a64"))),
+             "gloss")]
 
 
-def dining_room(scene, a, rng, width):
-    """A round or long table with four chairs and a bowl."""
-    x, z = rng.uniform(-0.2, 0.2), 1.45
-    round_table = rng.random() < 0.5
-    if round_table:
-        top = lathe((x, 0.7, z), [(0, 0), (0.8, 0), (0.82, 0.03), (0.8, 0.06), (0, 0.06)], sides=36)
-        scene.add(top, a["main_color"], "gloss")
-        scene.add(lathe((x, 0, z), [(0.36, 0), (0.3, 0.05), (0.07, 0.12), (0.07, 0.7)]), a["main_color"])
-        places = [(x + r * 0.98, z + q * 0.85, turn) for r, q, turn in
-                  ((-0.6, -0.72, -40), (0.6, -0.72, 40), (-1.0, 0.35, -110), (1.0, 0.35, 110))]
-    else:
-        scene.add(rounded((x, 0.73, z), (2.0, 0.07, 0.95), 0.02), a["main_color"], "gloss")
-        legs(scene, x, z, 2.0, 0.95, 0.7, 0.08, a["main_color"])
-        places = [(x - 0.55, z - 0.62, 0), (x + 0.55, z - 0.62, 0), (x - 1.25, z, -90), (x + 1.25, z, 90)]
-    for cx, cz, turn in places:
-        chair = [rounded((cx, 0.45, cz), (0.46, 0.07, 0.46), 0.03),
-                 rounded((cx, 0.8, cz - 0.21), (0.46, 0.5, 0.06), 0.03)]
-        chair += [box((cx + sx * 0.19, 0.21, cz + sz * 0.19), (0.05, 0.42, 0.05)) for sx in (-1, 1) for sz in (-1, 1)]
-        scene.add(turned(merged(chair), -turn, (cx, 0, cz)), a["second_color"])
-    scene.add(lathe((x, 0.76, z), [(0, 0), (0.1, 0), (0.2, 0.1), (0.17, 0.1), (0, 0.03)]), "white", "gloss")
+def fridge(colour):
+    """A tall fridge with two doors."""
+    thing = [(rounded((0, 0.95, 0.36), (0.76, 1.86, 0.7), 0.06), linear(colour), "gloss"),
+             (box((0, 1.28, 0.71), (0.76, 0.025, 0.01)), linear("black"), "matte")]
+    return thing + [(box((0.28, y, 0.74), (0.04, 0.28, 0.05)), linear(METAL), "metal") for y in (1.46, 1.05)]
 
 
-FURNISH = {"living room": living_room, "bedroom": bedroom, "kitchen": kitchen, "office": office,
-           "dining room": dining_room}
+def counter(rng, colour, w):
+    """A bar with panels on its front, centred along x, front at z = 0.6."""
+    tint, count = linear(colour), round(w / 0.6)
+    thing = matte((box((0, 0.5, 0.28), (w, 1.0, 0.52)), tint * 0.6))
+    thing += matte(*((box((w * ((i + 0.5) / count - 0.5), 0.54, 0.55), (w / count - 0.06, 0.86, 0.04)),
+                      tint) for i in range(count)))
+    top = linear(rng.choice(("#c89a64", "#e8e4da", "#4a3020")))
+    return thing + [(box((0, 1.03, 0.32), (w + 0.1, 0.07, 0.74)), top, "gloss")]

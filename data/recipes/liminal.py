@@ -1,25 +1,34 @@
 """Liminal places: the territory the base never saw. Empty, repeating, lit from nowhere in particular."""
 
 from chance import draws, kind_of
-from places import BUILD, MOODS
+from fittings import MOODS
+from halls import garage, mall, platform, pool
+from places import corridor, maze, stairwell, waiting_room
 from shapes import Scene
+
+BUILD = {"corridor": corridor, "maze": maze, "pool": pool, "garage": garage, "stairwell": stairwell,
+         "waiting room": waiting_room, "mall": mall, "platform": platform}
 
 # kind: (main object, its colours, second object, its colours, wall colours, floors, layouts)
 PLACES = {
-    "corridor": ("doors", ("red", "orange", "green", "teal", "blue", "purple", "brown", "white", "black"),
-                 "carpet", ("red", "orange", "green", "teal", "blue", "purple", "brown"),
-                 ("white", "yellow", "pink", "green", "teal", "grey"),
-                 ("checkered carpet", "striped carpet", "diamond carpet"), ("narrow", "wide")),
+    "corridor": ("doors", ("brown", "white", "green"), "carpet", ("red", "brown", "green"), ("yellow", "white", "pink"),
+                 ("checkered carpet", "striped carpet", "diamond carpet"), ("narrow", "wide", "bending")),
     "maze": ("walls", ("yellow",), "carpet", ("yellow", "brown", "grey"), ("yellow",),
              ("plain carpet",), ("pillars", "partitions", "doorways")),
-    "pool": ("water", ("teal", "teal", "blue", "green"), "columns", ("white", "white", "pink", "yellow", "teal"),
-             ("white", "teal", "blue", "pink", "yellow"), ("tiled floor",), ("round columns", "square columns")),
-    "garage": ("pillars", ("yellow", "red", "blue", "green", "orange"), "lines", ("white", "yellow"),
-               ("grey",), ("concrete floor",), ("two rows", "four rows")),
-    "stairwell": ("railings", ("red", "orange", "yellow", "green", "blue", "white", "black"),
-                  "stairs", ("grey", "white", "brown", "teal"),
-                  ("white", "yellow", "green", "teal", "blue", "pink", "grey"),
-                  ("no floor",), ("from above", "from below")),
+    "pool": ("water", ("teal", "teal", "blue", "black"), "columns", ("white",),
+             ("white", "teal", "blue"), ("tiled floor",), ("round columns", "square columns", "arches")),
+    "garage": ("pillars", ("yellow", "red", "blue", "green"), "lines", ("white", "yellow"),
+               ("grey",), ("concrete floor",), ("two rows", "four rows", "ramp")),
+    "stairwell": ("railings", ("black", "red", "green", "yellow"), "stairs", ("grey", "brown"),
+                  ("white", "grey", "green"), ("no floor",), ("from above", "from below", "straight ahead")),
+    "waiting room": ("chairs", ("orange", "blue", "green", "red", "brown"), "desk", ("brown", "white", "grey"),
+                     ("white", "green", "yellow", "pink"), ("tiled floor", "checkered floor"),
+                     ("rows", "facing rows", "along the walls")),
+    "mall": ("shutters", ("grey", "blue", "green", "brown"), "columns", ("white", "pink", "teal"),
+             ("white", "pink", "yellow"), ("tiled floor", "checkered floor"), ("escalators", "fountain", "planters")),
+    "platform": ("benches", ("red", "blue", "green", "orange"), "line", ("yellow",),
+                 ("white", "green", "teal", "yellow"), ("tiled floor",),
+                 ("side platform", "island platform", "facing platforms")),
 }
 
 
@@ -29,7 +38,7 @@ def attributes(index):
     rng = draws("attributes", kind, index)
     main, main_colours, second, second_colours, walls, floors, layouts = PLACES[kind]
     wall, main_color = rng.choice(walls), rng.choice(main_colours)
-    if kind == "corridor":
+    if kind in ("corridor", "waiting room", "platform"):
         main_color = rng.choice([c for c in main_colours if c != wall])
     second_color = rng.choice([c for c in second_colours if c != main_color or kind == "maze"])
     return {
@@ -45,6 +54,6 @@ def build(index):
     a = attributes(index)
     rng = draws("geometry", a["kind"], index)
     scene = Scene(ambient=(0.004, 0.004, 0.005))
-    scene.brightness = MOODS[a["light"]][2]
+    scene.veil, _, scene.brightness, scene.fog = MOODS[a["light"]]
     BUILD[a["kind"]](scene, a, rng)
     return scene

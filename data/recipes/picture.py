@@ -13,7 +13,7 @@ from shapes import SURFACES
 os.environ.setdefault("OIDN_NUM_THREADS", "1")
 
 LLVM_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64")
-ROUGHNESS = {"gloss": 0.35, "water": 0.06}
+ROUGHNESS = {"gloss": 0.35, "water": 0.06, "metal": 0.25}
 
 
 def find_llvm():
@@ -55,7 +55,8 @@ def shape(mitsuba, surface, mesh):
         bsdf = {"type": "diffuse", "reflectance": {"type": "rgb", "value": 0.0}}
     elif surface in ROUGHNESS:
         bsdf = {"type": "twosided", "side": {"type": "principled", "base_color": colour,
-                                             "roughness": ROUGHNESS[surface], "specular": 0.5}}
+                                             "roughness": ROUGHNESS[surface], "specular": 0.5,
+                                             "metallic": 0.8 if surface == "metal" else 0.0}}
     else:
         bsdf = {"type": "twosided", "side": {"type": "diffuse", "reflectance": colour}}
     properties = mitsuba.Properties()
@@ -73,7 +74,7 @@ def shape(mitsuba, surface, mesh):
 
 
 def trace(scene, size, samples, seed):
-    """Linear radiance, albedo and normals of a scene, each (size, size, 3) float32."""
+    """Linear radiance, albedo and normals of a scene, each (size, size, 3) float32, and depth (size, size, 1)."""
     mitsuba, _ = load()
     # A wider filter than the box would correlate neighbouring pixels' noise and defeat the denoiser.
     film = {"type": "hdrfilm", "width": size, "height": size, "pixel_format": "rgb", "rfilter": {"type": "box"}}
@@ -89,11 +90,31 @@ def trace(scene, size, samples, seed):
     world = mitsuba.load_dict(described)
     # Two passes: one integrator that gives all three takes twice as long (measured).
     path = mitsuba.load_dict({"type": "path", "max_depth": 6, "rr_depth": 3})
-    guides = mitsuba.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
+    guides = mitsuba.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal,depth:depth"})
     radiance = np.array(mitsuba.render(world, integrator=path, spp=samples, seed=seed))
     channels = np.array(mitsuba.render(world, integrator=guides, spp=max(samples // 2, 4), seed=seed + 1))
-    return [np.ascontiguousarray(np.nan_to_num(c[..., :3]), dtype=np.float32)
-            for c in (radiance, channels, channels[..., 3:])]
+    return [np.ascontiguousarray(np.nan_to_num(c), dtype=np.float32)
+            for c in (radiance[..., :3], channels[..., :3], channels[..., 3:6], channels[..., 6:7])]
+
+
+def veiled(radiance, depth, fog, veil):
+    """Radiance seen through a haze as bright as the brighter parts of the picture."""
+    clear = np.exp(-fog * depth)
+    return radiance * clear + np.percentile(radiance.mean(-1), 85) * np.asarray(veil, dtype=np.float32) * (1 - clear)
+
+
+def outlined(radiance, normals, depth, ink):
+    """Radiance darkened by a share of ink where surfaces bend or end, as a pen would draw them."""
+    size = len(depth)
+    width = max(1, size // 128)            # a line is as broad a part of the picture at every size
+    line = np.zeros((size, size), dtype=np.float32)
+    for axis in (0, 1):
+        here = np.arange(size)
+        ahead, behind = (np.clip(here + by, 0, size - 1) for by in (width, -width))
+        line += np.abs(np.take(normals, ahead, axis) - normals).sum(-1)
+        bend = np.take(depth, ahead, axis) + np.take(depth, behind, axis) - 2 * depth
+        line += 8 * np.abs(bend[..., 0]) / np.maximum(depth[..., 0], 0.1)
+    return radiance * (1 - ink * np.clip(line - 0.2, 0, 1))[..., None]
 
 
 def developed(radiance, brightness):
@@ -111,5 +132,9 @@ def developed(radiance, brightness):
 def picture(scene, size, samples=32, seed=0):
     """A finished picture (size, size, 3) uint8."""
     _, pyoidn = load()
-    radiance, albedo, normals = trace(scene, size, samples, seed)
-    return developed(pyoidn.denoise(radiance, np.clip(albedo, 0, 1), normals, hdr=True), scene.brightness)
+    radiance, albedo, normals, depth = trace(scene, size, samples, seed)
+    radiance = pyoidn.denoise(radiance, np.clip(albedo, 0, 1), normals, hdr=True)
+    radiance = veiled(radiance, depth, scene.fog, scene.veil)
+    if scene.ink:
+        radiance = outlined(radiance, normals, depth, scene.ink)
+    return developed(radiance, scene.brightness)

@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import liminal
 import ordinary
+import restyle
 from captions import caption
 from chance import KINDS
 
-WORLDS = {"ordinary": ordinary, "liminal": liminal}
+WORLDS = {"ordinary": ordinary, "liminal": liminal, "near": restyle}
 RENEW_EVERY = 50                           # pictures between two renewals of metadata.jsonl
 
 

@@ -24,7 +24,7 @@ WALLS = {
 }
 
 # Every scene has these same meshes and no other, so its kernels are compiled once and found in the cache.
-SURFACES = ("matte", "gloss", "water", "light")
+SURFACES = ("matte", "gloss", "water", "metal", "light")
 
 
 def linear(colour, walls=False):
@@ -47,6 +47,16 @@ def quad(corner, u, v):
     normal = np.cross(u, v)
     points = np.stack([corner, corner + u, corner + u + v, corner + v])
     return points, np.tile(normal / np.linalg.norm(normal), (4, 1)), np.array([[0, 1, 2], [0, 2, 3]])
+
+
+def quads(corners, u, v):
+    """Many flat rectangles as one part: corners (N, 3), edges u and v (N, 3) or (3,)."""
+    corners, u, v = np.broadcast_arrays(*(np.asarray(a, dtype=np.float32) for a in (corners, u, v)))
+    normals = np.cross(u, v)
+    normals = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+    points = np.stack([corners, corners + u, corners + u + v, corners + v], axis=1).reshape(-1, 3)
+    faces = np.array([[0, 1, 2], [0, 2, 3]]) + 4 * np.arange(len(corners))[:, None, None]
+    return points, np.repeat(normals, 4, axis=0), faces.reshape(-1, 3)
 
 
 def merged(parts):
@@ -165,6 +175,9 @@ class Scene:
     fov: float = 60.0                      # degrees, both ways: pictures are square
     ambient: tuple = (0.3, 0.3, 0.3)       # radiance that enters where the scene is open
     brightness: float = 0.75               # display value given to the 85th percentile
+    fog: float = 0.0                       # share of light lost per metre to a pale haze
+    veil: tuple = (1.0, 1.0, 1.0)          # colour of that haze
+    ink: float = 0.0                       # share of light that outlines take away
 
     def add(self, part, colour, surface="matte", walls=False):
         """Add a part in one colour, or with one colour per vertex (V, 3)."""

@@ -18,7 +18,8 @@ TERRITORIES = Path(__file__).parents[1] / "territories"
 SIZE, SAMPLES, QUALITY = 512, 8, 85        # pixels, paths per pixel before denoising, WebP quality
 
 # (world, set, number of pictures)
-SETS = (("liminal", "train", 96), ("liminal", "validation", 256), ("ordinary", "validation", 256))
+SETS = (("liminal", "train", 96), ("liminal", "validation", 256), ("near", "train", 96), ("near", "validation", 256),
+        ("ordinary", "validation", 256))
 
 
 def indices(purpose, count):

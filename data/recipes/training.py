@@ -14,7 +14,10 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-HELD_OUT = 20  # one block of five neighbouring pictures (one of each kind) in twenty is never trained on
+from chance import KINDS
+
+BLOCK = len(KINDS["ordinary"])
+HELD_OUT = 20  # one block of neighbouring pictures, one of each kind, in twenty is never trained on
 
 
 def choose_device():
@@ -52,7 +55,7 @@ class Pictures:
         self.known |= {r["file_name"] for r in rows}
         self.captions += [r["text"] for r in rows]
         self.attributes += [{k: v for k, v in r.items() if k not in ("file_name", "text")} for r in rows]
-        held = [int("".join(filter(str.isdigit, r["file_name"]))) // 5 % HELD_OUT == HELD_OUT - 1 for r in rows]
+        held = [int("".join(filter(str.isdigit, r["file_name"]))) // BLOCK % HELD_OUT == HELD_OUT - 1 for r in rows]
         self.held_out = torch.cat([self.held_out, torch.tensor(held)])
 
     def __len__(self):
