@@ -1,7 +1,7 @@
-"""Train the autoencoder on random crops of rendered pictures (ordinary ones, and liminal ones too).
+"""Train the autoencoder on random crops of rendered pictures: ordinary ones, and some of other worlds.
 
-python data/recipes/autoencoder.py ORDINARY [LIMINAL] --work FOLDER --minutes 45
-python data/recipes/autoencoder.py ORDINARY [LIMINAL] --work OTHER --minutes 5 --start data/base --decoder-only
+python data/recipes/autoencoder.py ORDINARY [LIMINAL NEAR] --work FOLDER --minutes 65
+python data/recipes/autoencoder.py ORDINARY [LIMINAL NEAR] --work OTHER --minutes 5 --start data/base --decoder-only
 """
 
 import argparse
@@ -17,12 +17,13 @@ from training import Average, Budget, Checkpoint, Pictures, choose_device, gener
 CROP, BATCH, RATE, ADAM_RATE, KL = 64, 16, 0.015, 1.5e-3, 2e-5
 
 
-def crops(pictures, step, seed, liminal_share=0.15):
-    """One batch of random flipped crops, (BATCH, 3, CROP, CROP) in -1..1."""
+def crops(pictures, step, seed, others=0.2):
+    """One batch of random flipped crops, (BATCH, 3, CROP, CROP) in -1..1; a share of `others` is from all folders but the first."""
     draw = generator(seed, "crops", step)
     batch = []
     for _ in range(BATCH):
-        world = int(len(pictures) > 1 and torch.rand((), generator=draw) < liminal_share)
+        other = len(pictures) > 1 and torch.rand((), generator=draw) < others
+        world = int(torch.randint(1, len(pictures), (), generator=draw)) if other else 0
         trained = torch.nonzero(~pictures[world].held_out).flatten()
         i = trained[torch.randint(len(trained), (), generator=draw)]
         top, left = torch.randint(pictures[world].pixels.shape[-1] - CROP + 1, (2,), generator=draw).tolist()
@@ -101,9 +102,9 @@ def train(folders, work, budget, seed=0, every=90, log_to=None, start=None, deco
         if done or budget.seconds() - saved > every:
             seconds = budget.seconds()
             checkpoint.save({"step": step, "seconds": seconds}, modules, optimizer)
-            dB = [psnr(average.module, p.pixels[p.held_out][:40 if not done else None]) for p in pictures]
+            dB = {f"dB_{p.folder.name}": psnr(average.module, p.pixels[p.held_out][:40 if not done else None]) for p in pictures}
             log(log_to or Path(work) / "autoencoder.jsonl", step=step, seconds=seconds, loss=total / counted,
-                pictures=len(pictures[0]), dB_ordinary=dB[0], dB_liminal=dB[1] if len(dB) > 1 else None)
+                pictures=len(pictures[0]), **dB)
             total, counted, saved = 0.0, 0, budget.seconds()  # measuring does not count towards the next
             for p in pictures:
                 p.refresh()
@@ -114,7 +115,7 @@ def train(folders, work, budget, seed=0, every=90, log_to=None, start=None, deco
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", help="renders of ordinary places, then of liminal ones")
+    parser.add_argument("folders", nargs="+", help="renders of ordinary places, then of other worlds")
     parser.add_argument("--work", default="work")
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--steps", type=int, help="instead of minutes: exactly repeatable")

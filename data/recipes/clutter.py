@@ -41,7 +41,7 @@ def fruit(rng):
 
 def radiator(rng):
     """A white radiator."""
-    return matte((merged([box((0.09 * i - 0.45, 0.42, 0.09), (0.07, 0.6, 0.1)) for i in range(11)]), "#f2f2ee"),
+    return matte((merged([box((0.17 * i - 0.43, 0.42, 0.09), (0.13, 0.6, 0.1)) for i in range(6)]), "#f2f2ee"),
                  (box((0, 0.2, 0.08), (1.0, 0.06, 0.06)), "#e2e2de"),
                  (box((0, 0.66, 0.08), (1.0, 0.06, 0.06)), "#e2e2de"))
 
@@ -98,7 +98,6 @@ def strew(room, a, rng, names):
     """Add clutter that hides nothing of what is named."""
     standing, lying = CLUTTER[a["kind"]]
     for x, y, z in room.tops:
-        if rng.random() < 0.75:
+        if rng.random() < 0.4:
             room.place("clutter", rng.choice(lying)(rng), x, z, 0, y)
-    for make in rng.sample(standing, 2):
-        room.fit("clutter", make(rng), rng, ("back", "left", "right"), lambda: sees(room, names, a))
+    room.fit("clutter", rng.choice(standing)(rng), rng, ("back", "left", "right"), lambda: sees(room, names, a))

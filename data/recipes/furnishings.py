@@ -175,11 +175,11 @@ def shelf(rng, w=1.4, bottles=True):
         thing += matte((box((0, y, 0.12), (w, 0.045, 0.22)), "#8a5a34"))
         x = -w / 2 + 0.1
         while x < w / 2 - 0.08:
-            tall, r = rng.uniform(0.14, 0.28), rng.uniform(0.04, 0.06)
+            tall, r = rng.uniform(0.18, 0.28), rng.uniform(0.06, 0.09)
             colour = linear(rng.choice(("#e4dcc8", "#3f7a48", "#c8743a", "#eeeeea", "#2f5a8c", "#8a3028", "#d8b04a")))
             thing.append((lathe((x, y + 0.02, 0.12), [(r, 0), (r, tall * 0.7), (r * 0.4, tall), (0, tall)], sides=10),
                           colour, "gloss"))
-            x += rng.uniform(0.13, 0.22)
+            x += rng.uniform(0.24, 0.36)
     return thing
 
 

@@ -6,7 +6,7 @@ Each function gives a thing: a list of (part, colour, surface) around its place 
 
 import numpy as np
 
-from shapes import beam, box, column, lathe, linear, merged, mixed, quads, rounded, turned
+from shapes import beam, box, column, lathe, linear, merged, mixed, rounded, turned
 
 METAL = "#b8bcc0"
 WOODS = ("#8a5a34", "#5c3820", "#c09060")
@@ -101,23 +101,17 @@ BOOKS = ("#a03028", "#2f5a8c", "#d8b04a", "#3f7a48", "#e4dcc8", "#6b4a7c", "#c87
 
 def bookshelf(rng, colour, w=1.0, tall=2.0):
     """A bookcase with rows of books."""
-    tint, deep, rows = linear(colour), 0.32, max(2, round(tall / 0.4))
+    tint, deep, rows = linear(colour), 0.32, max(2, round(tall / 0.5))
     thing = matte((box((0, tall / 2, 0.02), (w, tall, 0.04)), tint * 0.35))
     thing += matte(*((box((s * (w / 2 - 0.03), tall / 2, deep / 2), (0.06, tall, deep)), tint) for s in (-1, 1)))
-    step = (tall - 0.1) / rows
-    corners, us, vs, colours = [], [], [], []
+    step, shades = (tall - 0.1) / rows, [mixed(name, tint, 0.35) for name in rng.sample(BOOKS, 3)]
     for j in range(rows + 1):
-        thing += matte((box((0, 0.05 + j * step, deep / 2), (w, 0.05, deep)), tint))
+        thing += matte((box((0, 0.05 + j * step, deep / 2), (w, 0.06, deep)), tint))
         x = -w / 2 + 0.07
-        while j < rows and x < w / 2 - 0.13:
-            thick, high = rng.uniform(0.05, 0.1), step * rng.uniform(0.6, 0.88)
-            if rng.random() > 0.07:
-                corners.append((x, 0.075 + j * step, deep - rng.uniform(0.04, 0.09)))
-                us.append((thick * 0.9, 0, 0))
-                vs.append((0, high, 0))
-                colours.append(linear(rng.choice(BOOKS)))
-            x += thick
-    thing.append((quads(corners, us, vs), np.repeat(colours, 4, axis=0), "matte"))
+        while j < rows and x < w / 2 - 0.2:                  # books stand in blocks: single ones are lost at 128 pixels
+            wide, high = min(rng.uniform(0.16, 0.4), w / 2 - 0.07 - x), step * rng.uniform(0.66, 0.84)
+            thing += matte((box((x + wide / 2, 0.08 + j * step + high / 2, deep * 0.42), (wide, high, deep * 0.75)), rng.choice(shades)))
+            x += wide + 0.02
     return thing
 
 
@@ -136,15 +130,10 @@ def table(colour, w, deep, tall=0.75):
         w, deep, tall - 0.06, 0.08, tint * 0.9)
 
 
-def chair(colour, slats=False):
-    """A chair with a solid or a slatted back, centred, its back towards -z."""
-    seat = rounded((0, 0.45, 0), (0.46, 0.07, 0.46), 0.03)
-    if slats:
-        back = [box((s * 0.2, 0.72, -0.21), (0.05, 0.6, 0.05)) for s in (-1, 1)]
-        back += [box((0, y, -0.21), (0.4, 0.1, 0.04)) for y in (0.68, 0.95)]
-    else:
-        back = [rounded((0, 0.78, -0.21), (0.46, 0.5, 0.06), 0.03)]
-    return matte((merged([seat, *back]), colour)) + legs(0.46, 0.46, 0.42, 0.05, colour)
+def chair(colour):
+    """A chair, centred, its back towards -z."""
+    seat, back = rounded((0, 0.45, 0), (0.48, 0.09, 0.48), 0.03), rounded((0, 0.78, -0.2), (0.48, 0.56, 0.09), 0.03)
+    return matte((merged([seat, back]), colour)) + legs(0.48, 0.48, 0.42, 0.08, colour)
 
 
 def swivel_chair(colour):
@@ -157,8 +146,8 @@ def swivel_chair(colour):
 
 def stool(colour, tall=0.72):
     """A bar stool, centred."""
-    thing = matte((column((0, tall - 0.08, 0), 0.2, 0.1), colour))
-    return thing + matte(*((beam((0.1 * sx, tall - 0.06, 0.1 * sz), (0.19 * sx, 0, 0.19 * sz), 0.035), "#3a3c40")
+    thing = matte((column((0, tall - 0.1, 0), 0.23, 0.14), colour))
+    return thing + matte(*((beam((0.1 * sx, tall - 0.06, 0.1 * sz), (0.19 * sx, 0, 0.19 * sz), 0.06), "#3a3c40")
                            for sx in (-1, 1) for sz in (-1, 1)))
 
 

@@ -146,7 +146,7 @@ def mall(scene, a, rng):
     hall(scene, wall, "#dcdad4", -half, half, near, far, height)
     pale = linear("#d6d0c6")
     other = mixed(wall, "#8a7f78", 0.5) if a["floor"] == "checkered floor" else pale * 0.93
-    scene.grid((-half, 0, near), (2 * half, 0, 0), (0, 0, far - near), (12, 40),
+    scene.grid((-half, 0, near), (2 * half, 0, 0), (0, 0, far - near), (8, 26),
                lambda i, j: (other if (i + j) % 2 else pale) * rng.uniform(0.96, 1.04), "gloss")
     bay = rng.uniform(3.4, 4.2)
     z, k = 2.0, 0
@@ -173,8 +173,7 @@ def mall(scene, a, rng):
         x = side * (half - gallery / 2)
         scene.add(box((x, storey, middle), (gallery, 0.36, d)), "#e0ddd6")
         edge = side * (half - gallery + 0.05)
-        rail += [box((edge, storey + y, middle), (0.07, 0.07, d)) for y in (0.6, 0.85, 1.1)]
-        rail += [box((edge, storey + 0.6, near - s * 1.6), (0.06, 1.0, 0.06)) for s in range(24)]
+        rail.append(box((edge, storey + 0.7, middle), (0.07, 0.8, d)))
     scene.add(merged(rail), "#8f9498", "metal")
     for j in range(9):                     # the light roof between white bars
         panel(scene, a, rng, 0, height - 0.02, 2.0 - j * 4.4, half * 0.8, 3.5, 3.0)
@@ -195,8 +194,7 @@ def escalators(scene, rng, half, storey):
             scene.add(beam((s, 0.25, z + 0.3), (s, storey + 0.25, z - run + 0.3), 0.6), "#7f868a", "gloss")
             scene.add(beam((s, 0.72, z + 0.3), (s, storey + 0.72, z - run + 0.3), 0.14), "black")
     scene.add(box((0, storey, z - run - 1.2), (2 * half - 3, 0.36, 2.6)), "#e0ddd6")
-    for y in (0.6, 0.85, 1.1):
-        scene.add(box((0, storey + y, z - run - 2.4), (2 * half - 4, 0.07, 0.07)), "#8f9498", "metal")
+    scene.add(box((0, storey + 0.7, z - run - 2.4), (2 * half - 4, 0.8, 0.07)), "#8f9498", "metal")
 
 
 def fountain(scene, rng, half, storey):

@@ -2,7 +2,6 @@
 
 from math import cos, radians, sin
 
-from clutter import plate
 from furniture import (armchair, bed, chair, chest, counter, fridge, round_table, sofa, stool, table, units,
                        wardrobe, worktop, WOODS)
 from furnishings import rug
@@ -128,13 +127,10 @@ def island(room, a, rng):
     room.reach = (2.6, 4.0)
 
 
-def seats_around(room, a, rng, places):
-    """Chairs, and a plate before each."""
-    slats = rng.random() < 0.4
+def seats_around(room, a, places):
+    """Chairs at their places."""
     for x, z, turn in places:
-        room.place("chairs", chair(a["second_color"], slats), x, z, turn)
-        ahead = radians(turn)
-        room.place("plates", plate(rng), x + 0.42 * sin(ahead), z + 0.42 * cos(ahead), turn, 0.75)
+        room.place("chairs", chair(a["second_color"]), x, z, turn)
 
 
 def round_dining(room, a, rng):
@@ -143,7 +139,7 @@ def round_dining(room, a, rng):
     room.place("table", round_table(a["main_color"], r), x, z)
     count = rng.choice((3, 4, 5))
     places = [first + 360 * i / count for i in range(count)]
-    seats_around(room, a, rng, [(x + (r + 0.16) * sin(radians(t)), z + (r + 0.16) * cos(radians(t)),
+    seats_around(room, a, [(x + (r + 0.16) * sin(radians(t)), z + (r + 0.16) * cos(radians(t)),
                                  t + 180) for t in places])
     room.tops, room.under, room.centre = [(x, 0.74, z)], [(x, z)], (x, z)
 
@@ -154,7 +150,7 @@ def long_dining(room, a, rng):
     long, z = 0.72 * seats + 0.3, 0.9
     middle = z + long / 2
     room.place("table", table(a["main_color"], 0.95, long), 0, middle)
-    seats_around(room, a, rng, [(side * 0.68, z + 0.15 + 0.72 * (i + 0.5),
+    seats_around(room, a, [(side * 0.68, z + 0.15 + 0.72 * (i + 0.5),
                                  -side * 90) for i in range(seats) for side in (-1, 1)])
     room.tops = [(0, 0.75, middle + long * t) for t in (-0.3, 0.25)]
     room.under = [(0, middle + long * t) for t in (-0.35, 0, 0.35)]
@@ -165,6 +161,6 @@ def wide_dining(room, a, rng):
     """A table across the room."""
     x, z, w = rng.uniform(-0.3, 0.3), rng.uniform(1.5, 1.8), rng.uniform(1.7, 2.3)
     room.place("table", table(a["main_color"], w, 0.9), x, z)
-    seats_around(room, a, rng, [(x + sx * w * 0.25, z + sz * 0.66, 90 + 90 * sz) for sx in (-1, 1) for sz in (-1, 1)]
+    seats_around(room, a, [(x + sx * w * 0.25, z + sz * 0.66, 90 + 90 * sz) for sx in (-1, 1) for sz in (-1, 1)]
                  + [(x + s * (w / 2 + 0.22), z, -s * 90) for s in (-1, 1)])
     room.tops, room.under = [(x + w * 0.2, 0.75, z), (x - w * 0.2, 0.75, z)], [(x + w * t, z) for t in (-0.35, 0, 0.35)]

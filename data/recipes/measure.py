@@ -1,13 +1,11 @@
 """Measure the base and its reader, keep the numbers in log/measured.json and write the tables of data/README.md.
 
-python data/recipes/measure.py             measure what ships (minutes)
-python data/recipes/measure.py --after     also train the default liminal run and count what is accepted then
+python data/recipes/measure.py             measure what ships, then the default liminal run (minutes)
 python data/recipes/measure.py --tables    only write the tables again
 """
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -18,11 +16,13 @@ DATA = Path(__file__).parents[1]
 sys.path.insert(0, str(DATA.parent))
 
 from samples import fresh_captions, sheet
+from tables import write_tables
 
-LOGS = Path(__file__).parent / "log"
-MEASURED, README, SHEETS = LOGS / "measured.json", DATA / "README.md", DATA / "sheets"
-STEPS, GUIDANCE = 16, 4.5
-GENERATED = 100
+MEASURED, SHEETS = Path(__file__).parent / "log" / "measured.json", DATA / "sheets"
+PAIRS = Path(__file__).parent / "pairs.json"
+WORLDS = ("ordinary", "liminal", "near")
+STEPS, GUIDANCE = 16, 3.0
+GENERATED = 200
 COLOURS = ("wall_color", "main_color", "second_color")
 
 
@@ -45,79 +45,127 @@ def decibels(first, second):
     return float(np.mean(-10 * np.log10(error.mean((1, 2, 3)))))
 
 
+def share(right):
+    """[share, low, high] of trials that went right, by Wilson's interval of 95 %."""
+    n, p, z = len(right), float(np.mean(right)), 1.96
+    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return [p, float((middle - half) / (1 + z * z / n)), float((middle + half) / (1 + z * z / n))]
+
+
 def read_right(reader, pixels, attributes):
     """Shares of right first answers, and of pictures accepted for their own kind."""
     reading = reader.read(pixels)
-    right = {"kind": float(np.mean([k == a["kind"] for k, a in zip(reading.kinds, attributes)]))}
+    right = {"kind": share([k == a["kind"] for k, a in zip(reading.kinds, attributes)])}
     for name in COLOURS:
-        pairs = [(r[name], a[name]) for r, a in zip(reading.attributes, attributes) if a.get(name, "none") != "none"]
-        right[name] = float(np.mean([said == true for said, true in pairs]))
-    right["accepted"] = float(np.mean(reader.accepted(pixels, [a["kind"] for a in attributes])))
+        right[name] = share([r[name] == a[name] for r, a in zip(reading.attributes, attributes) if a[name] != "none"])
+    right["accepted"] = share(reader.accepted(pixels, [a["kind"] for a in attributes]))
     return right
 
 
+def confusion(reader, pixels, attributes):
+    """How often each kind (rows) is read as each answer (columns): {kind: {answer: count}}."""
+    counts = {}
+    for said, a in zip(reader.read(pixels).kinds, attributes):
+        row = counts.setdefault(a["kind"], {})
+        row[said] = row.get(said, 0) + 1
+    return counts
+
+
+def unit_features(reader, pixels):
+    """Features of unit length, (N, F): their distances are those of directions."""
+    features = reader.read(pixels).features
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def neighbours(features, attributes):
+    """How near the nearest other picture of the same kind is, against the mean distance of pictures of that kind."""
+    found = {}
+    for kind in sorted({a["kind"] for a in attributes}):
+        some = features[[a["kind"] == kind for a in attributes]]
+        distances = np.linalg.norm(some[:, None] - some[None], axis=-1)
+        mean = distances[~np.eye(len(some), dtype=bool)].mean()
+        np.fill_diagonal(distances, np.inf)
+        found[kind] = {"nearest": float(np.median(distances.min(1)) / mean), "least": float(distances.min() / mean)}
+    return found
+
+
+def pairs_agree(features):
+    """Share of (alike, unlike) pairs of pairs.json whose distances are in the order that a person gave, with its interval."""
+    labelled = json.loads(PAIRS.read_text())
+    far = {how: [float(np.linalg.norm(features[world][i] - features[world2][j])) for world, i, world2, j in labelled[how]]
+           for how in ("alike", "unlike")}
+    return {"order": float(np.mean([a < u for a in far["alike"] for u in far["unlike"]])),
+            "alike": [min(far["alike"]), max(far["alike"])], "unlike": [min(far["unlike"]), max(far["unlike"])]}
+
+
 def fixed_noise_losses(base):
-    """Fixed-noise loss of the untouched base on held-out ordinary and liminal pictures, 128 each, 8 timesteps."""
+    """Fixed-noise loss of the untouched base on held-out pictures of each world, 128 each, 8 timesteps."""
     from labkit.cache import encode
     from labkit.data import territory
     from labkit.validate import ValidationSet
-    cache = encode(base, territory("liminal"))
-    return {name: float(ValidationSet(getattr(cache, part).take(128), 128, 8).losses(base.denoiser).mean())
-            for name, part in (("ordinary", "ordinary"), ("liminal", "validation"))}
+    caches = {world: encode(base, territory(world)) for world in WORLDS if world != "ordinary"}
+    sets = {"ordinary": caches["liminal"].ordinary} | {world: cache.validation for world, cache in caches.items()}
+    return {world: float(ValidationSet(sets[world].take(128), 128, 8).losses(base.denoiser).mean()) for world in WORLDS}
 
 
-def generate(base, captions):
-    return base.generate(captions, range(len(captions)), num_inference_steps=STEPS, guidance_scale=GUIDANCE)
+def generate(base, captions, **options):
+    return base.generate(captions, range(len(captions)), num_inference_steps=STEPS, guidance_scale=GUIDANCE, **options)
 
 
 def measure(base, reader):
     """All figures of the untouched base, and the sheets."""
-    worlds = {world: pictures_of(base, world) for world in ("ordinary", "liminal")}
+    worlds = {world: pictures_of(base, world) for world in WORLDS}
     back = {world: reconstructed(base, pixels) for world, (pixels, _, _) in worlds.items()}
     captions, attributes = fresh_captions(GENERATED)
     drawn = generate(base, captions)
-    _, liminal_captions, liminal_attributes = worlds["liminal"]
-    untouched = generate(base, liminal_captions[:GENERATED])
-    accepted = reader.accepted(untouched, [a["kind"] for a in liminal_attributes[:GENERATED]])
-    save_sheet(np.concatenate([half for world in worlds for half in (worlds[world][0][:10], back[world][:10])]),
-               "autoencoder", 10)
+    liminal = generate(base, worlds["liminal"][1][:GENERATED])
+    features = {world: unit_features(reader, pixels) for world, (pixels, _, _) in worlds.items()}
+    save_sheet(np.concatenate([half for world in worlds for half in (worlds[world][0][:10], back[world][:10])]), "autoencoder", 10)
     save_sheet(drawn[:40], "ordinary", 10)
-    save_sheet(untouched[:20], "liminal-untouched", 10)
+    save_sheet(liminal[:20], "liminal-untouched", 10)
     return {
         "base": base.fingerprint,
-        "decibels": {world: decibels(worlds[world][0], back[world]) for world in worlds},
+        "decibels": {world: decibels(worlds[world][0], back[world]) for world in WORLDS},
         "loss": fixed_noise_losses(base),
         "reader": {f"{world} {how}": read_right(reader, pixels, worlds[world][2])
-                   for world in worlds for how, pixels in (("renders", worlds[world][0]), ("autoencoded", back[world]))}
+                   for world in ("ordinary", "liminal") for how, pixels in (("renders", worlds[world][0]), ("autoencoded", back[world]))}
         | {"ordinary generated": read_right(reader, drawn, attributes)},
-        "liminal refused": float(1 - accepted.mean()),
+        "confusion": {world: confusion(reader, back[world], worlds[world][2]) for world in ("ordinary", "liminal")},
+        "neighbours": {world: neighbours(features[world], worlds[world][2]) for world in ("ordinary", "liminal")},
+        "pairs": pairs_agree(features),
+        "liminal accepted": share(reader.accepted(liminal, [a["kind"] for a in worlds["liminal"][2][:GENERATED]])),
         "bytes": {part: sum(f.stat().st_size for f in (DATA / part).rglob("*") if f.is_file()) for part in ("base", "reader")},
     }
 
 
 def after_default_run(base, reader):
-    """Train the default liminal run; -> its figures. The captions are of held-out pictures 128-227."""
+    """Train the default run and draw what it was asked for, and what it was not; -> its figures."""
+    from labkit.adapters import LoRAStack
     from labkit.cache import encode
     from labkit.config import RunConfig
     from labkit.data import territory
-    from labkit.events import Sample, Validation
+    from labkit.events import Checkpoint, Validation
     from labkit.monitor import Monitor
     from labkit.train import train
-    liminal, config = territory("liminal"), RunConfig()
-    captions = tuple(liminal.validation.captions[128:128 + GENERATED])
-    kinds = [a["kind"] for a in liminal.validation.attributes[128:128 + GENERATED]]
-    steps = config.resolved(len(liminal.train)).max_train_steps
-    monitor = Monitor(validate_at=(0, steps), sample_at=(steps,), prompts=captions, sample_seeds=(0,),
-                      num_inference_steps=STEPS, guidance_scale=GUIDANCE)
-    losses, drawn = {}, None
+    liminal = territory("liminal")
+    config = RunConfig().resolved(len(liminal.train))
+    monitor, losses, adapter = Monitor(validate_at=(0, config.max_train_steps)), {}, None
     for event in train(base, encode(base, liminal), [config], monitor=monitor):
         if isinstance(event, Validation):
             losses.setdefault(event.name, []).append(float(event.losses.mean()))
-        elif isinstance(event, Sample):
-            drawn = event.images
+        elif isinstance(event, Checkpoint):
+            adapter = event.adapter
+    stack = LoRAStack(base.unet, [config])
+    stack.load(0, adapter)
+    captions, attributes = fresh_captions(GENERATED)
+    with stack.attached():
+        drawn = generate(base, liminal.validation.captions[:GENERATED], adapters=stack)[0]
+        ordinary = generate(base, captions, adapters=stack)[0]
     save_sheet(drawn[:20], "liminal-default-run", 10)
-    return {"base": base.fingerprint, "steps": steps, "learning_rate": config.learning_rate, "losses": losses,
-            "accepted": float(reader.accepted(drawn, kinds).mean())}
+    kinds = [a["kind"] for a in liminal.validation.attributes[:GENERATED]]
+    return {"steps": config.max_train_steps, "learning_rate": config.learning_rate, "losses": losses,
+            "accepted": share(reader.accepted(drawn, kinds)), "confusion": confusion(reader, drawn, liminal.validation.attributes),
+            "ordinary": read_right(reader, ordinary, attributes)}
 
 
 def save_sheet(pictures, name, columns):
@@ -125,72 +173,20 @@ def save_sheet(pictures, name, columns):
     sheet(pictures, columns).save(SHEETS / f"{name}.webp", quality=90, method=6)
 
 
-def table(head, rows):
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
-
-
-def training_table():
-    """Steps, minutes and the course of every training, from its log."""
-    watched = {"autoencoder": "dB_ordinary", "polish": "dB_ordinary", "denoiser": "held_out", "reader": "kind"}
-    rows = []
-    for name, figure in watched.items():
-        if (LOGS / f"{name}.jsonl").exists():
-            lines = [json.loads(line) for line in (LOGS / f"{name}.jsonl").read_text().splitlines()]
-            course = [lines[round(i * (len(lines) - 1) / 5)][figure] for i in range(6)]
-            rows.append([name, lines[-1]["step"], f"{lines[-1]['seconds'] / 60:.0f}", figure.replace("_", " "),
-                         " ".join(f"{x:.3g}" for x in course)])
-    return table(["training", "steps", "minutes", "figure", "its course, at six even times"], rows)
-
-
-def percent(share):
-    return f"{100 * share:.0f} %"
-
-
-def tables(m):
-    """Text of every part of data/README.md that holds measured numbers."""
-    rows = [[where, *(percent(right[name]) for name in ("kind", *COLOURS, "accepted"))] for where, right in m["reader"].items()]
-    parts = {
-        "training": training_table(),
-        "sizes": table(["part", "MB"], [[name, f"{size / 1e6:.1f}"] for name, size in m["bytes"].items()]),
-        "reconstruction": table(["held-out pictures", "autoencoder, dB PSNR", "fixed-noise loss of the untouched base"],
-                                [[w, f"{m['decibels'][w]:.1f}", f"{m['loss'][w]:.3f}"] for w in ("ordinary", "liminal")]),
-        "reader": table(["pictures", "kind", "wall colour", "main colour", "second colour", "accepted"], rows),
-        "adherence": f"Of pictures drawn from liminal captions by the untouched base, {percent(m['liminal refused'])} are refused.\n",
-    }
-    if "after" in m:
-        after = m["after"]
-        parts["after"] = (f"After the default run ({after['steps']} updates at {after['learning_rate']:g}) {percent(after['accepted'])} "
-                          f"are accepted; fixed-noise loss {after['losses']['validation'][0]:.3f} -> "
-                          f"{after['losses']['validation'][-1]:.3f}.\n")
-    return parts
-
-
-def filled(text, parts):
-    """A README with every part between `<!-- name -->` and `<!-- /name -->` written anew."""
-    for name, part in parts.items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m: m[1] + part + m[2], text, flags=re.DOTALL)
-    return text
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--after", action="store_true")
-    parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--tables", action="store_true", help="only write the tables again")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     a = parser.parse_args()
-    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     if not a.tables:
         from labkit.base import load_base
         from labkit.reader import load_reader
         base, reader = load_base(str(DATA / "base")), load_reader(DATA / "reader")
         torch.set_num_threads(a.threads)
-        if measured.get("base") != base.fingerprint or not a.after:
-            measured = measure(base, reader)
-        if a.after:
-            measured["after"] = after_default_run(base, reader)
+        measured = measure(base, reader)
+        measured["after"] = after_default_run(base, reader)
         MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
-    README.write_text(filled(README.read_text(encoding="utf-8"), tables(measured)), encoding="utf-8")
+    write_tables(json.loads(MEASURED.read_text()))
 
 
 if __name__ == "__main__":

@@ -122,24 +122,24 @@ def wall(scene, finish, colour, rng, corner, u, v):
     corner, u, v = (np.asarray(a, dtype=np.float32) for a in (corner, u, v))
     tint, tall = linear(colour, walls=True), float(np.linalg.norm(v))
     if finish == "brick":
-        scene.add(quad(corner, u, v), tint * 0.45 + 0.3)
-        laid(scene, corner, u, v, (0.42, 0.17), shades(rng, tint * 0.9, 0.2), 0.14, 0.5)
+        scene.add(quad(corner, u, v), tint * 0.75 + 0.12)
+        laid(scene, corner, u, v, (0.7, 0.3), shades(rng, tint * 0.92, 0.1), 0.12, 0.5)
     elif finish == "striped":
-        paler = tint * 0.45 + 0.45 if colour != "white" else tint * 0.72
-        laid(scene, corner, u, v, (0.24, 99), np.array([tint, paler]), 0.0)
+        paler = tint * 0.7 + 0.22 if colour != "white" else tint * 0.82
+        laid(scene, corner, u, v, (0.45, 99), np.array([tint, paler]), 0.0)
     elif finish == "tiled":
-        scene.add(quad(corner, u, v), tint * 0.5)
-        laid(scene, corner, u, v, (0.3, 0.3), shades(rng, tint, 0.06), 0.08, surface="gloss")
+        scene.add(quad(corner, u, v), tint * 0.72)
+        laid(scene, corner, u, v, (0.5, 0.5), shades(rng, tint, 0.04), 0.07, surface="gloss")
     elif finish in ("half tiled", "panelled"):
         low = 1.15 / tall
         scene.add(quad(corner + v * low, u, v * (1 - low)), tint)
         pale = linear("#e9e9e4") if colour != "white" else linear("#a9b4b8")
         wood = linear(rng.choice(("#8a5a34", "#c09060", "#5c3820")))
-        scene.add(quad(corner, u, v * low), (pale if finish == "half tiled" else wood) * 0.5)
+        scene.add(quad(corner, u, v * low), (pale if finish == "half tiled" else wood) * 0.72)
         if finish == "half tiled":
-            laid(scene, corner, u, v * low, (0.23, 0.23), shades(rng, pale, 0.05), 0.1, surface="gloss")
+            laid(scene, corner, u, v * low, (0.38, 0.38), shades(rng, pale, 0.04), 0.08, surface="gloss")
         else:
-            laid(scene, corner, u, v * low, (0.3, 99), shades(rng, wood, 0.12), 0.1)
+            laid(scene, corner, u, v * low, (0.5, 99), shades(rng, wood, 0.06), 0.08)
     else:
         scene.add(quad(corner, u, v), tint)
 
@@ -151,16 +151,16 @@ def floor(scene, name, rng, width, depth):
         herringbone(scene, rng, width, depth)
     elif "wooden" in name:
         tone = linear("#6b3f22" if "dark" in name else "#d09c60")
-        scene.add(quad(corner, u, v), tone * 0.4)
-        laid(scene, corner, u, v, (0.3, 1.6), shades(rng, tone, 0.2), 0.03, surface="gloss")
+        scene.add(quad(corner, u, v), tone * 0.7)
+        laid(scene, corner, u, v, (0.45, 2.2), shades(rng, tone, 0.1), 0.03, surface="gloss")
     elif name in ("tiled floor", "terracotta floor"):
         tone = linear("#cfd0cc" if name == "tiled floor" else "#b8623c")
-        size = rng.choice((0.4, 0.55)) if name == "tiled floor" else 0.35
-        scene.add(quad(corner, u, v), tone * 0.4 if name == "tiled floor" else tone * 0.3 + 0.2)
-        laid(scene, corner, u, v, (size, size), shades(rng, tone, 0.09), 0.09, surface="gloss")
+        size = rng.choice((0.6, 0.8)) if name == "tiled floor" else 0.6
+        scene.add(quad(corner, u, v), tone * 0.6 if name == "tiled floor" else tone * 0.55 + 0.08)
+        laid(scene, corner, u, v, (size, size), shades(rng, tone, 0.06), 0.07, surface="gloss")
     elif name == "checkered floor":
-        size = rng.choice((0.45, 0.6))
-        laid(scene, corner, u, v, (size, size), np.array([linear("#ecebe6"), linear("#202024")]), 0.0, surface="gloss")
+        size = rng.choice((0.8, 1.05))
+        laid(scene, corner, u, v, (size, size), np.array([linear("#e4e2dc"), linear("#34343a")]), 0.0, surface="gloss")
     elif name == "marble floor":
         marble(scene, rng, width, depth)
     else:
@@ -169,17 +169,17 @@ def floor(scene, name, rng, width, depth):
 
 def herringbone(scene, rng, width, depth):
     """Short planks in a zigzag: pairs of slanting stripes."""
-    tone, across = linear(rng.choice(("#c48e54", "#8a5a34"))), 0.36
-    columns, rows = math.ceil(width / across), math.ceil(depth / 0.13) + 3
+    tone, across, plank = linear(rng.choice(("#c48e54", "#8a5a34"))), 0.6, 0.3
+    columns, rows = math.ceil(width / across), math.ceil((depth + 2 * across) / plank) + 1
     corners, vs, colours = [], [], []
     for i in range(columns):
         slant = across if i % 2 else -across
         for j in range(rows):
-            start = depth + across - j * 0.13 - (slant if i % 2 else 0)
+            start = depth + across - j * plank - (slant if i % 2 else 0)
             corners.append((-width / 2 + i * across, 0, start))
             vs.append((across, 0, slant))
-            colours.append(tone * rng.uniform(0.62, 1.2) * (1.1 if i % 2 else 0.85))
-    part = quads(corners, vs, (0, 0, -0.13))
+            colours.append(tone * rng.uniform(0.92, 1.08) * (1.12 if i % 2 else 0.86))
+    part = quads(corners, vs, (0, 0, -plank))
     part[0][:, 0] = np.minimum(part[0][:, 0], width / 2)
     scene.add(part, np.repeat(np.clip(colours, 0, 1), 4, axis=0), "gloss")
 
@@ -190,8 +190,8 @@ def marble(scene, rng, width, depth):
     x, z = (g.ravel() for g in np.meshgrid(np.linspace(-width / 2, width / 2, n), np.linspace(depth, 0, n),
                                            indexing="ij"))
     bent = 2.9 * x + 1.9 * z + 1.3 * np.sin(2.6 * z + p[0]) + 0.9 * np.sin(4.1 * x - 2.3 * z + p[1])
-    vein = np.abs(np.sin(bent + p[2]))[:, None] ** 0.35
-    colours = linear("#a0a8b0") * (1 - vein) + linear(rng.choice(("#f2f0ec", "#e6e8ea", "#efe2d2"))) * vein
+    vein = np.abs(np.sin(bent + p[2]))[:, None] ** 0.5
+    colours = linear("#b8bec4") * (1 - vein) + linear(rng.choice(("#f2f0ec", "#e6e8ea", "#efe2d2"))) * vein
     i = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
     faces = np.concatenate([np.stack([i, i + n, i + n + 1], 1), np.stack([i, i + n + 1, i + 1], 1)])
     points = np.stack([x, 0 * x, z], 1).astype(np.float32)
@@ -204,10 +204,10 @@ def shell(room, a, rng, key):
     finish, colour = a["walls"], a["wall_color"]
     floor(scene, a["floor"], rng, w, d)
     scene.add(quad((-w / 2, h, 0), (w, 0, 0), (0, 0, d)), "#f4f2ec")
-    if a["lamp"] != "ceiling lights" and rng.random() < 0.3:
+    if a["lamp"] != "ceiling lights" and rng.random() < 0.15:
         wood = rng.choice(("#5c3820", "#8a5a34", "#c8a070"))
-        for i in range(int(d / 0.9)):
-            scene.add(box((0, h - 0.07, 0.4 + 0.9 * i), (w, 0.14, 0.14)), wood)
+        for i in range(int(d / 1.4)):
+            scene.add(box((0, h - 0.08, 0.5 + 1.4 * i), (w, 0.16, 0.2)), wood)
     wall(scene, finish, colour, rng, (-w / 2, 0, d), (0, 0, -d), (0, h, 0))
     wall(scene, finish, colour, rng, (w / 2, 0, 0), (0, 0, d), (0, h, 0))
     doorway = next(((b, t) for name, b, t in room.boxes if name == "doorway"), None)

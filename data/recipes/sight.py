@@ -30,7 +30,7 @@ def hidden(eye, points, lows, highs):
 
 MANY = ("sofas", "beds", "desks", "chairs", "stools", "bookshelves", "benches", "tables", "columns", "hanging lamps",
         "ceiling lights")
-AIRY = ("ladder", "window", "hanging lamp", "hanging lamps", "floor lamp", "towels", "vase", "rail", "stools", "plates",
+AIRY = ("ladder", "window", "hanging lamp", "hanging lamps", "floor lamp", "towels", "vase", "rail", "stools",
         "desk lamp", "bedside lamp")
 OPEN = ("table", "tables", "coffee table", "desk", "desks", "chair", "chairs", "stools", "seats")
 

@@ -137,13 +137,12 @@ def cafe_counter(room, a, rng):
 
 def cafe_rows(room, a, rng):
     """Round tables in rows."""
-    slats = rng.random() < 0.5
     for i in range(int((room.depth - 2.6) / 1.75)):
         for x in (-1.2, 1.2) if room.width < 5.6 else (-1.85, 0, 1.85):
             z = 0.95 + 1.75 * i
             room.place("tables", round_table(a["main_color"], 0.42), x, z)
             for side in (-1, 1):
-                room.place("chairs", chair(a["second_color"], slats), x + side * 0.6, z, -side * 90)
+                room.place("chairs", chair(a["second_color"]), x + side * 0.6, z, -side * 90)
             room.tops.append((x, 0.74, z))
     room.under = [(x, 0.95 + 1.75 * i) for i in range(3) for x in (-1.2, 1.2)]
     room.reach = (3.2, 4.8)

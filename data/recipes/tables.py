@@ -1,0 +1,75 @@
+"""The tables of data/README.md, written from log/measured.json and the trainings' logs."""
+
+import json
+import re
+from pathlib import Path
+
+LOGS = Path(__file__).parent / "log"
+README = Path(__file__).parents[1] / "README.md"
+# training: (the figure that its log follows, its name in the table)
+WATCHED = {"autoencoder": ("dB_ordinary", "dB, held-out ordinary"), "polish": ("dB_ordinary", "dB, held-out ordinary"),
+           "denoiser": ("held_out", "fixed-noise loss, held out"), "reader": ("kind", "share of kinds read right")}
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def percent(share):
+    """A share with its interval, [share, low, high], as text."""
+    middle, low, high = (f"{100 * x:.0f}" for x in share)
+    return f"{middle} % ({low} to {high})"
+
+
+def training():
+    """Steps, minutes and the course of every training."""
+    rows = []
+    for name, (figure, words) in WATCHED.items():
+        if (LOGS / f"{name}.jsonl").exists():
+            lines = [json.loads(line) for line in (LOGS / f"{name}.jsonl").read_text().splitlines()]
+            course = [lines[round(i * (len(lines) - 1) / 5)][figure] for i in range(6)]
+            rows.append([name, lines[-1]["step"], f"{lines[-1]['seconds'] / 60:.0f}", words, " ".join(f"{x:.3g}" for x in course)])
+    return table(["training", "steps", "minutes", "figure", "its course, at six even times"], rows)
+
+
+def confusion(counts):
+    """Kinds asked for in rows, answers in columns; an empty cell is 0."""
+    answers = sorted({answer for row in counts.values() for answer in row} | set(counts), key=lambda k: (k not in counts, k))
+    return table(["", *answers], [[kind, *(row.get(answer, "") for answer in answers)] for kind, row in sorted(counts.items())])
+
+
+def parts(m):
+    """Text of every part of data/README.md that holds measured numbers."""
+    columns = ("kind", "wall_color", "main_color", "second_color", "accepted")
+    readings = m["reader"] | {"ordinary generated, after the default run": m["after"]["ordinary"]}
+    after, pairs = m["after"], m["pairs"]
+    neighbours = [[kind, f"{near['nearest']:.2f}", f"{near['least']:.2f}"] for world in m["neighbours"].values() for kind, near in world.items()]
+    kept = after["ordinary"]["kind"][0] / m["reader"]["ordinary generated"]["kind"][0]
+    return {
+        "training": training(),
+        "sizes": table(["part", "MB"], [[name, f"{size / 1e6:.1f}"] for name, size in m["bytes"].items()]),
+        "reconstruction": table(["held-out pictures", "autoencoder, dB PSNR", "fixed-noise loss of the untouched base"],
+                                [[w, f"{m['decibels'][w]:.1f}", f"{m['loss'][w]:.3f}"] for w in m["decibels"]]),
+        "reader": table(["pictures", "kind", "wall colour", "main colour", "second colour", "accepted"],
+                        [[where, *(percent(right[name]) for name in columns)] for where, right in readings.items()]),
+        "confusion": "\n".join(confusion(counts) for counts in m["confusion"].values()),
+        "neighbours": table(["kind", "nearest, median", "nearest, least"], neighbours),
+        "pairs": f"Of all (alike, unlike) couples of labelled pairs {100 * pairs['order']:.0f} % have their distances in the right order: "
+                 f"{pairs['alike'][0]:.2f} to {pairs['alike'][1]:.2f} for alike, {pairs['unlike'][0]:.2f} to {pairs['unlike'][1]:.2f} for unlike.\n",
+        "after": f"Of pictures drawn from liminal captions {percent(m['liminal accepted'])} are accepted on the untouched base and "
+                 f"{percent(after['accepted'])} after the default run ({after['steps']} updates at {after['learning_rate']:g}), which brings the "
+                 f"fixed-noise loss from {after['losses']['validation'][0]:.3f} to {after['losses']['validation'][-1]:.3f}. Ordinary captions "
+                 f"then keep {100 * kept:.0f} % of their former score.\n",
+    }
+
+
+def filled(text, m):
+    """A README with every part between `<!-- name -->` and `<!-- /name -->` written anew."""
+    for name, part in parts(m).items():
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found: found[1] + part + found[2], text, flags=re.DOTALL)
+    return text
+
+
+def write_tables(measured):
+    README.write_text(filled(README.read_text(encoding="utf-8"), measured), encoding="utf-8")
