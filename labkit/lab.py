@@ -56,8 +56,13 @@ class Lab:
 
     def config(self, design=None, **knobs) -> RunConfig:
         """Return a resolved configuration on this lab's base and territory, from a design and knobs on top of it."""
+        config = load_design(design, **knobs)
         own = {"base": self.base_name, "data": self.data_name, "revision": self.revision, "resolution": self.resolution}
-        return load_design(design, **knobs).replace(**own).resolved(len(self.territory.train))
+        for name, value in own.items():
+            asked = getattr(config, name)
+            if asked not in (value, RunConfig.__dataclass_fields__[name].default):
+                raise LabError(f"{name} = {asked!r} was asked of a lab that was opened with {value!r}: open one with Lab({name}={asked!r}).")
+        return config.replace(**own).resolved(len(self.territory.train))
 
     def monitor(self, last: int, *, pictures: int = 2, **options) -> Monitor:
         """Return the usual measurements of a run of `last` updates: held-out loss at log-spaced steps, pictures at four."""
@@ -84,7 +89,13 @@ class Lab:
         with closing(live(events, dict(zip(names, configs)), label=label)) as events:
             for event in events:
                 traces[event.run_id].add(event)
-        return [traces[name].history() if traces[name].stopped else self.store.run(name).history() for name in names]
+        return [self._told(traces[name]) for name in names]
+
+    def _told(self, trace) -> History:
+        """Return a run that was trained just now as it was told, one that was found or gone on with as the store has it."""
+        begun = trace.history()
+        whole = trace.stopped and begun.validations.get("validation") and begun.validations["validation"].steps[0] == 0
+        return begun if whole else self.store.run(trace.run_id).history()
 
     def one_update(self, learning_rates, design=None, **knobs) -> list[History]:
         """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""

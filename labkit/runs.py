@@ -81,6 +81,8 @@ class RunFolder:
             about = json.loads((self.path / "config.json").read_bytes())
         except (OSError, ValueError) as error:
             raise LabError(f"{self.path / 'config.json'} cannot be read ({error}): the run is not in this store, or its folder is damaged.") from None
+        if not isinstance(about, dict) or not {"store_version", "config", "sessions"} <= about.keys():
+            raise LabError(f"{self.path / 'config.json'} is not that of a run: {self.path.parent} is no run store, or its folder is damaged.")
         if about["store_version"] > STORE_VERSION:
             raise LabError(f"{self.path} was written by a newer labkit (store version {about['store_version']}): update this one.")
         return about
@@ -201,10 +203,10 @@ class Store:
         found = sorted(self.root.glob("*/config.json"), key=lambda path: (path.stat().st_mtime, path))
         return [self.run(path.parent.name) for path in found]
 
-    def histories(self) -> list[History]:
-        """Return all runs that can be read, oldest first; warn of the others."""
+    def histories(self, last: int | None = None) -> list[History]:
+        """Return all runs that can be read, or those among the `last` ones, oldest first; warn of the others."""
         histories = []
-        for folder in self.runs():
+        for folder in self.runs()[-last if last else None:]:
             try:
                 histories.append(folder.history())
             except LabError as error:

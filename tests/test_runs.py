@@ -325,6 +325,17 @@ def test_a_newer_store_is_refused():
         runs.Store().run(ID).history()
 
 
+@pytest.mark.parametrize("text", ['{"_class_name": "UNet2DConditionModel"}', "[]", '{"store_version": 1, "config": {}}'])
+def test_a_folder_of_something_else_is_named(text):
+    folder = runs.Store().run("unet")
+    folder.path.mkdir(parents=True)
+    (folder.path / "config.json").write_text(text)
+    with pytest.raises(LabError, match="is not that of a run"):
+        folder.history()
+    with pytest.warns(UserWarning, match="is not that of a run"):
+        assert runs.Store().histories() == []
+
+
 def test_recorded_runs_are_opened_by_name_only_and_say_what_they_are(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
     shipped = runs.Store(tmp_path / "data/runs/race")
