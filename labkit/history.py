@@ -89,6 +89,9 @@ class Trace:
             self._steps[event.global_step] = event
         elif isinstance(event, Validation):
             key = event.grade, event.name
+            known = self._timesteps.get(key)
+            if known is not None and known.shape != event.timesteps.shape:
+                self._validations[key] = {}                   # measured on other pictures since: no curve goes through both
             self._validations.setdefault(key, {})[event.global_step] = event.losses
             self._timesteps[key] = event.timesteps
         elif isinstance(event, Sample):

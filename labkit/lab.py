@@ -64,11 +64,10 @@ class Lab:
                 raise LabError(f"{name} = {asked!r} was asked of a lab that was opened with {value!r}: open one with Lab({name}={asked!r}).")
         return config.replace(**own).resolved(len(self.territory.train))
 
-    def monitor(self, last: int, *, pictures: int = 2, **options) -> Monitor:
-        """Return the usual measurements of a run of `last` updates: held-out loss at log-spaced steps, pictures at four."""
-        sample_at = tuple(sorted({0, round(last / 10), round(last / 3), last})) if pictures else ()
+    def monitor(self, *, pictures: int = 2, **options) -> Monitor:
+        """Return the usual measurements of a run: held-out loss at log-spaced steps, pictures at four."""
         short = {"images": 8, "num_inference_steps": 2} if lesson.fast else {}
-        return Monitor(**{"sample_at": sample_at, "prompts": tuple(self.territory.prompts[:pictures])} | short | options)
+        return Monitor(**{"prompts": tuple(self.territory.prompts[:pictures])} | short | options)
 
     def train(self, design=None, *, pictures: int = 2, **knobs) -> History:
         """Train one run, or find it in the store, and return its History."""
@@ -84,7 +83,7 @@ class Lab:
         configs = [self.config(config) for config in configs]
         names = [self._id(config) for config in configs]
         traces = {name: Trace(name, config) for name, config in zip(names, configs)}
-        monitor = monitor or self.monitor(max(config.max_train_steps for config in configs), pictures=pictures)
+        monitor = monitor or self.monitor(pictures=pictures)
         events = sweep(self.base, self.cache, configs, self.store, monitor=monitor)
         with closing(live(events, dict(zip(names, configs)), label=label)) as events:
             for event in events:
@@ -101,7 +100,7 @@ class Lab:
         """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""
         configs = [self.config(design, **knobs | {"learning_rate": rate, "max_train_steps": 1}) for rate in learning_rates]
         traces = {self._id(config): Trace(self._id(config), config) for config in configs}
-        for event in train(self.base, self.cache, configs, monitor=self.monitor(1, pictures=0)):
+        for event in train(self.base, self.cache, configs, monitor=self.monitor(pictures=0)):
             traces[event.run_id].add(event)
         return [trace.history() for trace in traces.values()]
 

@@ -227,7 +227,7 @@ class LabPanel:
         meta = {"base_fingerprint": lab.base.fingerprint, "data_fingerprint": lab.cache.fingerprint, "made_by": "panel"}
         trace, unjudged = Trace(name, config, meta=meta), False
         self._view.stage("measuring the untouched base")
-        monitor = lab.monitor(config.max_train_steps, pictures=self.pictures)
+        monitor = lab.monitor(pictures=self.pictures)
         events = train(lab.base, lab.cache, [config], monitor=monitor, stop=self._stop.is_set)
         with closing(record(lab.store, events, {name: config}, meta=meta)) as events:
             for event in events:

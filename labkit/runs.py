@@ -54,6 +54,11 @@ class RunFolder:
                 raise LabError(f"Line {number} of {self.events_path} is damaged ({error!r}): restore the file or remove its folder.") from None
         return trace.history(status)
 
+    @property
+    def group(self) -> list[str]:
+        """Return the runs that share the pass this one was begun in, in order."""
+        return self._about()["sessions"][0]["meta"].get("group", [self.run_id])
+
     def checkpoints(self) -> list[int]:
         """Return the steps that can be resumed from or forked at."""
         lines, _ = journal.read(self.events_path)

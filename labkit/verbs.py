@@ -84,7 +84,7 @@ def drain(lab, configs, names):
     every = max(1, last // CHECKPOINTS)
     with stop_on_interrupt() as asked, Progress(configs, names) as progress:
         try:
-            events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(last), stop=asked,
+            events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(), stop=asked,
                                  checkpoint_at=range(every, last, every))
             with closing(events):
                 for event in events:

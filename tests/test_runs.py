@@ -354,3 +354,10 @@ def test_the_adapter_of_the_last_checkpoint_lies_in_the_folder():
     tensors, fields = load_adapter(runs.Store().run(ID).adapter_path)
     np.testing.assert_array_equal(tensors["down.to_q.lora_A.weight"], np.full((8, 4), 4))
     assert fields["alpha"] == 8 and fields["rank"] == 8
+
+
+def test_a_run_gone_on_with_other_held_out_pictures_keeps_one_curve():
+    trace = Trace(ID, RunConfig(max_train_steps=4).resolved(8))
+    for step, n in ((0, 8), (2, 8), (3, 16), (4, 16)):
+        trace.add(Validation(ID, step, step * 4, "validation", "monitor", np.ones((n, 1), np.float32), np.zeros((n, 1), int)))
+    assert trace.history().validations["validation"].steps.tolist() == [3, 4]
