@@ -324,3 +324,22 @@ def test_a_run_recorded_by_another_door_appears_on_the_shelf(tmp_path):
               Stopped(run.run_id, 5, 20, "finished")]
     list(record(Store(tmp_path), events, {run.run_id: run.config}))
     assert [history.run_id for history in RunShelf(Store(tmp_path)).histories] == [run.run_id]
+
+
+def test_a_prompt_box_does_not_wait_for_a_training_that_holds_the_base(monkeypatch):
+    from labkit.gallery import PromptBox
+
+    monkeypatch.setenv("LABKIT_FRONTEND", "browser")
+    held, drawn = threading.RLock(), []
+    lab = SimpleNamespace(base=SimpleNamespace(lock=held), base_name="other")
+    box = PromptBox(lab)
+    box.draw = lambda: drawn.append(1)
+    box.widget
+    release, taken = threading.Event(), threading.Event()
+    training = threading.Thread(target=lambda: (held.acquire(), taken.set(), release.wait(30), held.release()))
+    training.start()
+    taken.wait(30)
+    box._clicked(SimpleNamespace(disabled=False))
+    release.set()
+    training.join()
+    assert drawn == [] and "training" in box._words.value
