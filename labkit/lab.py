@@ -82,19 +82,19 @@ class Lab:
         """Train the configurations that the store does not have, with growing curves, and return all Histories in order."""
         configs = [self.config(config) for config in configs]
         names = [self._id(config) for config in configs]
-        traces = {name: Trace(name, config) for name, config in zip(names, configs)}
+        traces = {name: self.begun(config) for name, config in zip(names, configs)}
         monitor = monitor or self.monitor(pictures=pictures)
         events = sweep(self.base, self.cache, configs, self.store, monitor=monitor)
         with closing(live(events, dict(zip(names, configs)), label=label)) as events:
             for event in events:
                 traces[event.run_id].add(event)
-        return [self._told(traces[name]) for name in names]
+        return [traces[name].history() if traces[name].stopped else self.store.run(name).history() for name in names]
 
-    def _told(self, trace) -> History:
-        """Return a run that was trained just now as it was told, one that was found or gone on with as the store has it."""
-        begun = trace.history()
-        whole = trace.stopped and begun.validations.get("validation") and begun.validations["validation"].steps[0] == 0
-        return begun if whole else self.store.run(trace.run_id).history()
+    def begun(self, config) -> Trace:
+        """Return what is known of a run that is about to be trained here: nothing yet, or what was told before it was stopped."""
+        meta = {"base_fingerprint": self.base.fingerprint, "data_fingerprint": self.cache.fingerprint,
+                "measured_fingerprint": self.cache.measured_fingerprint}
+        return self.store.begun(self._id(config), config, meta)
 
     def one_update(self, learning_rates, design=None, **knobs) -> list[History]:
         """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""

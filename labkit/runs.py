@@ -44,7 +44,12 @@ class RunFolder:
 
     def history(self) -> History:
         """Return everything recorded; LabError when the folder is damaged or from a newer version."""
-        status, about = self.status, self._about()
+        status = self.status
+        return self.trace().history(status)
+
+    def trace(self) -> Trace:
+        """Return everything recorded as a Trace, which takes further events."""
+        about = self._about()
         trace = Trace(self.run_id, RunConfig.from_dict(about["config"]), meta=about["sessions"][0]["meta"], origin=self.origin)
         lines, _ = journal.read(self.events_path)
         for number, line in enumerate(lines, 1):
@@ -52,7 +57,7 @@ class RunFolder:
                 self._replay(trace, line)
             except (KeyError, TypeError, ValueError) as error:
                 raise LabError(f"Line {number} of {self.events_path} is damaged ({error!r}): restore the file or remove its folder.") from None
-        return trace.history(status)
+        return trace
 
     @property
     def group(self) -> list[str]:
@@ -217,6 +222,16 @@ class Store:
             except LabError as error:
                 warnings.warn(str(error), stacklevel=2)
         return histories
+
+    def begun(self, name, config, meta=None) -> Trace:
+        """Return what is known of a run that is about to be trained: nothing, or what was told before it was stopped."""
+        folder = self.run(name)
+        if not folder.path.exists() or folder.status in COMPLETE or not folder.checkpoints():
+            return Trace(name, config, meta=meta)
+        trace = folder.trace()
+        trace.cut(max(folder.checkpoints()))
+        trace.origin = "live"
+        return trace
 
     def find(self, config, base_fingerprint, data_fingerprint) -> History | None:
         """Return the complete run of a resolved configuration, if there is one; its `provenance` says so with its time."""

@@ -116,3 +116,11 @@ def test_a_run_that_goes_on_comes_back_whole(lab):
 def test_a_lab_refuses_a_design_of_another_base_or_territory(lab, knobs):
     with pytest.raises(LabError, match=f"{next(iter(knobs))} = .* was asked of a lab that was opened with"):
         lab.config(**knobs)
+
+
+def test_a_run_just_trained_has_the_found_ones_as_siblings(lab):
+    slow = lab.train(learning_rate=1e-5, **SHORT | {"max_train_steps": 12})
+    fast = lab.train(learning_rate=1e-2, **SHORT | {"max_train_steps": 12})
+    assert fast.origin == "live" and slow.meta["base_fingerprint"] == fast.meta["base_fingerprint"] == "tiny"
+    found = lab.train(learning_rate=1e-5, **SHORT | {"max_train_steps": 12})
+    assert found.origin == "store" and found.meta["measured_fingerprint"] == fast.meta["measured_fingerprint"]

@@ -159,13 +159,28 @@ def test_stop_ends_at_a_completed_step_and_keeps_what_was_trained(panel, lab):
     assert "stopped after" in panel._view.stage_text.value
 
 
-def test_a_stopped_run_is_trained_again_from_its_beginning(panel):
+def test_after_a_stop_another_design_can_be_trained(panel):
     panel.change(max_train_steps=3000)
     panel.train()
     panel.stop()
     panel.wait()
     panel.change(max_train_steps=5)
     assert panel.run().status == "finished"
+
+
+def test_a_stopped_run_goes_on_where_it_was_stopped(panel, lab):
+    panel.change(max_train_steps=400)
+    panel.train()
+    while panel.is_training and panel._view.progress_bar.value < 1:
+        time.sleep(0.01)
+    panel.stop()
+    stopped = panel.wait()
+    assert 0 < stopped.stopped.global_step < 400
+    whole = panel.run()
+    assert whole.status == "finished" and whole.steps["global_step"].tolist() == list(range(1, 401))
+    assert whole.validations["validation"].steps[0] == 0
+    assert whole.steps["loss"][:stopped.stopped.global_step].tolist() == stopped.steps["loss"].tolist()
+    assert lab.store.run(whole.run_id).history().steps["loss"].tolist() == whole.steps["loss"].tolist()
 
 
 def test_a_second_click_while_training_starts_nothing(panel):
