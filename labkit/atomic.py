@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labkit.errors import LabError
 
-REMEDY = "free some space, or choose another store with LABKIT_STORE or --store. What was acknowledged before is safe."
+REMEDY = "free some space, or choose a folder you may write to (LABKIT_STORE or --store for runs). What was acknowledged before is safe."
 
 
 def write_file(path, data: bytes):

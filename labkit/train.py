@@ -109,7 +109,7 @@ class _Pass:
                 yield from self._updates(checkpoint_at, stop)
             except Exception as error:
                 for k in self.living:
-                    yield Stopped(*self._at(k), "error", f"{type(error).__name__}: {error}")
+                    yield Stopped(*self._at(k), "error", f"{type(error).__name__}: {error}"[:2000])
                 raise
 
     def _updates(self, checkpoint_at, stop):
