@@ -1,12 +1,13 @@
 """Write a file whole or not at all: aside, flushed to the disk, then renamed."""
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
 from labkit.errors import LabError
 
-REMEDY = "free some space, or choose another store with LABKIT_STORE or --store. What was acknowledged before is safe."
+REMEDY = "free some space, or choose a folder you may write to (LABKIT_STORE or --store for runs). What was acknowledged before is safe."
 
 
 def write_file(path, data: bytes):
@@ -20,12 +21,23 @@ def write_file(path, data: bytes):
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(aside, _mode(path))
         os.replace(aside, path)
         sync_folder(path.parent)
     except OSError as error:
         if aside and os.path.exists(aside):
             os.unlink(aside)
         raise cannot_write(path, error) from None
+
+
+def _mode(path) -> int:
+    """Return the mode of the file that is replaced, else what a new file gets here: a file made aside is its owner's alone."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
 
 
 def cannot_write(path, error) -> LabError:

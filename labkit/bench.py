@@ -40,6 +40,8 @@ def verb(options):
     from labkit.data import territory
 
     out = Path(options.out or REPO / "out" / "bench.json")
+    if out.is_dir():
+        raise LabError(f"--out {out} is a folder: give the name of a file, such as {out / 'bench.json'}.")
     base = load_base()
     cache = encode(base, territory("liminal"))
     figures = bench(base, cache)

@@ -64,6 +64,7 @@ class Cache:
     prompts: tuple[str, ...]
     fingerprint: str                                          # of what is trained on
     base_fingerprint: str
+    measured_fingerprint: str = ""                            # of what runs are measured on: held-out and ordinary pictures
 
 
 def encode(base: Base, territory: Territory, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Cache:
@@ -74,7 +75,8 @@ def encode(base: Base, territory: Territory, *, progress: Callable[[int, int], N
     sets = {name: _encoded(base, getattr(territory, name), progress) for name in ("train", "validation", "ordinary")}
     null_cond = {name: value.cpu() for name, value in base.encode_captions([""]).items()}
     return Cache(**sets, null_cond=null_cond, prompts=territory.prompts, fingerprint=territory.fingerprint,
-                 base_fingerprint=base.fingerprint)
+                 base_fingerprint=base.fingerprint,
+                 measured_fingerprint=sha256_of_texts(part.fingerprint for part in (territory.validation, territory.ordinary)))
 
 
 def key(base: Base, pictures: PictureFolder) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from labkit import notebooks
+from labkit.atomic import cannot_write, write_file
 from labkit.cli import Outcome
 from labkit.errors import LabError
 from labkit.execute import execute
@@ -15,39 +16,59 @@ from labkit.paths import REPO
 SCHEMA_VERSION = 1
 QUOTA = {"00": 100, "01": 1200, "02": 1200, "03": 1200, "04": 800}  # run-steps at batch 4 to train live, fresh store
 TIMEOUT_S = 1200
+RESULTS, STORE = "results.json", "chapter-runs"                # the store is thrown away by the next chapter
 
 
 def verb(options):
     """Run the chosen lessons; exit code 1 if one failed, stopped on an error or trained less than its quota."""
     paths = notebooks.choose(options.names)
     given = notebooks.given(paths, options.parameter)
-    out = Path(options.out or REPO / "out" / "chapter")
+    limit = timeout()
+    out = Path(options.out or REPO / "out" / "chapter").expanduser().absolute()          # lessons run in a folder of their own
     fresh = options.store is None
-    store = out / "runs" if fresh else Path(options.store)
-    prepare(out, store if fresh else None)
+    store = out / STORE if fresh else Path(options.store).expanduser().absolute()
+    prepare(out)
     results = []
     for number, path in enumerate(paths, 1):
         print(f"[{number}/{len(paths)}] {path.stem} ...", file=sys.stderr, flush=True)
         # A quota speaks about the lesson as it is committed, trained from nothing, in full.
         counts = fresh and not given[path] and os.environ.get("LABKIT_FAST") != "1"
-        results.append(run_lesson(path, out, store, given[path], QUOTA.get(path.stem[:2], 0) if counts else None))
+        results.append(run_lesson(path, out, store, given[path], QUOTA.get(path.stem[:2], 0) if counts else None, limit))
         print(f"      {sentence(results[-1])}", file=sys.stderr, flush=True)
     return write(out, store, results)
 
 
-def prepare(out, store):
-    """Make the output folder and take away what an earlier run of the chapter left in it, the given store included."""
-    out.mkdir(parents=True, exist_ok=True)
-    for old in (path for pattern in ("*.ipynb", "*.html", "*.log", "*.json") for path in out.glob(pattern)):
-        old.unlink()
-    if store is not None and store.exists():
-        shutil.rmtree(store)
+def prepare(out):
+    """Make the output folder and take away what an earlier run of the chapter left in it, and nothing else.
+
+    LabError for a folder that holds anything but has no results.json of ours: it is somebody's.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()) and not is_ours(out):
+            raise LabError(f"--out {out} holds other files: give an empty folder, or one that an earlier chapter wrote.")
+        write_file(out / RESULTS, json.dumps({"schema_version": SCHEMA_VERSION, "ok": False, "notebooks": []}).encode())
+    except OSError as error:
+        raise cannot_write(out, error) from None
+    for lesson in notebooks.choose([]):
+        for ending in (".ipynb", ".html", ".log", ".json"):
+            (out / f"{lesson.stem}{ending}").unlink(missing_ok=True)
+    (out / "report.html").unlink(missing_ok=True)
+    shutil.rmtree(out / STORE, ignore_errors=True)
 
 
-def run_lesson(path, out, store, parameters, quota):
+def is_ours(out) -> bool:
+    """Tell whether a folder holds the results of a chapter."""
+    try:
+        return "schema_version" in json.loads((out / RESULTS).read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def run_lesson(path, out, store, parameters, quota, limit):
     """Execute one lesson into out; return its entry in results.json."""
     accounts = out / f"{path.stem}.json"
-    seconds, error = execute(path, out / path.name, parameters=parameters, log=out / f"{path.stem}.log", timeout=timeout(),
+    seconds, error = execute(path, out / path.name, parameters=parameters, log=out / f"{path.stem}.log", timeout=limit,
                              environment={"LABKIT_STORE": str(store), "LABKIT_RESULTS": str(accounts)})
     account = json.loads(accounts.read_text(encoding="utf-8")) if accounts.exists() else {}
     accounts.unlink(missing_ok=True)
@@ -86,7 +107,7 @@ def write(out, store, results):
     ok = all(result["ok"] for result in results)
     data = {"schema_version": SCHEMA_VERSION, "ok": ok, "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "fast": os.environ.get("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": report.machine()}
-    (out / "results.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+    write_file(out / RESULTS, json.dumps(data, indent=1).encode())
     for result in results:
         if (out / f"{result['name']}.ipynb").exists():
             report.notebook_html(out / f"{result['name']}.ipynb")

@@ -197,7 +197,7 @@ def load_design(design=None, **overrides) -> RunConfig:
     elif str(design).startswith(SHARE_PREFIX):
         config = RunConfig.from_share(str(design))
     else:
-        config = RunConfig.from_dict(_read_design(Path(design)))
+        config = RunConfig.from_dict(_read_design(Path(str(design))))
     return config.replace(**{name: value for name, value in overrides.items() if value is not None})
 
 

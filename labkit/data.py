@@ -198,8 +198,11 @@ def _jsonl(table: Path):
 
 def _csv(table: Path):
     reader = csv.DictReader(io.StringIO(_read(table), newline=""))
-    for row in reader:
-        yield f"{table}, line {reader.line_num},", {name: value for name, value in row.items() if name is not None}
+    try:
+        for row in reader:
+            yield f"{table}, line {reader.line_num},", {name: value for name, value in row.items() if name is not None}
+    except csv.Error as error:
+        raise LabError(f"data: {table}, line {reader.line_num}, is no CSV ({error}): mend its quotation marks.") from None
 
 
 def _checked(path: Path) -> str:

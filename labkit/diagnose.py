@@ -182,7 +182,7 @@ def _rate_sums(history, steps) -> np.ndarray:
 def _sibling_gain(history, other, step) -> np.ndarray | None:
     """Return what a sibling had gained on each picture at a step, or None when it cannot be compared."""
     curve = other.validations.get("validation")
-    same = all(history.meta.get(name) == other.meta.get(name) for name in ("base_fingerprint", "data_fingerprint"))
+    same = all(history.meta.get(name) == other.meta.get(name) for name in ("base_fingerprint", "data_fingerprint", "measured_fingerprint"))
     if other.run_id == history.run_id or not same or curve is None or curve.steps[-1] < step or curve.steps[0] != 0:
         return None
     if not np.array_equal(history.timesteps["validation"], other.timesteps["validation"]) or not np.isfinite(curve.losses).all():

@@ -42,7 +42,8 @@ def execute(path, target, *, parameters, environment, log, timeout):
     failed = failure(read(target)) if target.exists() else None
     if failed:
         return seconds, f"failed in cell [{failed[0]}]: {failed[1]}"
-    return seconds, f"failed before a cell did: {Path(log).read_text(encoding='utf-8').strip().splitlines()[-1]}"
+    said = Path(log).read_text(encoding="utf-8").strip().splitlines() or [f"its process ended with {worker.returncode}, for want of memory perhaps"]
+    return seconds, f"failed before a cell did: {said[-1]}"
 
 
 def main():

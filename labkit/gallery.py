@@ -100,7 +100,10 @@ class PromptBox:
         return W.VBox([W.HBox([self._text, self._seed, button]), self._words, self._picture])
 
     def _clicked(self, button):
-        """Draw in the callback's own thread: it takes about a second, and the base's lock makes it wait for training."""
+        """Draw in the callback's own thread, since it takes about a second; but never wait for a training, which holds the lock."""
+        if not self.lab.base.lock.acquire(blocking=False):
+            self._words.value = f"<span style='{QUIET}'>The base is training: draw when it is done.</span>"
+            return
         self.prompt, self.seed, button.disabled = self._text.value.strip(), self._seed.value, True
         try:
             self._words.value = f"<span style='{QUIET}'>drawing</span>"
@@ -110,6 +113,7 @@ class PromptBox:
         except BaseException as error:                        # what a callback raises would only reach a log
             self._words.value = error_card(error)
         finally:
+            self.lab.base.lock.release()
             button.disabled = False
 
     def _ipython_display_(self):

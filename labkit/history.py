@@ -89,6 +89,9 @@ class Trace:
             self._steps[event.global_step] = event
         elif isinstance(event, Validation):
             key = event.grade, event.name
+            known = self._timesteps.get(key)
+            if known is not None and known.shape != event.timesteps.shape:
+                self._validations[key] = {}                   # measured on other pictures since: no curve goes through both
             self._validations.setdefault(key, {})[event.global_step] = event.losses
             self._timesteps[key] = event.timesteps
         elif isinstance(event, Sample):
@@ -99,6 +102,18 @@ class Trace:
     def add_samples(self, samples: Samples):
         """Take pictures that lie in files."""
         self._samples[samples.global_step, samples.scale] = samples
+
+    def cut(self, step: int) -> None:
+        """Forget what came after a step, and that the run ended."""
+        self._steps = {at: event for at, event in self._steps.items() if at <= step}
+        self._samples = {key: samples for key, samples in self._samples.items() if key[0] <= step}
+        self._validations = {key: {at: losses for at, losses in found.items() if at <= step} for key, found in self._validations.items()}
+        self.stopped = None
+
+    @property
+    def last_step(self) -> int:
+        """Return the last completed update, 0 before the first."""
+        return max(self._steps, default=0)
 
     def history(self, status=None) -> History:
         """Return all that was collected so far."""
@@ -121,5 +136,5 @@ class Trace:
         return {
             name: Curve(np.array(sorted(found)), np.stack([found[step] for step in sorted(found)]))
             for (grade, name), found in self._validations.items()
-            if grade == wanted
+            if grade == wanted and found
         }

@@ -56,14 +56,18 @@ class Lab:
 
     def config(self, design=None, **knobs) -> RunConfig:
         """Return a resolved configuration on this lab's base and territory, from a design and knobs on top of it."""
+        config = load_design(design, **knobs)
         own = {"base": self.base_name, "data": self.data_name, "revision": self.revision, "resolution": self.resolution}
-        return load_design(design, **knobs).replace(**own).resolved(len(self.territory.train))
+        for name, value in own.items():
+            asked = getattr(config, name)
+            if asked not in (value, RunConfig.__dataclass_fields__[name].default):
+                raise LabError(f"{name} = {asked!r} was asked of a lab that was opened with {value!r}: open one with Lab({name}={asked!r}).")
+        return config.replace(**own).resolved(len(self.territory.train))
 
-    def monitor(self, last: int, *, pictures: int = 2, **options) -> Monitor:
-        """Return the usual measurements of a run of `last` updates: held-out loss at log-spaced steps, pictures at four."""
-        sample_at = tuple(sorted({0, round(last / 10), round(last / 3), last})) if pictures else ()
+    def monitor(self, *, pictures: int = 2, **options) -> Monitor:
+        """Return the usual measurements of a run: held-out loss at log-spaced steps, pictures at four."""
         short = {"images": 8, "num_inference_steps": 2} if lesson.fast else {}
-        return Monitor(**{"sample_at": sample_at, "prompts": tuple(self.territory.prompts[:pictures])} | short | options)
+        return Monitor(**{"prompts": tuple(self.territory.prompts[:pictures])} | short | options)
 
     def train(self, design=None, *, pictures: int = 2, **knobs) -> History:
         """Train one run, or find it in the store, and return its History."""
@@ -78,19 +82,25 @@ class Lab:
         """Train the configurations that the store does not have, with growing curves, and return all Histories in order."""
         configs = [self.config(config) for config in configs]
         names = [self._id(config) for config in configs]
-        traces = {name: Trace(name, config) for name, config in zip(names, configs)}
-        monitor = monitor or self.monitor(max(config.max_train_steps for config in configs), pictures=pictures)
+        traces = {name: self.begun(config) for name, config in zip(names, configs)}
+        monitor = monitor or self.monitor(pictures=pictures)
         events = sweep(self.base, self.cache, configs, self.store, monitor=monitor)
         with closing(live(events, dict(zip(names, configs)), label=label)) as events:
             for event in events:
                 traces[event.run_id].add(event)
         return [traces[name].history() if traces[name].stopped else self.store.run(name).history() for name in names]
 
+    def begun(self, config) -> Trace:
+        """Return what is known of a run that is about to be trained here: nothing yet, or what was told before it was stopped."""
+        meta = {"base_fingerprint": self.base.fingerprint, "data_fingerprint": self.cache.fingerprint,
+                "measured_fingerprint": self.cache.measured_fingerprint}
+        return self.store.begun(self._id(config), config, meta)
+
     def one_update(self, learning_rates, design=None, **knobs) -> list[History]:
         """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""
         configs = [self.config(design, **knobs | {"learning_rate": rate, "max_train_steps": 1}) for rate in learning_rates]
         traces = {self._id(config): Trace(self._id(config), config) for config in configs}
-        for event in train(self.base, self.cache, configs, monitor=self.monitor(1, pictures=0)):
+        for event in train(self.base, self.cache, configs, monitor=self.monitor(pictures=0)):
             traces[event.run_id].add(event)
         return [trace.history() for trace in traces.values()]
 

@@ -21,7 +21,7 @@ class Monitor:
 
     validate_at: tuple[int, ...] | None = None                # completed updates; None: log-spaced; 0 and the last are always added
     images: int = 32                                          # pictures of each set; 0 turns validation off
-    sample_at: tuple[int, ...] = ()                           # completed updates after which pictures are drawn
+    sample_at: tuple[int, ...] | None = None                  # completed updates after which prompts are drawn; None: four of a run
     prompts: tuple[str, ...] = ()
     sample_seeds: tuple[int, ...] = ()                        # one for each prompt; () takes 0, 1, 2, ...
     num_inference_steps: int = 16
@@ -31,13 +31,19 @@ class Monitor:
     def __post_init__(self):
         if self.sample_seeds and len(self.sample_seeds) != len(self.prompts):
             raise LabError(f"sample_seeds: {len(self.sample_seeds)} for {len(self.prompts)} prompts; give one for each, or none.")
-        if self.sample_at and not self.prompts:
+        if self.sample_at and not self.prompts:               # None draws nothing where there is nothing to draw
             raise LabError("sample_at is given without prompts: say what to draw.")
 
     def steps(self, last: int) -> tuple[int, ...]:
         """Return after how many updates of `last` a run is validated."""
         chosen = log_spaced(last) if self.validate_at is None else self.validate_at
         return tuple(sorted({0, last, *(step for step in chosen if 0 <= step <= last)})) if self.images else ()
+
+    def sample_steps(self, last: int) -> tuple[int, ...]:
+        """Return after how many updates of `last` pictures are drawn."""
+        if self.sample_at is not None:
+            return self.sample_at
+        return tuple(sorted({0, round(last / 10), round(last / 3), last})) if self.prompts else ()
 
 
 def log_spaced(last: int) -> tuple[int, ...]:
@@ -55,7 +61,8 @@ class Measurements:
 
     def __init__(self, base, cache, configs, monitor: Monitor, ids):
         self.base, self.monitor, self.configs, self.ids = base, monitor, configs, ids
-        self.steps = monitor.steps(configs[0].max_train_steps)
+        last = configs[0].max_train_steps
+        self.steps, self.sample_steps = monitor.steps(last), monitor.sample_steps(last)
         self.prompts = tuple(monitor.prompts)
         self.seeds = tuple(monitor.sample_seeds) or tuple(range(len(self.prompts)))
         self.sets = self._sets(cache) if self.steps else []
@@ -100,7 +107,7 @@ class Measurements:
                     for k in runs:
                         if k in living:
                             yield Validation(*at[k], name, grade, losses[k if K > 1 else 0], np.asarray(chosen.timesteps))
-        if step in self.monitor.sample_at:
+        if step in self.sample_steps:
             images = self.base.generate(self.prompts, self.seeds, adapters=stack if step else None,
                                         num_inference_steps=self.monitor.num_inference_steps,
                                         guidance_scale=self.monitor.guidance_scale)

@@ -6,16 +6,15 @@ import time
 from contextlib import closing
 
 from labkit import lesson
-from labkit.config import RunConfig, load_design, run_id
+from labkit.config import RunConfig, load_design
 from labkit.curves import plot_validation
 from labkit.diagnose import diagnose
 from labkit.events import Step, Validation
 from labkit.frontend import frontend, show
-from labkit.history import Trace
 from labkit.ladders import LADDERS
 from labkit.pictures import plot_beside
 from labkit.presets import PRESETS
-from labkit.runs import Store, record
+from labkit.runs import Store
 from labkit.shelf import RunShelf
 
 KNOBS = ("learning_rate", "lr_scheduler", "max_train_steps")
@@ -219,17 +218,16 @@ class LabPanel:
         return self.lab.store.find(config, self.lab.base.fingerprint, self.lab.cache.fingerprint)
 
     def _follow(self, config):
-        """Train a resolved configuration, and show every change."""
-        from labkit.train import train
+        """Train a resolved configuration, or go on with it where it was stopped, and show every change."""
+        from labkit.sweep import sweep
 
-        lab = self.lab
-        name, started = run_id(config, lab.base.fingerprint, lab.cache.fingerprint), time.monotonic()
-        meta = {"base_fingerprint": lab.base.fingerprint, "data_fingerprint": lab.cache.fingerprint, "made_by": "panel"}
-        trace, unjudged = Trace(name, config, meta=meta), False
-        self._view.stage("measuring the untouched base")
-        monitor = lab.monitor(config.max_train_steps, pictures=self.pictures)
-        events = train(lab.base, lab.cache, [config], monitor=monitor, stop=self._stop.is_set)
-        with closing(record(lab.store, events, {name: config}, meta=meta)) as events:
+        lab, started, unjudged = self.lab, time.monotonic(), False
+        trace = lab.begun(config)
+        done = trace.last_step
+        self._view.stage(f"going on from step {done}" if done else "measuring the untouched base")
+        events = sweep(lab.base, lab.cache, [config], lab.store, monitor=lab.monitor(pictures=self.pictures), stop=self._stop.is_set,
+                       meta={"made_by": "panel"})
+        with closing(events):
             for event in events:
                 trace.add(event)
                 unjudged |= isinstance(event, Validation)
@@ -239,7 +237,7 @@ class LabPanel:
                     self._show(trace.history(), unjudged)
                     unjudged = False
         history = trace.history()
-        if history.status == "finished":
+        if history.status == "finished" and not done:
             self.pace.measured(config, time.monotonic() - started)
         self._take(history)
 

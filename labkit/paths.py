@@ -12,7 +12,7 @@ FOLDER = "parameter-design-lab"
 
 def data_dir() -> Path:
     """Return the folder of shipped data: LABKIT_DATA, else data/ beside the package."""
-    folder = Path(os.environ.get("LABKIT_DATA") or REPO / "data")
+    folder = _absolute(os.environ.get("LABKIT_DATA") or REPO / "data")
     if not folder.is_dir():
         raise LabError(f"The kit's data are not at {folder}: set LABKIT_DATA to the data folder of a checkout.")
     return folder
@@ -21,7 +21,7 @@ def data_dir() -> Path:
 def store_dir() -> Path:
     """Return the run store: LABKIT_STORE, else runs/ of the repository if it can be written, else the user's data folder."""
     if os.environ.get("LABKIT_STORE"):
-        return Path(os.environ["LABKIT_STORE"])
+        return _absolute(os.environ["LABKIT_STORE"])
     runs = REPO / "runs"
     if os.access(runs if runs.is_dir() else REPO, os.W_OK):
         return runs
@@ -30,7 +30,12 @@ def store_dir() -> Path:
 
 def cache_dir() -> Path:
     """Return the folder of things that can be made again, such as encoded pictures: LABKIT_CACHE, else the user's."""
-    return Path(os.environ.get("LABKIT_CACHE") or _user_dir("XDG_CACHE_HOME", ".cache", "Caches"))
+    return _absolute(os.environ.get("LABKIT_CACHE") or _user_dir("XDG_CACHE_HOME", ".cache", "Caches"))
+
+
+def _absolute(folder) -> Path:
+    """A worker or a kernel may stand in another folder than the one a variable was set in."""
+    return Path(folder).expanduser().absolute()
 
 
 def _user_dir(variable, linux, mac) -> Path:

@@ -29,7 +29,7 @@ def verb(options):
         notebook = refresh(notebooks.read(path), path.stem)
         if not options.badges:
             write(path, notebook)
-            notebook = executed(path, timeout(), options.store)
+            notebook = executed(path, timeout())
         write(path, clean(notebook))
         lines.append(f"{path.stem}: {path.stat().st_size / 1000:.0f} kB")
     page = REPO / "README.md"
@@ -47,11 +47,11 @@ def refresh(notebook, name):
     return notebook
 
 
-def executed(path, timeout, store=None):
+def executed(path, timeout):
     """Return the lesson executed in full from an empty store, with its time; LabError if it fails, which changes no file."""
     with tempfile.TemporaryDirectory() as own:
         target = Path(own) / path.name
-        environment = {"LABKIT_STORE": store or own, "LABKIT_FAST": ""}
+        environment = {"LABKIT_STORE": own, "LABKIT_FAST": ""}
         seconds, error = execute(path, target, parameters={}, environment=environment, log=Path(own) / "log", timeout=timeout)
         if error:
             raise LabError(f"{path.name} {error}")

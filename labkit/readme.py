@@ -11,7 +11,7 @@ OTHER_FILES = {  # what has no docstring of its own
     "data/base/": "the embedded model, in diffusers' layout",
     "data/territories/": "pictures and captions",
     "data/reader/": "the attribute reader",
-    "data/encoded/": "latents and text embeddings of all that ships, so that nothing is encoded at the first click",
+    "data/encoded/": "latents of all that ships, so that nothing is encoded at the first click",
     "data/runs/": "recorded runs, opened by `labkit.runs.recorded`",
     "data/glossary.yaml": "the chapter's terms beside the field's",
     "data/README.md": "data card and model card",

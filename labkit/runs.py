@@ -44,7 +44,12 @@ class RunFolder:
 
     def history(self) -> History:
         """Return everything recorded; LabError when the folder is damaged or from a newer version."""
-        status, about = self.status, self._about()
+        status = self.status
+        return self.trace().history(status)
+
+    def trace(self) -> Trace:
+        """Return everything recorded as a Trace, which takes further events."""
+        about = self._about()
         trace = Trace(self.run_id, RunConfig.from_dict(about["config"]), meta=about["sessions"][0]["meta"], origin=self.origin)
         lines, _ = journal.read(self.events_path)
         for number, line in enumerate(lines, 1):
@@ -52,7 +57,12 @@ class RunFolder:
                 self._replay(trace, line)
             except (KeyError, TypeError, ValueError) as error:
                 raise LabError(f"Line {number} of {self.events_path} is damaged ({error!r}): restore the file or remove its folder.") from None
-        return trace.history(status)
+        return trace
+
+    @property
+    def group(self) -> list[str]:
+        """Return the runs that share the pass this one was begun in, in order."""
+        return self._about()["sessions"][0]["meta"].get("group", [self.run_id])
 
     def checkpoints(self) -> list[int]:
         """Return the steps that can be resumed from or forked at."""
@@ -81,6 +91,8 @@ class RunFolder:
             about = json.loads((self.path / "config.json").read_bytes())
         except (OSError, ValueError) as error:
             raise LabError(f"{self.path / 'config.json'} cannot be read ({error}): the run is not in this store, or its folder is damaged.") from None
+        if not isinstance(about, dict) or not {"store_version", "config", "sessions"} <= about.keys():
+            raise LabError(f"{self.path / 'config.json'} is not that of a run: {self.path.parent} is no run store, or its folder is damaged.")
         if about["store_version"] > STORE_VERSION:
             raise LabError(f"{self.path} was written by a newer labkit (store version {about['store_version']}): update this one.")
         return about
@@ -201,15 +213,25 @@ class Store:
         found = sorted(self.root.glob("*/config.json"), key=lambda path: (path.stat().st_mtime, path))
         return [self.run(path.parent.name) for path in found]
 
-    def histories(self) -> list[History]:
-        """Return all runs that can be read, oldest first; warn of the others."""
+    def histories(self, last: int | None = None) -> list[History]:
+        """Return all runs that can be read, or those among the `last` ones, oldest first; warn of the others."""
         histories = []
-        for folder in self.runs():
+        for folder in self.runs()[-last if last else None:]:
             try:
                 histories.append(folder.history())
             except LabError as error:
                 warnings.warn(str(error), stacklevel=2)
         return histories
+
+    def begun(self, name, config, meta=None) -> Trace:
+        """Return what is known of a run that is about to be trained: nothing, or what was told before it was stopped."""
+        folder = self.run(name)
+        if not folder.path.exists() or folder.status in COMPLETE or not folder.checkpoints():
+            return Trace(name, config, meta=meta)
+        trace = folder.trace()
+        trace.cut(max(folder.checkpoints()))
+        trace.origin = "live"
+        return trace
 
     def find(self, config, base_fingerprint, data_fingerprint) -> History | None:
         """Return the complete run of a resolved configuration, if there is one; its `provenance` says so with its time."""

@@ -18,11 +18,9 @@ class RunShelf:
     def __init__(self, store=None, *, base="embedded", data="liminal", shown=SHOWN):
         self._runs, self.pinned, self.current, self.shown = {}, None, None, shown
         self._html, self._lock = None, threading.RLock()
-        for folder in store.runs()[-3 * shown:] if store else ():
-            if folder.status in ("finished", "diverged", "stopped"):
-                history = folder.history()
-                if (history.config.base, history.config.data) == (base, data):
-                    self._runs[history.run_id] = history
+        for history in store.histories(last=3 * shown) if store else ():
+            if history.status in ("finished", "diverged", "stopped") and (history.config.base, history.config.data) == (base, data):
+                self._runs[history.run_id] = history
 
     @property
     def histories(self) -> list:

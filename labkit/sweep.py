@@ -79,7 +79,8 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
 def circumstances(base, cache, group: Sequence[str]) -> dict:
     """Return what a pass was made of and on: under the same, in the same order, it can be repeated bit for bit."""
     device = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else platform.processor() or platform.machine()
-    return {"base_fingerprint": base.fingerprint, "data_fingerprint": cache.fingerprint, "group": list(group),
+    return {"base_fingerprint": base.fingerprint, "data_fingerprint": cache.fingerprint,
+            "measured_fingerprint": cache.measured_fingerprint, "group": list(group),
             "device": base.device.type, "processor": device, "threads": torch.get_num_threads(), "system": platform.platform(),
             "versions": {name: version(name) for name in ("torch", "diffusers", "numpy")} | {"python": platform.python_version()}}
 
@@ -87,15 +88,22 @@ def circumstances(base, cache, group: Sequence[str]) -> dict:
 def _members(store, group):
     """Return the runs of a group that must be trained, and their checkpoints when they can all go on from the same step.
 
-    A member that diverged earlier stays in the pass as an inert row, so that the others are computed as they were.
+    Those that were in the pass from its beginning and are complete stay in it, so that the others are computed as they were.
     """
     folders = {name: store.run(name) for name in group}
-    complete = {name for name, folder in folders.items() if folder.path.exists() and folder.status in COMPLETE}
-    todo = [name for name in group if name not in complete]
+    todo = [name for name, folder in folders.items() if not _is_complete(folder)]
     shared = set.intersection(*(set(folders[name].checkpoints()) for name in todo)) if todo else set()
     if not shared:
         return {name: group[name] for name in todo}, None
-    at = max(shared)
-    inert = {name for name in complete if max(folders[name].checkpoints(), default=at) < at}
-    members = {name: config for name, config in group.items() if name in inert or name not in complete}
-    return members, [folders[name].checkpoint(None if name in inert else at) for name in members]
+    at, company = max(shared), folders[todo[0]].group
+    inert = {}                                                # complete members of that pass: where they were by then
+    for folder in map(store.run, company):
+        if _is_complete(folder) and (earlier := [step for step in folder.checkpoints() if step <= at]):
+            inert[folder.run_id] = max(earlier)
+    names = [name for name in company if name in inert or name in todo] + [name for name in todo if name not in company]
+    members = {name: group.get(name) or store.run(name).history().config for name in names}
+    return members, [store.run(name).checkpoint(inert.get(name, at)) for name in names]
+
+
+def _is_complete(folder) -> bool:
+    return folder.path.exists() and folder.status in COMPLETE

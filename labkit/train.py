@@ -109,13 +109,13 @@ class _Pass:
                 yield from self._updates(checkpoint_at, stop)
             except Exception as error:
                 for k in self.living:
-                    yield Stopped(*self._at(k), "error", f"{type(error).__name__}: {error}")
+                    yield Stopped(*self._at(k), "error", f"{type(error).__name__}: {error}"[:2000])
                 raise
 
     def _updates(self, checkpoint_at, stop):
         block = CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK
         start = max(self.done)
-        told = checkpoint_at | set(self.measurements.steps) | set(self.measurements.monitor.sample_at) | {self.last}
+        told = checkpoint_at | set(self.measurements.steps) | set(self.measurements.sample_steps) | {self.last}
         if start == 0:
             yield from self._measure(0)
         for update in range(start, self.last):

@@ -32,10 +32,12 @@ def sweep(options):
 
 def fields(options):
     """Return the fields of a run that the command line sets."""
+    from labkit.data import shipped_territories
+
     texts = [f"{name}={value}" for name, value in (("base", options.base), ("data", options.data)) if value]
-    values = pairs(texts + options.set)
+    values, shipped = pairs(texts + options.set), ("embedded", *shipped_territories())
     for name in {"base", "data"} & values.keys():
-        if os.sep in values[name] and Path(values[name]).expanduser().exists():  # `resume` may be called from elsewhere
+        if Path(values[name]).expanduser().exists() and values[name] not in shipped:  # `resume` may be called from elsewhere
             values[name] = str(Path(values[name]).expanduser().resolve())
     return values
 
@@ -82,7 +84,7 @@ def drain(lab, configs, names):
     every = max(1, last // CHECKPOINTS)
     with stop_on_interrupt() as asked, Progress(configs, names) as progress:
         try:
-            events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(last), stop=asked,
+            events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(), stop=asked,
                                  checkpoint_at=range(every, last, every))
             with closing(events):
                 for event in events:
@@ -210,8 +212,11 @@ def export(options):
         raise LabError(f"--to {options.to}: the file's name must end in .safetensors, which is what it will be.")
     if not folder.adapter_path.exists():
         raise LabError(f"The run {folder.run_id} has no adapter yet (it is {folder.status}): resume it first.")
-    write_file(target, folder.adapter_path.read_bytes())
     config = folder.history().config
+    if config.adapter != "lora":
+        raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other program loads as an adapter: "
+                       "train with adapter = 'lora' to export one.")
+    write_file(target, folder.adapter_path.read_bytes())
     text = (f"{target}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
             f'In diffusers: pipeline.load_lora_weights("{target}")')
     return Outcome(0, text, {"path": str(target), "format": options.format, "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling})

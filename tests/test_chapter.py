@@ -165,3 +165,29 @@ def test_a_lesson_that_hangs_is_stopped_and_its_kernel_with_it(tmp_path):
     seen = mark.read_text()
     time.sleep(1)
     assert mark.read_text() == seen
+
+
+def test_an_output_folder_of_other_files_is_left_alone(tmp_path):
+    write(tmp_path, "00_a", BEGIN, WIDGET, FINISH)
+    for name in ("out/mine.html", "out/runs/abc/config.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(LabError, match="holds other files"):
+        lab(tmp_path)
+    assert (tmp_path / "out/mine.html").read_text() == (tmp_path / "out/runs/abc/config.json").read_text() == "mine"
+
+
+def test_a_relative_output_folder_is_meant_from_here_and_used_again(tmp_path, monkeypatch):
+    write(tmp_path, "00_a", BEGIN, WIDGET, FINISH)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert lab(tmp_path, "--out", "here", "-p", "seed=1").code == 0
+        (tmp_path / "here/notes.txt").write_text("mine")
+    assert (tmp_path / "here/report.html").exists() and (tmp_path / "here/notes.txt").exists()
+
+
+def test_an_output_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "out").write_text("")
+    write(tmp_path, "00_a", BEGIN, WIDGET, FINISH)
+    with pytest.raises(LabError, match="out cannot be written"):
+        lab(tmp_path)

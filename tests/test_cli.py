@@ -185,3 +185,19 @@ def test_every_field_can_be_set_from_the_command_line():
     assert RunConfig.from_dict(cli.pairs([f"{name}={value}" for name, value in text.items()])) == RunConfig()
     with pytest.raises(LabError):
         cli.pairs(["=1"])
+
+
+def test_a_dense_change_is_not_exported_as_an_adapter(capsys, sd_folder, pictures, tmp_path):
+    code, out, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=1", "--set",
+                            "train_batch_size=2", "--set", "adapter=full", "--json")
+    assert code == 0, err
+    code, _, err = labkit(capsys, "export", json.loads(out)[0]["id"], "--to", tmp_path / "a.safetensors")
+    assert code == 2 and "dense change" in err and not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_folder_beside_the_caller_is_kept_by_its_full_path(pictures, monkeypatch):
+    monkeypatch.chdir(pictures.parent)
+    from labkit.verbs import fields
+
+    options = cli.parse(["train", "--data", pictures.name])
+    assert fields(options)["data"] == str(pictures.resolve())

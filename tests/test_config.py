@@ -191,3 +191,8 @@ def test_a_configuration_cannot_be_changed_and_survives_json():
         RunConfig().rank = 4
     assert RunConfig.from_dict(json.loads(json.dumps(EXOTIC.to_dict()))) == EXOTIC
     assert hash(EXOTIC) == hash(RunConfig.from_dict(EXOTIC.to_dict()))
+
+
+def test_a_design_that_is_no_text_is_read_as_a_files_name():
+    with pytest.raises(LabError, match="The design 5 cannot be read"):
+        load_design(5)

@@ -289,3 +289,10 @@ def test_a_picture_without_any_caption(tmp_path):
     (folder / "metadata.jsonl").unlink()
     with pytest.raises(LabError, match="000.png has no caption. Write metadata.jsonl"):
         load_folder(folder)
+
+
+def test_a_table_that_is_no_csv_is_named_with_its_line(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text(f'file_name,text\na.png,"{"x" * 140_000}"\n')
+    with pytest.raises(LabError, match="metadata.csv, line .* is no CSV"):
+        load_folder(tmp_path)

@@ -8,10 +8,12 @@ import tiny
 
 from labkit import judged
 from labkit.config import RunConfig
+from labkit.errors import LabError
 from labkit.events import Step, Stopped, Validation
 from labkit.history import Trace
 from labkit.lab import Lab
 from labkit.protocol import LADDER, short_test, trial_table
+from labkit.sweep import sweep
 
 SHORT = {"max_train_steps": 6, "pictures": 0, "train_batch_size": 2}
 
@@ -98,3 +100,27 @@ def test_stability_counts_verdicts_over_seeds():
     runs = [history(rate, end, seed=seed) for rate, end in ((1e-5, 0.1999), (1e-3, 0.12)) for seed in range(3)]
     text = repr(judged.stability(runs))
     assert "3 × healthy" in text and "3 × stagnating" in text
+
+
+def test_a_run_that_goes_on_comes_back_whole(lab):
+    config = lab.config(max_train_steps=6, train_batch_size=2)
+    seen = []
+    for event in sweep(lab.base, lab.cache, [config], lab.store, checkpoint_at=(3,), stop=lambda: len(seen) > 8):
+        seen.append(event)
+    assert lab.store.runs()[0].status == "stopped"
+    whole = lab.runs([config], pictures=0)[0]
+    assert whole.steps["global_step"].tolist() == [1, 2, 3, 4, 5, 6] and whole.validations["validation"].steps[0] == 0
+
+
+@pytest.mark.parametrize("knobs", [{"resolution": 128}, {"data": "elsewhere"}, {"base": "other"}])
+def test_a_lab_refuses_a_design_of_another_base_or_territory(lab, knobs):
+    with pytest.raises(LabError, match=f"{next(iter(knobs))} = .* was asked of a lab that was opened with"):
+        lab.config(**knobs)
+
+
+def test_a_run_just_trained_has_the_found_ones_as_siblings(lab):
+    slow = lab.train(learning_rate=1e-5, **SHORT | {"max_train_steps": 12})
+    fast = lab.train(learning_rate=1e-2, **SHORT | {"max_train_steps": 12})
+    assert fast.origin == "live" and slow.meta["base_fingerprint"] == fast.meta["base_fingerprint"] == "tiny"
+    found = lab.train(learning_rate=1e-5, **SHORT | {"max_train_steps": 12})
+    assert found.origin == "store" and found.meta["measured_fingerprint"] == fast.meta["measured_fingerprint"]

@@ -66,3 +66,10 @@ def test_every_lesson_tells_what_carries_over(lesson):
     if name != "00_start":
         words = " ".join(notebooks.source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
         assert "What carries over" in words and "What the chapter says" in words
+
+
+def test_a_design_given_to_a_lesson_is_not_overridden_by_the_lessons_own_defaults(lesson):
+    (path,) = notebooks.choose([lesson[0]])
+    defaults = notebooks.parameters(path)
+    if "design" in defaults:
+        assert {value for name, value in defaults.items()} == {None}

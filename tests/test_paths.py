@@ -12,6 +12,12 @@ def test_the_environment_decides_at_each_call(monkeypatch, tmp_path):
         assert function() == tmp_path
 
 
+def test_a_relative_variable_is_meant_from_here(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LABKIT_STORE", "mine")
+    assert paths.store_dir() == tmp_path / "mine"
+
+
 def test_the_store_is_in_the_repository_whatever_the_working_directory(monkeypatch, tmp_path):
     monkeypatch.delenv("LABKIT_STORE")
     monkeypatch.setattr(paths, "REPO", tmp_path)

@@ -325,6 +325,17 @@ def test_a_newer_store_is_refused():
         runs.Store().run(ID).history()
 
 
+@pytest.mark.parametrize("text", ['{"_class_name": "UNet2DConditionModel"}', "[]", '{"store_version": 1, "config": {}}'])
+def test_a_folder_of_something_else_is_named(text):
+    folder = runs.Store().run("unet")
+    folder.path.mkdir(parents=True)
+    (folder.path / "config.json").write_text(text)
+    with pytest.raises(LabError, match="is not that of a run"):
+        folder.history()
+    with pytest.warns(UserWarning, match="is not that of a run"):
+        assert runs.Store().histories() == []
+
+
 def test_recorded_runs_are_opened_by_name_only_and_say_what_they_are(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
     shipped = runs.Store(tmp_path / "data/runs/race")
@@ -343,3 +354,10 @@ def test_the_adapter_of_the_last_checkpoint_lies_in_the_folder():
     tensors, fields = load_adapter(runs.Store().run(ID).adapter_path)
     np.testing.assert_array_equal(tensors["down.to_q.lora_A.weight"], np.full((8, 4), 4))
     assert fields["alpha"] == 8 and fields["rank"] == 8
+
+
+def test_a_run_gone_on_with_other_held_out_pictures_keeps_one_curve():
+    trace = Trace(ID, RunConfig(max_train_steps=4).resolved(8))
+    for step, n in ((0, 8), (2, 8), (3, 16), (4, 16)):
+        trace.add(Validation(ID, step, step * 4, "validation", "monitor", np.ones((n, 1), np.float32), np.zeros((n, 1), int)))
+    assert trace.history().validations["validation"].steps.tolist() == [3, 4]

@@ -10,6 +10,7 @@ from labkit import cache
 from labkit.basefiles import find_base
 from labkit.data import load_picture, shipped_territories, territory
 from labkit.paths import data_dir
+from labkit.runs import recorded
 
 SETS = ("train", "validation", "ordinary")
 
@@ -64,3 +65,12 @@ def test_encoding_the_shipped_pictures_again_gives_the_shipped_numbers(shipped, 
     mean, _ = base.encode_pictures(np.stack([load_picture(path, base.resolution) for path in few.paths]))
     kept = cache.read(cache.shipped_file(shipped.train), cache.key(named, shipped.train))["mean"][:2].float()
     assert (mean - kept).abs().max() < 5e-3
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (data_dir() / "runs").iterdir()))
+def test_recorded_runs_are_those_of_this_base_and_these_pictures(name, named):
+    runs = recorded(name)
+    assert runs
+    for run in runs:
+        assert run.meta["base_fingerprint"] == named.fingerprint, f"run data/recipes/recorded.py {name}"
+        assert run.meta["data_fingerprint"] == territory(run.config.data).fingerprint

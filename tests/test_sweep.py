@@ -82,18 +82,22 @@ def test_a_sweep_records_every_run_and_trains_no_run_twice(base, cache, tmp_path
     assert store.find(RACE[2].resolved(12), base.fingerprint, cache.fingerprint).config == RACE[2].resolved(12)
 
 
-def test_an_interrupted_sweep_goes_on_and_equals_one_that_was_not(base, cache, tmp_path):
+@pytest.mark.parametrize("where", ["behind the diverged run's end", "at the diverged run's end"])
+def test_an_interrupted_sweep_goes_on_and_equals_one_that_was_not(base, cache, tmp_path, where):
     wild = RunConfig(rank=2, learning_rate=10, alpha=1e6, max_grad_norm=0, weight_decay=0, optimizer="sgd", max_train_steps=20)
     configs = [wild.replace(learning_rate=0.3, alpha=2), wild, wild.replace(learning_rate=0.1, alpha=2)]
     straight, broken = Store(tmp_path / "a"), Store(tmp_path / "b")
     list(sweep(base, cache, configs, straight, monitor=QUIET, checkpoint_at=(15,)))
-    with closing(sweep(base, cache, configs, broken, monitor=QUIET, checkpoint_at=(15,))) as events:
+    (end,) = (len(losses) - 1 for status, losses in final(straight).values() if status == "diverged")
+    at = 15 if where.startswith("behind") else end
+    assert 0 < end < 15
+    with closing(sweep(base, cache, configs, broken, monitor=QUIET, checkpoint_at=(at,))) as events:
         for event in events:
-            if isinstance(event, Step) and event.global_step == 17:
+            if isinstance(event, Step) and event.global_step == at + 2:
                 break
     assert sorted(status for status, _ in final(broken).values()) == ["diverged", "interrupted", "interrupted"]
-    rest = list(sweep(base, cache, configs, broken, monitor=QUIET, checkpoint_at=(15,)))
-    assert min(event.global_step for event in rest) == 16
+    rest = list(sweep(base, cache, configs, broken, monitor=QUIET, checkpoint_at=(at,)))
+    assert min(event.global_step for event in rest if isinstance(event, Step)) == at + 1
     expected, got = final(straight), final(broken)
     assert {name: status for name, (status, _) in expected.items()} == {name: status for name, (status, _) in got.items()}
     for name, (_, losses) in expected.items():
@@ -106,3 +110,11 @@ def test_a_stopped_sweep_begins_no_further_group(base, cache, tmp_path):
     events = list(sweep(base, cache, configs, Store(tmp_path), monitor=QUIET, stop=lambda: next(asked)))
     assert [event.reason for event in events if isinstance(event, Stopped)] == ["stopped"] * 3
     assert {event.samples_seen // event.global_step for event in events} == {4}
+
+
+def test_shorter_runs_of_a_sweep_are_drawn_at_their_own_end():
+    from labkit.monitor import Monitor
+
+    monitor = Monitor(prompts=("a pool",))
+    assert monitor.sample_steps(50)[-1] == 50 and monitor.sample_steps(200) == (0, 20, 67, 200)
+    assert Monitor().sample_steps(50) == () and Monitor(prompts=("a",), sample_at=()).sample_steps(50) == ()

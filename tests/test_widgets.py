@@ -159,13 +159,28 @@ def test_stop_ends_at_a_completed_step_and_keeps_what_was_trained(panel, lab):
     assert "stopped after" in panel._view.stage_text.value
 
 
-def test_a_stopped_run_is_trained_again_from_its_beginning(panel):
+def test_after_a_stop_another_design_can_be_trained(panel):
     panel.change(max_train_steps=3000)
     panel.train()
     panel.stop()
     panel.wait()
     panel.change(max_train_steps=5)
     assert panel.run().status == "finished"
+
+
+def test_a_stopped_run_goes_on_where_it_was_stopped(panel, lab):
+    panel.change(max_train_steps=400)
+    panel.train()
+    while panel.is_training and panel._view.progress_bar.value < 1:
+        time.sleep(0.01)
+    panel.stop()
+    stopped = panel.wait()
+    assert 0 < stopped.stopped.global_step < 400
+    whole = panel.run()
+    assert whole.status == "finished" and whole.steps["global_step"].tolist() == list(range(1, 401))
+    assert whole.validations["validation"].steps[0] == 0
+    assert whole.steps["loss"][:stopped.stopped.global_step].tolist() == stopped.steps["loss"].tolist()
+    assert lab.store.run(whole.run_id).history().steps["loss"].tolist() == whole.steps["loss"].tolist()
 
 
 def test_a_second_click_while_training_starts_nothing(panel):
@@ -324,3 +339,22 @@ def test_a_run_recorded_by_another_door_appears_on_the_shelf(tmp_path):
               Stopped(run.run_id, 5, 20, "finished")]
     list(record(Store(tmp_path), events, {run.run_id: run.config}))
     assert [history.run_id for history in RunShelf(Store(tmp_path)).histories] == [run.run_id]
+
+
+def test_a_prompt_box_does_not_wait_for_a_training_that_holds_the_base(monkeypatch):
+    from labkit.gallery import PromptBox
+
+    monkeypatch.setenv("LABKIT_FRONTEND", "browser")
+    held, drawn = threading.RLock(), []
+    lab = SimpleNamespace(base=SimpleNamespace(lock=held), base_name="other")
+    box = PromptBox(lab)
+    box.draw = lambda: drawn.append(1)
+    box.widget
+    release, taken = threading.Event(), threading.Event()
+    training = threading.Thread(target=lambda: (held.acquire(), taken.set(), release.wait(30), held.release()))
+    training.start()
+    taken.wait(30)
+    box._clicked(SimpleNamespace(disabled=False))
+    release.set()
+    training.join()
+    assert drawn == [] and "training" in box._words.value
