@@ -13,7 +13,7 @@ import torch
 from labkit.adapters import LoRAStack, bare
 from labkit.loss import add_noise, per_sample_loss
 from labkit.seeding import generator
-from labkit.stats import Interval, resampled_means, spread, t_quantile
+from labkit.stats import Interval, resampled_means, spread, t_quantile, wilson
 
 ROWS = 64                                                     # of one pass
 LINEAR_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
@@ -103,13 +103,6 @@ def random_directions(base, cache, config, *, factors=(0.1, 1.0, 10.0), count=64
                 median.append(float(np.median(changes[:count])))
     return RandomDirections(tuple(factors), tuple(shares), tuple(wilson(share, count) for share in shares), tuple(along),
                             tuple(median), count)
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of `count` trials: Wilson 1927, eq. 4."""
-    z = 1.959964
-    middle, half = share + z * z / (2 * count), z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return float((middle - half) / (1 + z * z / count)), float((middle + half) / (1 + z * z / count))
 
 
 @dataclass(frozen=True)

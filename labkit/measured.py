@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from labkit.curves import loss_axis
 from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, rate_text
 
 BLUE, ORANGE = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
@@ -63,27 +64,30 @@ def plot_gradient_by_batch(found, ax=None):
 
 
 def plot_noise_scale(found, ax=None):
-    """Draw the mean squared length of the gradient against the batch, with the signal and the noise it is made of, and where they are equal."""
-    ax = new_axes(ax, height=3.6, top=0.15)
-    (signal, noise, batch), sizes = found.noise, np.array(found.batch_sizes, dtype=float)
+    """Draw the mean squared length of the gradient against the batch, in those of single pictures: signal, noise, and where they are equal."""
+    ax = new_axes(ax, height=3.8)
+    batch, sizes = found.noise.batch, np.array(found.batch_sizes, dtype=float)
+    single = found.noise.signal + found.noise.noise
+    signal, noise, squared = max(found.noise.signal, 0) / single, found.noise.noise / single, np.array(found.squared) / single
     edges = [size for size in batch if np.isfinite(size)]
     at = np.geomspace(min(sizes[0], *edges), max(sizes[-1], *edges) * 1.2, 100) if edges else sizes
     ax.plot(at, signal + noise / at, color=STYLE["text"], linewidth=STYLE["line"])
-    ax.plot(sizes, found.squared, linestyle="none", color=STYLE["text"], marker=MARKERS[0], markersize=STYLE["marker"] + 1)
+    ax.plot(sizes, squared, linestyle="none", color=STYLE["text"], marker=MARKERS[0], markersize=STYLE["marker"] + 1)
     ax.plot(at, noise / at, color=ORANGE, linestyle=LINES[2], linewidth=STYLE["line"])
-    if signal > 0:
+    if signal:
         ax.plot(at, np.full(len(at), signal), color=BLUE, linestyle=LINES[1], linewidth=STYLE["line"])
         ax.axvspan(batch.low, min(batch.high, at[-1]), color=STYLE["faint"], alpha=STYLE["band"], linewidth=0)
         ax.plot(batch.mean, signal, "X", color=STYLE["text"], markersize=9, zorder=4)
     ax.set_xscale("log", base=2)
-    ax.set_yscale("log")
     ticks = [2**i for i in range(int(np.log2(at[0])), int(np.log2(at[-1])) + 1)]
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
-    name_axes(ax, "batch size (pictures, logarithmic)", "mean squared length\nof the gradient (no unit)")
+    loss_axis(ax, [signal + noise / at, noise / at, squared])
     labels = [(signal + noise / at[-1], "● all of it", STYLE["text"]), (noise / at[-1], "noise, as 1 / batch", ORANGE)]
-    words = f"{batch.mean:.3g} pictures (95 % interval {batch.low:.3g} to {batch.high:.3g})" if signal > 0 else "larger than could be measured"
-    direct_labels(ax, labels + [(signal, "signal: the gradient\nof all pictures", BLUE)] * (signal > 0))
-    ax.figure.summary = f"Noise and signal of the gradient are equally large at a batch of {words}."
+    high = f"to {batch.high:.3g}" if np.isfinite(batch.high) else "and up"
+    words = f"at a batch of {batch.mean:.3g} (95 % interval {batch.low:.3g} {high})" if signal else "at a batch too large to be measured here"
+    name_axes(ax, "batch size (pictures, logarithmic)", "mean squared length of the\ngradient (1: of one picture's)", f"✖ Noise equals signal {words}")
+    direct_labels(ax, labels + [(signal, "signal: the gradient\nof all pictures", BLUE)] * bool(signal))
+    ax.figure.summary = f"Noise and signal of the gradient are equally large {words}."
     return ax
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from labkit.errors import LabError
 from labkit.pictures import show_mosaic
 from labkit.seeding import seed63
-from labkit.stats import DRAWS, LEVEL, Interval, interval_of, resampled_means, spread
+from labkit.stats import DRAWS, LEVEL, Interval, interval_of, resampled_means, spread, wilson
 from labkit.style import STYLE, VERDICTS, LabFigure
 
 CLOSE = 0.05                                                  # nearer than this share of the fresh pictures counts as a copy
@@ -31,7 +31,8 @@ class Memorization:
     copied: np.ndarray                                        # (N,) bool: percentile at most CLOSE
     excess: Interval                                          # share of copies beyond the CLOSE that chance gives
     nearer: Interval                                          # P(generated nearer than fresh); 0.5 where nothing is copied
-    alone: Interval                                           # share with distance below GAP of that to the second nearest
+    alone: Interval                                           # share with distance below GAP of that to the second nearest ...
+    fresh_alone: float                                        # ... and that share of the fresh pictures
 
     @property
     def sentence(self) -> str:
@@ -63,7 +64,7 @@ def distances(one, other) -> np.ndarray:
 
 
 def memorization(generated, training, fresh, eye) -> Memorization:
-    """Compare generated pictures with training pictures, fresh pictures of the same captions being the null.
+    """Compare generated pictures with training pictures, fresh pictures of the same kinds of places being the null.
 
     generated, training, fresh: uint8 (count, H, W, 3); `fresh` were never trained on and show the same kinds of places in the
     same shares as `generated`, else it is the kinds that are compared. Intervals count both what was generated and what is fresh.
@@ -76,9 +77,9 @@ def memorization(generated, training, fresh, eye) -> Memorization:
     own, null = (distances(features_of(pictures, eye), known) for pictures in (generated, fresh))
     distance, fresh_distance = own.min(axis=1), null.min(axis=1)
     percentile = _percentile(distance, fresh_distance)
-    two = np.sort(own, axis=1)[:, :2]
+    alone, fresh_alone = (float(np.mean(two[:, 0] < GAP * two[:, 1])) for two in (np.sort(found, axis=1) for found in (own, null)))
     return Memorization(own.argmin(axis=1), distance, percentile, null.argmin(axis=1), fresh_distance, percentile <= CLOSE,
-                        _excess(distance, fresh_distance), _nearer(distance, fresh_distance), interval_of(two[:, 0] < GAP * two[:, 1]))
+                        _excess(distance, fresh_distance), _nearer(distance, fresh_distance), Interval(alone, *wilson(alone, len(own))), fresh_alone)
 
 
 def _percentile(distance, fresh_distance) -> np.ndarray:
@@ -144,7 +145,7 @@ def plot_nearest(found, generated, training, fresh, *, count: int = 7, width=STY
         xs, ys = show_mosaic(ax, [[pictures[i] for i in order], [training[nearest[i]] for i in order]])
         for x, i in zip(xs, order):
             copied = name == "generated" and found.copied[i]
-            words = f"{'✖ copied, ' if copied else ''}{distance[i]:.2g}"
+            words = f"{'✖ copied, ' if copied else ''}{distance[i]:#.2g}"
             ax.annotate(words, (x, 0), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=STYLE["small"],
                         color=VERDICTS["diverged"][1] if copied else STYLE["text"], fontweight="bold" if copied else "normal")
         for y, words in zip(ys, (f"{name}", "nearest in\ntraining")):

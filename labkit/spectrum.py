@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labkit.curves import loss_axis
 from labkit.errors import LabError
 from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
 
+SMALLEST = 1e-3                                               # singular values below are drawn no more
 ENDS = {"lora_A": ".lora_A.weight", "lora_B": ".lora_B.weight", "delta": ".delta.weight"}
 
 
@@ -97,7 +99,7 @@ def plot_spectrum(runs, ax=None):
     runs      label -> what `spectra` gave, in the order to draw
     """
     ax = new_axes(ax, top=0.15)
-    labels, longest = [], 1
+    labels, longest = [], max(len(layer.values) for layers in runs.values() for layer in layers)
     for i, ((label, layers), color) in enumerate(zip(runs.items(), ordered_colors(len(runs)))):
         length = min(len(layer.values) for layer in layers)
         shares = np.array([layer.values[:length] / max(layer.values[0], np.finfo(float).tiny) for layer in layers])
@@ -106,11 +108,12 @@ def plot_spectrum(runs, ax=None):
         ax.plot(at, mean, color=color, marker=MARKERS[i % len(MARKERS)], linestyle=LINES[i % len(LINES)], markersize=STYLE["marker"],
                 linewidth=STYLE["line"], markevery=max(1, length // 12))
         ax.fill_between(at, low, high, color=color, alpha=STYLE["band"], linewidth=0)
+        ax.plot([length, 1.15 * longest], [mean[-1]] * 2, color=color, linestyle=LINES[3], linewidth=0.7)       # joins its end to its label
         labels.append((mean[-1], f"{label}: effective {middle(layers, 'effective_rank'):.1f},\nstable {middle(layers, 'stable_rank'):.1f}", color))
-        longest = max(longest, length)
     ax.set_xscale("log", base=2)
     _powers_of_two(ax.set_xticks, longest)
-    ax.set_yscale("log")
+    ax.set_xlim(0.9, 1.15 * longest)
+    loss_axis(ax, [np.maximum([1, *(y for y, *_ in labels)], SMALLEST)])
     name_axes(ax, "number of the singular value (logarithmic)", "singular value, as a share of\nits layer's largest")
     direct_labels(ax, labels)
     ax.figure.summary = "; ".join(f"{label}: effective rank {middle(layers, 'effective_rank'):.1f}, stable rank {middle(layers, 'stable_rank'):.1f}, "
@@ -138,7 +141,7 @@ def plot_effective_rank(runs, ax=None):
     ax.set_yscale("log", base=2)
     ax.set_xticks(ranks, [str(rank) for rank in ranks])
     _powers_of_two(ax.set_yticks, ranks[-1])
-    name_axes(ax, "nominal rank (logarithmic)", "rank in use, ○ each layer's\n(logarithmic)")
+    name_axes(ax, "nominal rank (logarithmic)", "rank in use (logarithmic)\n○ effective rank of each layer")
     direct_labels(ax, [*labels, (ranks[-1], "all of it in use", STYLE["faint"])])
     ax.figure.summary = "; ".join(f"rank {rank}: effective {middle(runs[rank], 'effective_rank'):.1f}, stable {middle(runs[rank], 'stable_rank'):.1f}"
                                   for rank in ranks)
@@ -157,7 +160,7 @@ def plot_permeability(runs, ax=None):
         ax.plot(np.arange(1, len(sizes) + 1), sizes, color=color, marker=MARKERS[i % len(MARKERS)], linestyle=LINES[i % len(LINES)],
                 markersize=STYLE["marker"], linewidth=1.0)
         labels.append((sizes[-1], f"{label}: {permeability(layers):.2g}\nover all layers", color))
-    ax.set_yscale("log")
+    loss_axis(ax, [np.array([layer.relative_norm for layers in runs.values() for layer in layers])])
     name_axes(ax, "adapted layer, from input to output", "size of the update, as a share\nof the weight's, ‖ΔW‖ / ‖W‖")
     direct_labels(ax, labels)
     ax.figure.summary = "; ".join(f"{label}: the update is {permeability(layers):.3g} of the weights" for label, layers in runs.items())

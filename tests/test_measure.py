@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from figures import assert_words_keep_apart
 
 from labkit.config import RunConfig
 from labkit.loss import Denoiser
-from labkit.measure import change_by_width, gradient_by_batch, noise_scale, random_directions, step_zero, wilson
+from labkit.measure import NoiseScale, change_by_width, gradient_by_batch, noise_scale, random_directions, step_zero
+from labkit.measured import plot_noise_scale
+from labkit.stats import Interval, wilson
 
 CONFIG = RunConfig(rank=4, learning_rate=1e-3).resolved(8)
 
@@ -96,3 +99,12 @@ def test_the_interval_of_a_share_stays_between_none_and_all():
     assert wilson(0.0, 10)[0] == pytest.approx(0)
     assert wilson(1.0, 10)[1] == pytest.approx(1)
     assert wilson(0.5, 96) == pytest.approx((0.4019, 0.5981), abs=1e-3)
+
+
+@pytest.mark.parametrize("signal, high", [(2.0, 15.0), (0.05, np.inf), (-0.05, np.inf)])
+def test_the_figure_of_the_noise_scale_says_where_noise_equals_signal(signal, high):
+    batch = Interval(20 / signal if signal > 0 else np.inf, 7.0, high)
+    found = SimpleNamespace(batch_sizes=(1, 2, 4, 8), squared=tuple(signal + 20 / size for size in (1, 2, 4, 8)), noise=NoiseScale(signal, 20.0, batch))
+    figure = plot_noise_scale(found).figure
+    assert_words_keep_apart(figure)
+    assert ("10 (95 % interval 7 to 15)" if high < np.inf else "7 and up" if signal > 0 else "too large") in figure.summary

@@ -5,11 +5,12 @@ import pytest
 import reference_loop
 import tiny
 import torch
+from figures import assert_words_keep_apart
 
 from labkit.adapters import LoRAStack
 from labkit.config import RunConfig
 from labkit.errors import LabError
-from labkit.spectrum import Spectrum, permeability, spectra
+from labkit.spectrum import Spectrum, permeability, plot_effective_rank, plot_permeability, plot_spectrum, spectra
 
 EVERYWHERE = ("to_q", "to_out.0", "conv1", "proj_in")
 
@@ -71,3 +72,11 @@ def test_arrays_that_belong_elsewhere_are_refused():
         spectra({next(iter(arrays)): next(iter(arrays.values()))}, config, unet)
     with pytest.raises(LabError, match="no layer elsewhere"):
         spectra({name.replace("mid_block", "elsewhere"): array for name, array in arrays.items() if "mid_block" in name}, config, unet)
+
+
+@pytest.mark.parametrize("plot", [plot_spectrum, plot_effective_rank, plot_permeability])
+def test_the_words_of_a_figure_keep_apart(plot):
+    runs = {rank: [Spectrum("layer", size * np.exp(-0.3 * np.arange(rank)), 10.0) for size in (0.5, 1, 2)] for rank in (1, 2, 4, 8, 16, 32, 64)}
+    figure = plot(runs).figure
+    assert_words_keep_apart(figure)
+    assert figure.axes[0].get_xlabel() and figure.axes[0].get_ylabel() and "64: " in figure.summary.replace("rank ", "")
