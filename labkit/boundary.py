@@ -40,7 +40,8 @@ class Time:
 
     def text(self) -> str:
         """Write the time with its interval."""
-        return f"{_steps(self.step)} ({_steps(self.low)} to {_steps(self.high)})"
+        span = f"{self.low:,.0f} to {self.high:,.0f}" if math.isfinite(self.high) else f"{self.low:,.0f} or later"
+        return f"{self.step:,.0f} ({span})" if math.isfinite(self.step) else f"not reached ({span})"
 
 
 def boundary(history, scores: Scored | None = None, copies: Scored | None = None) -> dict[str, Time]:
@@ -103,10 +104,6 @@ def _drawn(values, find) -> tuple[int, int, int]:
     """Return which evaluation is found in the mean over pictures, and the ends of those found in the resamples."""
     low, high = np.quantile(find(resampled_means(values)), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
     return int(find(values.mean(axis=0, keepdims=True))[0]), int(low), int(high)
-
-
-def _steps(step) -> str:
-    return f"{step:,.0f}" if math.isfinite(step) else "not reached"
 
 
 # -- rules of early stopping: curves (D, T) -> whether a rule says stop at each evaluation (D, T)
@@ -194,7 +191,7 @@ def stopping_table(history, rules=None) -> Table:
     rows = []
     for found in (score(rule, history) for rule in rules or usual_rules(history)):
         mean, low, high = found.gain
-        spent = f"{found.stopped:,.0f}" if math.isfinite(found.stopped) else "never"
+        spent = f"{found.stopped:,.0f}" if math.isfinite(found.stopped) else "the run ends first"
         rows.append([found.rule, spent, f"{found.kept:,}", f"{mean:.0%} ({low:.0%} to {high:.0%})"])
     return Table(["rule", "stops after updates", "gives the checkpoint of", "share of the best gain (95 % interval)"], rows)
 

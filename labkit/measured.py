@@ -69,7 +69,7 @@ def plot_noise_scale(found, ax=None):
     batch, sizes = found.noise.batch, np.array(found.batch_sizes, dtype=float)
     single = found.noise.signal + found.noise.noise
     signal, noise, squared = max(found.noise.signal, 0) / single, found.noise.noise / single, np.array(found.squared) / single
-    edges = [size for size in batch if np.isfinite(size)]
+    edges = [size for size in batch if size < 64 * sizes[-1]]         # farther out nothing was measured
     at = np.geomspace(min(sizes[0], *edges), max(sizes[-1], *edges) * 1.2, 100) if edges else sizes
     ax.plot(at, signal + noise / at, color=STYLE["text"], linewidth=STYLE["line"])
     ax.plot(sizes, squared, linestyle="none", color=STYLE["text"], marker=MARKERS[0], markersize=STYLE["marker"] + 1)
@@ -79,8 +79,9 @@ def plot_noise_scale(found, ax=None):
         ax.axvspan(batch.low, min(batch.high, at[-1]), color=STYLE["faint"], alpha=STYLE["band"], linewidth=0)
         ax.plot(batch.mean, signal, "X", color=STYLE["text"], markersize=9, zorder=4)
     ax.set_xscale("log", base=2)
-    ticks = [2**i for i in range(int(np.log2(at[0])), int(np.log2(at[-1])) + 1)]
-    ax.set_xticks(ticks, [str(tick) for tick in ticks])
+    powers = range(int(np.log2(at[0])), int(np.log2(at[-1])) + 1)
+    ax.set_xticks([2.0**i for i in powers[:: 1 + len(powers) // 10]], [f"{2.0**i:g}" for i in powers[:: 1 + len(powers) // 10]])
+    ax.set_xlim(at[0] / 1.2, at[-1] * 1.2)
     loss_axis(ax, [signal + noise / at, noise / at, squared])
     labels = [(signal + noise / at[-1], "● all of it", STYLE["text"]), (noise / at[-1], "noise, as 1 / batch", ORANGE)]
     high = f"to {batch.high:.3g}" if np.isfinite(batch.high) else "and up"

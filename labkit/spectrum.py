@@ -102,18 +102,18 @@ def plot_spectrum(runs, ax=None):
     labels, longest = [], max(len(layer.values) for layers in runs.values() for layer in layers)
     for i, ((label, layers), color) in enumerate(zip(runs.items(), ordered_colors(len(runs)))):
         length = min(len(layer.values) for layer in layers)
-        shares = np.array([layer.values[:length] / max(layer.values[0], np.finfo(float).tiny) for layer in layers])
+        shares = np.array([layer.values[:length] / max(layer.values[0], np.finfo(float).tiny) for layer in layers]).clip(SMALLEST / 10)
         low, mean, high = np.quantile(shares, [0.25, 0.5, 0.75], axis=0)
         at = np.arange(1, length + 1)
         ax.plot(at, mean, color=color, marker=MARKERS[i % len(MARKERS)], linestyle=LINES[i % len(LINES)], markersize=STYLE["marker"],
                 linewidth=STYLE["line"], markevery=max(1, length // 12))
         ax.fill_between(at, low, high, color=color, alpha=STYLE["band"], linewidth=0)
         ax.plot([length, 1.15 * longest], [mean[-1]] * 2, color=color, linestyle=LINES[3], linewidth=0.7)       # joins its end to its label
-        labels.append((mean[-1], f"{label}: effective {middle(layers, 'effective_rank'):.1f},\nstable {middle(layers, 'stable_rank'):.1f}", color))
+        labels.append((max(mean[-1], SMALLEST), f"{label}: effective {middle(layers, 'effective_rank'):.1f},\nstable {middle(layers, 'stable_rank'):.1f}", color))
     ax.set_xscale("log", base=2)
     _powers_of_two(ax.set_xticks, longest)
     ax.set_xlim(0.9, 1.15 * longest)
-    loss_axis(ax, [np.maximum([1, *(y for y, *_ in labels)], SMALLEST)])
+    loss_axis(ax, [np.array([1, *(y for y, *_ in labels)])])
     name_axes(ax, "number of the singular value (logarithmic)", "singular value, as a share of\nits layer's largest")
     direct_labels(ax, labels)
     ax.figure.summary = "; ".join(f"{label}: effective rank {middle(layers, 'effective_rank'):.1f}, stable rank {middle(layers, 'stable_rank'):.1f}, "
@@ -135,7 +135,7 @@ def plot_effective_rank(runs, ax=None):
     for name, marker, line, color in zip(("effective_rank", "stable_rank"), MARKERS, LINES, ordered_colors(2)):
         medians = [middle(runs[rank], name) for rank in ranks]
         ax.plot(ranks, medians, color=color, marker=marker, linestyle=line, markersize=STYLE["marker"] + 1, linewidth=STYLE["line"], zorder=3)
-        labels.append((medians[-1], f"{name.replace('_', ' ')}\n{medians[-1]:.1f} at rank {ranks[-1]}", color))
+        labels.append((max(medians[-1], 1), f"{name.replace('_', ' ')}\n{medians[-1]:.1f} at rank {ranks[-1]}", color))
     ax.plot(ranks, ranks, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2, zorder=1)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log", base=2)

@@ -74,9 +74,10 @@ def test_arrays_that_belong_elsewhere_are_refused():
         spectra({name.replace("mid_block", "elsewhere"): array for name, array in arrays.items() if "mid_block" in name}, config, unet)
 
 
+@pytest.mark.parametrize("trained", [0, 1])
 @pytest.mark.parametrize("plot", [plot_spectrum, plot_effective_rank, plot_permeability])
-def test_the_words_of_a_figure_keep_apart(plot):
-    runs = {rank: [Spectrum("layer", size * np.exp(-0.3 * np.arange(rank)), 10.0) for size in (0.5, 1, 2)] for rank in (1, 2, 4, 8, 16, 32, 64)}
+def test_the_words_of_a_figure_keep_apart_even_of_adapters_that_learned_nothing(plot, trained):
+    runs = {rank: [Spectrum("layer", trained * size * np.exp(-0.3 * np.arange(rank)), 10.0) for size in (0.5, 1, 2)] for rank in (1, 2, 4, 8, 16, 32, 64)}
     figure = plot(runs).figure
     assert_words_keep_apart(figure)
     assert figure.axes[0].get_xlabel() and figure.axes[0].get_ylabel() and "64: " in figure.summary.replace("rank ", "")
