@@ -197,7 +197,7 @@ def stopping_table(history, rules=None) -> Table:
 
 
 def plot_boundary(history, times, scores: Scored | None = None, copies: Scored | None = None):
-    """Draw a long run's losses, under them its score and its share of copies where given, and the three times with their intervals."""
+    """Draw a long run's losses, under them its score (0 to 1) and its share of copies where given, and the three times with their intervals."""
     shares = [(name, scored) for name, scored in (("score", scores), ("copying", copies)) if scored is not None]
     left, right, bottom = STYLE["margins"]
     last, gap, panels, floor = int(history.validations["validation"].steps[-1]), 0.15, [], bottom
