@@ -117,7 +117,7 @@ def loss_axis(ax, curves) -> None:
         ax.minorticks_off()
         ax.set_ylim(low * 0.85, high * 1.2)
     else:
-        room = (high - low or high * 0.1) * 0.12
+        room = (high - low or abs(high) * 0.1 or 1) * 0.12
         ax.set_ylim(low - room, high + room)
 
 

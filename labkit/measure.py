@@ -3,7 +3,9 @@
 K runs side by side carry K random directions, or K single pictures, through one pass. n pictures, P numbers of an adapter.
 """
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ import torch
 from labkit.adapters import LoRAStack, bare
 from labkit.loss import add_noise, per_sample_loss
 from labkit.seeding import generator
-from labkit.stats import t_quantile
+from labkit.stats import Interval, resampled_means, spread, t_quantile, wilson
 
 ROWS = 64                                                     # of one pass
 LINEAR_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
@@ -103,13 +105,6 @@ def random_directions(base, cache, config, *, factors=(0.1, 1.0, 10.0), count=64
                             tuple(median), count)
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of `count` trials: Wilson 1927, eq. 4."""
-    z = 1.959964
-    middle, half = share + z * z / (2 * count), z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return float((middle - half) / (1 + z * z / count)), float((middle + half) / (1 + z * z / count))
-
-
 @dataclass(frozen=True)
 class GradientByBatch:
     """Hold, for each batch size, the mean norm of the gradient and of its part along the true direction."""
@@ -119,7 +114,7 @@ class GradientByBatch:
     squared: tuple[float, ...]                                # mean of |g_B|^2, a straight line in 1 / B
     along: tuple[float, ...]                                  # mean of g_B . u, u the direction of the mean gradient of other draws
     along_interval: tuple[tuple[float, float], ...]           # 95 %, over batches
-    noise_scale: float                                        # tr(Sigma) / |G|^2, McCandlish et al. 2018, eq. 2.9
+    noise: "NoiseScale"                                       # from all the draws
 
 
 def gradient_by_batch(base, cache, config, *, adapter=None, batch_sizes=(1, 2, 4, 8, 16, 32), draws=256) -> GradientByBatch:
@@ -145,14 +140,36 @@ def gradient_by_batch(base, cache, config, *, adapter=None, batch_sizes=(1, 2, 4
     batches = {B: half.view(len(half) // B, B, -1).mean(1) for B in batch_sizes}     # each (batches, P)
     squared = {B: float(g.square().sum(1).mean()) for B, g in batches.items()}
     along = {B: (g @ (u / u.norm())).numpy(force=True) for B, g in batches.items()}
-    small, large = min(batch_sizes), max(batch_sizes)
-    signal = (large * squared[large] - small * squared[small]) / (large - small)
-    noise = (squared[small] - squared[large]) / (1 / small - 1 / large)
     spreads = [values.std(ddof=1) / np.sqrt(len(values)) * t_quantile(0.975, len(values) - 1) for values in along.values()]
     return GradientByBatch(tuple(batch_sizes), tuple(float(g.norm(dim=1).mean()) for g in batches.values()), tuple(squared.values()),
                            tuple(float(values.mean()) for values in along.values()),
                            tuple((float(v.mean() - s), float(v.mean() + s)) for v, s in zip(along.values(), spreads)),
-                           float(noise / signal) if signal > 0 else float("nan"))
+                           noise_scale(gradients))
+
+
+class NoiseScale(NamedTuple):
+    """Hold the simple noise scale: the batch at which noise and signal of the gradient are equally large."""
+
+    signal: float                                             # |G|^2, G the gradient of the whole
+    noise: float                                              # tr(Sigma), Sigma the covariance of single gradients
+    batch: Interval                                           # tr(Sigma) / |G|^2 in pictures; 95 %; inf where no signal is sure
+
+
+def noise_scale(gradients) -> NoiseScale:
+    """Estimate the simple noise scale from gradients (n, P) of single draws: McCandlish et al. 2018, appendix A.1.
+
+    The two batch sizes of their unbiased estimators are 1 and n: |G|^2 = (n |g_n|^2 - |g_1|^2) / (n - 1), the mean product of
+    two different draws, tr(Sigma) = (|g_1|^2 - |g_n|^2) / (1 - 1 / n). Draws are resampled; a draw is never paired with itself.
+    """
+    products = (gradients.double() @ gradients.double().T).numpy(force=True)          # (n, n)
+    n = len(products)
+    weights = np.vstack([np.full(n, 1 / n), resampled_means(np.eye(n))])              # (1 + resamples, n), shares of the draws
+    single = weights @ products.diagonal()
+    alike = weights**2 @ products.diagonal()
+    signal = (((weights @ products) * weights).sum(1) - alike) / (1 - (weights**2).sum(1))
+    noise = single - signal
+    inverse = spread(float(signal[0] / noise[0]), signal[1:] / noise[1:], n)          # unlike the scale itself it has a finite spread
+    return NoiseScale(float(signal[0]), float(noise[0]), Interval(*(1 / x if x > 0 else math.inf for x in (inverse.mean, inverse.high, inverse.low))))
 
 
 @dataclass(frozen=True)

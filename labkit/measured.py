@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from labkit.style import MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, rate_text
+from labkit.curves import loss_axis
+from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, rate_text
 
 BLUE, ORANGE = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
 
@@ -59,6 +60,35 @@ def plot_gradient_by_batch(found, ax=None):
     direct_labels(ax, [(found.norm[-1], "its length: signal and noise", ORANGE), (along[-1], "its part along the\ntrue direction: signal", BLUE)])
     ax.figure.summary = (f"From batch {found.batch_sizes[0]} to {found.batch_sizes[-1]} the mean length of the gradient falls to "
                          f"{found.norm[-1] / found.norm[0]:.2f} of itself, the part along the true direction is {along[-1] / along[0]:.2f} of itself.")
+    return ax
+
+
+def plot_noise_scale(found, ax=None):
+    """Draw the mean squared length of the gradient against the batch, in those of single pictures: signal, noise, and where they are equal."""
+    ax = new_axes(ax, height=3.8)
+    batch, sizes = found.noise.batch, np.array(found.batch_sizes, dtype=float)
+    single = found.noise.signal + found.noise.noise
+    signal, noise, squared = max(found.noise.signal, 0) / single, found.noise.noise / single, np.array(found.squared) / single
+    edges = [size for size in batch if size < 64 * sizes[-1]]         # farther out nothing was measured
+    at = np.geomspace(min(sizes[0], *edges), max(sizes[-1], *edges) * 1.2, 100) if edges else sizes
+    ax.plot(at, signal + noise / at, color=STYLE["text"], linewidth=STYLE["line"])
+    ax.plot(sizes, squared, linestyle="none", color=STYLE["text"], marker=MARKERS[0], markersize=STYLE["marker"] + 1)
+    ax.plot(at, noise / at, color=ORANGE, linestyle=LINES[2], linewidth=STYLE["line"])
+    if signal:
+        ax.plot(at, np.full(len(at), signal), color=BLUE, linestyle=LINES[1], linewidth=STYLE["line"])
+        ax.axvspan(batch.low, min(batch.high, at[-1]), color=STYLE["faint"], alpha=STYLE["band"], linewidth=0)
+        ax.plot(batch.mean, signal, "X", color=STYLE["text"], markersize=9, zorder=4)
+    ax.set_xscale("log", base=2)
+    powers = range(int(np.log2(at[0])), int(np.log2(at[-1])) + 1)
+    ax.set_xticks([2.0**i for i in powers[:: 1 + len(powers) // 10]], [f"{2.0**i:g}" for i in powers[:: 1 + len(powers) // 10]])
+    ax.set_xlim(at[0] / 1.2, at[-1] * 1.2)
+    loss_axis(ax, [signal + noise / at, noise / at, squared])
+    labels = [(signal + noise / at[-1], "● all of it", STYLE["text"]), (noise / at[-1], "noise, as 1 / batch", ORANGE)]
+    high = f"to {batch.high:.3g}" if np.isfinite(batch.high) else "and up"
+    words = f"at a batch of {batch.mean:.3g} (95 % interval {batch.low:.3g} {high})" if signal else "at a batch too large to be measured here"
+    name_axes(ax, "batch size (pictures, logarithmic)", "mean squared length of the\ngradient (1: of one picture's)", f"✖ Noise equals signal {words}")
+    direct_labels(ax, labels + [(signal, "signal: the gradient\nof all pictures", BLUE)] * bool(signal))
+    ax.figure.summary = f"Noise and signal of the gradient are equally large {words}."
     return ax
 
 

@@ -3,6 +3,8 @@
 import math
 from typing import NamedTuple
 
+from labkit import fields
+from labkit.config import RunConfig
 from labkit.errors import LabError
 from labkit.schedules import rates
 
@@ -40,6 +42,27 @@ def epochs_for(n_updates, batch_size, n_images) -> int:
 def lr_sum(config) -> float:
     """Return the sum of the rate over all updates: how far Adam can move a weight in all."""
     return math.fsum(rates(config))
+
+
+class Volume(NamedTuple):
+    """Hold how much a run sees and how far its rate reaches."""
+
+    pictures: int
+    batch: int  # pictures behind one update, accumulation included
+    updates: int
+    epochs: float  # passes over the pictures, and so the views of each
+    exposures: int  # pictures shown, repeats counted
+    lr_sum: float
+
+
+def volume(n_images: int, **knobs) -> Volume:
+    """Return the volume of a run on n_images pictures, from any fields of a RunConfig: epochs give updates, updates give epochs.
+
+    LabError when both are given, when a batch is larger than the pictures, or when a field is unknown.
+    """
+    config = RunConfig.from_dict(knobs).resolved(fields.number(int, 1, 10**7)("n_images", n_images))
+    n, batch, n_updates = config.n_train, config.effective_batch_size, config.max_train_steps
+    return Volume(n, batch, n_updates, views(n_updates, batch, n), exposures(n_updates, batch), lr_sum(config))
 
 
 def scaled_learning_rate(learning_rate, from_batch, to_batch, rule="sqrt") -> float:

@@ -63,6 +63,13 @@ def spread(estimate, draws, n, level=LEVEL) -> Interval:
     return Interval(estimate, float(estimate + (low - estimate) * widening), float(estimate + (high - estimate) * widening))
 
 
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of `count` trials: Wilson 1927, eq. 4."""
+    z = 1.959964
+    middle, half = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return (middle - half) / (1 + z * z / count), (middle + half) / (1 + z * z / count)
+
+
 def t_quantile(probability, degrees) -> float:
     """Return the quantile of Student's t: exact for 1 and 2 degrees of freedom, else Hill's expansion (1970)."""
     if degrees == 1:

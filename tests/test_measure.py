@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from figures import assert_words_keep_apart
 
 from labkit.config import RunConfig
 from labkit.loss import Denoiser
-from labkit.measure import change_by_width, gradient_by_batch, random_directions, step_zero, wilson
+from labkit.measure import NoiseScale, change_by_width, gradient_by_batch, noise_scale, random_directions, step_zero
+from labkit.measured import plot_noise_scale
+from labkit.stats import Interval, wilson
 
 CONFIG = RunConfig(rank=4, learning_rate=1e-3).resolved(8)
 
@@ -57,6 +60,31 @@ def test_single_gradients_average_to_the_gradient_of_the_batch(lab):
     signal = (8 * found.squared[2] - found.squared[0]) / 7
     noise = (found.squared[0] - found.squared[2]) / (1 - 1 / 8)
     assert np.isclose(found.squared[1], signal + noise / 2, rtol=0.2)
+    assert found.noise.noise == pytest.approx(noise, rel=0.3) and found.noise.batch.low < found.noise.batch.mean
+
+
+def test_the_noise_scale_is_the_one_that_was_put_in():
+    """40 dimensions of noise of variance 0.5 on a gradient of squared length 2: the scale is 10."""
+    source, found = torch.Generator().manual_seed(0), []
+    mean = torch.zeros(40).index_fill(0, torch.tensor([0]), 2**0.5)
+    for _ in range(60):
+        found.append(noise_scale(mean + 0.5**0.5 * torch.randn(128, 40, generator=source)))
+    assert np.mean([scale.signal for scale in found]) == pytest.approx(2, rel=0.05)
+    assert np.mean([scale.noise for scale in found]) == pytest.approx(20, rel=0.05)
+    assert np.mean([scale.batch.low <= 10 <= scale.batch.high for scale in found]) > 0.85
+
+
+def test_the_noise_scale_is_that_of_the_two_batch_sizes_of_mccandlish():
+    gradients = torch.randn(16, 5, generator=torch.Generator().manual_seed(0)) + 1
+    small, large = float(gradients.square().sum(1).mean()), float(gradients.mean(0).square().sum())
+    signal, noise = (16 * large - small) / 15, (small - large) / (1 - 1 / 16)
+    found = noise_scale(gradients)
+    assert (found.signal, found.noise, found.batch.mean) == pytest.approx((signal, noise, noise / signal), rel=1e-5)
+
+
+def test_without_a_signal_the_noise_scale_has_no_upper_end():
+    found = noise_scale(torch.randn(64, 30, generator=torch.Generator().manual_seed(1)))
+    assert found.batch.high == np.inf and found.batch.low > 5
 
 
 def test_an_update_of_equal_rate_moves_wide_layers_more_not_less(lab):
@@ -71,3 +99,12 @@ def test_the_interval_of_a_share_stays_between_none_and_all():
     assert wilson(0.0, 10)[0] == pytest.approx(0)
     assert wilson(1.0, 10)[1] == pytest.approx(1)
     assert wilson(0.5, 96) == pytest.approx((0.4019, 0.5981), abs=1e-3)
+
+
+@pytest.mark.parametrize("signal, high", [(2.0, 15.0), (0.05, np.inf), (-0.05, np.inf)])
+def test_the_figure_of_the_noise_scale_says_where_noise_equals_signal(signal, high):
+    batch = Interval(20 / signal if signal > 0 else np.inf, 7.0, high)
+    found = SimpleNamespace(batch_sizes=(1, 2, 4, 8), squared=tuple(signal + 20 / size for size in (1, 2, 4, 8)), noise=NoiseScale(signal, 20.0, batch))
+    figure = plot_noise_scale(found).figure
+    assert_words_keep_apart(figure)
+    assert ("10 (95 % interval 7 to 15)" if high < np.inf else "7 and up" if signal > 0 else "too large") in figure.summary

@@ -3,6 +3,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from labkit import plan
+from labkit.batches import pictures
 from labkit.config import RunConfig
 from labkit.errors import LabError
 
@@ -27,6 +28,30 @@ def test_batches_across_epochs_show_each_picture_as_often_as_asked():
         updates = plan.updates(n, batch, epochs)
         assert 0 <= plan.exposures(updates, batch) - n * epochs < batch
         assert RunConfig(train_batch_size=batch, num_train_epochs=epochs).resolved(n).max_train_steps == updates
+
+
+@pytest.mark.parametrize("knobs", [{"num_train_epochs": 10}, {"num_train_epochs": 7, "gradient_accumulation_steps": 3}, {"max_train_steps": 60}])
+def test_a_volume_says_what_the_engine_will_do(knobs):
+    found = plan.volume(48, train_batch_size=4, learning_rate=1e-3, **knobs)
+    shown = pictures(0, 48, 0, found.updates * found.batch)
+    assert len(shown) == found.exposures and found.epochs == len(shown) / 48
+    assert found.updates == RunConfig(train_batch_size=4, **knobs).resolved(48).max_train_steps
+    assert found.lr_sum == pytest.approx(found.updates * 1e-3)
+
+
+def test_epochs_and_updates_of_a_volume_give_each_other():
+    by_epochs = plan.volume(96, train_batch_size=8, num_train_epochs=20)
+    assert by_epochs == plan.volume(96, train_batch_size=8, max_train_steps=by_epochs.updates)
+    assert (by_epochs.updates, by_epochs.epochs, by_epochs.exposures) == (240, 20, 1920)
+
+
+@pytest.mark.parametrize("n, knobs, words", [
+    (12, {"train_batch_size": 32}, "at most 12"), (48, {"num_train_epochs": 2, "max_train_steps": 5}, "keep one"),
+    (0, {}, "n_images"), (None, {}, "n_images"), (2.5, {}, "n_images"), (48, {"num_train_epochs": 0}, "num_train_epochs"), (48, {"epochs": 3}, "num_train_epochs"),
+])
+def test_an_impossible_volume_is_refused_by_name(n, knobs, words):
+    with pytest.raises(LabError, match=words):
+        plan.volume(n, **knobs)
 
 
 def test_an_unknown_rule_is_refused():

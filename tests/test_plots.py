@@ -1,10 +1,10 @@
 """Every figure: what its axes are called, what is drawn, and that no two of its words touch."""
 
 import io
-import itertools
 
 import numpy as np
 import pytest
+from figures import assert_words_keep_apart
 from made_runs import MEANS, PROMPTS, STEPS, made_race, made_run
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,28 +47,9 @@ FIGURES = {
 }
 
 
-def drawn_words(figure):
-    """Return every text of a figure that is drawn: matplotlib keeps labels of ticks beyond the axes, and draws none of them."""
-    beyond = set()
-    for ax in (each for ax in figure.axes for each in (ax, *ax.child_axes)):
-        for axis, (low, high) in ((ax.xaxis, sorted(ax.get_xlim())), (ax.yaxis, sorted(ax.get_ylim()))):
-            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-            beyond |= {label for tick in ticks for label in (tick.label1, tick.label2) if not low <= tick.get_loc() <= high}
-    return [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible() and text not in beyond]
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_two_words_of_a_figure_touch_and_none_leaves_it(name):
-    figure = FIGURES[name]()
-    figure.draw_without_rendering()
-    words = drawn_words(figure)
-    boxes = {text: Text.get_window_extent(text) for text in words}
-    assert words
-    for one, other in itertools.combinations(words, 2):
-        assert not boxes[one].padded(-1).overlaps(boxes[other].padded(-1)), (one.get_text(), other.get_text())
-    for text, box in boxes.items():
-        assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, text.get_text()
-        assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text.get_text()
+    assert_words_keep_apart(FIGURES[name]())
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("samples", "comparison")])

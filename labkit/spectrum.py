@@ -1,0 +1,172 @@
+"""The spectrum of what an adapter learned: singular values of scaling B A, effective against nominal rank, size against W.
+
+A layer's update dW = scaling B A has at most r singular values; they are those of the small product of two triangles, so
+that dW (out, in) is never formed. r rank; a convolution's kernel counts as a matrix (out, in x height x width).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from labkit.curves import loss_axis
+from labkit.errors import LabError
+from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
+
+SMALLEST = 1e-3                                               # singular values below are drawn no more
+ENDS = {"lora_A": ".lora_A.weight", "lora_B": ".lora_B.weight", "delta": ".delta.weight"}
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Hold one layer's update: singular values (r,) from the largest, and the Frobenius norm of the frozen weight."""
+
+    name: str
+    values: np.ndarray
+    weight_norm: float
+
+    @property
+    def norm(self) -> float:
+        """Return the Frobenius norm of the update."""
+        return float(np.sqrt(np.sum(self.values**2)))
+
+    @property
+    def relative_norm(self) -> float:
+        """Return ||dW|| / ||W||: the chapter's permeability as a measured size."""
+        return self.norm / self.weight_norm
+
+    @property
+    def effective_rank(self) -> float:
+        """Return exp of the entropy of the singular values' shares: Roy and Vetterli 2007; 0 for an update of nothing."""
+        shares = self.values[self.values > 0] / max(self.values.sum(), np.finfo(float).tiny)
+        return float(np.exp(-np.sum(shares * np.log(shares)))) if len(shares) else 0.0
+
+    @property
+    def stable_rank(self) -> float:
+        """Return ||dW||^2 over its largest singular value squared: Rudelson and Vershynin 2007; 0 for an update of nothing."""
+        return float(np.sum((self.values / self.values[0]) ** 2)) if self.values[0] > 0 else 0.0
+
+
+def spectra(arrays, config, unet) -> list[Spectrum]:
+    """Return the spectrum of every adapted layer, in the order of the arrays.
+
+    arrays    of one run, by name: `Checkpoint.adapter`, or `LoRAStack.tensors(k)`
+    config    of the run: its scaling is part of the update
+    unet      the frozen base's, for the size of the weights the update is added to
+
+    LabError when the arrays are not an adapter of this base.
+    """
+    names = list(dict.fromkeys(key.removesuffix(end) for key in arrays for end in ENDS.values() if key.endswith(end)))
+    if not names:
+        raise LabError("arrays: there is no lora_A, lora_B or delta in them; give the adapter of a checkpoint.")
+    return [Spectrum(name, config.scaling * _singular_values(arrays, name), _weight_norm(unet, name)) for name in names]
+
+
+def _singular_values(arrays, name) -> np.ndarray:
+    parts = {part: _matrix(arrays[name + end]) for part, end in ENDS.items() if name + end in arrays}
+    if "delta" in parts:
+        return np.linalg.svd(parts["delta"], compute_uv=False)
+    if set(parts) != {"lora_A", "lora_B"}:
+        raise LabError(f"arrays: {name} has {' and '.join(parts)} only; give both lora_A and lora_B of every layer.")
+    (_, upper), (_, lower) = np.linalg.qr(parts["lora_B"]), np.linalg.qr(parts["lora_A"].T)
+    return np.linalg.svd(upper @ lower.T, compute_uv=False)
+
+
+def _matrix(array) -> np.ndarray:
+    """Return (rows, ...) as a matrix; single precision would drown the small singular values."""
+    return np.asarray(array, dtype=np.float64).reshape(len(array), -1)
+
+
+def _weight_norm(unet, name) -> float:
+    try:
+        return float(unet.get_submodule(name).weight.detach().float().norm())
+    except AttributeError:
+        raise LabError(f"unet: it has no layer {name}; give the U-Net of the base that the adapter was trained on.") from None
+
+
+def permeability(layers) -> float:
+    """Return ||dW|| / ||W|| over all layers together; at strength s it is s times as large."""
+    return float(np.sqrt(sum(layer.norm**2 for layer in layers) / sum(layer.weight_norm**2 for layer in layers)))
+
+
+def middle(layers, name: str) -> float:
+    """Return the median over layers of effective_rank, stable_rank or relative_norm."""
+    return float(np.median([getattr(layer, name) for layer in layers]))
+
+
+def plot_spectrum(runs, ax=None):
+    """Draw the singular values of several runs, as shares of each layer's largest, median over layers with its quartiles.
+
+    runs      label -> what `spectra` gave, in the order to draw
+    """
+    ax = new_axes(ax, top=0.15)
+    labels, longest = [], max(len(layer.values) for layers in runs.values() for layer in layers)
+    for i, ((label, layers), color) in enumerate(zip(runs.items(), ordered_colors(len(runs)))):
+        length = min(len(layer.values) for layer in layers)
+        shares = np.array([layer.values[:length] / max(layer.values[0], np.finfo(float).tiny) for layer in layers]).clip(SMALLEST / 10)
+        low, mean, high = np.quantile(shares, [0.25, 0.5, 0.75], axis=0)
+        at = np.arange(1, length + 1)
+        ax.plot(at, mean, color=color, marker=MARKERS[i % len(MARKERS)], linestyle=LINES[i % len(LINES)], markersize=STYLE["marker"],
+                linewidth=STYLE["line"], markevery=max(1, length // 12))
+        ax.fill_between(at, low, high, color=color, alpha=STYLE["band"], linewidth=0)
+        ax.plot([length, 1.15 * longest], [mean[-1]] * 2, color=color, linestyle=LINES[3], linewidth=0.7)       # joins its end to its label
+        labels.append((max(mean[-1], SMALLEST), f"{label}: effective {middle(layers, 'effective_rank'):.1f},\nstable {middle(layers, 'stable_rank'):.1f}", color))
+    ax.set_xscale("log", base=2)
+    _powers_of_two(ax.set_xticks, longest)
+    ax.set_xlim(0.9, 1.15 * longest)
+    loss_axis(ax, [np.array([1, *(y for y, *_ in labels)])])
+    name_axes(ax, "number of the singular value (logarithmic)", "singular value, as a share of\nits layer's largest")
+    direct_labels(ax, labels)
+    ax.figure.summary = "; ".join(f"{label}: effective rank {middle(layers, 'effective_rank'):.1f}, stable rank {middle(layers, 'stable_rank'):.1f}, "
+                                  f"relative size {permeability(layers):.3g}" for label, layers in runs.items())
+    return ax
+
+
+def plot_effective_rank(runs, ax=None):
+    """Draw effective against nominal rank, every layer as a ring and their median; the diagonal is a rank used in full.
+
+    runs      nominal rank -> what `spectra` gave
+    """
+    ax = new_axes(ax, top=0.15)
+    ranks = sorted(runs)
+    for rank in ranks:
+        found = [layer.effective_rank for layer in runs[rank]]
+        ax.plot([rank] * len(found), found, "o", color=STYLE["faint"], markerfacecolor="none", markersize=4, zorder=2)
+    labels = []
+    for name, marker, line, color in zip(("effective_rank", "stable_rank"), MARKERS, LINES, ordered_colors(2)):
+        medians = [middle(runs[rank], name) for rank in ranks]
+        ax.plot(ranks, medians, color=color, marker=marker, linestyle=line, markersize=STYLE["marker"] + 1, linewidth=STYLE["line"], zorder=3)
+        labels.append((max(medians[-1], 1), f"{name.replace('_', ' ')}\n{medians[-1]:.1f} at rank {ranks[-1]}", color))
+    ax.plot(ranks, ranks, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2, zorder=1)
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log", base=2)
+    ax.set_xticks(ranks, [str(rank) for rank in ranks])
+    _powers_of_two(ax.set_yticks, ranks[-1])
+    name_axes(ax, "nominal rank (logarithmic)", "rank in use (logarithmic)\n○ effective rank of each layer")
+    direct_labels(ax, [*labels, (ranks[-1], "all of it in use", STYLE["faint"])])
+    ax.figure.summary = "; ".join(f"rank {rank}: effective {middle(runs[rank], 'effective_rank'):.1f}, stable {middle(runs[rank], 'stable_rank'):.1f}"
+                                  for rank in ranks)
+    return ax
+
+
+def plot_permeability(runs, ax=None):
+    """Draw the relative size of the update of every layer, in the order of the layers, one line a run.
+
+    runs      label -> what `spectra` gave
+    """
+    ax = new_axes(ax, height=3.6, top=0.15)
+    labels = []
+    for i, ((label, layers), color) in enumerate(zip(runs.items(), ordered_colors(len(runs)))):
+        sizes = np.array([layer.relative_norm for layer in layers])
+        ax.plot(np.arange(1, len(sizes) + 1), sizes, color=color, marker=MARKERS[i % len(MARKERS)], linestyle=LINES[i % len(LINES)],
+                markersize=STYLE["marker"], linewidth=1.0)
+        labels.append((sizes[-1], f"{label}: {permeability(layers):.2g}\nover all layers", color))
+    loss_axis(ax, [np.array([layer.relative_norm for layers in runs.values() for layer in layers])])
+    name_axes(ax, "adapted layer, from input to output", "size of the update, as a share\nof the weight's, ‖ΔW‖ / ‖W‖")
+    direct_labels(ax, labels)
+    ax.figure.summary = "; ".join(f"{label}: the update is {permeability(layers):.3g} of the weights" for label, layers in runs.items())
+    return ax
+
+
+def _powers_of_two(set_ticks, largest) -> None:
+    ticks = [2**i for i in range(int(np.log2(max(largest, 1))) + 1)]
+    set_ticks(ticks, [str(tick) for tick in ticks])

@@ -1,0 +1,28 @@
+"""What every figure is asked: that its words can be read."""
+
+import itertools
+
+from matplotlib.text import Text
+
+
+def drawn_words(figure):
+    """Return every text of a figure that is drawn: matplotlib keeps labels of ticks beyond the axes, and draws none of them."""
+    beyond = set()
+    for ax in (each for ax in figure.axes for each in (ax, *ax.child_axes)):
+        for axis, (low, high) in ((ax.xaxis, sorted(ax.get_xlim())), (ax.yaxis, sorted(ax.get_ylim()))):
+            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+            beyond |= {label for tick in ticks for label in (tick.label1, tick.label2) if not low <= tick.get_loc() <= high}
+    return [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible() and text not in beyond]
+
+
+def assert_words_keep_apart(figure):
+    """Ask that no two words of a figure touch and none leaves it."""
+    figure.draw_without_rendering()
+    words = drawn_words(figure)
+    boxes = {text: Text.get_window_extent(text) for text in words}
+    assert words
+    for one, other in itertools.combinations(words, 2):
+        assert not boxes[one].padded(-1).overlaps(boxes[other].padded(-1)), (one.get_text(), other.get_text())
+    for text, box in boxes.items():
+        assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, text.get_text()
+        assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text.get_text()
