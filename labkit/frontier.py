@@ -12,7 +12,7 @@ import numpy as np
 from labkit.errors import LabError
 from labkit.pictures import show_mosaic
 from labkit.stats import Interval, interval_of
-from labkit.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
+from labkit.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes, spread
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 TARGET, KEPT = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
@@ -117,7 +117,7 @@ def plot_frontier(found, *, width=STYLE["width"]):
     """Draw the frontier, both scores over the strength, and the same two seeds at every strength. Returns the Figure."""
     K, chosen = len(found.strengths), found.chosen
     left, side = 1.0, (width - 1.0) / K
-    below, above = 2 * side + 0.75, 3.6
+    below, above = 2 * side + 0.6, 3.6
     figure = LabFigure(width, above + below, photographic=True, summary=found.sentence)
     _plane(figure.place_axes(0.75, below + 0.6, width / 2 - 1.05, above - 1.1), found)
     _curves(figure.place_axes(width / 2 + 0.55, below + 0.6, width / 2 - 1.75, above - 1.1), found)
@@ -145,10 +145,13 @@ def _plane(ax, found) -> None:
     places = {}
     for strength, place in zip(found.strengths, zip(kept.round(), target.round())):
         places.setdefault(place, []).append(f"{strength:g}")
-    for i, ((x, y), strengths) in enumerate(places.items()):
-        ax.annotate(", ".join(strengths), (x, y), (0, 9 if i % 2 else -9), textcoords="offset points", ha="center", va="bottom" if i % 2 else "top",
-                    fontsize=STYLE["small"], color=STYLE["text"], annotation_clip=False)
-    ax.set_xlim(-5, 107)
+    for column in {round(x / 12) for x, _ in places}:         # labels of points above each other are pushed apart
+        stacked = sorted((y, x) for x, y in places if round(x / 12) == column)
+        for (y, x), at in zip(stacked, spread([(y + 12) / 124 for y, _ in stacked], [0.07] * len(stacked))):
+            inward = x < 100 * (found.kept[0].mean() - found.affordable)
+            ax.annotate(", ".join(places[x, y]), (x, 124 * at - 12), (-9 if inward else 11, 0), textcoords="offset points", va="center",
+                        ha="right" if inward else "left", fontsize=STYLE["small"], color=STYLE["text"], annotation_clip=False)
+    ax.set_xlim(-5, 112)
     ax.set_ylim(-12, 112)
     name_axes(ax, "score on ordinary prompts (%); grey: too much lost", "score on the territory (%)", "Frontier; numbers are strengths")
 
@@ -156,7 +159,7 @@ def _plane(ax, found) -> None:
 def _curves(ax, found) -> None:
     """Draw both scores over the strength with their 95 % intervals."""
     ax, labels = new_axes(ax), []
-    for scores, words, color, marker, line in ((found.target, "territory", TARGET, "o", "-"), (found.kept, "ordinary", KEPT, "s", (0, (4, 1.5)))):
+    for scores, words, color, marker, line in ((found.target, "● territory", TARGET, "o", "-"), (found.kept, "■ ordinary", KEPT, "s", (0, (4, 1.5)))):
         mean, low, high = 100 * np.array([_interval(row) for row in scores]).T
         ax.plot(found.strengths, mean, color=color, marker=marker, linestyle=line, markersize=STYLE["marker"], linewidth=STYLE["line"])
         ax.fill_between(found.strengths, low, high, color=color, alpha=STYLE["band"], linewidth=0)
