@@ -53,12 +53,13 @@ def proposed_batch(pictures: int) -> int:
 
 def _amount(pictures, kinds, seconds, seconds_per_update):
     batch = proposed_batch(pictures)
-    wanted = min(max(math.ceil(VIEWS * pictures / batch), FEWEST_UPDATES), MOST_UPDATES)
-    affordable = max(1, int(seconds / seconds_per_update)) if seconds else wanted
-    steps = min(wanted, affordable)
-    shown = f"{steps:,} updates of {batch} show each of {pictures} pictures {plan.views(steps, batch, pictures):.0f} times"
-    if steps < wanted:
-        reason = f"{shown}; {wanted:,} would be the aim, but {plan.duration(seconds)} are there and an update takes {seconds_per_update:.2g} s here"
+    wanted = min(max(VIEWS, plan.epochs_for(FEWEST_UPDATES, batch, pictures)), max(1, MOST_UPDATES * batch // pictures))
+    affordable = max(1, int(seconds / seconds_per_update)) if seconds else math.inf
+    epochs = min(wanted, affordable * batch // pictures)
+    steps = plan.updates(pictures, batch, int(epochs)) if epochs else affordable
+    shown = f"{steps:,} updates of {batch} show each of {pictures} pictures {plan.views(steps, batch, pictures):.2g} times"
+    if epochs < wanted:
+        reason = f"{shown}; {wanted} times would be the aim, but {plan.duration(seconds)} are there and an update takes {seconds_per_update:.2g} s here"
     else:
         reason = f"{shown}; stop earlier where the held-out loss stops falling, which the run watches for"
     yield Proposal("n_train", pictures, "all there are: nothing else adds as much as pictures that differ", "the chapter's section 11.3")
@@ -99,4 +100,4 @@ def proposed(proposals, **changes) -> RunConfig:
 
 def reasons(proposals, **own: str) -> Mapping[str, str]:
     """Return the text for a design's `reasons`; `own` replaces or adds a reason."""
-    return {proposal.field: f"{proposal.reason} ({proposal.source})" for proposal in proposals} | own
+    return {proposal.field: f"{proposal.reason}. From: {proposal.source}" for proposal in proposals} | own

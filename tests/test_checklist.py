@@ -142,7 +142,8 @@ def test_what_was_not_recorded_is_said_and_is_no_fault(lab):
     assert "short_test_rate" in found["expected"].found and found["stop rule"].state == found["scaling"].state == "note"
 
 
-def test_the_command_lists_what_is_wrong_and_exits_with_2(capsys, tmp_path, sd_folder):
+def test_the_command_lists_what_is_wrong_and_exits_with_2_and_training_takes_the_same_file(capsys, tmp_path, sd_folder, monkeypatch):
+    monkeypatch.setattr("labkit.lesson.fast", True)
     pictures = write_territory(tmp_path)
     config = RunConfig(base=str(sd_folder), data=str(pictures), rank=2, max_train_steps=20, train_batch_size=4)
     lab = Lab(config.base, config.data, device="cpu")
@@ -151,6 +152,8 @@ def test_the_command_lists_what_is_wrong_and_exits_with_2(capsys, tmp_path, sd_f
     write_design(tmp_path / "design.yaml", config, REASONS, expected)
     code, out, err = labkit(capsys, "checkup", tmp_path / "design.yaml")
     assert code == 0 and "BAD" not in out, out + err
+    code, out, err = labkit(capsys, "train", "--config", tmp_path / "design.yaml", "--set", "max_train_steps=1", "--json")
+    assert code == 0 and json.loads(out)[0]["config"]["rank"] == 2, err
     write_design(tmp_path / "design.yaml", config.replace(learning_rate=1e-2), REASONS, expected)
     code, out, _ = labkit(capsys, "checkup", tmp_path / "design.yaml", "--json")
     assert code == 2 and [finding["name"] for finding in json.loads(out) if finding["state"] == "bad"] == ["rate"]

@@ -185,3 +185,13 @@ def test_every_field_can_be_set_from_the_command_line():
     assert RunConfig.from_dict(cli.pairs([f"{name}={value}" for name, value in text.items()])) == RunConfig()
     with pytest.raises(LabError):
         cli.pairs(["=1"])
+
+
+def test_a_filtered_folder_is_found_from_elsewhere_too(tmp_path, monkeypatch):
+    from labkit.verbs import fields
+
+    (tmp_path / "mine" / "rooms").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    options = cli.parse(["train", "--data", "mine/rooms/kind=pool,maze/light=dim light"])
+    assert fields(options) == {"data": str(tmp_path.resolve() / "mine" / "rooms") + "/kind=pool,maze/light=dim light"}
+    assert fields(cli.parse(["train", "--data", "liminal/kind=pool"])) == {"data": "liminal/kind=pool"}

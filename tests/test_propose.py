@@ -7,7 +7,7 @@ import pytest
 from labkit.config import load_design
 from labkit.design import read_design, write_design
 from labkit.errors import LabError
-from labkit.plan import views
+from labkit.plan import updates
 from labkit.propose import FEWEST_UPDATES, VIEWS, propose, proposed, reasons
 
 
@@ -23,14 +23,17 @@ def test_every_proposal_is_a_possible_run_of_that_many_pictures(pictures, base):
     assert config.effective_batch_size <= pictures
 
 
-def test_updates_follow_from_views_and_are_cut_by_the_time_there_is():
+def test_updates_are_whole_epochs_and_are_cut_by_the_time_there_is():
     free = values(96)["max_train_steps"]
-    assert views(free, 4, 96) == pytest.approx(VIEWS, rel=0.01)
-    short = propose(96, seconds=60, seconds_per_update=0.5)
+    assert free == updates(96, 4, VIEWS)
+    short = propose(90, seconds=60, seconds_per_update=0.5)
     steps = next(proposal for proposal in short if proposal.field == "max_train_steps")
-    assert steps.value == 120 and f"{free:,} would be the aim" in steps.reason and "60 s" in steps.reason
+    assert steps.value == updates(90, 4, 5) == 113             # of 120 affordable ones
+    assert f"{VIEWS} times would be the aim" in steps.reason and "60 s" in steps.reason
     assert values(96, seconds=1e6, seconds_per_update=0.5)["max_train_steps"] == free
-    assert values(2)["max_train_steps"] == FEWEST_UPDATES
+    assert values(96, seconds=5, seconds_per_update=1)["max_train_steps"] == 5
+    assert FEWEST_UPDATES <= values(2)["max_train_steps"] < 2 * FEWEST_UPDATES
+    assert values(10**5)["max_train_steps"] == updates(10**5, 4, 1)
 
 
 def test_a_near_territory_gets_less_capacity_than_a_far_one_and_many_kinds_more():
