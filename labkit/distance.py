@@ -75,7 +75,7 @@ def measure_distance(base, cache, territory, *, reader=None) -> Distance:
                     ratio(losses["territory"], losses["ordinary"]),
                     float(np.mean(losses["territory"] > np.quantile(losses["ordinary"], HARDER_THAN))),
                     ratio(errors["territory"], errors["ordinary"]),
-                    ratio(_nearest(features["territory"], known), _nearest(others, known)),
+                    ratio(nearest(features["territory"], known), nearest(others, known)),
                     tuple(word for word in words if len(base.tokenizer.tokenize(word)) > 1))
 
 
@@ -92,7 +92,7 @@ def ratio(values, against) -> Interval:
     return spread(float(np.mean(values) / np.mean(against)), draws, min(len(values), len(against)))
 
 
-def _nearest(features, among) -> np.ndarray:
+def nearest(features, among) -> np.ndarray:
     """Return each picture's distance to the nearest of some others, (n,)."""
     return np.sqrt(((features[:, None] - among[None]) ** 2).sum(-1)).min(1)
 

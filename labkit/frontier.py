@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.errors import LabError
+from labkit.data import load_picture
 from labkit.pictures import show_mosaic
 from labkit.stats import Interval, interval_of
 from labkit.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes, spread
@@ -29,6 +29,7 @@ class Frontier:
     affordable: float                                         # how much of `kept` may be lost
     pictures: np.ndarray                                      # uint8 (2, K, H, W, 3): the first territory prompt, the first ordinary one
     prompts: tuple[str, str]
+    scored_by: str = "a score of one's own"
 
     @property
     def on_frontier(self) -> np.ndarray:
@@ -56,8 +57,8 @@ class Frontier:
         gives = f"On the base {self.base}, strength {self.strengths[k]:g} scores {_share(self.target[k])} on {n} prompts of the territory ({_share(self.target[0])} untouched) "
         costs = f"and {_share(self.kept[k])} on {self.kept.shape[1]} ordinary ones ({_share(self.kept[0])} untouched)"
         if k == 0:
-            return f"{gives}{costs}: no strength on the frontier gains without losing more than {self.affordable:.0%}."
-        return f"{gives}{costs}; it is the best on the frontier that loses at most {self.affordable:.0%} there."
+            return f"{gives}{costs}: no strength on the frontier gains without losing more than {self.affordable:.0%}. Score: {self.scored_by}."
+        return f"{gives}{costs}; it is the best on the frontier that loses at most {self.affordable:.0%} there. Score: {self.scored_by}."
 
 
 def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affordable: float = 0.1, seed: int = 0,
@@ -67,12 +68,14 @@ def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affor
     run         a History, or the id of a run in the lab's store
     pictures    prompts of each set: held-out captions, of which final scores use others
     score       takes uint8 pictures (N, H, W, 3) and the PictureFolder (N) whose captions were drawn, gives (N,) from 0 to 1;
-                None asks the reader whether the asked kind of place is accepted
+                None asks the reader: whether the asked kind of place is accepted where it knows the kinds, else `nearest_by_reader`
     options     num_inference_steps, guidance_scale
     """
     from labkit.monitor import FIRST_SCORED
 
-    score, strengths = score or accepted_by_reader(), sorted({0.0, *map(float, strengths)})
+    scored_by, strengths = Frontier.scored_by, sorted({0.0, *map(float, strengths)})
+    if score is None:
+        score, scored_by = by_reader(lab)
     scores, shown, prompts = [], [], []
     for folder in (lab.territory.validation.take(FIRST_SCORED), lab.territory.ordinary):
         asked = folder.take(pictures)
@@ -80,21 +83,32 @@ def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affor
         scores.append(np.stack([np.asarray(score(some, asked), dtype=np.float64) for some in drawn]))
         shown.append(drawn[:, 0])
         prompts.append(asked.captions[0])
-    return Frontier(lab.base.name, tuple(strengths), *scores, affordable, np.stack(shown), tuple(prompts))
+    return Frontier(lab.base.name, tuple(strengths), *scores, affordable, np.stack(shown), tuple(prompts), scored_by)
 
 
-def accepted_by_reader() -> Callable:
-    """Return the score that asks the reader which ships whether a picture shows the kind of place in its caption's attributes."""
+def by_reader(lab) -> tuple[Callable, str]:
+    """Return the best score that the reader which ships can give for a lab's territory, and its name."""
     from labkit.reader import load_reader
 
-    reader = load_reader()
+    reader, sets = load_reader(), (lab.territory.validation, lab.territory.ordinary)
+    if all(own.get("kind") in reader.kinds for folder in sets for own in folder.attributes):
+        return lambda pictures, asked: reader.accepted(pictures, [own["kind"] for own in asked.attributes]), "accepted by the reader as the kind of place asked for"
+    return nearest_by_reader(lab, reader), "to the reader nearer to real pictures of what was asked for than to those of the other set"
+
+
+def nearest_by_reader(lab, reader) -> Callable:
+    """Return the score for kinds that the reader does not know: 1 where the nearest real picture, in its features, is of the set asked for."""
+    from labkit.distance import PICTURES, nearest
+    from labkit.monitor import FIRST_SCORED
+
+    sets = lab.territory.validation.take(FIRST_SCORED), lab.territory.ordinary
+    n = min(PICTURES, *map(len, sets))                        # as many of each: a larger set would be nearer by chance
+    real = {folder.folder: reader.read(np.stack([load_picture(path, reader.resolution) for path in folder.take(n).paths])).features for folder in sets}
 
     def score(pictures, asked):
-        kinds = [own.get("kind") for own in asked.attributes]
-        if odd := [kind for kind in kinds if kind not in reader.kinds]:
-            raise LabError(f"score: the reader knows no kind {odd[0]!r}, as pictures of {asked.folder} have it. It reads {', '.join(reader.kinds)}; "
-                           "for other places give score, a function of pictures and the folder whose captions were drawn.")
-        return reader.accepted(pictures, kinds)
+        features = reader.read(pictures).features
+        own = nearest(features, real[asked.folder])
+        return own < np.min([nearest(features, other) for folder, other in real.items() if folder != asked.folder], axis=0)
 
     return score
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from small_pictures import write_territory
 
-from labkit.errors import LabError
-from labkit.frontier import STRENGTHS, Frontier, accepted_by_reader, measure_frontier, plot_frontier
+from labkit.data import load_picture
+from labkit.frontier import STRENGTHS, Frontier, by_reader, measure_frontier, plot_frontier
 from labkit.lab import Lab
 
 
@@ -72,10 +72,23 @@ def test_a_frontier_is_measured_with_any_score_at_the_same_seeds(trained):
     assert np.abs(found.pictures[0, 0].astype(int) - base[0]).max() <= 1
 
 
-def test_places_that_the_reader_does_not_know_ask_for_another_score(trained):
+def test_places_that_the_reader_does_not_know_are_scored_by_their_nearest_real_picture(trained):
     lab, _ = trained
-    with pytest.raises(LabError, match="give score"):
-        accepted_by_reader()(np.zeros((4, 64, 64, 3), np.uint8), lab.territory.validation)
+    score, name = by_reader(lab)
+    assert "nearer to real pictures" in name
+    sets = lab.territory.validation, lab.territory.ordinary
+    territory, ordinary = (np.stack([load_picture(path, 128) for path in folder.paths]) for folder in sets)
+    assert score(territory, sets[0]).all() and score(ordinary, sets[1]).all()
+    assert not score(ordinary, sets[0]).any()
+
+
+def test_places_that_the_reader_knows_are_scored_by_its_acceptance():
+    lab = Lab()
+    score, name = by_reader(lab)
+    some = lab.territory.validation.take(10)
+    pictures = np.stack([load_picture(path, 128) for path in some.paths])
+    assert "accepted" in name and score(pictures, some).mean() >= 0.8
+    assert not score(pictures, lab.territory.ordinary.take(10)).any()
 
 
 def test_the_figure_is_drawn_and_says_the_choice():
