@@ -111,14 +111,14 @@ class Lab:
         if not folder.path.exists():
             raise LabError(f"The run {name} is not in the store {self.store.root}: train it first, or give another run.")
         with self.base.lock:
-            strengths = [strength] if isinstance(strength, int | float) else list(strength)
+            strengths = [strength] if np.ndim(strength) == 0 else list(strength)
             stack = LoRAStack(self.base.unet, [folder.history().config] * len(strengths))
             for k in range(stack.K):
                 stack.load(k, folder.checkpoint().adapter)
             stack.strength = strengths
             with stack.attached():
                 pictures = self.base.generate(prompts, seeds, adapters=stack, **options)
-            return pictures[0] if isinstance(strength, int | float) else pictures
+            return pictures[0] if np.ndim(strength) == 0 else pictures
 
     def _id(self, config):
         return run_id(config, self.base.fingerprint, self.cache.fingerprint)
