@@ -62,15 +62,15 @@ class LoRAStack:
         return self
 
     @property
-    def strength(self) -> float:
-        """Tell or set how strongly the adapters act at inference; 1 while training."""
+    def strength(self) -> float | list[float]:
+        """Tell or set how strongly the adapters act at inference, all alike or each run in its own way; 1 while training."""
         return self._strength
 
     @strength.setter
-    def strength(self, value: float):
+    def strength(self, value: float | list[float]):
         self._strength = value
         scaling = torch.tensor([config.scaling for config in self.configs], dtype=torch.float64)
-        self.scale.copy_((value * scaling).float().view(-1, 1, 1))
+        self.scale.copy_((torch.as_tensor(value, dtype=torch.float64) * scaling).float().view(-1, 1, 1))
 
     def take_grad(self) -> Tensor:
         """Return the gradients that `backward` left, as (K, P), and clear them."""

@@ -40,9 +40,13 @@ def text(found=None):
 
 
 def verb(options):
-    """Print the self-check; exit code 1 if something is bad."""
-    found = findings()
-    return Outcome(int(any(finding.state == "bad" for finding in found)), text(found), [finding._asdict() for finding in found])
+    """Print the self-check of the machine, exit code 1 if something is bad; or that of a design, exit code 2."""
+    if options.design:
+        from labkit.checklist import look_over
+        found, code = look_over(options.design, base=options.base, data=options.data), 2
+    else:
+        found, code = findings(), 1
+    return Outcome(code * any(finding.state == "bad" for finding in found), text(found), [finding._asdict() for finding in found])
 
 
 def python(version=sys.version_info):

@@ -20,7 +20,7 @@ VERBS = {  # verb: (function, what it does)
     "runs": ("verbs:runs", "list the recorded runs"),
     "diagnose": ("verbs:diagnose", "give verdicts on recorded runs, with their evidence"),
     "export": ("verbs:export", "write a run's adapter to a file other programs load"),
-    "checkup": ("checkup:verb", "say what this machine has and lacks, with the remedy"),
+    "checkup": ("checkup:verb", "say what this machine has and lacks, or what is wrong with a design, with the remedy"),
     "publish": ("publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
     "bench": ("bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }
@@ -73,14 +73,16 @@ def parser():
     for verb, metavar, help in (("train", "KEY=VALUE", "set a field of the run; may be repeated"),
                                 ("sweep", "KEY=A,B,C", "values to try for a field of the run; may be repeated, all combinations are trained")):
         add[verb].add_argument("--config", metavar="FILE", help="a design: YAML or JSON file, or a share string")
+        add[verb].add_argument("--set", action="append", default=[], metavar=metavar, help=help)
+    for verb in ("train", "sweep", "checkup"):
         add[verb].add_argument("--base", metavar="NAME", help="embedded, a folder, a .safetensors file or a hub name")
         add[verb].add_argument("--data", metavar="FOLDER", help="a territory that ships, or a folder of pictures with captions")
-        add[verb].add_argument("--set", action="append", default=[], metavar=metavar, help=help)
     for verb in ("resume", "export"):
         add[verb].add_argument("run", metavar="RUN", help="id of a run (its first characters suffice), or its folder")
     add["export"].add_argument("--format", default="diffusers", choices=["diffusers"], help="form of the file (default: diffusers)")
     add["export"].add_argument("--to", required=True, metavar="FILE", help="the file to write, for example place.safetensors")
     add["diagnose"].add_argument("paths", nargs="*", metavar="PATH", help="run ids or folders (default: all runs of the store)")
+    add["checkup"].add_argument("design", nargs="?", metavar="DESIGN", help="a design file to look over before training (default: this machine)")
     add["publish"].add_argument("names", nargs="*", **names)
     add["publish"].add_argument("--badges", action="store_true", help="write badges and set-up cells only; execute nothing")
     add["bench"].add_argument("--out", default=None, metavar="FILE", help="where to write the figures (default: out/bench.json)")

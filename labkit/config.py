@@ -5,10 +5,10 @@ import difflib
 import hashlib
 import json
 import math
-from pathlib import Path
 from urllib.parse import quote, unquote
 
 from labkit import fields
+from labkit.design import ALSO_REASONED, read_design, split
 from labkit.errors import LabError
 
 ENGINE_VERSION = 1
@@ -131,13 +131,18 @@ class RunConfig:
     @classmethod
     def from_dict(cls, values) -> "RunConfig":
         """Build a configuration from names and values; an unknown name is refused with a suggestion."""
-        known = [knob_.name for knob_ in dataclasses.fields(cls)]
         for name in values:
-            if name not in known:
-                close = [OTHER_NAMES[name]] if name in OTHER_NAMES else difflib.get_close_matches(str(name), known, 1)
-                hint = f"did you mean {close[0]}?" if close else "the fields are " + ", ".join(known) + "."
-                raise LabError(f"{name} is not a field of a run: {hint}")
+            cls.check_name(name)
         return cls(**values)
+
+    @classmethod
+    def check_name(cls, name, where=""):
+        """Refuse a name that is no field, with what was meant."""
+        known = [knob_.name for knob_ in dataclasses.fields(cls)]
+        if name not in known:
+            close = [OTHER_NAMES[name]] if name in OTHER_NAMES else difflib.get_close_matches(str(name), known, 1)
+            hint = f"did you mean {close[0]}?" if close else "the fields are " + ", ".join(known) + "."
+            raise LabError(f"{where}{name} is not a field of a run: {hint}")
 
     def resolved(self, n_images: int) -> "RunConfig":
         """Return the configuration with everything derived filled in, for a folder of n_images training pictures.
@@ -188,39 +193,20 @@ def _checksum(pairs) -> str:
 def load_design(design=None, **overrides) -> RunConfig:
     """Build a configuration from a YAML or JSON file, a share string, a mapping or nothing, then apply overrides.
 
-    Overrides that are None leave the design as it is, so a notebook's parameters can default to None.
+    Reasons and expectations of a design file are checked and left out. Overrides that are None leave the design as it is, so a
+    notebook's parameters can default to None.
     """
-    if design is None or isinstance(design, RunConfig):
-        config = design or RunConfig()
-    elif isinstance(design, dict):
-        config = RunConfig.from_dict(design)
-    elif str(design).startswith(SHARE_PREFIX):
-        config = RunConfig.from_share(str(design))
+    if isinstance(design, RunConfig):
+        config = design
+    elif isinstance(design, str) and design.startswith(SHARE_PREFIX):
+        config = RunConfig.from_share(design)
     else:
-        config = RunConfig.from_dict(_read_design(Path(str(design))))
+        parts = split(design or {}) if isinstance(design, dict | None) else read_design(design)
+        config = RunConfig.from_dict(parts.fields)
+        for name in parts.reasons:
+            if name not in ALSO_REASONED:
+                RunConfig.check_name(name, "reasons: ")
     return config.replace(**{name: value for name, value in overrides.items() if value is not None})
-
-
-def _read_design(path: Path) -> dict:
-    """Read the fields in a design file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabError(f"The design {path} cannot be read ({error}): give a YAML or JSON file, or a string that starts with {SHARE_PREFIX}.") from None
-    try:
-        if path.suffix == ".json":
-            values = json.loads(text)
-        else:
-            import yaml
-
-            values = yaml.safe_load(text)
-    except ValueError as error:
-        raise LabError(f"The design {path} is not valid JSON: {error}.") from None
-    except yaml.YAMLError as error:
-        raise LabError(f"The design {path} is not valid YAML: {error}.") from None
-    if not isinstance(values or {}, dict):
-        raise LabError(f"The design {path} must hold lines such as 'rank: 8', not {type(values).__name__}.")
-    return values or {}
 
 
 def run_id(config: RunConfig, base_fingerprint: str, data_fingerprint: str) -> str:

@@ -9,7 +9,7 @@ import io
 import json
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +55,9 @@ class PictureFolder:
         return self.at(range(min(n, len(self))))
 
     def select(self, **attributes) -> "PictureFolder":
-        """Give the pictures that have all these attributes, as in `select(kind="pool")`."""
-        return self.at(i for i, own in enumerate(self.attributes) if all(own.get(name) == value for name, value in attributes.items()))
+        """Give the pictures that have all these attributes, as in `select(kind=("pool", "maze"), light="dim light")`."""
+        wanted = {name: _several(values) for name, values in attributes.items()}
+        return self.at(i for i, own in enumerate(self.attributes) if all(str(own.get(name)) in values for name, values in wanted.items()))
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,41 @@ class Territory:
         """Hash what a run is trained on; what it is measured by is recorded with it, not hashed."""
         return self.train.fingerprint
 
+    def where(self, **attributes) -> "Territory":
+        """Keep the pictures that have these attributes; what the base knew before stays whole.
+
+        `territory("liminal").where(kind=("pool", "maze"))` is `territory("liminal/kind=pool,maze")`: the name tells the filter,
+        so that a configuration, a design file and the command line can carry it. LabError: nothing is left.
+        """
+        for name, values in ((name, _several(values)) for name, values in attributes.items()):
+            there = sorted({str(own[name]) for own in self.train.attributes if name in own})
+            if not there:
+                known = sorted({key for own in self.train.attributes for key in own})
+                raise LabError(f"data: no picture of {self.name} tells its {name}. The attributes are: {', '.join(known) or 'none; add columns to its metadata.jsonl'}.")
+            if odd := [value for value in values if value not in there or set(value) & set(",/")]:
+                raise LabError(f"data: {name} = {odd[0]} is not one of {', '.join(there)}.")
+        found = replace(self, train=self.train.select(**attributes), validation=self.validation.select(**attributes),
+                        name="/".join([self.name, *(f"{name}={','.join(_several(values))}" for name, values in attributes.items())]))
+        if not len(found.train) or not len(found.validation):
+            raise LabError(f"data: {found.name} leaves {len(found.train)} training and {len(found.validation)} held-out pictures. Ask for less at once.")
+        return replace(found, prompts=_prompts(found.validation))
+
+
+def _several(values) -> tuple[str, ...]:
+    """Write one value, or several, as texts: attributes of a file and of a name are the same then."""
+    return tuple(map(str, values)) if isinstance(values, list | tuple | set) else (str(values),)
+
 
 def territory(name: str = "liminal") -> Territory:
-    """Open a territory: a name that ships with the kit, or an image folder.
+    """Open a territory: a name that ships with the kit, or an image folder; attributes behind it filter, as in "liminal/kind=pool,maze".
 
     A folder may have train/ and validation/ inside, and ordinary/. One with pictures alone is split by content: a tenth of
     them, at least 4 and at most 128, are held out, always the same ones, and identical pictures stay on one side.
     LabError: no such territory, or anything wrong in its folders.
     """
+    name, attributes = filtered(name)
+    if attributes:
+        return territory(name).where(**attributes)
     shipped = data_dir() / "territories"
     folder = shipped / name if name in shipped_territories() else Path(name).expanduser()
     if not folder.is_dir():
@@ -96,6 +124,16 @@ def territory(name: str = "liminal") -> Territory:
         train, validation = _split(load_folder(folder))
     ordinary = folder / "ordinary" if (folder / "ordinary").is_dir() else shipped / "ordinary" / "validation"
     return Territory(str(name), train, validation, load_folder(ordinary), _prompts(validation))
+
+
+def filtered(name) -> tuple[str, dict]:
+    """Cut "liminal/kind=pool,maze" into the territory and its filter; a folder of that very name is no filter."""
+    parts = str(name).split("/")
+    first = next((i for i, part in enumerate(parts) if i and "=" in part), len(parts))
+    if not all("=" in part for part in parts[first:]) or Path(name).expanduser().is_dir():
+        return str(name), {}
+    pairs = (part.split("=", 1) for part in parts[first:])
+    return "/".join(parts[:first]), {key: tuple(values.split(",")) for key, values in pairs}
 
 
 def shipped_territories() -> list[str]:

@@ -22,7 +22,7 @@ def main(arguments):
     options = cli.parse(arguments)  # typing errors and --help are answered before anything is installed
     installed = os.environ.pop(INSTALLED, None)
     extras = EXTRAS.get(options.verb, ())
-    lacks = [] if options.verb in NO_PACKAGES else lacking(extras)
+    lacks = [] if options.verb in NO_PACKAGES and not options.design else lacking(extras)
     if not lacks:
         return cli.run(options)
     if installed:  # once is enough: a useless installation must not loop

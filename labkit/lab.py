@@ -104,10 +104,11 @@ class Lab:
             traces[event.run_id].add(event)
         return [trace.history() for trace in traces.values()]
 
-    def generate(self, prompts, seeds=None, *, run: History | str | None = None, strength: float = 1.0, **options) -> np.ndarray:
+    def generate(self, prompts, seeds=None, *, run: History | str | None = None, strength: float | list[float] = 1.0, **options) -> np.ndarray:
         """Draw one picture a prompt, uint8 (N, H, W, 3), with the untouched base or with a run's adapter at a strength.
 
         seeds     one a prompt; None takes 0, 1, 2, ...
+        strength  of the run's adapter; several give (strengths, N, H, W, 3), drawn in one pass
         options   num_inference_steps, guidance_scale
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
@@ -120,11 +121,14 @@ class Lab:
         if not folder.path.exists():
             raise LabError(f"The run {name} is not in the store {self.store.root}: train it first, or give another run.")
         with self.base.lock:
-            stack = LoRAStack(self.base.unet, [folder.history().config])
-            stack.load(0, folder.checkpoint().adapter)
-            stack.strength = strength
+            strengths = [strength] if np.ndim(strength) == 0 else list(strength)
+            stack = LoRAStack(self.base.unet, [folder.history().config] * len(strengths))
+            for k in range(stack.K):
+                stack.load(k, folder.checkpoint().adapter)
+            stack.strength = strengths
             with stack.attached():
-                return self.base.generate(prompts, seeds, adapters=stack, **options)[0]
+                pictures = self.base.generate(prompts, seeds, adapters=stack, **options)
+            return pictures[0] if np.ndim(strength) == 0 else pictures
 
     def _id(self, config):
         return run_id(config, self.base.fingerprint, self.cache.fingerprint)

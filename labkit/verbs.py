@@ -9,6 +9,7 @@ from pathlib import Path
 from labkit.atomic import cannot_write, write_file
 from labkit.cli import Outcome, pairs
 from labkit.config import load_design, run_id
+from labkit.data import filtered
 from labkit.errors import LabError
 from labkit.events import Stopped, Validation
 from labkit.runs import RunFolder, Store
@@ -37,8 +38,9 @@ def fields(options):
     texts = [f"{name}={value}" for name, value in (("base", options.base), ("data", options.data)) if value]
     values, shipped = pairs(texts + options.set), ("embedded", *shipped_territories())
     for name in {"base", "data"} & values.keys():
-        if Path(values[name]).expanduser().exists() and values[name] not in shipped:  # `resume` may be called from elsewhere
-            values[name] = str(Path(values[name]).expanduser().resolve())
+        place, _ = filtered(values[name])
+        if Path(place).expanduser().exists() and place not in shipped:  # `resume` may be called from elsewhere
+            values[name] = str(Path(place).expanduser().resolve()) + values[name].removeprefix(place)
     return values
 
 

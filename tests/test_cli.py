@@ -201,3 +201,13 @@ def test_a_folder_beside_the_caller_is_kept_by_its_full_path(pictures, monkeypat
 
     options = cli.parse(["train", "--data", pictures.name])
     assert fields(options)["data"] == str(pictures.resolve())
+
+
+def test_a_filtered_folder_is_found_from_elsewhere_too(tmp_path, monkeypatch):
+    from labkit.verbs import fields
+
+    (tmp_path / "mine" / "rooms").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    options = cli.parse(["train", "--data", "mine/rooms/kind=pool,maze/light=dim light"])
+    assert fields(options) == {"data": str(tmp_path.resolve() / "mine" / "rooms") + "/kind=pool,maze/light=dim light"}
+    assert fields(cli.parse(["train", "--data", "liminal/kind=pool"])) == {"data": "liminal/kind=pool"}

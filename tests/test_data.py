@@ -296,3 +296,39 @@ def test_a_table_that_is_no_csv_is_named_with_its_line(tmp_path):
     (tmp_path / "metadata.csv").write_text(f'file_name,text\na.png,"{"x" * 140_000}"\n')
     with pytest.raises(LabError, match="metadata.csv, line .* is no CSV"):
         load_folder(tmp_path)
+
+
+# -- a territory made of part of another
+
+def parts(folder):
+    for part, first in (("train", 0), ("validation", 20), ("ordinary", 40)):
+        pictures(folder / part, 6, first=first, kind=["pool", "maze", "hall"])
+    return folder
+
+
+def test_a_filtered_territory_keeps_what_the_base_knew_and_carries_its_filter_in_its_name(tmp_path):
+    whole = territory(parts(tmp_path / "p"))
+    some = whole.where(kind=("pool", "maze"))
+    assert {own["kind"] for own in some.train.attributes + some.validation.attributes} == {"pool", "maze"}
+    assert (len(some.train), len(some.validation), some.ordinary) == (4, 4, whole.ordinary)
+    assert territory(some.name) == some == whole.where(kind=["pool", "maze"])
+    assert set(some.prompts) < set(whole.prompts)
+    assert len({whole.fingerprint, some.fingerprint, whole.where(kind="pool").fingerprint}) == 3
+    assert some.where(kind="pool").fingerprint == whole.where(kind="pool").fingerprint
+
+
+@pytest.mark.parametrize("asked, message", [({"colour": "red"}, "colour.*kind"), ({"kind": "garage"}, "kind = garage.*hall, maze, pool")])
+def test_a_filter_that_names_nothing_is_answered_with_what_there_is(tmp_path, asked, message):
+    with pytest.raises(LabError, match=message):
+        territory(parts(tmp_path / "p")).where(**asked)
+
+
+def test_a_filter_that_leaves_nothing_held_out_is_refused(tmp_path):
+    folder = parts(tmp_path / "p")
+    write_rows(folder / "validation", [row | {"kind": "maze"} for row in rows_of(folder / "validation")])
+    with pytest.raises(LabError, match="2 training and 0 held-out"):
+        territory(f"{folder}/kind=pool")
+
+
+def test_a_folder_whose_own_name_looks_like_a_filter_is_that_folder(tmp_path):
+    assert len(territory(pictures(tmp_path / "light=dim", 10)).train) == 6

@@ -17,11 +17,12 @@ HEAVY = {"torch", "diffusers", "transformers", "peft", "matplotlib", "ipywidgets
 
 # Module -> what must not be loaded once it is imported. `torch` itself loads tqdm, so train's is looked for in its sources.
 LOADS_NO = {
-    "errors": HEAVY | {"numpy", "PIL", "yaml"}, "fields": HEAVY | {"numpy", "PIL", "yaml"}, "config": HEAVY | {"numpy", "PIL", "yaml"},
+    "errors": HEAVY | {"numpy", "PIL", "yaml"}, "fields": HEAVY | {"numpy", "PIL", "yaml"}, "config": HEAVY | {"numpy", "PIL", "yaml"}, "design": HEAVY | {"numpy", "PIL", "yaml"}, "propose": HEAVY | {"numpy", "PIL", "yaml"},
     "schedules": HEAVY | {"numpy", "PIL", "yaml"}, "plan": HEAVY | {"numpy", "PIL", "yaml"}, "paths": HEAVY | {"numpy", "PIL"},
     "seeding": HEAVY, "events": HEAVY | {"PIL"}, "stats": HEAVY | {"PIL"}, "adapter_files": HEAVY | {"PIL"}, "history": HEAVY | {"PIL"},
     "journal": HEAVY | {"PIL"}, "runs": HEAVY | {"PIL"}, "diagnose": HEAVY | {"PIL"}, "data": HEAVY,
-    "cli": HEAVY | {"numpy"}, **{name: HEAVY - {"matplotlib"} | {"matplotlib.pyplot"} for name in ("memorize", "spectrum", "volume", "boundary")},
+    "cli": HEAVY | {"numpy"}, "checkup": HEAVY | {"numpy", "yaml"},
+    **{name: HEAVY - {"matplotlib"} | {"matplotlib.pyplot"} for name in ("memorize", "spectrum", "volume", "boundary")},
     "plots": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "labkit.widgets", "matplotlib.pyplot"},
     "train": {"diffusers", "transformers", "peft", "matplotlib", "ipywidgets", "labkit.plots", "labkit.widgets", "labkit.runs", "labkit.cli"},
 }
@@ -88,7 +89,7 @@ def test_a_library_is_used_in_its_one_place_only(library, allowed):
     assert users_of(library) <= allowed
 
 
-@pytest.mark.parametrize("module", ["config", "schedules", "plan", "events", "history", "runs", "diagnose", "stats", "journal", "spectrum"])
+@pytest.mark.parametrize("module", ["config", "design", "propose", "schedules", "plan", "events", "history", "runs", "diagnose", "stats", "journal", "spectrum"])
 def test_torch_is_not_even_imported_later_by(module):
     assert not {name for name in reach(module, sources()) if "torch" in {other.split(".")[0] for other in imports(sources()[name])}}
 
@@ -98,7 +99,8 @@ def test_torch_is_not_even_imported_later_by(module):
     ("loss", {"base", "cache", "train", "runs"}), ("adapters", {"base", "cache", "train", "runs"}), ("validate", {"train", "runs", "base"}),
     ("base", {"cache", "train", "runs", "plots"}), ("cache", {"train", "runs", "plots"}), ("data", {"base", "cache", "runs"}),
     ("plots", {"widgets", "train", "base", "cli"}), ("runs", {"train", "base", "cache", "plots", "widgets", "sweep"}),
-    ("diagnose", {"train", "plots", "base", "widgets"}), ("sweep", {"plots", "widgets", "cli"}),
+    ("diagnose", {"train", "plots", "base", "widgets"}), ("design", {"config", "runs", "train"}), ("propose", {"runs", "train", "base"}),
+    ("distance", {"train", "runs", "plots", "lab"}), ("sweep", {"plots", "widgets", "cli"}),
 ])
 def test_dependencies_point_down(module, never):
     trees = sources()

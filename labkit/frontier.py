@@ -1,0 +1,184 @@
+"""How strongly a trained adapter should act: target against preservation over the inference scale, at the same seeds.
+
+K strengths, N pictures of the territory and as many ordinary ones. Wortsman et al. 2022 (arXiv:2109.01903) walk the same line between
+a base and its fine-tuned weights.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from labkit.data import load_picture
+from labkit.pictures import show_mosaic
+from labkit.stats import Interval, interval_of
+from labkit.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes, spread
+
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+TARGET, KEPT = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """Hold scores from 0 to 1 of pictures drawn at K strengths, the first of them 0: the untouched base."""
+
+    base: str
+    strengths: tuple[float, ...]
+    target: np.ndarray                                        # (K, N) of the territory's prompts
+    kept: np.ndarray                                          # (K, N) of ordinary prompts
+    affordable: float                                         # how much of `kept` may be lost
+    pictures: np.ndarray                                      # uint8 (2, K, H, W, 3): the first territory prompt, the first ordinary one
+    prompts: tuple[str, str]
+    scored_by: str = "a score of one's own"
+
+    @property
+    def on_frontier(self) -> np.ndarray:
+        """Tell of each strength (K,) that no other is at least as good in both scores and better in one."""
+        points = np.stack([self.target.mean(1), self.kept.mean(1)], axis=1)
+        beaten = (points[None] >= points[:, None]).all(-1) & (points[None] > points[:, None]).any(-1)
+        return ~beaten.any(1)
+
+    @property
+    def is_affordable(self) -> np.ndarray:
+        """Tell of each strength (K,) that the ordinary pictures' mean score lost no more than may be lost."""
+        kept = self.kept.mean(1)
+        return kept[0] - kept <= self.affordable + 1e-9
+
+    @property
+    def chosen(self) -> int:
+        """Return the number of the strength to use: on the frontier, affordable, the best target score, the weakest of equals."""
+        fit = self.on_frontier & self.is_affordable
+        return int(np.argmax(np.where(fit, self.target.mean(1), -np.inf)))
+
+    @property
+    def sentence(self) -> str:
+        """Say which strength was chosen and what it gives and costs."""
+        k, n = self.chosen, self.target.shape[1]
+        gives = f"On the base {self.base}, strength {self.strengths[k]:g} scores {_share(self.target[k])} on {n} prompts of the territory ({_share(self.target[0])} untouched) "
+        costs = f"and {_share(self.kept[k])} on {self.kept.shape[1]} ordinary ones ({_share(self.kept[0])} untouched)"
+        if k == 0:
+            return f"{gives}{costs}: no strength on the frontier gains without losing more than {self.affordable:.0%}. Score: {self.scored_by}."
+        return f"{gives}{costs}; it is the best on the frontier that loses at most {self.affordable:.0%} there. Score: {self.scored_by}."
+
+
+def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affordable: float = 0.1, seed: int = 0,
+                     score: Callable | None = None, **options) -> Frontier:
+    """Draw the same prompts with the same seeds at every strength and score them.
+
+    run         a History, or the id of a run in the lab's store
+    pictures    prompts of each set: held-out captions, of which final scores use others
+    score       takes uint8 pictures (N, H, W, 3) and the PictureFolder (N) whose captions were drawn, gives (N,) from 0 to 1;
+                None asks the reader: whether the asked kind of place is accepted where it knows the kinds, else `nearest_by_reader`
+    options     num_inference_steps, guidance_scale
+    """
+    from labkit.monitor import FIRST_SCORED
+
+    scored_by, strengths = Frontier.scored_by, sorted({0.0, *map(float, strengths)})
+    if score is None:
+        score, scored_by = by_reader(lab)
+    scores, shown, prompts = [], [], []
+    for folder in (lab.territory.validation.take(FIRST_SCORED), lab.territory.ordinary):
+        asked = folder.take(pictures)
+        drawn = lab.generate(asked.captions, range(seed, seed + len(asked)), run=run, strength=strengths, **options)
+        scores.append(np.stack([np.asarray(score(some, asked), dtype=np.float64) for some in drawn]))
+        shown.append(drawn[:, 0])
+        prompts.append(asked.captions[0])
+    return Frontier(lab.base.name, tuple(strengths), *scores, affordable, np.stack(shown), tuple(prompts), scored_by)
+
+
+def by_reader(lab) -> tuple[Callable, str]:
+    """Return the best score that the reader which ships can give for a lab's territory, and its name."""
+    from labkit.reader import load_reader
+
+    reader, sets = load_reader(), (lab.territory.validation, lab.territory.ordinary)
+    if all(own.get("kind") in reader.kinds for folder in sets for own in folder.attributes):
+        return lambda pictures, asked: reader.accepted(pictures, [own["kind"] for own in asked.attributes]), "accepted by the reader as the kind of place asked for"
+    return nearest_by_reader(lab, reader), "to the reader nearer to real pictures of what was asked for than to those of the other set"
+
+
+def nearest_by_reader(lab, reader) -> Callable:
+    """Return the score for kinds that the reader does not know: 1 where the nearest real picture, in its features, is of the set asked for."""
+    from labkit.distance import PICTURES, nearest
+    from labkit.monitor import FIRST_SCORED
+
+    sets = lab.territory.validation.take(FIRST_SCORED), lab.territory.ordinary
+    n = min(PICTURES, *map(len, sets))                        # as many of each: a larger set would be nearer by chance
+    real = {folder.folder: reader.read(np.stack([load_picture(path, reader.resolution) for path in folder.take(n).paths])).features for folder in sets}
+
+    def score(pictures, asked):
+        features = reader.read(pictures).features
+        own = nearest(features, real[asked.folder])
+        return own < np.min([nearest(features, other) for folder, other in real.items() if folder != asked.folder], axis=0)
+
+    return score
+
+
+def _interval(scores) -> Interval:
+    """Return a mean score with its interval: of a share where every score is 0 or 1, else by bootstrap over pictures."""
+    from labkit.measure import wilson
+
+    if np.isin(scores, (0, 1)).all():
+        return Interval(float(scores.mean()), *wilson(float(scores.mean()), len(scores)))
+    return interval_of(scores)
+
+
+def _share(scores) -> str:
+    found = _interval(scores)
+    return f"{found.mean:.0%} ({found.low:.0%} to {found.high:.0%})"
+
+
+def plot_frontier(found, *, width=STYLE["width"]):
+    """Draw the frontier, both scores over the strength, and the same two seeds at every strength. Returns the Figure."""
+    K, chosen = len(found.strengths), found.chosen
+    left, side = 1.0, (width - 1.0) / K
+    below, above = 2 * side + 0.6, 3.6
+    figure = LabFigure(width, above + below, photographic=True, summary=found.sentence)
+    _plane(figure.place_axes(0.75, below + 0.6, width / 2 - 1.05, above - 1.1), found)
+    _curves(figure.place_axes(width / 2 + 0.55, below + 0.6, width / 2 - 1.75, above - 1.1), found)
+    ax = figure.place_axes(left, 0.03, width - left, 2 * side)
+    xs, ys = show_mosaic(ax, found.pictures)
+    ax.set_anchor("NW")
+    for k, x in enumerate(xs):
+        ax.annotate(f"{found.strengths[k]:g}" + (" chosen" if k == chosen else ""), (x, 0), (0, 3), textcoords="offset points", ha="center", va="bottom",
+                    fontsize=STYLE["small"], fontweight="bold" if k == chosen else "normal", color=STYLE["text"])
+    for y, words in zip(ys, ("territory", "ordinary")):
+        ax.annotate(words, (0, y), (-6, 0), textcoords="offset points", ha="right", va="center", fontsize=STYLE["small"], color=STYLE["text"], annotation_clip=False)
+    figure.text(left / width, (2 * side + 0.27) / (above + below), "the same seeds at every strength", fontsize=STYLE["small"], fontstyle="italic", color=STYLE["text"])
+    return figure
+
+
+def _plane(ax, found) -> None:
+    """Draw the strengths in the plane of both scores: filled on the frontier, hollow where another is better, the chosen one ringed."""
+    ax = new_axes(ax)
+    kept, target, front = 100 * found.kept.mean(1), 100 * found.target.mean(1), found.on_frontier
+    ax.axvspan(-5, kept[0] - 100 * found.affordable, color=STYLE["grid"], alpha=0.6, linewidth=0, zorder=0)
+    ax.plot(kept, target, color=STYLE["faint"], linewidth=0.9, zorder=1)
+    for fill, some in ((STYLE["text"], front), ("white", ~front)):
+        ax.plot(kept[some], target[some], "o", color=STYLE["text"], markerfacecolor=fill, markersize=STYLE["marker"] + 1, zorder=2)
+    ax.plot(kept[found.chosen], target[found.chosen], "o", color=STYLE["text"], markerfacecolor="none", markersize=14, markeredgewidth=1.6, zorder=3)
+    places = {}
+    for strength, place in zip(found.strengths, zip(kept.round(), target.round())):
+        places.setdefault(place, []).append(f"{strength:g}")
+    for column in {round(x / 12) for x, _ in places}:         # labels of points above each other are pushed apart
+        stacked = sorted((y, x) for x, y in places if round(x / 12) == column)
+        for (y, x), at in zip(stacked, spread([(y + 12) / 124 for y, _ in stacked], [0.07] * len(stacked))):
+            inward = x < 100 * (found.kept[0].mean() - found.affordable)
+            ax.annotate(", ".join(places[x, y]), (x, 124 * at - 12), (-9 if inward else 11, 0), textcoords="offset points", va="center",
+                        ha="right" if inward else "left", fontsize=STYLE["small"], color=STYLE["text"], annotation_clip=False)
+    ax.set_xlim(-5, 112)
+    ax.set_ylim(-12, 112)
+    name_axes(ax, "score on ordinary prompts (%); grey: too much lost", "score on the territory (%)", "Frontier; numbers are strengths")
+
+
+def _curves(ax, found) -> None:
+    """Draw both scores over the strength with their 95 % intervals."""
+    ax, labels = new_axes(ax), []
+    for scores, words, color, marker, line in ((found.target, "● territory", TARGET, "o", "-"), (found.kept, "■ ordinary", KEPT, "s", (0, (4, 1.5)))):
+        mean, low, high = 100 * np.array([_interval(row) for row in scores]).T
+        ax.plot(found.strengths, mean, color=color, marker=marker, linestyle=line, markersize=STYLE["marker"], linewidth=STYLE["line"])
+        ax.fill_between(found.strengths, low, high, color=color, alpha=STYLE["band"], linewidth=0)
+        labels.append((mean[-1], words, color))
+    ax.axvline(found.strengths[found.chosen], color=STYLE["text"], linewidth=1, linestyle=(0, (1, 1.5)))
+    ax.set_ylim(-12, 112)
+    name_axes(ax, "strength at inference (1 is as trained)", "score (%)", f"Chosen: {found.strengths[found.chosen]:g}")
+    direct_labels(ax, labels)

@@ -1,0 +1,100 @@
+"""Strengths drawn in one pass equal each alone; the choice lies on the frontier and within what may be lost."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_pictures import write_territory
+
+from labkit.data import load_picture
+from labkit.frontier import STRENGTHS, Frontier, by_reader, measure_frontier, plot_frontier
+from labkit.lab import Lab
+
+
+def made(target, kept, affordable=0.1, strengths=(0.0, 0.5, 1.0, 1.5, 2.0), n=20):
+    """Make a frontier whose n pictures score 1 in these shares."""
+    scores = [np.array([[i < round(share * n) for i in range(n)] for share in shares], float) for shares in (target, kept)]
+    pictures = np.linspace(0, 255, 2 * len(strengths) * 64 * 64 * 3).reshape(2, len(strengths), 64, 64, 3).astype(np.uint8)
+    return Frontier("made up", strengths, *scores, affordable, pictures, ("a pool", "a bedroom"))
+
+
+@pytest.mark.parametrize("target, kept, chosen", [
+    ((0, 0.5, 0.9, 0.95, 0.2), (1, 1, 0.95, 0.6, 0.1), 2),     # the best that does not cost too much
+    ((0, 0.5, 0.9, 0.9, 0.2), (1, 1, 0.95, 0.95, 0.1), 2),     # the weaker of equals
+    ((0, 0.9, 0.8, 0.7, 0.2), (1, 1, 0.95, 0.9, 0.1), 1),      # stronger and worse in both
+    ((0, 0.5, 0.9, 0.9, 0.9), (1, 0.8, 0.7, 0.6, 0.1), 0),     # nothing gained that can be afforded
+    ((0, 0, 0, 0, 0), (1, 1, 1, 0.5, 0.1), 0),
+])
+def test_the_choice_is_the_best_affordable_point_of_the_frontier(target, kept, chosen):
+    found = made(target, kept)
+    assert found.chosen == chosen and found.on_frontier[chosen]
+    assert f"{found.strengths[chosen]:g}" in found.sentence and found.base in found.sentence
+
+
+def test_what_may_be_lost_moves_the_choice():
+    target, kept = (0, 0.5, 0.9, 0.95, 0.2), (1, 1, 0.95, 0.6, 0.1)
+    assert [made(target, kept, affordable).chosen for affordable in (0, 0.1, 0.5)] == [1, 2, 3]
+
+
+def test_a_point_that_another_beats_in_both_is_off_the_frontier():
+    assert made((0, 0.5, 0.9, 0.4, 0.2), (1, 0.9, 0.8, 0.7, 0.9)).on_frontier.tolist() == [True, True, True, False, False]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, sd_folder):
+    lab = Lab(str(sd_folder), str(write_territory(tmp_path_factory.mktemp("pictures"))), device="cpu", store=tmp_path_factory.mktemp("store"))
+    return lab, lab.train(rank=2, learning_rate=0.1, max_train_steps=2, train_batch_size=2, pictures=0)
+
+
+def test_strengths_drawn_together_equal_each_alone_and_zero_is_the_base(trained):
+    lab, run = trained
+    prompts, few = ["a pool", "a bedroom"], {"num_inference_steps": 2}
+    together = lab.generate(prompts, run=run, strength=[0.0, 0.5, 2.0], **few).astype(int)
+    assert together.shape == (3, 2, 128, 128, 3)
+    assert np.abs(together[0] - lab.generate(prompts, **few)).max() <= 1
+    assert np.abs(together[1] - lab.generate(prompts, run=run, strength=0.5, **few)).max() <= 1
+    assert np.abs(together[2] - together[0]).max() > 5
+
+
+def test_a_frontier_is_measured_with_any_score_at_the_same_seeds(trained):
+    lab, run = trained
+    asked_for = []
+
+    def brightness(pictures, asked):
+        asked_for.append(asked.captions)
+        return pictures.mean((1, 2, 3)) / 255
+
+    found = measure_frontier(lab, run, strengths=(1.0, 2.0), pictures=2, score=brightness, num_inference_steps=2)
+    assert found.strengths == (0.0, 1.0, 2.0) and found.target.shape == found.kept.shape == (3, 2)
+    assert asked_for == [lab.territory.validation.captions[:2]] * 3 + [lab.territory.ordinary.captions[:2]] * 3
+    base = lab.generate(found.prompts[0], [0], num_inference_steps=2)
+    assert np.abs(found.pictures[0, 0].astype(int) - base[0]).max() <= 1
+
+
+def test_places_that_the_reader_does_not_know_are_scored_by_their_nearest_real_picture(trained):
+    lab, _ = trained
+    score, name = by_reader(lab)
+    assert "nearer to real pictures" in name
+    sets = lab.territory.validation, lab.territory.ordinary
+    territory, ordinary = (np.stack([load_picture(path, 128) for path in folder.paths]) for folder in sets)
+    assert score(territory, sets[0]).all() and score(ordinary, sets[1]).all()
+    assert not score(ordinary, sets[0]).any()
+
+
+def test_places_that_the_reader_knows_are_scored_by_its_acceptance():
+    lab = Lab()
+    score, name = by_reader(lab)
+    some = lab.territory.validation.take(10)
+    pictures = np.stack([load_picture(path, 128) for path in some.paths])
+    assert "accepted" in name and score(pictures, some).mean() >= 0.8
+    assert not score(pictures, lab.territory.ordinary.take(10)).any()
+
+
+def test_the_figure_is_drawn_and_says_the_choice():
+    found = made((0, 0.1, 0.4, 0.75, 0.95, 0.95, 0.6, 0.1), (1, 1, 1, 0.95, 0.95, 0.8, 0.5, 0.1), strengths=STRENGTHS)
+    figure = plot_frontier(found)
+    assert figure.summary == found.sentence
+    words = {text.get_text() for ax in figure.axes for text in ax.texts} | {ax.get_title(loc="left") for ax in figure.axes}
+    assert {"1 chosen", "Chosen: 1", "territory", "ordinary"} <= words
+    assert Image.open(io.BytesIO(figure.encoded("png"))).size[0] > 900

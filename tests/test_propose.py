@@ -1,0 +1,76 @@
+"""Proposals follow from pictures, kinds, distance, base and time, and each says why and on which base."""
+
+import re
+
+import pytest
+
+from labkit.config import load_design
+from labkit.design import read_design, write_design
+from labkit.errors import LabError
+from labkit.plan import updates
+from labkit.propose import FEWEST_UPDATES, VIEWS, propose, proposed, reasons
+
+
+def values(*arguments, **options):
+    return {proposal.field: proposal.value for proposal in propose(*arguments, **options)}
+
+
+@pytest.mark.parametrize("pictures", [1, 3, 8, 48, 96, 5000])
+@pytest.mark.parametrize("base", ["embedded", "stable-diffusion-v1-5/stable-diffusion-v1-5"])
+def test_every_proposal_is_a_possible_run_of_that_many_pictures(pictures, base):
+    config = proposed(propose(pictures, base=base), base=base).resolved(pictures)
+    assert config.scaling == 1
+    assert config.effective_batch_size <= pictures
+
+
+def test_updates_are_whole_epochs_and_are_cut_by_the_time_there_is():
+    free = values(96)["max_train_steps"]
+    assert free == updates(96, 4, VIEWS)
+    short = propose(90, seconds=60, seconds_per_update=0.5)
+    steps = next(proposal for proposal in short if proposal.field == "max_train_steps")
+    assert steps.value == updates(90, 4, 5) == 113             # of 120 affordable ones
+    assert f"{VIEWS} times would be the aim" in steps.reason and "60 s" in steps.reason
+    assert values(96, seconds=1e6, seconds_per_update=0.5)["max_train_steps"] == free
+    assert values(96, seconds=5, seconds_per_update=1)["max_train_steps"] == 5
+    assert FEWEST_UPDATES <= values(2)["max_train_steps"] < 2 * FEWEST_UPDATES
+    assert values(10**5)["max_train_steps"] == updates(10**5, 4, 1)
+
+
+def test_a_near_territory_gets_less_capacity_than_a_far_one_and_many_kinds_more():
+    near, far, many = (values(96, near=near, kinds=kinds)["rank"] for near, kinds in ((True, 1), (False, 1), (False, 5)))
+    assert near < far < many
+
+
+def test_few_pictures_of_a_kind_come_with_a_warning():
+    def reason(kinds):
+        return next(proposal.reason for proposal in propose(48, kinds=kinds) if proposal.field == "max_train_steps")
+
+    assert "copying" in reason(12) and "copying" not in reason(2)
+
+
+def test_the_rate_is_a_start_and_names_the_base_it_is_for():
+    for base, word in (("embedded", "embedded base"), ("my/sd", "Stable Diffusion")):
+        rate = next(proposal for proposal in propose(48, base=base) if proposal.field == "learning_rate")
+        assert word in rate.reason and "not where it ends" in rate.reason
+    assert values(48)["learning_rate"] > values(48, base="my/sd")["learning_rate"]
+
+
+def test_no_number_of_others_comes_without_what_it_was_found_on():
+    for proposal in propose(48, kinds=5):
+        assert proposal.reason and proposal.source
+        if re.search(r"arXiv|diffusers|Hu et al", proposal.source) and proposal.field in ("learning_rate", "rank", "max_train_steps", "alpha", "train_batch_size"):
+            assert re.search(r"Stable Diffusion|GPT-3|language models|embedded base", proposal.source)
+
+
+def test_proposals_become_a_design_with_their_reasons(tmp_path):
+    found = propose(48, kinds=5)
+    config = proposed(found, data="liminal").replace(learning_rate=3e-3)
+    path = write_design(tmp_path / "design.yaml", config, reasons(found, learning_rate="the short test ended at 3e-3 on the embedded base"))
+    assert load_design(path) == config
+    assert set(read_design(path).reasons) == {proposal.field for proposal in found}
+
+
+@pytest.mark.parametrize("bad", [{"pictures": 0}, {"pictures": 4, "kinds": 5}, {"pictures": 4, "seconds": 60}, {"pictures": 4, "seconds": -1, "seconds_per_update": 1}])
+def test_what_cannot_be_is_refused_with_a_sentence(bad):
+    with pytest.raises(LabError, match="give|both above 0"):
+        propose(**bad)
