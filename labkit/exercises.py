@@ -100,7 +100,7 @@ class Checks:
             if higher.low > 0:
                 raise LabError(f"{rung_text(name, other)} ends lower than {rung_text(name, value)}, by {_text(higher)} in the mean of "
                                f"{len(found[other])} seeds. What made you expect otherwise? Answer again.")
-        return f"At {_ends(name, found)} no neighbour of {rung_text(name, value)} is lower beyond noise, over {len(found[value])} seeds."
+        return f"No neighbour of {rung_text(name, value)} is lower beyond noise: held-out loss ends at {_ends(name, found)}, {len(found[value])} seeds each."
 
     @check
     def largest_stable(self, answer, design, name: str = "learning_rate", runs=None) -> Result:

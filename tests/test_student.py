@@ -13,7 +13,7 @@ from labkit.errors import LabError
 from labkit.exercises import own_seed
 from labkit.paths import REPO
 
-# The lab of the made lesson: a U-Net of a few thousand weights on drawn latents, and a wide monitor, so that few updates tell.
+# The lab of the made lesson: a U-Net of a few thousand weights on drawn latents.
 SETUP = f"""import sys
 from types import SimpleNamespace
 sys.path[:0] = [{str(REPO)!r}, {str(REPO / "tests")!r}]
@@ -23,13 +23,14 @@ from labkit.lab import Lab
 lab = Lab()
 lab.__dict__ |= {{"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}}
 checks = Checks(lab, own_seed(student))
-design = {{"max_train_steps": 30, "train_batch_size": 4, "learning_rate": 1e-2}}"""
-ANSWER = """my_healthy = my_broken = None  # two runs that lab.train returned
+design = {{"max_train_steps": 30, "train_batch_size": 4}}"""
+ANSWER = """my_rate = None  # a rate of the ladder
 ### BEGIN SOLUTION
-my_healthy = lab.train(design, pictures=0, seed=checks.seeds[0])
-my_broken = lab.train(design, pictures=0, seed=checks.seeds[0], alpha=30000)
+for own in checks.seeds[:2]:
+    lab.race("learning_rate", [1e-2, 3e-2, 1e-1], design, pictures=0, seed=own)
+my_rate = 3e-2
 ### END SOLUTION"""
-CHECK = "failed = checks.failure(my_healthy, my_broken)\nfailed"
+CHECK = "best = checks.best(my_rate, design)\nbest"
 
 
 def cell(source, *tags, kind="code", **more):
@@ -40,8 +41,8 @@ def cell(source, *tags, kind="code", **more):
 def lesson(folder, name="01_made", parameters="seed = 0\nstudent = ''  # your name", answer=ANSWER):
     """Write a lesson with one solved exercise."""
     cells = [cell("badges", "badges", kind="markdown"), cell(parameters, "parameters"), cell(SETUP),
-             cell("### Make it fail\nBreak it with one knob.\n\n<details><summary>Hint</summary>Alpha.</details>", kind="markdown"), cell(answer),
-             cell(CHECK, "check"), cell("assert failed.passed, failed.sentence", "assert"), cell("Alpha multiplies the rate.", "solution", kind="markdown")]
+             cell("### Predict\nWhich rate ends lowest?\n\n<details><summary>Hint</summary>Three runs.</details>", kind="markdown"), cell(answer),
+             cell(CHECK, "check"), cell("assert best.passed, best.sentence", "assert"), cell("A higher rate goes further.", "solution", kind="markdown")]
     (folder / f"{name}.ipynb").write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {"labkit": {"seconds": 9}}, "cells": cells}))
 
 
@@ -69,17 +70,17 @@ def test_the_copy_runs_to_not_yet_and_the_source_to_passed(source, monkeypatch):
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     monkeypatch.setenv("IPYTHONDIR", str(source / "ipython"))
     labkit("01", "--to", source / "class", "--student", "Ada")
-    assert executed(source / "class/01_made.ipynb") == "not yet: There is no run yet: hand in what lab.train returned, or a run's id."
+    assert executed(source / "class/01_made.ipynb") == "not yet: There is no answer yet. It is a rung of the ladder: 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1."
     assert not os.path.exists(os.environ["LABKIT_STORE"]) or not os.listdir(os.environ["LABKIT_STORE"])
-    assert executed(source / "01_made.ipynb").startswith("passed: alpha 8.0 → 30000.0 was enough")
+    assert executed(source / "01_made.ipynb").startswith("passed: No neighbour of 3e-2 is lower beyond noise")
 
 
 def test_nothing_of_the_solution_is_left_in_a_copy(source):
     labkit("all", "--to", source / "class")
     text = (source / "class/01_made.ipynb").read_text()
     copy = json.loads(text)
-    assert not any(word in text for word in ("SOLUTION", "30000", "lab.train(design", "multiplies", "badges", "solved", "assert failed", "seconds"))
-    assert [notebooks.source(cell) for cell in copy["cells"]][-2:] == ["my_healthy = my_broken = None  # two runs that lab.train returned\n# Your turn", CHECK]
+    assert not any(word in text for word in ("SOLUTION", "lab.race", "my_rate = 3e-2", "goes further", "badges", "solved", "assert best", "seconds"))
+    assert [notebooks.source(cell) for cell in copy["cells"]][-2:] == ["my_rate = None  # a rate of the ladder\n# Your turn", CHECK]
     nbformat.validate(copy)
 
 
