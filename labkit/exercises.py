@@ -88,7 +88,7 @@ class Checks:
         """Check that neither neighbour of `answer` on the ladder of `name` ends lower beyond noise.
 
         design    what the runs have in common, but for `name` and the seed
-        runs      look among these only; None looks in the store
+        runs      look among these only, all the learner's own; None looks in the store
         """
         at = _rung(name, answer)
         value, neighbours = LADDERS[name][at], LADDERS[name][max(at - 1, 0):at] + LADDERS[name][at + 1:at + 2]
@@ -164,21 +164,19 @@ class Checks:
     def _rungs(self, name, values, design, runs) -> dict:
         """Return {value: runs}, each value with the same seeds; LabError names the runs that are still to be trained."""
         given = None if runs is None else {run.run_id: run for run in map(self._own, runs)}
-        found = {seed: {} for seed in self.seeds}
-        unusable = {}
+        found, unusable = {seed: {} for seed in self.seeds}, {}
         for seed in self.seeds:
             for value in values:
                 try:
                     run = self._find(self.lab.config(design, **{name: value, "seed": seed}), given)
-                except LabError as error:
-                    unusable[seed, value] = f"{error}"
-                else:
                     found[seed] |= {value: run} if run else {}
+                except LabError as error:
+                    unusable[seed, value] = str(error)
         complete = [seed for seed in self.seeds if len(found[seed]) == len(values)]
         if len(complete) >= SEEDS:
             return {value: [found[seed][value] for seed in complete] for value in values}
-        nearest = sorted(sorted(self.seeds, key=lambda seed: -len(found[seed]))[:SEEDS])
-        lacking = [(seed, value) for seed in nearest for value in values if value not in found[seed]]
+        nearest = sorted(self.seeds, key=lambda seed: -len(found[seed]))[:SEEDS]
+        lacking = [(seed, value) for seed in sorted(nearest) for value in values if value not in found[seed]]
         wanted = ", ".join(f"{rung_text(name, value)} with seed {seed}" for seed, value in lacking)
         why = " ".join(unusable[pair] for pair in lacking if pair in unusable)
         raise LabError(f"Runs are missing that differ in {name} and seed alone: {wanted}. {why or 'Train them, then check again.'}")
@@ -188,8 +186,7 @@ class Checks:
         name = run_id(config, self.lab.base.fingerprint, self.lab.cache.fingerprint)
         if given is not None:
             return given.get(name)
-        folder = self.lab.store.run(name)
-        return self._own(folder.history()) if (folder.path / "config.json").exists() else None
+        return self._own(name) if (self.lab.store.run(name).path / "config.json").exists() else None
 
     def _own(self, run) -> History:
         """Return a run if it is complete, measured and the learner's own; LabError says what it is instead."""
@@ -235,12 +232,16 @@ def _same(value, answer) -> bool:
 
 def _difference(runs, others, earlier=-1):
     """Return how much higher `runs` end than `others` do at an evaluation, paired over pictures, in the mean of the seeds."""
-    pairs = []
-    for run, other in zip(runs, others):
-        if not np.array_equal(run.timesteps["validation"], other.timesteps["validation"]):
-            raise LabError(f"Runs {run.run_id} and {other.run_id} were measured on different pictures or noise: train both again, with the same measurements.")
-        pairs.append(by_picture(run.validations["validation"].losses[-1]) - by_picture(other.validations["validation"].losses[earlier]))
-    return interval_of(np.mean(pairs, axis=0))
+    _comparable("validation", [*runs, *others])
+    return interval_of(np.mean([by_picture(run.validations["validation"].losses[-1]) - by_picture(other.validations["validation"].losses[earlier])
+                                for run, other in zip(runs, others)], axis=0))
+
+
+def _comparable(name, runs):
+    """Raise LabError unless the runs were measured on the same pictures, timesteps and noise."""
+    for run in runs:
+        if not np.array_equal(run.timesteps[name], runs[0].timesteps[name]):
+            raise LabError(f"Runs {run.run_id} and {runs[0].run_id} were measured on different pictures: train both again, with the same measurements.")
 
 
 def _finite(runs) -> bool:
@@ -268,6 +269,7 @@ def _kept_from_turning(run, gentler):
         if second["best_step"] <= first["best_step"]:
             raise LabError(f"At the lower rate the run turned no later, at step {second['best_step']}: choose a rate further down.")
         return {"delays"}, f"at the lower rate it turned later, at step {second['best_step']}."
+    _comparable("probe", [run, gentler])
     turned = run.validations["probe"].losses[list(run.validations["probe"].steps).index(first["best_step"])]
     left = interval_of(by_picture(gentler.validations["probe"].losses[-1]) - by_picture(turned))
     if left.low > 0:
@@ -279,8 +281,7 @@ def _kept_from_turning(run, gentler):
 
 def _differing(run, other) -> list[str]:
     """Return the fields that two runs were given differently."""
-    a, b = run.config.to_dict(), other.config.to_dict()
-    return [name for name in a if a[name] != b[name] and name not in DERIVED]
+    return [name for name, value in run.config.to_dict().items() if value != other.config.to_dict()[name] and name not in DERIVED]
 
 
 def _end(runs) -> str:

@@ -79,7 +79,8 @@ class RunFolder:
     def _about(self) -> dict:
         try:
             about = json.loads((self.path / "config.json").read_bytes())
-        except (OSError, ValueError) as error:
+            about["store_version"], about["config"], about["sessions"][0]["meta"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise LabError(f"{self.path / 'config.json'} cannot be read ({error}): the run is not in this store, or its folder is damaged.") from None
         if about["store_version"] > STORE_VERSION:
             raise LabError(f"{self.path} was written by a newer labkit (store version {about['store_version']}): update this one.")

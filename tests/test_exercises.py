@@ -196,15 +196,28 @@ def test_a_run_that_cannot_be_checked_gets_its_sentence_and_never_a_traceback(ch
         assert words in result.sentence
 
 
+def measured_anew(run, name="validation", pictures=16):
+    """Make a run of which one set was measured on fewer pictures, or on other noise."""
+    curve = run.validations[name]
+    return dataclasses.replace(run, timesteps=run.timesteps | {name: run.timesteps[name][:pictures] + 1},
+                               validations=run.validations | {name: curve._replace(losses=curve.losses[:, :pictures])})
+
+
 def test_runs_measured_on_different_pictures_are_not_compared(checks):
-    other = own("diverged", alpha=64)
-    other = dataclasses.replace(other, timesteps={"validation": other.timesteps["validation"] + 1})
-    assert "measured on different pictures" in checks.failure(own(), other).sentence
+    told = "measured on different pictures"
+    for pictures in (16, 8):
+        assert told in checks.failure(own(), measured_anew(own("diverged", alpha=64), pictures=pictures)).sentence
+        assert told in checks.largest_stable(3e-3, None, runs=[*RUNS[4:7], measured_anew(RUNS[7], pictures=pictures)]).sentence
+        both_of_a_seed = [RUNS[4], measured_anew(RUNS[5], pictures=pictures), RUNS[6], measured_anew(RUNS[7], pictures=pictures)]
+        assert told in checks.largest_stable(3e-3, None, runs=both_of_a_seed).sentence
+        gentler = measured_anew(own("stagnating", 3e-4, **OVERFIT), "probe", pictures)
+        assert told in checks.overfitting(own("overfitting", 1e-3, **OVERFIT), gentler, "delays").sentence
 
 
-def test_a_damaged_folder_of_the_store_is_told_in_a_sentence(checks):
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"store_version": 1, "config": {}, "sessions": []}'])
+def test_a_damaged_folder_of_the_store_is_told_in_a_sentence(checks, text):
     name = written(own())
-    (Store().run(name).path / "config.json").write_text("{")
+    (Store().run(name).path / "config.json").write_text(text)
     assert "cannot be read" in checks.failure(name, own()).sentence
 
 
