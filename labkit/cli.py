@@ -21,6 +21,7 @@ VERBS = {  # verb: (function, what it does)
     "diagnose": ("verbs:diagnose", "give verdicts on recorded runs, with their evidence"),
     "export": ("verbs:export", "write a run's adapter to a file other programs load"),
     "checkup": ("checkup:verb", "say what this machine has and lacks, or what is wrong with a design, with the remedy"),
+    "student": ("student:verb", "write copies of the lessons without their solutions, for a class or one student"),
     "publish": ("publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
     "bench": ("bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }
@@ -83,6 +84,9 @@ def parser():
     add["export"].add_argument("--to", required=True, metavar="FILE", help="the file to write, for example place.safetensors")
     add["diagnose"].add_argument("paths", nargs="*", metavar="PATH", help="run ids or folders (default: all runs of the store)")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN", help="a design file to look over before training (default: this machine)")
+    add["student"].add_argument("names", nargs="+", metavar="NOTEBOOK", help="a lesson: 01, learning_rate or 01_learning_rate; or all")
+    add["student"].add_argument("--to", required=True, metavar="FOLDER", help="where the copies go; nothing there is written over")
+    add["student"].add_argument("--student", metavar="NAME", help="a student's name: it sets the seed, so that runs differ from everybody else's")
     add["publish"].add_argument("names", nargs="*", **names)
     add["publish"].add_argument("--badges", action="store_true", help="write badges and set-up cells only; execute nothing")
     add["bench"].add_argument("--out", default=None, metavar="FILE", help="where to write the figures (default: out/bench.json)")

@@ -55,7 +55,7 @@ def split(values, where="The design") -> Design:
 
 def read_design(path) -> Design:
     """Read a design file; LabError when it cannot be read, says a thing twice, or a section is not what it must be."""
-    path = Path(path)
+    path = Path(str(path))
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

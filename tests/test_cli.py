@@ -177,7 +177,7 @@ def test_every_verb_has_its_help_and_its_function():
     for verb, (home, help) in cli.VERBS.items():
         module, function = home.split(":")
         assert callable(getattr(importlib.import_module("labkit." + module), function)), verb
-        assert cli.parser().parse_args([verb, *{"export": ["x", "--to", "y"], "resume": ["x"]}.get(verb, [])]).verb == verb
+        assert cli.parser().parse_args([verb, *{"export": ["x", "--to", "y"], "resume": ["x"], "student": ["all", "--to", "y"]}.get(verb, [])]).verb == verb
 
 
 def test_every_field_can_be_set_from_the_command_line():

@@ -21,6 +21,7 @@ LOADS_NO = {
     "schedules": HEAVY | {"numpy", "PIL", "yaml"}, "plan": HEAVY | {"numpy", "PIL", "yaml"}, "paths": HEAVY | {"numpy", "PIL"},
     "seeding": HEAVY, "events": HEAVY | {"PIL"}, "stats": HEAVY | {"PIL"}, "adapter_files": HEAVY | {"PIL"}, "history": HEAVY | {"PIL"},
     "journal": HEAVY | {"PIL"}, "runs": HEAVY | {"PIL"}, "diagnose": HEAVY | {"PIL"}, "data": HEAVY,
+    "exercises": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "matplotlib.pyplot"}, "student": HEAVY | {"numpy"},
     "cli": HEAVY | {"numpy"}, "checkup": HEAVY | {"numpy", "yaml"},
     **{name: HEAVY - {"matplotlib"} | {"matplotlib.pyplot"} for name in ("memorize", "spectrum", "volume", "boundary")},
     "plots": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "labkit.widgets", "matplotlib.pyplot"},
@@ -99,6 +100,7 @@ def test_torch_is_not_even_imported_later_by(module):
     ("loss", {"base", "cache", "train", "runs"}), ("adapters", {"base", "cache", "train", "runs"}), ("validate", {"train", "runs", "base"}),
     ("base", {"cache", "train", "runs", "plots"}), ("cache", {"train", "runs", "plots"}), ("data", {"base", "cache", "runs"}),
     ("plots", {"widgets", "train", "base", "cli"}), ("runs", {"train", "base", "cache", "plots", "widgets", "sweep"}),
+    ("exercises", {"train", "base", "cache", "lab", "plots", "widgets", "cli", "sweep"}),
     ("diagnose", {"train", "plots", "base", "widgets"}), ("design", {"config", "runs", "train"}), ("propose", {"runs", "train", "base"}),
     ("distance", {"train", "runs", "plots", "lab"}), ("sweep", {"plots", "widgets", "cli"}),
 ])
