@@ -54,7 +54,7 @@ def plot_samples(history, *, width=STYLE["width"]):
     steps = sorted(pictures)
     side = min(width / max(len(steps), 4), 1.7)                        # inches
     prompts = [textwrap.fill(prompt, round(side * max(len(steps), 4) * 14.5)) for prompt in prompts]
-    head = 0.11 + 0.16 * max(prompt.count("\n") + 1 for prompt in prompts)        # the words above a row
+    head = 0.11 + 0.16 * max((prompt.count("\n") + 1 for prompt in prompts), default=1)   # the words above a row
     figure = LabFigure(side * max(len(steps), 4), (side + head) * len(prompts) + 0.22, photographic=True,
                        summary=f"pictures of the same {len(prompts)} seeds at steps {', '.join(map(str, steps))}")
     for row, prompt in enumerate(prompts):

@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 from labkit.allocator import keep_freed_memory
 from labkit.paths import REPO
 
@@ -34,9 +32,9 @@ def faults(how) -> int:
     return int(run.stdout)
 
 
-@pytest.mark.skipif(not keep_freed_memory(), reason="only glibc can be asked")
-def test_a_worker_thread_uses_its_freed_tensors_again():
-    assert faults("kept") * 20 < faults("as it is")
+def test_a_worker_thread_uses_its_freed_tensors_again_where_the_c_library_agrees():
+    share = 0.05 if keep_freed_memory() else 1.5              # other libraries are left as they are
+    assert faults("kept") < share * faults("as it is")
 
 
 def test_systems_without_glibc_are_left_alone(monkeypatch):
