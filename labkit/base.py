@@ -54,11 +54,9 @@ def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str 
                        f"{vae.config.latent_channels}: an inpainting or depth model. Give its text-to-image sibling.")
     for model in (unet, vae, text_encoder):
         model.requires_grad_(False).eval()
-    scale = 2 ** (len(vae.config.block_out_channels) - 1)
-    side = unet.config.sample_size
-    return Base(name=str(name), fingerprint=fingerprint, unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer,
-                noise_scheduler=noise_scheduler, device=device, dtype=dtype,
-                resolution=(side if isinstance(side, int) else min(side)) * scale)
+    base = Base(name=str(name), fingerprint=fingerprint, unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer,
+                noise_scheduler=noise_scheduler, device=device, dtype=dtype)
+    return base.at(base.own_resolution)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,12 +72,18 @@ class Base:
     noise_scheduler: object                                   # diffusers' DDPMScheduler: the betas and the prediction type
     device: torch.device
     dtype: torch.dtype                                        # of the U-Net
-    resolution: int                                           # pixels a side
+    resolution: int | None = None                             # pixels a side
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def vae_scale_factor(self) -> int:
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def own_resolution(self) -> int:
+        """Give the side in pixels of the pictures it was made for."""
+        side = self.unet.config.sample_size
+        return (side if isinstance(side, int) else min(side)) * self.vae_scale_factor
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -141,7 +145,7 @@ class Base:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], *, adapters=None, num_inference_steps: int = 16,
-                 guidance_scale: float = 5.0) -> np.ndarray:
+                 guidance_scale: float = 3.0) -> np.ndarray:
         """Draw one picture per (prompt, seed) by DDIM with classifier-free guidance: uint8 (N, H, W, 3).
 
         With `adapters`, the LoRAStack of K runs on this base's U-Net, all K draw in one pass: (K, N, H, W, 3); without, the

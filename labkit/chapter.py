@@ -9,6 +9,7 @@ from pathlib import Path
 from labkit import notebooks
 from labkit.atomic import cannot_write, write_file
 from labkit.cli import Outcome
+from labkit.config import RunConfig, load_design
 from labkit.errors import LabError
 from labkit.execute import execute
 from labkit.paths import REPO
@@ -23,6 +24,8 @@ def verb(options):
     """Run the chosen lessons; exit code 1 if one failed, stopped on an error or trained less than its quota."""
     paths = notebooks.choose(options.names)
     given = notebooks.given(paths, options.parameter)
+    for parameters in given.values():                          # a bad value is found before a kernel starts
+        load_design(**{name: value for name, value in parameters.items() if name in (*RunConfig.__dataclass_fields__, "design")})
     limit = timeout()
     out = Path(options.out or REPO / "out" / "chapter").expanduser().absolute()          # lessons run in a folder of their own
     fresh = options.store is None

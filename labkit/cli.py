@@ -25,6 +25,7 @@ VERBS = {  # verb: (function, what it does)
     "publish": ("publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
     "bench": ("bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }
+STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export")  # the verbs that read or write runs
 
 
 class Outcome(NamedTuple):
@@ -53,13 +54,13 @@ def suggest(word, known):
 
 def parser():
     """Return the parser of the whole command line."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--store", metavar="DIR", help="folder of recorded runs (default: runs/ of the checkout, or LABKIT_STORE)")
+    stored, common = argparse.ArgumentParser(add_help=False), argparse.ArgumentParser(add_help=False)
+    stored.add_argument("--store", metavar="DIR", help="folder of recorded runs (default: runs/ of the checkout, or LABKIT_STORE)")
     common.add_argument("--json", action="store_true", help="print the result as JSON on stdout; messages go to stderr")
     top = Parser(prog="labkit", description="Learn what the parameters of LoRA training do by training.",
                  epilog="Exit code: 0 done, 1 a run or a cell failed, 2 bad input. `labkit VERB --help` says more.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
-    add = {verb: verbs.add_parser(verb, parents=[common], help=help, description=help[0].upper() + help[1:] + ".")
+    add = {verb: verbs.add_parser(verb, parents=[stored, common] if verb in STORED else [common], help=help, description=help[0].upper() + help[1:] + ".")
            for verb, (_, help) in VERBS.items()}
     names = dict(metavar="NAME", help="a lesson: 01, learning_rate or 01_learning_rate (default: all)")
 
@@ -75,6 +76,8 @@ def parser():
                                 ("sweep", "KEY=A,B,C", "values to try for a field of the run; may be repeated, all combinations are trained")):
         add[verb].add_argument("--config", metavar="FILE", help="a design: YAML or JSON file, or a share string")
         add[verb].add_argument("--set", action="append", default=[], metavar=metavar, help=help)
+    for verb in ("train", "sweep", "resume"):
+        add[verb].add_argument("--rows", type=int, default=64, metavar="N", help="pictures that a pass may hold, all its runs together (default: 64)")
     for verb in ("train", "sweep", "checkup"):
         add[verb].add_argument("--base", metavar="NAME", help="embedded, a folder, a .safetensors file or a hub name")
         add[verb].add_argument("--data", metavar="FOLDER", help="a territory that ships, or a folder of pictures with captions")

@@ -62,6 +62,8 @@ class Lab:
             asked = getattr(config, name)
             if asked not in (value, RunConfig.__dataclass_fields__[name].default):
                 raise LabError(f"{name} = {asked!r} was asked of a lab that was opened with {value!r}: open one with Lab({name}={asked!r}).")
+        if self.resolution and self.resolution == self.base.own_resolution:
+            own["resolution"] = None                          # one name for one run, whether its size was spelled out or not
         return config.replace(**own).resolved(len(self.territory.train))
 
     def monitor(self, *, pictures: int = 2, **options) -> Monitor:
@@ -88,7 +90,8 @@ class Lab:
         with closing(live(events, dict(zip(names, configs)), label=label)) as events:
             for event in events:
                 traces[event.run_id].add(event)
-        return [traces[name].history() if traces[name].stopped else self.store.run(name).history() for name in names]
+        whole = {name: traces[name].stopped and not config.parent for name, config in zip(names, configs)}  # a fork's beginning is its parent's
+        return [traces[name].history() if whole[name] else self.store.run(name).history() for name in names]
 
     def begun(self, config) -> Trace:
         """Return what is known of a run that is about to be trained here: nothing yet, or what was told before it was stopped."""

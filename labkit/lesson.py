@@ -70,7 +70,7 @@ def finish():
             raise LabError(f"Run {run.run_id} ended in an error: {run.history().stopped.message}")
         if run.status == "running" and frontend() == "headless":  # elsewhere another notebook may be training into this store
             raise LabError(f"Run {run.run_id} is still going on: wait for it before the last cell.")
-    print(f"This lesson trained {len(runs)} runs, {steps:,} run-steps at batch {REFERENCE_BATCH}; none ended in an error.")
+    print(f"This lesson trained {len(runs)} run{'s' * (len(runs) != 1)}, {steps:,} run-steps at batch {REFERENCE_BATCH}; none ended in an error.")
 
 
 def _history():

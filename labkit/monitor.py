@@ -25,7 +25,7 @@ class Monitor:
     prompts: tuple[str, ...] = ()
     sample_seeds: tuple[int, ...] = ()                        # one for each prompt; () takes 0, 1, 2, ...
     num_inference_steps: int = 16
-    guidance_scale: float = 5.0
+    guidance_scale: float = 3.0
     verdict: bool = False                                     # 64 pictures x 8 strata at the beginning and the end, for evidence
 
     def __post_init__(self):

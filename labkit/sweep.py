@@ -3,15 +3,18 @@
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import product
 
 import torch
 
 from labkit.config import RunConfig, run_id
+from labkit.errors import LabError
 from labkit.events import Event
 from labkit.monitor import Monitor
 from labkit.runs import COMPLETE, Store, record
+from labkit.schedules import rates
 from labkit.train import PASS_FIELDS, RANK_SPREAD, train
 
 MAX_ROWS = 64                                                 # on a CPU more rows gain nothing and the numbers wait longer
@@ -60,8 +63,9 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
           checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False, meta: dict | None = None) -> Iterator[Event]:
     """Train, group by group, the runs that the store does not have complete, record them, and yield their events.
 
-    A group that was interrupted goes on from the last checkpoint that its members share; arguments otherwise as for
-    `train` and `record`. The same configuration given twice trains once.
+    A group that was interrupted goes on from the last checkpoint that its members share, a run with a `parent` from the parent's
+    last checkpoint before their rates part; arguments otherwise as for `train` and `record`. The same configuration given twice
+    trains once. LabError when a pass does not fit into the device's memory.
     """
     configs = list({config: None for config in (config.resolved(len(cache.train)) for config in configs)})
     names = {config: run_id(config, base.fingerprint, cache.fingerprint) for config in configs}
@@ -73,7 +77,19 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
             events = train(base, cache, list(members.values()), monitor=monitor, resume=resume, checkpoint_at=checkpoint_at, stop=stop)
             at = max(checkpoint.global_step for checkpoint in resume) if resume else None
             with closing(record(store, events, members, meta=circumstances(base, cache, members) | (meta or {}), resume_at=at)) as events:
-                yield from events
+                try:
+                    yield from events
+                except torch.OutOfMemoryError as error:
+                    rows = sum(config.train_batch_size for config in members.values())
+                    raise LabError(f"A pass of {len(members)} runs with {rows} pictures in all does not fit into this device's memory. "
+                                   + _less(len(members), rows)) from error
+
+
+def _less(runs, rows):
+    """Say what needs less memory."""
+    if runs > 1:
+        return f"Let fewer runs share it: --rows {max(1, rows // 2)} on the command line, max_rows in Python."
+    return "Take a smaller train_batch_size with more gradient_accumulation_steps, a smaller resolution, or mixed_precision='bf16'."
 
 
 def circumstances(base, cache, group: Sequence[str]) -> dict:
@@ -92,10 +108,14 @@ def _members(store, group):
     """
     folders = {name: store.run(name) for name in group}
     todo = [name for name, folder in folders.items() if not _is_complete(folder)]
-    shared = set.intersection(*(set(folders[name].checkpoints()) for name in todo)) if todo else set()
+    known = {name: folders[name].checkpoints() or _parents(store, group[name]) for name in todo}
+    shared = set.intersection(*map(set, known.values())) if todo else set()
     if not shared:
         return {name: group[name] for name in todo}, None
-    at, company = max(shared), folders[todo[0]].group
+    at = max(shared)
+    if not all(folders[name].checkpoints() for name in todo):  # forks: nobody of the parent's company comes along
+        return {name: group[name] for name in todo}, [_checkpoint(store, name, group[name], at) for name in todo]
+    company = folders[todo[0]].group
     inert = {}                                                # complete members of that pass: where they were by then
     for folder in map(store.run, company):
         if _is_complete(folder) and (earlier := [step for step in folder.checkpoints() if step <= at]):
@@ -103,6 +123,26 @@ def _members(store, group):
     names = [name for name in company if name in inert or name in todo] + [name for name in todo if name not in company]
     members = {name: group.get(name) or store.run(name).history().config for name in names}
     return members, [store.run(name).checkpoint(inert.get(name, at)) for name in names]
+
+
+def _parents(store, config):
+    """Return the steps at which a fork can leave its parent: checkpoints up to the first update that differs; none without one."""
+    folder = store.run(config.parent) if config.parent else None
+    if folder is None or not folder.path.exists():
+        return []
+    parent = folder.history().config
+    if config.replace(lr_edits=parent.lr_edits, parent=parent.parent) != parent:
+        raise LabError(f"parent: {config.parent} differs from this run in more than lr_edits, so nothing of it can be taken over: leave parent out.")
+    differ = [step for step, (a, b) in enumerate(zip(rates(config), rates(parent))) if a != b]
+    return [step for step in folder.checkpoints() if not differ or step <= differ[0]]
+
+
+def _checkpoint(store, name, config, step):
+    """Return a run's own checkpoint, or its parent's under its name."""
+    folder = store.run(name)
+    if folder.checkpoints():
+        return folder.checkpoint(step)
+    return replace(store.run(config.parent).checkpoint(step), run_id=name)
 
 
 def _is_complete(folder) -> bool:

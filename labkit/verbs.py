@@ -60,12 +60,15 @@ def train_all(configs, options, expected=None):
     """Train configurations of one base and territory and return their verdicts; expected: a run id that must be among them."""
     from labkit.lab import Lab
 
+    if options.rows < 1:
+        raise LabError(f"--rows {options.rows}: give a whole number from 1 up, such as 16.")
     first = configs[0]
     for name in ("base", "revision", "data", "resolution"):
         if any(getattr(config, name) != getattr(first, name) for config in configs):
             raise LabError(f"{name} must be the same for all runs of one command: run it once for each.")
     lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution)
-    configs = [config.resolved(len(lab.territory.train)) for config in configs]  # bad input is found before a model loads
+    lab.territory  # bad pictures are found before a model loads
+    configs = [lab.config(config) for config in configs]
     try:
         lab.store.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,11 +77,11 @@ def train_all(configs, options, expected=None):
     if expected and expected not in names:
         raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} have changed since.")
     before = {name for name in names if (lab.store.root / name).is_dir() and lab.store.run(name).status in ("finished", "diverged")}
-    error = drain(lab, configs, names)
+    error = drain(lab, configs, names, options.rows)
     return judged([lab.store.run(name) for name in dict.fromkeys(names)], before, error)
 
 
-def drain(lab, configs, names):
+def drain(lab, configs, names, rows):
     """Train with a line of progress; Ctrl-C stops at the next update with a checkpoint. Returns what failed, or None."""
     from labkit import sweep
 
@@ -86,8 +89,8 @@ def drain(lab, configs, names):
     every = max(1, last // CHECKPOINTS)
     with stop_on_interrupt() as asked, Progress(configs, names) as progress:
         try:
-            events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(), stop=asked,
-                                 checkpoint_at=range(every, last, every))
+            events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(), max_rows=rows,
+                                 stop=asked, checkpoint_at=range(every, last, every))
             with closing(events):
                 for event in events:
                     progress.show(event)
@@ -189,9 +192,10 @@ def diagnose(options):
     from labkit.report import entry
 
     folders = [find(name, options.store) for name in options.paths] or Store(options.store).runs()
+    stores = {root: Store(root).histories() for root in {folder.path.parent for folder in folders}}
     data, lines = [], []
     for folder in folders:
-        found = entry(folder.history(), siblings=Store(folder.path.parent).histories())
+        found = entry(folder.history(), siblings=stores[folder.path.parent])
         data.append({"path": str(folder.path)} | {name: found[name] for name in ("id", "status", "label", "since_step", "confidence", "evidence", "sentence")})
         lines += [f"{folder.run_id}: {found['label']}", f"  {found['sentence']}"]
         lines += [f"    {name}: {number(value)}" for name, value in found["evidence"].items()]

@@ -123,6 +123,7 @@ def test_a_parameter_reaches_the_lesson_and_frees_it_from_the_quota(tmp_path):
     (["-p", "sed=1"], "sed is not a parameter of 00_a.*Did you mean seed"),
     (["-p", "seed=often"], "seed = 'often' does not fit 00_a: it must be a whole number, such as 0"),
     (["-p", "seed=0.5"], "whole number"), (["-p", "learning_rate=True"], "it must be a number"),
+    (["-p", "learning_rate=-1"], "learning_rate"),
     (["-p", "seed"], "key=value"), (["0_a"], "no lesson '0_a'. Did you mean 00_a"), (["--store", "s", "02"], "no lesson '02'")])
 def test_bad_input_is_refused_before_anything_runs(tmp_path, arguments, words):
     write(tmp_path, "00_a", BEGIN, FINISH)

@@ -101,8 +101,9 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(capsys, sd_folder, pictures
 
 def test_a_sweep_trains_every_combination(capsys, sd_folder, pictures):
     code, out, err = labkit(capsys, "sweep", "--base", sd_folder, "--data", pictures, "--set", "learning_rate=1e-3,1e-2", "--set",
-                            "seed=0,1", "--set", "max_train_steps=2", "--set", "train_batch_size=2", "--json")
+                            "seed=0,1", "--set", "max_train_steps=2", "--set", "train_batch_size=2", "--rows", "4", "--json")
     assert code == 0, err
+    assert {len(run.history().meta["group"]) for run in Store().runs()} == {2}
     found = [(run["config"]["learning_rate"], run["config"]["seed"]) for run in json.loads(out)]
     assert found == [(1e-3, 0), (1e-3, 1), (1e-2, 0), (1e-2, 1)]
 
@@ -121,6 +122,7 @@ def test_a_run_that_ends_in_an_error_gives_exit_code_1(capsys, sd_folder, pictur
     (["train", "--set", "learning_rate=fast"], "learning_rate = 'fast'"),
     (["train", "--set", "rank=0"], "rank = '0'"),
     (["train", "--set", "rank"], "key=value"),
+    (["sweep", "--rows", "0"], "--rows 0: give a whole number from 1 up"),
     (["train", "--set", "rank=4", "--set", "rank=8"], "given twice"),
     (["train", "--data", "no/such/folder"], "no/such/folder"),
     (["train", "--config", "no_such.yaml"], "no_such.yaml"),
@@ -139,6 +141,7 @@ def test_a_base_that_is_not_there_ends_with_2(capsys, pictures):
 
 @pytest.mark.parametrize("arguments, words", [
     (["tarin"], "Did you mean train?"), (["train", "--bse", "x"], "Did you mean --base?"), (["train", "--se", "a=1"], "--set"),
+    (["bench", "--store", "x"], "bench does not know '--store'"),
     (["export", "abc"], "--to"), (["export", "abc", "--to", "x", "--format", "ckpt"], "diffusers")])
 def test_typing_errors_end_with_2_and_a_suggestion(capsys, arguments, words):
     code, _, err = labkit(capsys, *arguments)

@@ -1,14 +1,15 @@
 """The store and the trainer together: what is recorded is what was trained, stopped, resumed or forked."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tiny
 
 from labkit.config import RunConfig, run_id
 from labkit.diagnose import diagnose
+from labkit.errors import LabError
+from labkit.events import Step
 from labkit.runs import Store, record
+from labkit.sweep import sweep
 from labkit.train import Monitor, train
 
 CONFIG = RunConfig(max_train_steps=6, train_batch_size=2)
@@ -64,13 +65,21 @@ def test_a_stopped_run_resumed_from_the_store_equals_one_trained_in_one_go(world
     same(run.history(), straight.run(run.run_id).history())
 
 
-def test_a_fork_replayed_from_the_beginning_gives_the_same_curve_and_the_same_name(world, tmp_path):
+def test_a_fork_leaves_its_parent_where_their_rates_part_and_equals_its_replay_from_the_beginning(world, tmp_path):
     store, other = Store(tmp_path / "store"), Store(tmp_path / "other")
-    keep(store, world, [CONFIG], checkpoint_at=(3,))
+    keep(store, world, [CONFIG], checkpoint_at=(2, 4))
     parent = store.run(name(world, CONFIG))
     forked = CONFIG.replace(lr_edits=((3, 1e-4),), parent=parent.run_id)
     child = name(world, forked)
-    keep(store, world, [forked], resume=[dataclasses.replace(parent.checkpoint(3), run_id=child)])
+    trained = [event.global_step for event in sweep(*world, [forked], store, monitor=MONITOR) if isinstance(event, Step)]
+    assert trained == [3, 4, 5, 6]                            # from the parent's checkpoint at 2, the last before its rate changed
     keep(other, world, [forked.replace(parent=None)])
     same(store.run(child).history(), other.run(child).history())
     assert store.run(child).history().steps["learning_rate"].tolist() == [1e-3] * 3 + [1e-4] * 3
+
+
+def test_a_fork_that_differs_in_more_than_its_rates_is_refused(world, tmp_path):
+    store = Store(tmp_path)
+    keep(store, world, [CONFIG], checkpoint_at=(2,))
+    with pytest.raises(LabError, match="differs from this run in more than lr_edits"):
+        list(sweep(*world, [CONFIG.replace(rank=4, parent=name(world, CONFIG))], store, monitor=MONITOR))

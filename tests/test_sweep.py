@@ -5,8 +5,10 @@ from contextlib import closing
 import numpy as np
 import pytest
 import tiny
+import torch
 
 from labkit.config import RunConfig
+from labkit.errors import LabError
 from labkit.events import Step, Stopped
 from labkit.monitor import Monitor
 from labkit.runs import Store
@@ -118,3 +120,15 @@ def test_shorter_runs_of_a_sweep_are_drawn_at_their_own_end():
     monitor = Monitor(prompts=("a pool",))
     assert monitor.sample_steps(50)[-1] == 50 and monitor.sample_steps(200) == (0, 20, 67, 200)
     assert Monitor().sample_steps(50) == () and Monitor(prompts=("a",), sample_at=()).sample_steps(50) == ()
+
+
+def test_a_pass_too_large_for_the_device_is_told_with_what_needs_less(base, cache, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+        yield
+
+    monkeypatch.setattr("labkit.sweep.train", full)
+    with pytest.raises(LabError, match="3 runs with 12 pictures in all does not fit.*--rows 6"):
+        list(sweep(base, cache, RACE, Store(tmp_path), monitor=QUIET))
+    with pytest.raises(LabError, match="1 runs? with 4 pictures.*smaller train_batch_size"):
+        list(sweep(base, cache, RACE[:1], Store(tmp_path), monitor=QUIET))
