@@ -56,8 +56,16 @@ def executed(path, timeout):
         if error:
             raise LabError(f"{path.name} {error}")
         notebook = notebooks.read(target)
-    notebook["metadata"]["labkit"] = {"seconds": round(seconds)}
+    known = notebooks.read(path)["metadata"].get("labkit", {}).get("seconds", {})
+    notebook["metadata"]["labkit"] = {"seconds": known | {device(): round(seconds)}}
     return notebook
+
+
+def device():
+    """Return what the lessons train on here: cpu or gpu."""
+    import torch
+
+    return "gpu" if torch.cuda.is_available() or torch.backends.mps.is_available() else "cpu"
 
 
 def clean(notebook):

@@ -33,11 +33,11 @@ def filled(text):
 
 def lessons():
     """Return the table of lessons."""
-    rows = ["| lesson | question | minutes on two CPU cores | |", "|---|---|---|---|"]
+    rows = ["| lesson | question | minutes on two CPU cores | on a GPU | |", "|---|---|---|---|---|"]
     for path in notebooks.lessons():
-        seconds = notebooks.read(path)["metadata"].get("labkit", {}).get("seconds")
-        minutes = "" if seconds is None else f"{max(1, round(seconds / 60))}"
-        rows.append(f"| [{path.stem}](notebooks/{path.name}) | {QUESTIONS[path.stem]} | {minutes} | {badges.badges(path.stem)} |")
+        seconds = notebooks.read(path)["metadata"].get("labkit", {}).get("seconds", {})
+        minutes = [str(max(1, round(seconds[device] / 60))) if device in seconds else "not measured" for device in ("cpu", "gpu")]
+        rows.append(f"| [{path.stem}](notebooks/{path.name}) | {QUESTIONS[path.stem]} | {' | '.join(minutes)} | {badges.badges(path.stem)} |")
     return "\n".join(rows) + "\n"
 
 
