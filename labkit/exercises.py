@@ -49,12 +49,12 @@ class Result:
                 f"{html.escape(self.sentence)}</div>")
 
 
-def own_seed(student, seed=0) -> int:
-    """Return the first of a student's ten seeds, from the name alone (case and spaces don't count); `seed` without a name."""
+def own_seed(student, seed=0):
+    """Return the first of a student's ten seeds, from the name and `seed` (case and spaces don't count); `seed` without a name."""
     if not isinstance(student, str | None):
         raise LabError(f"student = {student!r} is not a name: write it in quotation marks.")
     name = " ".join(unicodedata.normalize("NFKC", student or "").casefold().split())
-    return OWN_SEEDS * (1 + seed63(seed, "student", name) % 10**6) if name else seed
+    return OWN_SEEDS * (1 + seed63(seed or 0, "student", name) % 10**6) if name else seed
 
 
 def check(method):

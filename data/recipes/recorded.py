@@ -15,10 +15,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from labkit import threads  # noqa: E402
+from labkit.presets import PRESETS  # noqa: E402
 
-
-SETS = {
-    "u_curve": {"learning_rate": [1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 1e-1], "seed": [0, 1, 2], "max_train_steps": 100},
+SEEDS = [0, 1, 2]
+SETS = {  # name: grids of runs, as `labkit.sweep.grid` takes them
+    "u_curve": [{"learning_rate": [1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1], "seed": SEEDS, "max_train_steps": 100}],
+    "presets": [preset.changes | {"seed": SEEDS} for preset in PRESETS.values()],
 }
 
 
@@ -30,9 +32,9 @@ def make(name, work, out):
     from labkit.sweep import grid, sweep
 
     lab = Lab(store=work / name)
-    configs = grid(**SETS[name])
+    configs = [config for values in SETS[name] for config in grid(**values)]
     meta = {"made_by": f"python data/recipes/recorded.py {name}"}
-    events = sweep(lab.base, lab.cache, configs, lab.store, checkpoint_at=(100,), meta=meta)
+    events = sweep(lab.base, lab.cache, configs, lab.store, checkpoint_at=(100, 200, 300, 400), meta=meta)
     total = sum(config.resolved(len(lab.cache.train)).max_train_steps for config in configs)
     with closing(events), tqdm(total=total, unit="run-step", desc=name) as bar:
         for event in events:
