@@ -1,16 +1,22 @@
 """The base and the reader that ship: loaded by plain diffusers, told truly in data/README.md."""
 
+import json
 import logging
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from labkit.basefiles import find_base
 from labkit.data import load_folder, load_picture
 from labkit.errors import LabError
 from labkit.paths import data_dir
 from labkit.reader import NO_PLACE, Reader, ReaderNet, load_reader
+
+RECIPES = Path(__file__).parents[1] / "data" / "recipes"
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,26 @@ def test_the_base_takes_at_most_24_megabytes():
 def test_the_reader_knows_nearly_every_render(reader, renders):
     pictures, kinds = renders
     assert reader.accepted(pictures, kinds).mean() > 0.8
+
+
+def test_noise_and_flat_pictures_show_no_place(reader):
+    draw = np.random.default_rng(0)
+    noise = draw.integers(0, 256, (20, 128, 128, 3), dtype=np.uint8)
+    coarse = draw.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
+    flat = np.broadcast_to(draw.integers(0, 256, (20, 1, 1, 3), dtype=np.uint8), (20, 128, 128, 3))
+    for pictures in (noise, coarse, flat):
+        said = reader.read(np.ascontiguousarray(pictures)).kinds
+        assert np.mean([kind == NO_PLACE for kind in said]) >= 0.9
+
+
+def test_the_tables_of_the_model_card_are_those_that_were_measured_on_this_base():
+    sys.path.insert(0, str(RECIPES))
+    import tables
+
+    measured = json.loads((RECIPES / "log" / "measured.json").read_text())
+    assert measured["base"] == find_base().fingerprint(), "run data/recipes/measure.py"
+    page = tables.README.read_text(encoding="utf-8")
+    assert tables.filled(page, measured) == page, "run data/recipes/measure.py --tables"
 
 
 def test_a_picture_is_never_accepted_for_two_kinds(reader, renders):

@@ -9,7 +9,9 @@ import pytest
 from labkit import cache
 from labkit.basefiles import find_base
 from labkit.data import load_picture, shipped_territories, territory
+from labkit.diagnose import diagnose
 from labkit.paths import data_dir
+from labkit.presets import PRESETS
 from labkit.runs import recorded
 
 SETS = ("train", "validation", "ordinary")
@@ -74,3 +76,11 @@ def test_recorded_runs_are_those_of_this_base_and_these_pictures(name, named):
     for run in runs:
         assert run.meta["base_fingerprint"] == named.fingerprint, f"run data/recipes/recorded.py {name}"
         assert run.meta["data_fingerprint"] == territory(run.config.data).fingerprint
+
+
+@pytest.mark.parametrize("label", PRESETS)
+def test_every_preset_led_to_its_verdict_with_every_recorded_seed(label):
+    changes = PRESETS[label].changes
+    runs = [run for run in recorded("presets") if all(getattr(run.config, name) == value for name, value in changes.items())]
+    assert len({run.config.seed for run in runs}) >= 3, "run data/recipes/recorded.py presets"
+    assert {diagnose(run).label for run in runs} == {label}
