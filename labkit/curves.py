@@ -4,7 +4,7 @@ import math
 
 import numpy
 
-from labkit.diagnose import diagnose
+from labkit.diagnose import DIVERGED, diagnose
 from labkit.schedules import rates
 from labkit.stats import by_picture, paired_difference, t_quantile
 from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, ordered_colors, rate_text
@@ -69,7 +69,8 @@ def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=
 def plot_curves(histories, ax=None, *, name="validation", verdicts=None, label=None):
     """Draw the same measure of several runs, each with its own marker and its label at the line's end.
 
-    `label(history)` names a run (its learning rate by default).
+    `label(history)` names a run (its learning rate by default). The axis is that of the runs that did not diverge; one that did
+    leaves it at the top.
     """
     ax = new_axes(ax)
     histories = list(histories)
@@ -84,11 +85,13 @@ def plot_curves(histories, ax=None, *, name="validation", verdicts=None, label=N
                 markersize=STYLE["marker"], linewidth=STYLE["line"])
         ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
         mark_not_finite(ax, steps, mean, color)
-        seen.append(mean)
+        seen.append((mean, verdict.label == DIVERGED))
         last_step = max(last_step, steps[-1])
         labels.append((end(mean), f"{label(history)}  {VERDICTS[verdict.label][0]} {verdict.label}", color))
     step_axis(ax, last_step)
-    loss_axis(ax, seen)
+    loss_axis(ax, [mean for mean, left in seen if not left] or [mean for mean, _ in seen])
+    top = ax.get_ylim()[1]
+    labels = [(value, text + (" ↑" if value > top else ""), color) for value, text, color in labels]
     name_axes(ax, STEP_AXIS, LOSS_AXIS)
     direct_labels(ax, labels)
     ax.figure.summary = "; ".join(f"{label(h)}: {v.label}" for h, v in zip(histories, verdicts))

@@ -119,7 +119,7 @@ def direct_labels(ax, labels) -> None:
     """
     line = STYLE["small"] * 1.35 / (ax.bbox.height / ax.figure.dpi * 72)  # height of a line of text as a fraction of the axes
     to_fraction = (ax.transScale + ax.transLimits).transform
-    wanted = sorted((min(max(to_fraction((1.0, y))[1], 0.0), 1.0), text, color) for y, text, color in labels)
+    wanted = [(min(max(to_fraction((1.0, y))[1], 0.0), 1.0), text, color) for y, text, color in sorted(labels)]
     placed = spread([y for y, *_ in wanted], [line * (1 + text.count("\n")) for _, text, _ in wanted])
     for (y, text, color), at in zip(wanted, placed):
         leader = {"arrowstyle": "-", "color": color, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}

@@ -94,6 +94,17 @@ def test_every_run_of_a_race_has_its_own_marker_and_label():
     assert [text.get_text().split()[0] for text in sorted(ax.texts, key=lambda text: text.xyann[1])][-2:] == ["3e-2", "3e-1"]
 
 
+def test_a_diverged_run_leaves_the_figure_and_does_not_flatten_the_others():
+    race = made_race()
+    ax = plots.plot_curves(race)
+    others = np.concatenate([run.validations["validation"].means for run in race[:3]])
+    gone = race[3].validations["validation"].means[-1]
+    assert ax.get_yscale() == "linear" and others.max() < ax.get_ylim()[1] < gone
+    assert np.ptp(others) > 0.5 * np.ptp(ax.get_ylim())
+    assert [text.get_text().split()[0] for text in ax.texts if "↑" in text.get_text()] == ["3e-2", "3e-1"]
+    assert plots.plot_curves(race[3:]).get_ylim()[1] > gone                        # where all have diverged, they are what is shown
+
+
 def test_a_loss_that_is_no_number_is_marked_not_hidden():
     ax = plots.plot_validation(made_run("blown up"))
     marks = [line for line in ax.lines if line.get_marker() == "X"]
