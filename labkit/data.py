@@ -155,11 +155,11 @@ def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder]:
 
 
 def _prompts(validation: PictureFolder) -> tuple[str, ...]:
-    """Choose captions of different kinds where kinds are told, in the order of the pictures."""
+    """Choose captions in the order of the pictures, of different kinds first where kinds are told."""
     first = {}
     for caption, attributes in zip(validation.captions, validation.attributes):
         first.setdefault(attributes.get("kind", caption), caption)
-    return tuple(first.values())[:PROMPTS]
+    return tuple(dict.fromkeys([*first.values(), *validation.captions]))[:PROMPTS]
 
 
 def load_folder(path) -> PictureFolder:
