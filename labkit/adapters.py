@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.adapter_layers import adapted
+from labkit.allocator import give_back
 from labkit.errors import LabError
 from labkit.seeding import generator
 
@@ -99,6 +100,7 @@ class LoRAStack:
             del self.unet._labkit_stack
             for layer in self.layers:
                 del layer.module.forward
+            give_back()
 
     @contextlib.contextmanager
     def disabled(self):

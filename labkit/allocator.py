@@ -1,4 +1,4 @@
-"""Let the process keep the memory it frees, instead of handing large tensors back to the system after every use.
+"""Let the process keep the memory it frees while a pass runs, instead of handing large tensors back after every use.
 
 On Linux each large tensor is otherwise mapped anew and every page of it faults once: on the machines we measured (LOG.md)
 a tenth to a fifth of a step of eight runs. Other systems are left alone.
@@ -25,3 +25,10 @@ def keep_freed_memory() -> bool:
         return False
     asked = ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, LARGE), (M_ARENA_MAX, 1))
     return all([mallopt(name, value) for name, value in asked])
+
+
+def give_back() -> None:
+    """Hand the freed memory back to the system: at the end of a pass, so that a notebook's passes do not add up."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)

@@ -4,7 +4,7 @@ import math
 
 import numpy
 
-from labkit.diagnose import DIVERGED, diagnose
+from labkit.diagnose import DIVERGED, DIVERGED_FACTOR, diagnose
 from labkit.schedules import rates
 from labkit.stats import by_picture, paired_difference, t_quantile
 from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, ordered_colors, rate_text
@@ -149,7 +149,8 @@ def mark_not_finite(ax, steps, mean, color) -> None:
 def plot_u_curve(histories, ax=None):
     """Draw the final held-out loss against the learning rate, every seed as a ring and the mean with its 95 % interval.
 
-    The second scale counts in multiples of the best rate here, which is what carries over to other bases.
+    The second scale counts in multiples of the best rate here, which is what carries over to other bases. Rates at which the runs
+    diverged stand at the top edge with the loss they came to, so that they do not flatten the valley.
     """
     ax = new_axes(ax, top=0.95)
     groups, curves = {}, held_out(histories)
@@ -172,7 +173,13 @@ def plot_u_curve(histories, ax=None):
     ax.minorticks_off()
     ax.set_xlim(tried[0] / 1.8, tried[-1] * 1.8)
     starts = [by_picture(held.losses[0]).mean() for held in curves if held.steps[0] == 0]
-    loss_axis(ax, [numpy.array([*finite.values(), *starts])])
+    limit = DIVERGED_FACTOR * numpy.mean(starts) if starts and min(finite.values(), default=0) < DIVERGED_FACTOR * numpy.mean(starts) else math.inf
+    loss_axis(ax, [numpy.array([value for rate in finite if finite[rate] <= limit for value in groups[rate]] + starts)])
+    for rate in finite:
+        if finite[rate] > limit:
+            ax.plot(rate, 1, "^", color=VERDICTS[DIVERGED][1], markersize=9, transform=ax.get_xaxis_transform(), clip_on=False)
+            ax.annotate(f"{finite[rate]:.2f}", (rate, 0.95), xycoords=ax.get_xaxis_transform(), ha="center", va="top", fontsize=STYLE["small"],
+                        color=VERDICTS[DIVERGED][1], bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     seeds = max(map(len, groups.values()))
     name_axes(ax, "learning rate (logarithmic)", LOSS_AXIS,
               "Final loss by learning rate" + (f", {seeds} seeds each, 95 % intervals" if seeds > 1 else ", one seed: no interval"), height=1.15)

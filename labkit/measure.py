@@ -15,7 +15,7 @@ from labkit.loss import add_noise, per_sample_loss
 from labkit.seeding import generator
 from labkit.stats import Interval, resampled_means, spread, t_quantile, wilson
 
-ROWS = 64                                                     # of one pass
+ROWS = 32                                                     # of one pass
 LINEAR_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
 
 

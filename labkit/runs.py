@@ -89,10 +89,9 @@ class RunFolder:
     def _about(self) -> dict:
         try:
             about = json.loads((self.path / "config.json").read_bytes())
-            about["store_version"], about["config"], about["sessions"][0]["meta"]
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise LabError(f"{self.path / 'config.json'} cannot be read ({error}): the run is not in this store, or its folder is damaged.") from None
-        if not isinstance(about, dict) or not {"store_version", "config", "sessions"} <= about.keys():
+        if not isinstance(about, dict) or not {"store_version", "config", "sessions"} <= about.keys() or not about["sessions"]:
             raise LabError(f"{self.path / 'config.json'} is not that of a run: {self.path.parent} is no run store, or its folder is damaged.")
         if about["store_version"] > STORE_VERSION:
             raise LabError(f"{self.path} was written by a newer labkit (store version {about['store_version']}): update this one.")

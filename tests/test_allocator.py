@@ -37,6 +37,27 @@ def test_a_worker_thread_uses_its_freed_tensors_again_where_the_c_library_agrees
     assert faults("kept") < share * faults("as it is")
 
 
+RESIDENT = """
+from labkit.allocator import give_back, keep_freed_memory
+kept = keep_freed_memory()
+import torch
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6 if kept else 0.0
+def use():
+    return [torch.ones(5_000_000) for _ in range(20)] and None
+use()
+before = resident()
+give_back()
+print(kept, before - resident())
+"""
+
+
+def test_what_was_kept_is_given_back_when_a_pass_ends():
+    run = subprocess.run([sys.executable, "-c", RESIDENT], cwd=REPO, capture_output=True, text=True, check=True)
+    kept, megabytes = run.stdout.split()
+    assert kept == "False" or float(megabytes) > 300          # of 400
+
+
 def test_systems_without_glibc_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_freed_memory() is False

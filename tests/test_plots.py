@@ -131,6 +131,14 @@ def test_the_u_curve_counts_in_multiples_of_the_best_rate_and_widens_with_the_sp
     assert "3 seeds" in ax.get_title("left") and "no interval" in plots.plot_u_curve(made_race()).get_title("left")
 
 
+def test_rates_that_diverged_stand_at_the_top_of_the_u_curve_with_their_loss():
+    race = made_race()
+    ax = plots.plot_u_curve(race)
+    gone = race[3].validations["validation"].means[-1]
+    assert gone > ax.get_ylim()[1] and f"{gone:.2f}" in [text.get_text() for text in ax.texts]
+    assert sum(line.get_marker() == "^" for line in ax.lines) == 1 and ax.get_yscale() == "linear"
+
+
 def test_the_u_curve_does_not_mix_grades_of_measurement():
     fine, coarse = made_run(), made_run("overshooting", learning_rate=1e-2)
     fine.verdicts["validation"] = Curve(np.array([0, 200]), np.full((2, 64, 8), 0.5, np.float32))
