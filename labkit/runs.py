@@ -91,8 +91,10 @@ class RunFolder:
             about = json.loads((self.path / "config.json").read_bytes())
         except (OSError, ValueError) as error:
             raise LabError(f"{self.path / 'config.json'} cannot be read ({error}): the run is not in this store, or its folder is damaged.") from None
-        if not isinstance(about, dict) or not {"store_version", "config", "sessions"} <= about.keys() or not about["sessions"]:
-            raise LabError(f"{self.path / 'config.json'} is not that of a run: {self.path.parent} is no run store, or its folder is damaged.")
+        try:
+            about["store_version"], about["config"], about["sessions"][0]["meta"]
+        except (LookupError, TypeError):
+            raise LabError(f"{self.path / 'config.json'} is not that of a run: {self.path.parent} is no run store, or its folder is damaged.") from None
         if about["store_version"] > STORE_VERSION:
             raise LabError(f"{self.path} was written by a newer labkit (store version {about['store_version']}): update this one.")
         return about

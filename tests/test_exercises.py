@@ -214,11 +214,12 @@ def test_runs_measured_on_different_pictures_are_not_compared(checks):
         assert told in checks.overfitting(own("overfitting", 1e-3, **OVERFIT), gentler, "delays").sentence
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"store_version": 1, "config": {}, "sessions": []}'])
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"store_version": 1, "config": {}, "sessions": []}',
+                                  '{"store_version": 1, "config": {}, "sessions": [{}]}'])
 def test_a_damaged_folder_of_the_store_is_told_in_a_sentence(checks, text):
     name = written(own())
     (Store().run(name).path / "config.json").write_text(text)
-    assert "cannot be read" in checks.failure(name, own()).sentence
+    assert "its folder is damaged" in checks.failure(name, own()).sentence
 
 
 def test_a_name_sets_ten_seeds_of_its_own_and_a_copied_run_shows(lab):
