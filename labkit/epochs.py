@@ -20,7 +20,7 @@ from labkit.stats import Interval, paired_difference
 from labkit.style import MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 ASKED, SEEDS = 10, 2                                          # captions drawn to look for copies, and pictures of each
-FRESH = 120                                                   # pictures of the null at most
+FRESH, FEWER = 120, 48                                        # pictures of the null at most: for evidence, and for a look
 LOOKS = {"validation": (VERDICTS["healthy"][1], MARKERS[0]), "probe": (STYLE["text"], MARKERS[1])}
 
 
@@ -49,7 +49,7 @@ def plot_gaps(histories):
     """Draw the loss on held-out and on training pictures, a panel for each number of training pictures, on one scale."""
     runs = over_seeds(histories)
     left, right, bottom = STYLE["margins"]
-    gap, height = 0.18, 2.9
+    gap, height = 0.3, 2.9
     wide = (STYLE["width"] - left - right - gap * (len(runs) - 1)) / len(runs)
     figure = LabFigure(STYLE["width"], bottom + height + 0.55)
     panels = [new_axes(figure.place_axes(left + i * (wide + gap), bottom, wide, height)) for i in range(len(runs))]
@@ -70,7 +70,7 @@ def plot_gaps(histories):
         said.append(f"{run.config.n_train} pictures: held-out loss {f'lowest at update {turn:,.0f}' if math.isfinite(turn) else 'still at its lowest at the end'}")
         step_axis(ax, steps[-1])
         if len(runs) > 2:
-            ticks = [0, *(10**e for e in range(1, 6) if 10**e < 0.5 * steps[-1]), int(steps[-1])]
+            ticks = [0, *(10**e for e in range(1, 6) if 10**e <= steps[-1])]
             ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         words = f"lowest at {turn:,.0f}" if math.isfinite(turn) else "no turn yet"
         name_axes(ax, STEP_AXIS if i == 0 and len(runs) < 3 else "", "loss on fixed noise\n(mean squared error, no unit)" if i == 0 else "", f"{run.config.n_train} pictures\n{words}")
@@ -173,8 +173,8 @@ def judge(lab, history, *, reader=None, eye=thumbnails) -> Judged:
                   {step: diversity(some, prompts, eye) for step, some in pictures.items()})
 
 
-def _fresh(lab, prompts):
-    encoded, chosen = lab.cache.validation, fresh_like(lab.territory, prompts)
+def _fresh(lab, prompts, most=FRESH):
+    encoded, chosen = lab.cache.validation, fresh_like(lab.territory, prompts, most)
     return redrawn(lab, replace(encoded, mean=encoded.mean[chosen]))
 
 
@@ -192,7 +192,7 @@ def plot_copies(lab, run, *, pictures=4, seeds=SEEDS):
     """Draw pictures with a run's adapter, asked for what it was trained on, over the nearest training pictures; fresh ones below. Returns the Figure."""
     prompts, numbers = asked(lab.territory, min(pictures, run.config.n_train), seeds)
     drawn = lab.generate(prompts, numbers, run=run, num_inference_steps=lab.monitor().num_inference_steps)
-    training, fresh = redrawn(lab, lab.cache.train.take(run.config.n_train)), _fresh(lab, prompts)
+    training, fresh = redrawn(lab, lab.cache.train.take(run.config.n_train)), _fresh(lab, prompts, FEWER)
     return plot_nearest(memorization(drawn, training, fresh, thumbnails), drawn, training, fresh)
 
 
