@@ -7,7 +7,7 @@ import numpy as np
 from labkit import plan
 from labkit.config import RunConfig
 from labkit.curves import LOSS_AXIS, loss_axis
-from labkit.epochs import over_seeds, views
+from labkit.epochs import gap, over_seeds, views
 from labkit.errors import LabError
 from labkit.judged import Table, loss
 from labkit.stats import Interval, by_picture, interval_of
@@ -201,12 +201,12 @@ def compensation(histories) -> Table:
     runs = sorted(over_seeds(histories), key=lambda run: (-run.config.train_batch_size, run.config.max_train_steps, -run.config.learning_rate))
     first, rows = runs[0], []
     for run in runs:
-        config, held, probe = run.config, run.validations["validation"], run.validations["probe"]
+        config = run.config
         rule = ", ".join(RULES[rule] for rule in rules_of(config, first.config)) if run is not first else ""
         rows.append([config.train_batch_size, f"{views(run, config.max_train_steps):.3g}", f"{rate_text(config.learning_rate)}{' (' + rule + ')' if rule else ''}",
                      f"{config.max_train_steps:,}", f"{plan.lr_sum(config) / plan.lr_sum(first.config):.2g} ×", loss(final(run).mean()),
-                     "" if run is first else text(difference(run, first)), f"{held.means[-1] - probe.means[-1]:.3f}"])
-    return Table(["batch", "epochs", "learning rate", "updates", "sum of the rate", "held-out loss at the end", "against the first row (95 % interval)", "gap to training pictures"], rows)
+                     "" if run is first else text(difference(run, first)), f"{gap(run):.3f}"])
+    return Table(["batch", "epochs", "learning rate", "updates", "sum of the rate", "held-out loss at the end", "against the first row (95 % interval)", "further fall on training pictures"], rows)
 
 
 def cost_table(found) -> Table:

@@ -20,6 +20,7 @@ from labkit.stats import Interval, paired_difference
 from labkit.style import MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 ASKED, SEEDS = 10, 2                                          # captions drawn to look for copies, and pictures of each
+SHOWN = {"count": 5, "width": 6.9}                             # of the nearest pictures; a notebook must stay small
 FRESH, FEWER = 120, 48                                        # pictures of the null at most: for evidence, and for a look
 LOOKS = {"validation": (VERDICTS["healthy"][1], MARKERS[0]), "probe": (STYLE["text"], MARKERS[1])}
 
@@ -45,8 +46,14 @@ def views(history, step) -> float:
     return plan.views(step, history.config.effective_batch_size, history.config.n_train)
 
 
+def gap(run) -> float:
+    """Return how much further the loss fell on training than on held-out pictures: the two sets are not equally hard to begin with."""
+    held, probe = run.validations["validation"].means, run.validations["probe"].means
+    return float((held[-1] - held[0]) - (probe[-1] - probe[0]))
+
+
 def plot_gaps(histories):
-    """Draw the loss on held-out and on training pictures, a panel for each number of training pictures, on one scale."""
+    """Draw how the loss on held-out and on training pictures changed, a panel for each number of training pictures, on one scale."""
     runs = over_seeds(histories)
     left, right, bottom = STYLE["margins"]
     gap, height = 0.3, 2.9
@@ -58,6 +65,7 @@ def plot_gaps(histories):
         labels = []
         for name, (color, marker) in LOOKS.items():
             steps, mean, low, high = curve(run, name)
+            mean, low, high = mean - mean[0], low - mean[0], high - mean[0]
             ax.plot(steps, mean, color=color, marker=marker, linestyle=SETS[name][1], linewidth=STYLE["line"], markersize=STYLE["marker"] - 1,
                     markerfacecolor=color if name == "validation" else "white")
             ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
@@ -73,7 +81,7 @@ def plot_gaps(histories):
             ticks = [0, *(10**e for e in range(1, 6) if 10**e <= steps[-1])]
             ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         words = f"lowest at {turn:,.0f}" if math.isfinite(turn) else "no turn yet"
-        name_axes(ax, STEP_AXIS if i == 0 and len(runs) < 3 else "", "loss on fixed noise\n(mean squared error, no unit)" if i == 0 else "", f"{run.config.n_train} pictures\n{words}")
+        name_axes(ax, STEP_AXIS if i == 0 and len(runs) < 3 else "", "change of the loss on fixed noise\nsince the untouched base (no unit)" if i == 0 else "", f"{run.config.n_train} pictures\n{words}")
         ax.title.set_fontsize(STYLE["label"])
     for i, ax in enumerate(panels):
         loss_axis(ax, seen)
@@ -101,14 +109,14 @@ def turns(histories) -> Table:
     """Return one row for each number of pictures: when the held-out loss was lowest, in updates and in epochs, and what came after."""
     rows = []
     for run in over_seeds(histories):
-        held, probe = run.validations["validation"], run.validations["probe"]
+        held = run.validations["validation"]
         time, best = boundary(run)["validation"], int(np.nanargmin(held.means))
         after = paired_difference(held.losses[-1], held.losses[best])
         reached = math.isfinite(time.step)
         rows.append([run.config.n_train, time.text(), f"{views(run, time.step):,.3g}" if reached else f"more than {views(run, held.steps[-1]):,.3g}", loss(held.means[best]),
-                     f"{after.mean:+.3f} ({after.low:+.3f} to {after.high:+.3f})" if reached else "", f"{held.means[-1] - probe.means[-1]:.3f}"])
+                     f"{after.mean:+.3f} ({after.low:+.3f} to {after.high:+.3f})" if reached else "", f"{gap(run):.3f}"])
     return Table(["training pictures", "held-out loss lowest at update (95 % interval)", "epochs by then", "lowest", "rise from there to the end (95 % interval)",
-                  "gap to training pictures at the end"], rows)
+                  "further fall on training pictures"], rows)
 
 
 # -- what the pictures show
@@ -193,7 +201,7 @@ def plot_copies(lab, run, *, pictures=4, seeds=SEEDS):
     prompts, numbers = asked(lab.territory, min(pictures, run.config.n_train), seeds)
     drawn = lab.generate(prompts, numbers, run=run, num_inference_steps=lab.monitor().num_inference_steps)
     training, fresh = redrawn(lab, lab.cache.train.take(run.config.n_train)), _fresh(lab, prompts, FEWER)
-    return plot_nearest(memorization(drawn, training, fresh, thumbnails), drawn, training, fresh)
+    return plot_nearest(memorization(drawn, training, fresh, thumbnails), drawn, training, fresh, **SHOWN)
 
 
 def plot_times(judged):
@@ -206,7 +214,7 @@ def plot_last_copies(judged):
     """Draw the last pictures of the first of some judged runs over the nearest training pictures. Returns the Figure."""
     judged = judged[0]
     last = max(judged.pictures)
-    return plot_nearest(judged.found[last], judged.pictures[last], judged.training, judged.fresh)
+    return plot_nearest(judged.found[last], judged.pictures[last], judged.training, judged.fresh, **SHOWN)
 
 
 def judged_runs(histories, lab) -> list[Judged]:

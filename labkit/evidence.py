@@ -11,6 +11,8 @@ from labkit.style import STYLE
 class Note:
     """Hold one sentence that stands where a figure or a table cannot: a notebook shows it as a card, anything else as a line."""
 
+    summary = ""                                              # where a figure would have one
+
     def __init__(self, sentence):
         self.sentence = sentence
 

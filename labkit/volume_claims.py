@@ -214,7 +214,7 @@ CLAIMS = (
     Claim(("BATCH-07",), "A larger batch needs more memory.", memory, "cost"),
     Claim(("BATCH-11", "BATCH-16"), "Choose the batch as large as the hardware holds.", as_large_as_fits, EQUAL_EPOCHS),
     Claim(("BATCH-12",), "Scale the rate in proportion to the batch.", rate_by_batch, "scaling"),
-    Claim(("BATCH-12", "BATCH-04"), "That keeps the size of an update the same.", same_update, "race"),
+    Claim(("BATCH-12", "BATCH-04"), "A rate in proportion to the batch keeps the size of an update the same.", same_update, "race"),
     Claim(("BATCH-13", "BATCH-15", "VOL-08"), "If the batch must be 4 instead of 32, use 8 times the epochs.", eight_times, EIGHTFOLD),
     Claim(("VOL-01", "VOL-03", "VOL-04", "VOL-07"), "5,000 pictures, 10 epochs: 1,560 updates at batch 32, 12,500 at batch 4.", worked_numbers, "arithmetic"),
     Claim(("VOL-05", "VOL-06"), "Total examples = batch × examples an epoch × epochs; updates = examples an epoch × epochs.", formulas, "arithmetic"),
