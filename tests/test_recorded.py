@@ -15,7 +15,7 @@ sys.path.append(str(RECIPES))
 
 import recorded as recipe
 
-from labkit import batch_sizes, lab as lab_module, runs
+from labkit import batch_sizes, epochs, lab as lab_module, runs
 from labkit.config import RunConfig
 from labkit.lab import Lab
 from labkit.pictures import sample_pictures
@@ -42,6 +42,7 @@ def test_a_set_of_several_grids_is_trained_once_thinned_and_read_back(monkeypatc
         assert run.steps["global_step"][-1] == 60 and len(run.steps["global_step"]) <= recipe.KEPT_STEPS
         assert run.validations["validation"].steps[-1] == 60
     assert len(batch_sizes.best_rates(found).rows) == 2
+    assert [row[0] for row in epochs.turns(found).rows] == ["12"] * 3
 
 
 def test_pictures_ship_as_webp_and_are_found_from_the_thinned_record(tmp_path):

@@ -37,7 +37,7 @@ SETS = {
                   SMALL | {"learning_rate": [3e-3, 1.06e-3, 3.75e-4], "num_train_epochs": 20},
                   SMALL | {"learning_rate": [3e-3, 3.75e-4], "num_train_epochs": 160}],
 }
-DRAWN = {"long_runs": (50, 100, 200, 400, 800, 1500)}         # updates after which pictures of seed 0 are drawn
+DRAWN = {"long_runs": (25, 75, 200, 450, 900, 1500)}          # updates after which pictures of seed 0 are drawn
 KEPT_STEPS = 25                                               # of a run's single steps, evenly; nothing judges them
 PICTURE_QUALITY = 60                                          # of WebP, 0 to 100
 
