@@ -39,7 +39,7 @@ PRESETS = {
         {"learning_rate": 3e-3, "max_train_steps": 1}),
 }
 
-# How much is shown, how often, and how many at a time. The rate is 1e-3 wherever the batch is not what the preset is about.
+# How much is shown, how often, and how many at a time.
 EPOCHS_AND_BATCHES = {
     "one epoch": Preset(
         "Every picture is shown once. The curve is on its way down when the run ends, and the pictures have hardly left the base: "
@@ -49,8 +49,8 @@ EPOCHS_AND_BATCHES = {
         "The same with ten views of each picture. Look where the two losses lie at the end: is there a gap between training pictures and held-out ones?",
         {"learning_rate": 1e-3, "num_train_epochs": 10}),
     "too many epochs": Preset(
-        "Four pictures, shown some four hundred times each. The two losses part, the held-out one turns, and the samples become those four pictures.",
-        {"learning_rate": 1e-3, "num_train_epochs": 400, "n_train": 4, "rank": 32}),
+        "Four pictures, shown some three hundred times each. The two losses part, the held-out one turns, and the samples become those four pictures.",
+        {"learning_rate": 3e-3, "num_train_epochs": 300, "n_train": 4, "rank": 32}),
     "one at a time": Preset(
         "Batch 1, as many pictures shown as in five epochs at any other batch. Look at the single steps: they scatter far more. Then look at the "
         "held-out loss: does it?",

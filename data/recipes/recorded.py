@@ -19,7 +19,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from labkit import threads  # noqa: E402
 
 
-LONG = {"n_train": [12, 24, 48, 96], "rank": 32, "learning_rate": 1e-3, "max_train_steps": 1500}
+LONG = {"n_train": [12, 24, 48, 96], "rank": 32, "learning_rate": 2e-3, "max_train_steps": 1500}
 SMALL = {"train_batch_size": 4, "n_train": 48, "seed": [0, 1]}
 
 # Each set is a list of grids.
