@@ -101,7 +101,7 @@ def plot_curves(histories, ax=None, *, name="validation", verdicts=None, label=N
 def step_axis(ax, last_step: int) -> None:
     """Make the x axis logarithmic in steps, with step 0 (the untouched base) at its left end."""
     ax.set_xscale("symlog", linthresh=1, linscale=0.35)
-    ticks = [0] + [tick for decade in range(6) for tick in (10 ** decade, 3 * 10 ** decade) if tick < last_step * 0.8] + [int(last_step)]
+    ticks = [0] + [tick for decade in range(6) for tick in (10 ** decade, 3 * 10 ** decade) if tick < last_step * 0.55] + [int(last_step)]
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.minorticks_off()
     ax.set_xlim(-0.08, last_step * 1.06)

@@ -3,7 +3,9 @@
 K runs side by side carry K random directions, or K single pictures, through one pass. n pictures, P numbers of an adapter.
 """
 
+import contextlib
 import math
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -170,6 +172,34 @@ def noise_scale(gradients) -> NoiseScale:
     noise = single - signal
     inverse = spread(float(signal[0] / noise[0]), signal[1:] / noise[1:], n)          # unlike the scale itself it has a finite spread
     return NoiseScale(float(signal[0]), float(noise[0]), Interval(*(1 / x if x > 0 else math.inf for x in (inverse.mean, inverse.high, inverse.low))))
+
+
+class CostByBatch(NamedTuple):
+    """Hold what one update costs at each batch size."""
+
+    batch_sizes: tuple[int, ...]
+    kept_bytes: tuple[int, ...]                               # what the forward pass keeps until the gradient is made
+    seconds: tuple[float, ...]                                # forward and backward, the quickest of three
+
+
+def cost_by_batch(base, cache, config, *, batch_sizes=(1, 2, 4, 8, 16), repeats=3) -> CostByBatch:
+    """Count the bytes that autograd keeps for one update and time it, at each batch size; weights are not counted."""
+    fixed, kept_bytes, seconds = fixed_draws(base, cache.train, max(batch_sizes), config.seed, "cost_by_batch"), [], []
+    with base.lock:
+        stack = LoRAStack(base.unet, [config]).initialize()
+        with stack.attached():
+            weights = {weight.untyped_storage().data_ptr() for weight in (*base.unet.parameters(), stack.theta)}
+            for batch in batch_sizes:
+                taken, storages = [], {}
+                for repeat in range(repeats + 1):             # the first also counts
+                    hooks = (lambda x: storages.__setitem__(x.untyped_storage().data_ptr(), x.untyped_storage().nbytes()) or x, lambda x: x)
+                    started = time.perf_counter()
+                    with torch.autograd.graph.saved_tensors_hooks(*hooks) if repeat == 0 else contextlib.nullcontext():
+                        float(_gradients(base, stack, fixed, torch.arange(batch)).sum())            # read, so that a GPU has finished
+                    taken.append(time.perf_counter() - started)
+                kept_bytes.append(sum(size for place, size in storages.items() if place not in weights))
+                seconds.append(min(taken[1:]))
+    return CostByBatch(tuple(batch_sizes), tuple(kept_bytes), tuple(seconds))
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def plot_nearest(found, generated, training, fresh, *, count: int = 7, width=STY
     groups = [("generated", generated, found.distance, found.nearest), ("fresh", fresh, found.fresh_distance, found.fresh_nearest)]
     count = min(count, *(len(pictures) for _, pictures, *_ in groups))
     names, head, between = 1.35, 0.3, 0.62                      # inches for words at left, above, between the two pairs
-    side = min((width - names) / count, 1.2)
+    side = min((width - names - 0.15) / count, 1.2)             # the words above the last column are wider than it
     figure = LabFigure(width, head + between + 4 * side + 0.08, photographic=True, summary=found.sentence)
     top = figure.get_figheight() - head
     for name, pictures, distance, nearest in groups:

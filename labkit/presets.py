@@ -1,4 +1,4 @@
-"""Designs to begin with, one for every verdict: what each sets, and what to look at."""
+"""Designs to begin with, one for every verdict and those of single lessons: what each sets, and what to look at."""
 
 from dataclasses import dataclass, field
 
@@ -37,4 +37,28 @@ PRESETS = {
         "One update and two measurements. The loss has moved, but from two points nobody can tell a good beginning from the first "
         "step of a disaster: overshooting and diverging runs begin like this, too. Train longer, then ask again.",
         {"learning_rate": 3e-3, "max_train_steps": 1}),
+}
+
+# How much is shown, how often, and how many at a time.
+EPOCHS_AND_BATCHES = {
+    "one epoch": Preset(
+        "Every picture is shown once. The curve is on its way down when the run ends, and the pictures have hardly left the base: "
+        "what is missing is not repetition but updates.",
+        {"learning_rate": 1e-3, "num_train_epochs": 1}),
+    "ten epochs": Preset(
+        "The same with ten views of each picture. Look where the two losses lie at the end: is there a gap between training pictures and held-out ones?",
+        {"learning_rate": 1e-3, "num_train_epochs": 10}),
+    "too many epochs": Preset(
+        "Four pictures, shown some three hundred times each. The two losses part, the held-out one turns, and the samples become those four pictures.",
+        {"learning_rate": 3e-3, "num_train_epochs": 300, "n_train": 4, "rank": 32}),
+    "one at a time": Preset(
+        "Batch 1, as many pictures shown as in five epochs at any other batch. Look at the single steps: they scatter far more. Then look at the "
+        "held-out loss: does it?",
+        {"learning_rate": 1e-3, "num_train_epochs": 5, "train_batch_size": 1}),
+    "sixteen at once": Preset(
+        "Batch 16 with the same five epochs and the same rate: the single steps are calmer, and there are so few of them that the curve does not get far.",
+        {"learning_rate": 1e-3, "num_train_epochs": 5, "train_batch_size": 16}),
+    "sixteen, rate doubled": Preset(
+        "The same with the rate raised by the square root of what the batch was raised by, from 4 to 16. Pin the run before and compare the ends.",
+        {"learning_rate": 2e-3, "num_train_epochs": 5, "train_batch_size": 16}),
 }

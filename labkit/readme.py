@@ -20,7 +20,8 @@ OTHER_FILES = {  # what has no docstring of its own
     "LOG.md": "experiments and decisions, negative results too",
 }
 QUESTIONS = {"00_start": "What happens when a model learns a place it has never seen?",
-             "01_learning_rate": "How hard should each update push, and how do I find out?"}
+             "01_learning_rate": "How hard should each update push, and how do I find out?",
+             "03_epochs_and_batches": "How often and how many at a time should pictures be shown, and when is it enough?"}
 
 
 def filled(text):

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from labkit import plan
+from labkit.errors import LabError
 from labkit.judged import Table
 
 PICTURES = 5000                                               # of the chapter's worked example
@@ -63,3 +64,19 @@ def worked_examples() -> Table:
          f"{keep.updates // 10} updates an epoch at batch 32", "contradicts its own 5 to 50 epochs"),
     ]
     return Table(["the chapter says", "by the formula", "what it is", "counted with a DataLoader", ""], rows)
+
+
+def planner(n_images: int, *designs) -> Table:
+    """Return one row for each plan (a mapping of fields of a run): what it comes to, or why it is impossible and what to do.
+
+    n_images   training pictures there are; a plan may use fewer, as n_train
+    """
+    rows = []
+    for design in designs:
+        words = ", ".join(f"{name} {value}" for name, value in design.items())
+        try:
+            found = plan.volume(n_images, **design)
+            rows.append([words, found.pictures, found.batch, f"{found.updates:,}", f"{found.epochs:,.3g}", f"{found.exposures:,}", f"{found.lr_sum:.3g}", ""])
+        except LabError as error:
+            rows.append([words, *[""] * 6, str(error)])
+    return Table(["plan", "pictures", "batch of an update", "updates", "epochs = views of each", "pictures shown", "sum of the rate", "impossible, because"], rows)

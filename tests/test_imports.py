@@ -23,7 +23,7 @@ LOADS_NO = {
     "journal": HEAVY | {"PIL"}, "runs": HEAVY | {"PIL"}, "diagnose": HEAVY | {"PIL"}, "data": HEAVY,
     "exercises": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "matplotlib.pyplot"}, "student": HEAVY | {"numpy"},
     "cli": HEAVY | {"numpy"}, "checkup": HEAVY | {"numpy", "yaml"},
-    **{name: HEAVY - {"matplotlib"} | {"matplotlib.pyplot"} for name in ("memorize", "spectrum", "volume", "boundary")},
+    **{name: HEAVY - {"matplotlib"} | {"matplotlib.pyplot"} for name in ("memorize", "spectrum", "volume", "boundary", "epochs", "batch_sizes", "evidence", "volume_checks", "volume_claims")},
     "plots": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "labkit.widgets", "matplotlib.pyplot"},
     "train": {"diffusers", "transformers", "peft", "matplotlib", "ipywidgets", "labkit.plots", "labkit.widgets", "labkit.runs", "labkit.cli"},
 }
@@ -127,7 +127,7 @@ def test_nothing_unpickles():
     assert not {name for name, found in called.items() if found & {"torch.load", "torch.save", "pickle.load", "pickle.loads", "np.load", "yaml.load", "yaml.unsafe_load"}}
 
 
-@pytest.mark.parametrize("module", ["plots", "curves", "pictures", "measured", "memorize", "spectrum", "boundary"])
+@pytest.mark.parametrize("module", ["plots", "curves", "pictures", "measured", "memorize", "spectrum", "boundary", "epochs", "batch_sizes"])
 def test_a_module_that_plots_neither_shows_nor_saves(module):
     trees = sources()
     assert "style" in reach(module, trees)

@@ -46,3 +46,11 @@ def test_the_two_wrong_formulas_are_off_by_the_batch(rows, words, given, counted
 
 def test_the_two_rules_together_make_the_sum_of_the_rate_eightfold(rows):
     assert "1.00 times by the rate alone, 8.00 times by both" in row_of(rows, "scale the rate")[1]
+
+
+def test_a_planner_gives_the_rest_of_a_plan_and_says_why_one_is_impossible():
+    good, twice, large, odd = volume.planner(96, {"train_batch_size": 4, "num_train_epochs": 10}, {"max_train_steps": 9, "num_train_epochs": 9},
+                                             {"train_batch_size": 128}, {"batch_size": 4}).rows
+    assert good[1:] == ["96", "4", "240", "10", "960", "0.24", ""]
+    assert "keep one of them" in twice[-1] and "at most 96" in large[-1] and "did you mean train_batch_size" in odd[-1]
+    assert set(twice[1:-1]) == {""}

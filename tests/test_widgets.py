@@ -16,7 +16,7 @@ from labkit.frontend import frontend
 from labkit.lab import Lab
 from labkit.ladders import LADDERS, rungs
 from labkit.panel import FAST_STEPS, LabPanel, Silent
-from labkit.presets import PRESETS
+from labkit.presets import EPOCHS_AND_BATCHES, PRESETS
 from labkit.runs import Store, record
 from labkit.shelf import RunShelf
 
@@ -91,6 +91,20 @@ def test_every_preset_is_one_verdict_and_says_what_to_look_at(panel):
         panel.choose(name)
         assert all(getattr(panel.design, field) == value for field, value in preset.changes.items())
         assert html.escape(preset.look) in panel._view.look.value
+
+
+def test_a_lesson_brings_presets_of_its_own_also_such_as_are_told_in_epochs(lab):
+    panel = LabPanel(lab=lab, knobs=("n_train", "train_batch_size", "num_train_epochs"), presets=EPOCHS_AND_BATCHES, design=START, pictures=0)
+    assert panel.widget.children and len(panel._view.presets) == len(EPOCHS_AND_BATCHES)
+    for name, preset in EPOCHS_AND_BATCHES.items():
+        panel.choose(name)
+        assert all(getattr(panel.design, field) == value for field, value in preset.changes.items())
+        assert panel.design.max_train_steps is None
+
+
+def test_the_fast_form_cuts_a_design_that_is_told_in_epochs(lab, monkeypatch):
+    monkeypatch.setattr(lesson, "fast", True)
+    assert LabPanel(lab=lab, design={"num_train_epochs": 50}, pictures=0).design.max_train_steps == FAST_STEPS
 
 
 def test_a_preset_leaves_nothing_of_the_one_before(panel):

@@ -1,14 +1,17 @@
 """Train the recorded runs that ship with the kit: `python data/recipes/recorded.py [NAME ...]`.
 
-Each set goes to data/runs/NAME/<run id>/ with configuration and events; adapters and checkpoints stay in the working folder.
+Each set goes to data/runs/NAME/<run id>/ with configuration and events, some also with pictures; adapters and checkpoints stay
+in the working folder.
 A set that was interrupted goes on where it stopped. A set made for another base, or other pictures, is made anew.
 """
 
 import argparse
 import json
+import math
 import shutil
 import sys
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -17,11 +20,51 @@ sys.path.insert(0, str(HERE.parents[1]))
 from labkit import threads  # noqa: E402
 from labkit.presets import PRESETS  # noqa: E402
 
-SEEDS = [0, 1, 2]
-SETS = {  # name: grids of runs, as `labkit.sweep.grid` takes them
-    "u_curve": [{"learning_rate": [1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1], "seed": SEEDS, "max_train_steps": 100}],
-    "presets": [preset.changes | {"seed": SEEDS} for preset in PRESETS.values()],
+
+@dataclass(frozen=True)
+class RecordedSet:
+    """Grids of runs, as `labkit.sweep.grid` takes them, of one territory; and what of them is kept."""
+
+    grids: tuple
+    ends_only: bool = False   # tell only the first and the last loss
+    drawn: tuple = ()         # updates after which pictures of seed 0 are drawn
+
+    @property
+    def data(self):
+        return self.grids[0].get("data", "liminal")
+
+
+PAIR, TRIPLE = [0, 1], [0, 1, 2]  # seeds
+RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
+LONG = {"n_train": [12, 24, 48, 96], "rank": 32, "learning_rate": 2e-3, "max_train_steps": 1500}
+SMALL = {"train_batch_size": 4, "n_train": 48, "seed": PAIR}
+RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": [1e-4, *RATES], "seed": PAIR, "max_train_steps": 120}
+FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "seed": PAIR, "max_train_steps": 120}
+
+SETS = {
+    "u_curve": RecordedSet(({"learning_rate": [1e-5, 1e-4, *RATES, 1e-1], "seed": TRIPLE, "max_train_steps": 100},)),
+    "presets": RecordedSet(tuple(preset.changes | {"seed": TRIPLE} for preset in PRESETS.values())),
+    # 02: every rank, and the matrices whole as the ceiling, at rates around each one's own best; and a rank at other training scalings.
+    **{f"ranks_{data}": RecordedSet((RANKS | {"data": data},), ends_only=True) for data in ("liminal", "near")},
+    **{f"full_{data}": RecordedSet((FULL | {"data": data},), ends_only=True) for data in ("liminal", "near")},
+    "training_alpha": RecordedSet(({"alpha": [0.8, 80], "learning_rate": [1e-4, *RATES], "seed": PAIR, "max_train_steps": 120},),
+                                  ends_only=True),
+    # 03: pictures until they overfit.
+    "long_runs": RecordedSet((LONG | {"seed": 0}, LONG | {"seed": 1}), drawn=(25, 75, 200, 450, 900, 1500)),
+    # 03: the best rate of each batch, as many pictures shown to all, or as many updates made by all.
+    "batch_equal_epochs": RecordedSet((
+        {"train_batch_size": 1, "learning_rate": [1e-4, *RATES[:-1]], "num_train_epochs": 10, "seed": PAIR},
+        {"train_batch_size": 4, "learning_rate": RATES, "num_train_epochs": 10, "seed": PAIR},
+        {"train_batch_size": 16, "learning_rate": RATES, "num_train_epochs": 10, "seed": PAIR})),
+    "batch_equal_updates": RecordedSet(({"train_batch_size": [1, 4, 16], "learning_rate": RATES, "max_train_steps": 120, "seed": PAIR},)),
+    # 03: batch 4 instead of 32, by the rules for the rate (the same, square root, linear) and with 8 times the epochs.
+    "eightfold": RecordedSet((
+        {"train_batch_size": 32, "n_train": 48, "learning_rate": 3e-3, "num_train_epochs": 20, "seed": PAIR},
+        SMALL | {"learning_rate": [3e-3, 1.06e-3, 3.75e-4], "num_train_epochs": 20},
+        SMALL | {"learning_rate": [3e-3, 3.75e-4], "num_train_epochs": 160})),
 }
+KEPT_STEPS = 25       # of a run's single steps, evenly; nothing judges them
+PICTURE_QUALITY = 60  # of WebP, 0 to 100
 
 
 def make(name, work, out):
@@ -29,38 +72,74 @@ def make(name, work, out):
     from tqdm import tqdm
 
     from labkit.lab import Lab
-    from labkit.sweep import grid, sweep
+    from labkit.sweep import grid
 
-    lab = Lab(store=work / name)
-    configs = [config for values in SETS[name] for config in grid(**values)]
-    meta = {"made_by": f"python data/recipes/recorded.py {name}"}
-    events = sweep(lab.base, lab.cache, configs, lab.store, checkpoint_at=(100, 200, 300, 400), meta=meta)
+    recorded = SETS[name]
+    lab = Lab(data=recorded.data, store=work / name)
+    configs = [config for part in recorded.grids for config in grid(**part)]
     total = sum(config.resolved(len(lab.cache.train)).max_train_steps for config in configs)
-    with closing(events), tqdm(total=total, unit="run-step", desc=name) as bar:
-        for event in events:
-            bar.update(type(event).__name__ == "Step")
+    with tqdm(total=total, unit="run-step", desc=name) as bar:
+        for part in recorded.grids:
+            train(lab, name, grid(**part), bar)
     target = out / name
     if target.exists():
         shutil.rmtree(target)
     for config in configs:
         history = lab.store.find(config.resolved(len(lab.cache.train)), lab.base.fingerprint, lab.cache.fingerprint)
         folder = lab.store.run(history.run_id)
+        if (target / history.run_id).exists():  # of two grids
+            continue
         (target / history.run_id).mkdir(parents=True)
         for file in (folder.path / "config.json", folder.events_path):
             shutil.copy(file, target / history.run_id)
-        thin(target / history.run_id / "events.jsonl")
+        keep_pictures(folder.path, target / history.run_id)
+        thin(target / history.run_id / "events.jsonl", steps=not recorded.ends_only)
     print(f"{name}: {len(configs)} runs, {sum(f.stat().st_size for f in target.rglob('*')) / 1e6:.1f} MB in {target}")
 
 
-def thin(path):
-    """Round what ships: losses to 5 digits, and of single steps every number to 4; no checkpoint is there to be named."""
+def train(lab, name, configs, bar):
+    """Train the runs of one grid that are not there yet."""
+    from labkit.epochs import asked
+    from labkit.monitor import Monitor
+    from labkit.sweep import sweep
+
+    recorded, monitor = SETS[name], Monitor()
+    if recorded.ends_only:
+        monitor = Monitor(validate_at=())
+    elif recorded.drawn and all(config.seed == 0 for config in configs):
+        prompts, seeds = asked(lab.territory)
+        monitor = Monitor(prompts=prompts, sample_seeds=seeds, sample_at=recorded.drawn)
+    events = sweep(lab.base, lab.cache, configs, lab.store, monitor=monitor, checkpoint_at=(100, 200, 300, 400, 1000),
+                   meta={"made_by": f"python data/recipes/recorded.py {name}"})
+    with closing(events):
+        for event in events:
+            bar.update(type(event).__name__ == "Step")
+
+
+def keep_pictures(source, target):
+    """Copy the pictures of a run as WebP, a tenth of the bytes."""
+    from PIL import Image
+
+    for file in sorted((source / "samples").glob("*.png")):
+        (target / "samples").mkdir(exist_ok=True)
+        Image.open(file).save(target / "samples" / f"{file.stem}.webp", quality=PICTURE_QUALITY, method=6)
+
+
+def thin(path, steps=True):
+    """Round what ships: losses to 5 digits, and of single steps, where they are kept, every number to 4; most of these go,
+    no checkpoint is there to be named."""
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    texts = path.read_text(encoding="utf-8").splitlines()
+    every = -(-sum('"Step"' in text for text in texts) // KEPT_STEPS)
+    for text in texts:
         line = json.loads(text)
-        if line["event"] in ("Checkpoint", "Sample"):
+        single = line["event"] == "Step"
+        spare = single and line["global_step"] % every and math.isfinite(float(line["loss"]))
+        if line["event"] == "Checkpoint" or spare or single and not steps:
             continue
-        digits = 4 if line["event"] == "Step" else 5
-        lines.append(json.dumps({key: rounded(value, digits) for key, value in line.items() if not (key == "time" and line["event"] == "Step")}
+        if line["event"] == "Sample":
+            line["files"] = [str(Path(name).with_suffix(".webp").as_posix()) for name in line["files"]]
+        lines.append(json.dumps({key: rounded(value, 4 if single else 5) for key, value in line.items() if not (key == "time" and single)}
                                 | ({"time": int(line["time"])}), separators=(",", ":")))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -1,0 +1,56 @@
+"""Show recorded runs where a set ships, and say in one sentence what makes it where it does not."""
+
+import html
+
+from labkit.cards import CARD
+from labkit.errors import LabError
+from labkit.runs import recorded
+from labkit.style import STYLE
+
+
+class Note:
+    """Hold one sentence that stands where a figure or a table cannot: a notebook shows it as a card, anything else as a line."""
+
+    summary = ""                                              # where a figure would have one
+
+    def __init__(self, sentence):
+        self.sentence = sentence
+
+    def __repr__(self):
+        return self.sentence
+
+    def _repr_html_(self):
+        return f"<div role='note' style='{CARD.format(color=STYLE['faint'])}'>{html.escape(self.sentence)}</div>"
+
+
+def or_note(show, *arguments):
+    """Return what `show` makes of its arguments, or a Note with the sentence of its LabError; a Note among them is handed on."""
+    for given in arguments:
+        if isinstance(given, Note):
+            return given
+    try:
+        return show(*arguments)
+    except LabError as error:
+        return Note(str(error))
+
+
+def recorded_or_none(name) -> list | None:
+    """Return the recorded runs of a set, or None where it does not ship."""
+    try:
+        return recorded(name) or None
+    except LabError:
+        return None
+
+
+def missing(name) -> str:
+    """Say what makes a recorded set."""
+    return f"The recorded runs {name!r} are not here: `python data/recipes/recorded.py {name}` makes them."
+
+
+def evidence(name, show, *more):
+    """Print where a recorded set comes from and return show(runs, ...); where there is no such set, return a Note that says what makes it."""
+    runs = recorded_or_none(name)
+    if runs is None:
+        return Note(missing(name))
+    print(runs[0].provenance, f"Made by `{runs[0].meta.get('made_by', 'an unknown command')}`: {len(runs)} runs.")
+    return or_note(show, runs, *more)

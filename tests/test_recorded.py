@@ -1,0 +1,85 @@
+"""How recorded sets are made: trained once, thinned, pictures small, read back as recorded."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+RECIPES = Path(__file__).parents[1] / "data" / "recipes"
+sys.path.append(str(RECIPES))
+
+import recorded as recipe
+
+from labkit import batch_sizes, epochs, lab as lab_module, runs
+from labkit.config import RunConfig
+from labkit.lab import Lab
+from labkit.pictures import sample_pictures
+from labkit.sweep import grid
+
+GRIDS = [{"train_batch_size": 2, "learning_rate": [1e-2, 3e-2], "max_train_steps": 60}, {"train_batch_size": [2, 4], "learning_rate": 1e-2, "max_train_steps": 60}]
+
+
+def tiny_lab(*arguments, **options):
+    lab = Lab(*arguments, **options)
+    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
+    return lab
+
+
+def test_a_set_of_several_grids_is_trained_once_thinned_and_read_back(monkeypatch, tmp_path):
+    monkeypatch.setattr(lab_module, "Lab", tiny_lab)
+    monkeypatch.setitem(recipe.SETS, "small", GRIDS)
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
+    recipe.make("small", tmp_path / "work", tmp_path / "data" / "runs")
+    found = runs.recorded("small")
+    assert len(found) == 3                                     # one design is in both grids
+    for run in found:
+        assert run.origin == "recorded" and run.meta["made_by"].endswith("recorded.py small") and run.status == "finished"
+        assert run.steps["global_step"][-1] == 60 and len(run.steps["global_step"]) <= recipe.KEPT_STEPS
+        assert run.validations["validation"].steps[-1] == 60
+    assert len(batch_sizes.best_rates(found).rows) == 2
+    assert [row[0] for row in epochs.turns(found).rows] == ["12"] * 3
+
+
+def test_pictures_ship_as_webp_and_are_found_from_the_thinned_record(tmp_path):
+    source, target = (runs.Store(tmp_path / name).run("a" * 16) for name in ("source", "target"))
+    config = RunConfig(max_train_steps=4).resolved(12)
+    from labkit.events import Sample, Step, Stopped
+    picture = np.full((1, 16, 16, 3), 90, np.uint8)
+    with source.writer(config) as writer:
+        for event in (Step(source.run_id, 1, 4, 0.1, 1e-3, 1.0, 0.1), Sample(source.run_id, 1, 4, picture, ("a pool",), (0,), 5.0), Stopped(source.run_id, 1, 4, "finished")):
+            writer.write(event)
+    target.path.mkdir(parents=True)
+    (target.path / "config.json").write_bytes((source.path / "config.json").read_bytes())
+    target.events_path.write_bytes(source.events_path.read_bytes())
+    recipe.keep_pictures(source.path, target.path)
+    recipe.thin(target.events_path)
+    assert [path.suffix for path in (target.path / "samples").iterdir()] == [".webp"]
+    assert abs(sample_pictures(target.history())[1].astype(int) - 90).max() <= 2
+
+
+def test_a_loss_that_is_not_a_number_is_kept_however_thin_the_record(tmp_path):
+    lines = [{"event": "Step", "time": 1.0, "global_step": step, "samples_seen": step, "loss": "NaN" if step == 37 else 0.1} for step in range(1, 101)]
+    (tmp_path / "events.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    recipe.thin(tmp_path / "events.jsonl")
+    steps = [json.loads(line)["global_step"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert 37 in steps and steps[-1] == 100 and len(steps) <= recipe.KEPT_STEPS + 1
+
+
+@pytest.mark.parametrize("name", recipe.SETS)
+def test_every_set_is_possible_on_the_pictures_that_ship(name):
+    for part in recipe.SETS[name]:
+        for config in grid(**part):
+            config.resolved(96)
+
+
+def test_the_two_sets_of_batches_show_as_many_pictures_and_make_as_many_updates():
+    def volumes(name):
+        return [config.resolved(96) for part in recipe.SETS[name] for config in grid(**part)]
+
+    assert len({config.max_train_steps * config.train_batch_size for config in volumes("batch_equal_epochs")}) == 1
+    assert len({config.max_train_steps for config in volumes("batch_equal_updates")}) == 1

@@ -1,0 +1,66 @@
+"""Runs about epochs and batches made of thin air: they turn, end or break off where they are told to."""
+
+import hashlib
+
+import numpy as np
+
+from labkit.config import RunConfig
+from labkit.events import Sample, Step, Stopped, Validation
+from labkit.history import Trace
+
+PICTURES = 24
+
+
+def ended(end=0.1, *, seed=0, status="finished", probe=None, update=0.01, **knobs):
+    """Return a run whose held-out loss goes from 0.2 to `end`, its updates of relative length `update`."""
+    return course([0.2, (0.2 + end) / 2, end], [0.2, 0.15, end if probe is None else probe], seed=seed, status=status, update=update, **knobs)
+
+
+def turned(n, at, *, last=1500, depth=0.1, rise=0.04, seed=0, pictures=(), **knobs):
+    """Return a long run on n pictures whose held-out loss is lowest at update `at` (None: at the end), with drawn `pictures` {step: images}."""
+    steps = [0, 12, 25, 50, 100, 200, 400, 800, last]
+    low = steps.index(last if at is None else at)
+    held = np.interp(range(len(steps)), [0, low, len(steps) - 1 + (low == len(steps) - 1)], [0.2, depth, depth + rise])
+    return course(held, np.linspace(0.2, depth - 0.05, len(steps)), steps, seed=seed, pictures=pictures, n_train=n, max_train_steps=last, **knobs)
+
+
+def course(held, probe, steps=None, *, seed=0, status="finished", update=0.01, pictures=(), **knobs):
+    config = RunConfig(seed=seed, **knobs).resolved(96)
+    name = hashlib.sha256(config.share().encode()).hexdigest()[:16]
+    last, batch = config.max_train_steps, config.effective_batch_size
+    steps = [0, last // 2, last] if steps is None else steps
+    trace, rng, level = Trace(name, config, origin="recorded", meta={"made_by": "a test"}), np.random.default_rng(seed), np.linspace(0.7, 1.3, PICTURES)[:, None]
+    for step in sorted({1, *steps[1:]}):
+        trace.add(Step(name, step, step * batch, 0.1, config.learning_rate, 1.0, update))
+    for step, *means in zip(steps, held, probe):
+        for measure, mean in zip(("validation", "probe"), means):
+            losses = level * mean + 0.001 * rng.normal(size=level.shape) * (step > 0)
+            trace.add(Validation(name, step, step * batch, measure, "monitor", losses.astype(np.float32), np.full(level.shape, 500)))
+    for step, (images, prompts) in dict(pictures).items():
+        trace.add(Sample(name, step, step * batch, images, tuple(prompts), tuple(range(len(prompts))), 5.0))
+    trace.add(Stopped(name, last, last * batch, status))
+    return trace.history()
+
+
+def race(*, power=0.0):
+    """Return a race of batches 1, 4, 16 by the three rules, the length of an update being the rate times the batch to a power."""
+    from labkit.batch_sizes import at_equal_epochs
+
+    design = RunConfig(learning_rate=1e-3, max_train_steps=120).resolved(96)
+    return [ended(0.08 + 0.02 * abs(np.log10(config.learning_rate / 1e-3)), update=config.learning_rate * config.train_batch_size**power,
+                  **{name: getattr(config, name) for name in ("learning_rate", "train_batch_size", "max_train_steps")})
+            for config in at_equal_epochs(design, [1, 4, 16])]
+
+
+def valleys(bests, seeds=(0, 1), **knobs):
+    """Return runs at five rates for each batch, the lowest at its best rate."""
+    rates = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+    return [ended(0.1 + 0.03 * abs(np.log(rate / best)) + 0.0005 * seed, seed=seed, train_batch_size=batch, learning_rate=rate, **knobs)
+            for batch, best in bests.items() for rate in rates for seed in seeds]
+
+
+def eightfold(small=0.1, over=0.12):
+    """Return the designs of 'batch 4 instead of 32': a large batch that ends at 0.1, a small one, and the small one 8 times as long."""
+    return [ended(end, seed=seed, train_batch_size=batch, learning_rate=rate, num_train_epochs=passes, n_train=48)
+            for seed in (0, 1) for end, batch, rate, passes in
+            ((0.1, 32, 3e-3, 20), (small + 0.03, 4, 3e-3, 20), (small, 4, 1.06e-3, 20), (small + 0.01, 4, 3.75e-4, 20), (over + 0.05, 4, 3e-3, 160), (over, 4, 3.75e-4, 160))]
