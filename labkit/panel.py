@@ -26,7 +26,7 @@ class LabPanel:
 
     territory   name of a shipped territory, or a folder of pictures with captions
     knobs       fields of RunConfig that can be moved; each must have a ladder
-    presets     names of designs to begin with (presets.PRESETS)
+    presets     designs to begin with, by name (presets.PRESETS, or a lesson's own)
     design      RunConfig, share string, file or mapping to start from
     base        'embedded', a folder, a file or a hub name
     store       folder of the run store; None takes the usual one
@@ -39,11 +39,11 @@ class LabPanel:
     calling thread and returns the History.
     """
 
-    def __init__(self, territory="liminal", *, knobs=KNOBS, presets=tuple(PRESETS), design=None, base="embedded", store=None,
+    def __init__(self, territory="liminal", *, knobs=KNOBS, presets=PRESETS, design=None, base="embedded", store=None,
                  lab=None, voice="both", pictures=2):
         for name in knobs:
             LADDERS[name]
-        self.knobs, self.presets, self.voice, self.pictures = tuple(knobs), tuple(presets), voice, pictures
+        self.knobs, self.presets, self.voice, self.pictures = tuple(knobs), dict(presets), voice, pictures
         self._lab, self._where = lab, {"base": base, "data": str(territory), "store": store}
         if lab is not None:
             self._where = {"base": lab.base_name, "data": lab.data_name, "store": lab.store.root}
@@ -57,7 +57,7 @@ class LabPanel:
 
     def choose(self, preset: str) -> None:
         """Take over a preset's design, on top of this panel's own knobs and seed."""
-        self.preset = PRESETS[preset]
+        self.preset = self.presets[preset]
         self.change(**RunConfig().to_dict() | self.preset.changes | {name: getattr(self.design, name) for name in ("base", "data", "seed")})
 
     def change(self, **fields) -> None:

@@ -13,7 +13,6 @@ from labkit.errors import LabError
 from labkit.glossary import glossary, term
 from labkit.ladders import rungs
 from labkit.pictures import plot_beside
-from labkit.presets import PRESETS
 from labkit.style import STYLE, VERDICTS, LabFigure
 
 FRAME_S = 0.25                                                        # at most four frames a second
@@ -70,7 +69,7 @@ class PanelView:
 
     def _preset_button(self, name):
         words = f"{VERDICTS[name][0]} {name}" if name in VERDICTS else name
-        button = self._button(words, "lab-preset-" + name.replace(" ", "-"), lambda: self.panel.choose(name), tooltip=PRESETS[name].look)
+        button = self._button(words, "lab-preset-" + name.replace(" ", "-"), lambda: self.panel.choose(name), tooltip=self.panel.presets[name].look)
         button.layout.width = "auto"
         return button
 

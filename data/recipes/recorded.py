@@ -16,10 +16,16 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from labkit import threads  # noqa: E402
 
-
+RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": [3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "seed": [0, 1], "max_train_steps": 150}
+FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3], "seed": [0, 1], "max_train_steps": 150}
 SETS = {
     "u_curve": {"learning_rate": [1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 1e-1], "seed": [0, 1, 2], "max_train_steps": 100},
+    # 02: every rank, and the matrices whole as the ceiling, at rates around each one's own best; and a rank at other training scalings.
+    **{f"ranks_{data}": RANKS | {"data": data} for data in ("liminal", "near")},
+    **{f"full_{data}": FULL | {"data": data} for data in ("liminal", "near")},
+    "training_alpha": {"alpha": [0.8, 80], "learning_rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "seed": [0, 1], "max_train_steps": 150},
 }
+ENDS_ONLY = {"ranks_liminal", "ranks_near", "full_liminal", "full_near", "training_alpha"}  # sets of which only the first and the last loss is told
 
 
 def make(name, work, out):
@@ -27,12 +33,14 @@ def make(name, work, out):
     from tqdm import tqdm
 
     from labkit.lab import Lab
+    from labkit.monitor import Monitor
     from labkit.sweep import grid, sweep
 
-    lab = Lab(store=work / name)
+    lab = Lab(data=SETS[name].get("data", "liminal"), store=work / name)
     configs = grid(**SETS[name])
+    monitor = Monitor(validate_at=()) if name in ENDS_ONLY else Monitor()
     meta = {"made_by": f"python data/recipes/recorded.py {name}"}
-    events = sweep(lab.base, lab.cache, configs, lab.store, checkpoint_at=(100,), meta=meta)
+    events = sweep(lab.base, lab.cache, configs, lab.store, monitor=monitor, checkpoint_at=(100,), meta=meta)
     total = sum(config.resolved(len(lab.cache.train)).max_train_steps for config in configs)
     with closing(events), tqdm(total=total, unit="run-step", desc=name) as bar:
         for event in events:
@@ -46,16 +54,16 @@ def make(name, work, out):
         (target / history.run_id).mkdir(parents=True)
         for file in (folder.path / "config.json", folder.events_path):
             shutil.copy(file, target / history.run_id)
-        thin(target / history.run_id / "events.jsonl")
+        thin(target / history.run_id / "events.jsonl", steps=name not in ENDS_ONLY)
     print(f"{name}: {len(configs)} runs, {sum(f.stat().st_size for f in target.rglob('*')) / 1e6:.1f} MB in {target}")
 
 
-def thin(path):
-    """Round what ships: losses to 5 digits, and of single steps every number to 4; no checkpoint is there to be named."""
+def thin(path, steps=True):
+    """Round what ships: losses to 5 digits, and of single steps, where they are kept, every number to 4; no checkpoint is there to be named."""
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
-        if line["event"] in ("Checkpoint", "Sample"):
+        if line["event"] in ("Checkpoint", "Sample") or line["event"] == "Step" and not steps:
             continue
         digits = 4 if line["event"] == "Step" else 5
         lines.append(json.dumps({key: rounded(value, digits) for key, value in line.items() if not (key == "time" and line["event"] == "Step")}
