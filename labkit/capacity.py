@@ -146,7 +146,7 @@ def _draw(ax, found) -> None:
         at = [places[rank] for rank in ranks]
         ax.plot(at, shares, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i % len(MARKERS)], markersize=4, linewidth=1.0, alpha=0.8)
         ax.plot([place for place, share in zip(at, shares) if share == FLOOR], [FLOOR] * (shares == FLOOR).sum(), "X", color=color, markersize=8, clip_on=False)
-        labels.append((shares[-1], f"rate {rate_text(rate)}" + (" ✖ broke" if shares[-1] == FLOOR else ""), color))
+        labels.append((shares[-1], ("✖ " if shares[-1] == FLOOR else "") + f"rate {rate_text(rate)}", color))
     own = [found.share(size) for size in found.ranks]
     at = [places[rank] for rank in found.ranks]
     ax.plot(at, [share.mean for share in own], color=STYLE["text"], linewidth=STYLE["line"] + 0.8, marker="o", markersize=STYLE["marker"] + 2, markerfacecolor="white", zorder=4)
@@ -156,9 +156,9 @@ def _draw(ax, found) -> None:
         whole = found.share(FULL)
         ax.errorbar([places[FULL]], [whole.mean], [[whole.mean - whole.low], [whole.high - whole.mean]], color=STYLE["text"], marker="D", markersize=STYLE["marker"] + 1, capsize=4)
     ax.axhline(0, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.0)
-    ax.annotate("untouched base", (0, 0), (2, 3), textcoords="offset points", fontsize=STYLE["small"], color=STYLE["faint"])
     ax.set_xticks(list(places.values()), [str(size) for size in places])
     ax.set_xlim(-0.4, len(places) - 0.6)
+    ax.set_yticks([FLOOR, 0, 0.25, 0.5, 0.75, 1], ["worse", "base", "25 %", "50 %", "75 %", "best"])
     ax.set_ylim(FLOOR, 1.12)
     direct_labels(ax, labels)
 

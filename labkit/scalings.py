@@ -24,7 +24,7 @@ def by_scaling(histories) -> dict:
 
 def plot_scalings(histories, ax=None):
     """Draw the final held-out loss over the rate, one valley for each scaling that runs were trained with."""
-    ax, histories = new_axes(ax), list(histories)
+    ax, histories = new_axes(ax, top=0.15), list(histories)
     found, labels, seen = by_scaling(histories), [], []
     rates = sorted({rate for valley in found.values() for rate in valley})
     for i, ((scaling, valley), color) in enumerate(zip(found.items(), ordered_colors(len(found)))):

@@ -16,14 +16,14 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from labkit import threads  # noqa: E402
 
-RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": [3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "seed": [0, 1], "max_train_steps": 150}
-FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3], "seed": [0, 1], "max_train_steps": 150}
+RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "seed": [0, 1], "max_train_steps": 120}
+FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "seed": [0, 1], "max_train_steps": 120}
 SETS = {
     "u_curve": {"learning_rate": [1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 1e-1], "seed": [0, 1, 2], "max_train_steps": 100},
     # 02: every rank, and the matrices whole as the ceiling, at rates around each one's own best; and a rank at other training scalings.
     **{f"ranks_{data}": RANKS | {"data": data} for data in ("liminal", "near")},
     **{f"full_{data}": FULL | {"data": data} for data in ("liminal", "near")},
-    "training_alpha": {"alpha": [0.8, 80], "learning_rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "seed": [0, 1], "max_train_steps": 150},
+    "training_alpha": {"alpha": [0.8, 80], "learning_rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "seed": [0, 1], "max_train_steps": 120},
 }
 ENDS_ONLY = {"ranks_liminal", "ranks_near", "full_liminal", "full_near", "training_alpha"}  # sets of which only the first and the last loss is told
 
