@@ -20,7 +20,8 @@ OTHER_FILES = {  # what has no docstring of its own
     "LOG.md": "experiments and decisions, negative results too",
 }
 QUESTIONS = {"00_start": "What happens when a model learns a place it has never seen?",
-             "01_learning_rate": "How hard should each update push, and how do I find out?"}
+             "01_learning_rate": "How hard should each update push, and how do I find out?",
+             "02_rank_and_alpha": "How much room does an adapter need, and how strongly should it act?"}
 
 
 def filled(text):

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.adapters import LoRAStack, bare
-from labkit.curves import LOSS_AXIS
+from labkit.curves import LOSS_AXIS, loss_axis
 from labkit.errors import LabError
 from labkit.monitor import FIRST_SCORED
 from labkit.stats import Interval, by_picture, interval_of
 from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 from labkit.validate import ValidationSet
 
-STRENGTHS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+STRENGTHS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 PICTURES, STRATA = 32, 2
 SETS = {"territory": ("● this territory", VERDICTS["stagnating"][1]), "ordinary": ("■ ordinary places", VERDICTS["diverged"][1])}
 
@@ -81,12 +81,14 @@ def measure_strengths(lab, run, strengths=STRENGTHS) -> Scores:
 
 def plot_strengths(found: Scores, ax=None):
     """Draw both losses over the strength; the band is the 95 % interval of the change against the untouched base."""
-    ax, labels = new_axes(ax, top=0.15), []
+    ax, labels, seen = new_axes(ax, top=0.15), [], []
     for i, (name, (words, color)) in enumerate(SETS.items()):
         base, changes = found.base[name].mean(), np.array([found.change(name, k) for k in range(len(found.strengths))])
         ax.plot(found.strengths, base + changes[:, 0], color=color, marker=MARKERS[i], linestyle=LINES[i], markersize=STYLE["marker"], linewidth=STYLE["line"])
         ax.fill_between(found.strengths, base + changes[:, 1], base + changes[:, 2], color=color, alpha=STYLE["band"], linewidth=0)
         labels.append((base + changes[-1, 0], words, color))
+        seen.append(base + changes[:, 0])
+    loss_axis(ax, seen)
     at = found.strengths[found.lowest]
     ax.axvline(at, color=STYLE["text"], linewidth=1, linestyle=LINES[3])
     ax.annotate(f"lowest at {at:g}", (at, 1), (4, -4), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", fontsize=STYLE["small"], color=STYLE["text"])

@@ -97,7 +97,7 @@ def test_an_update_of_equal_rate_moves_wide_layers_more_not_less(lab):
 
 def test_an_update_of_equal_rate_moves_the_output_further_at_a_higher_rank_unless_alpha_is_held(lab):
     found = change_by_rank(lab.base, lab.cache, CONFIG, ranks=(2, 8, 32), n=8)
-    assert found.power["alpha = rank"] > 0.5 > found.power["alpha / √rank"] > found.power["alpha = 8"]
+    assert found.power["alpha = rank"] > 0.7 > found.power["alpha / √rank"] > 0.3 > found.power["alpha = 8"]
     assert np.ptp([change[1] for change in found.change.values()]) < 1e-6 * found.change["alpha = 8"][1]      # the rules agree at rank 8
     figure = plot_change_by_rank(found).figure
     assert_words_keep_apart(figure)
