@@ -67,7 +67,7 @@ def plot_scenarios(found: Scenarios, *, width=STYLE["width"]):
     figure = LabFigure(width, head + rows * (block + words), photographic=True, summary=found.sentence)
     for row, rank in enumerate(found.ranks):
         bottom = (rows - 1 - row) * (block + words) + words
-        for column in range(columns):
+        for column in range(row > 0, columns):                # the base is the same for every row
             k = row * len(COLUMNS) + column - 1
             place = left + column * (N * side + gap)
             pictures = found.base if not column else found.pictures[k]

@@ -90,7 +90,7 @@ def test_a_library_is_used_in_its_one_place_only(library, allowed):
     assert users_of(library) <= allowed
 
 
-@pytest.mark.parametrize("module", ["config", "design", "propose", "schedules", "plan", "events", "history", "runs", "diagnose", "stats", "journal", "spectrum", "capacity", "scalings", "twins"])
+@pytest.mark.parametrize("module", ["config", "design", "propose", "schedules", "plan", "events", "history", "runs", "diagnose", "stats", "journal", "spectrum", "capacity", "scalings"])
 def test_torch_is_not_even_imported_later_by(module):
     assert not {name for name in reach(module, sources()) if "torch" in {other.split(".")[0] for other in imports(sources()[name])}}
 

@@ -365,4 +365,4 @@ def test_a_lesson_brings_its_own_presets(lab):
     for name, preset in RANK_AND_ALPHA.items():
         panel.choose(name)
         assert all(getattr(panel.design, field) == value for field, value in preset.changes.items())
-    assert len(panel._view.presets or panel.presets) == len(RANK_AND_ALPHA) and panel.design.scaling == 128
+    assert panel.widget.children and len(panel._view.presets) == len(RANK_AND_ALPHA) and panel.design.scaling == 128
