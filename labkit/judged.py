@@ -29,14 +29,14 @@ class Table:
         return f"<table><thead>{line(self.heads, 'th')}</thead><tbody>{''.join(line(row, 'td') for row in self.rows)}</tbody></table>"
 
 
-def table(histories, name="learning_rate") -> Table:
-    """Return one row a run: what differs, how far the rate reached in all, the change of the held-out loss, the verdict."""
-    histories, rows = list(histories), []
+def table(histories, *names) -> Table:
+    """Return one row a run: what differs (`names`, the rate by default), how far the rate reached in all, the change of the held-out loss, the verdict."""
+    names, histories, rows = names or ("learning_rate",), list(histories), []
     for history in histories:
         verdict, held = diagnose(history, histories), history.validations["validation"]
-        rows.append([rung_text(name, getattr(history.config, name)), f"{plan.lr_sum(history.config):.3g}", loss(held.means[0]), change(held),
+        rows.append([*(rung_text(name, getattr(history.config, name)) for name in names), f"{plan.lr_sum(history.config):.3g}", loss(held.means[0]), change(held),
                      f"{VERDICTS[verdict.label][0]} {verdict.label}", "" if verdict.since_step is None else f"step {verdict.since_step:,}", f"{verdict.confidence:.2f}"])
-    return Table([name.replace("_", " "), "sum of the rate", "held-out loss before", "change (95 % interval)", "verdict", "since", "confidence"], rows)
+    return Table([*(name.replace("_", " ") for name in names), "sum of the rate", "held-out loss before", "change (95 % interval)", "verdict", "since", "confidence"], rows)
 
 
 def loss(value) -> str:

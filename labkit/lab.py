@@ -66,6 +66,12 @@ class Lab:
             own["resolution"] = None                          # one name for one run, whether its size was spelled out or not
         return config.replace(**own).resolved(len(self.territory.train))
 
+    def on(self, data: str) -> "Lab":
+        """Return a lab on another territory that shares this one's base and store."""
+        other = Lab(self.base_name, data, store=self.store.root, device=self.device, revision=self.revision, resolution=self.resolution)
+        other.__dict__["base"] = self.base
+        return other
+
     def monitor(self, *, pictures: int = 2, **options) -> Monitor:
         """Return the usual measurements of a run: held-out loss at log-spaced steps, pictures at four."""
         short = {"images": 8, "num_inference_steps": 2} if lesson.fast else {}

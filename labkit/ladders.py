@@ -10,7 +10,7 @@ LADDERS = {
     "num_train_epochs": (1, 2, 3, 5, 10, 20, 50),
     "train_batch_size": (1, 2, 4, 8, 16),
     "gradient_accumulation_steps": (1, 2, 4, 8),
-    "rank": (1, 2, 4, 8, 16, 32),
+    "rank": (1, 2, 4, 8, 16, 32, 64),
     "alpha": (None, 1, 2, 4, 8, 16, 32, 64),
     "n_train": (4, 8, 16, 32, 64, None),
     "snr_gamma": (None, 1, 5, 20),

@@ -45,6 +45,17 @@ def check_injected(history):
                 raise LabError(f"{name} is not a parameter of this notebook. {hint}")
 
 
+def recorded(*names) -> list:
+    """Return the runs of recorded sets; none, and one sentence on how to make them, where a set is not there."""
+    from labkit import runs
+
+    try:
+        return [run for name in names for run in runs.recorded(name)]
+    except LabError:
+        print(f"Recorded runs are missing here: `python data/recipes/recorded.py {' '.join(names)}` makes them.")
+        return []
+
+
 def trained(since_s):
     """Return [(run folder, pictures seen since then)] of the runs in the store that made steps or stopped since that time."""
     from labkit import journal

@@ -245,6 +245,39 @@ def change_by_width(base, cache, config, *, n=16) -> Width:
     return Width(names, d_in, change, slope, interval)
 
 
+@dataclass(frozen=True)
+class StepByRank:
+    """Hold how far one update of the same rate moves the model's output at each rank, under each rule for alpha."""
+
+    ranks: tuple[int, ...]
+    change: dict[str, tuple[float, ...]]                      # rule -> RMS change of the output at each rank
+    power: dict[str, float]                                   # rule -> slope of log change on log rank
+
+
+def change_by_rank(base, cache, config, *, ranks=(1, 2, 4, 8, 16, 32, 64), n=16) -> StepByRank:
+    """Make one Adam update of equal rate at each rank and measure how far the output moves, with alpha by three rules.
+
+    The rules agree at rank 8. The first update moves B alone, by the rate in the gradient's direction, whatever the scaling.
+    """
+    rules = {"alpha = rank": lambda rank: 1.0, "alpha = 8": lambda rank: 8 / rank, "alpha / √rank": lambda rank: math.sqrt(8 / rank)}
+    draws, change = fixed_draws(base, cache.train, n, config.seed, "change_by_rank"), {rule: [] for rule in rules}
+    noisy = add_noise(draws.latents, draws.noise, draws.timesteps, base.denoiser.alphas_cumprod)
+    with base.lock:
+        for rank in ranks:
+            stack = LoRAStack(base.unet, [config.replace(rank=rank, alpha=rank, use_rslora=False)]).initialize()
+            with stack.attached():
+                B, gradient = stack.theta[:, stack.first_B :], _gradients(base, stack, draws, torch.arange(n))[:, stack.first_B :]
+                with torch.no_grad():
+                    before = base.denoiser(noisy, draws.timesteps, draws.cond)
+                    B.copy_(-config.learning_rate * gradient.sign())
+                    for rule, scaling in rules.items():
+                        stack.strength = scaling(rank)
+                        moved = base.denoiser(noisy, draws.timesteps, draws.cond) - before
+                        change[rule].append(float(moved.square().mean().sqrt()))
+    power = {rule: float(np.polyfit(np.log(ranks), np.log(values), 1)[0]) for rule, values in change.items()}
+    return StepByRank(tuple(ranks), {rule: tuple(values) for rule, values in change.items()}, power)
+
+
 def _slope(x, y, seed):
     """Return the least-squares slope of y on x, with its 95 % bootstrap interval over points."""
     rng = np.random.default_rng(seed)

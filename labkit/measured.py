@@ -114,3 +114,19 @@ def plot_width(full, lora, ax=None):
             for found, words in ((full, "whole matrices"), (lora, "LoRA"))]
     ax.figure.summary = "Power of the width by which one update of equal rate changes a layer's output: " + ", ".join(said) + "."
     return ax
+
+
+def plot_change_by_rank(found, ax=None):
+    """Draw how far one update of equal rate moves the model's output, against the rank, under each rule for alpha."""
+    ax, labels = new_axes(ax, height=3.4, top=0.15), []
+    for i, ((rule, change), color) in enumerate(zip(found.change.items(), (ORANGE, BLUE, STYLE["text"]))):
+        ax.plot(found.ranks, change, color=color, marker=MARKERS[i], linestyle=LINES[i], markersize=STYLE["marker"], linewidth=STYLE["line"])
+        labels.append((change[-1], f"{rule}: rank to\nthe power {found.power[rule]:+.2f}", color))
+    ax.set_xscale("log", base=2)
+    loss_axis(ax, [np.array(change) for change in found.change.values()])
+    ax.set_xticks(found.ranks, [str(rank) for rank in found.ranks])
+    name_axes(ax, "rank (logarithmic)", "change of the model's output\nby one update of equal rate")
+    direct_labels(ax, labels)
+    ax.figure.summary = "Power of the rank by which one update of equal rate moves the model's output: " + ", ".join(
+        f"{power:+.2f} with {rule}" for rule, power in found.power.items()) + "."
+    return ax

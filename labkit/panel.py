@@ -27,7 +27,7 @@ class LabPanel:
 
     territory   name of a shipped territory, or a folder of pictures with captions
     knobs       fields of RunConfig that can be moved; each must have a ladder
-    presets     designs to begin with, by name (of labkit.presets)
+    presets     designs to begin with, by name (presets.PRESETS, or a lesson's own)
     design      RunConfig, share string, file or mapping to start from
     base        'embedded', a folder, a file or a hub name
     store       folder of the run store; None takes the usual one

@@ -8,6 +8,7 @@ from PIL import Image
 
 from labkit.diagnose import diagnose
 from labkit.curves import PINNED, plot_curves
+from labkit.ladders import rung_text
 from labkit.style import MARKERS, STYLE, VERDICTS, LabFigure, ordered_colors, rate_text
 
 GAP = 4                                                               # pixels of white between pictures
@@ -140,20 +141,20 @@ def plot_beside(history, verdict, pinned=None):
                            colors=[VERDICTS[verdict.label][1], PINNED])
 
 
-def plot_race(histories, *, verdicts=None, prompts=None, width=STYLE["width"]):
-    """Draw a race over learning rates: all curves above, below a row of pictures per rate, and each rate's verdict.
+def plot_race(histories, name="learning_rate", *, verdicts=None, prompts=None, width=STYLE["width"]):
+    """Draw a race over the field `name`: all curves above, below a row of pictures per run, and each run's verdict.
 
     `prompts` chooses pictures by number (two fit a notebook's width). Returns the Figure.
     """
-    histories = sorted(histories, key=lambda history: history.config.learning_rate)
+    histories = sorted(histories, key=lambda history: getattr(history.config, name))
     verdicts = verdicts or [diagnose(history, histories) for history in histories]
-    names = [rate_text(history.config.learning_rate) for history in histories]
+    names = [rung_text(name, getattr(history.config, name)) for history in histories]
     layout, above = Comparison(histories, prompts, width), 4.3
     figure = LabFigure(width, above + layout.height, photographic=True, summary=summary_of(names, verdicts))
     left, right, bottom = STYLE["margins"]
     ax = figure.place_axes(left, layout.height + bottom, width - left - right, above - bottom - 0.4)
-    plot_curves(histories, ax, verdicts=verdicts)
-    ax.set_title(f"One design at {len(histories)} learning rates: loss on held-out pictures", loc="left", fontsize=STYLE["title"],
+    plot_curves(histories, ax, verdicts=verdicts, label=lambda history: rung_text(name, getattr(history.config, name)))
+    ax.set_title(f"One design at {len(histories)} {name.replace('_', ' ')}s: loss on held-out pictures", loc="left", fontsize=STYLE["title"],
                  fontweight="bold", color=STYLE["text"], pad=10)
     layout.draw(figure, names, verdicts, ordered_colors(len(histories)))
     return figure

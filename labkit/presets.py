@@ -1,4 +1,4 @@
-"""Designs to begin with, one for every verdict and those of single lessons: what each sets, and what to look at."""
+"""Designs to begin with, each with what it sets and what to look at: one for every verdict, and those of single lessons."""
 
 from dataclasses import dataclass, field
 
@@ -61,4 +61,23 @@ EPOCHS_AND_BATCHES = {
     "sixteen, rate doubled": Preset(
         "The same with the rate raised by the square root of what the batch was raised by, from 4 to 16. Pin the run before and compare the ends.",
         {"learning_rate": 2e-3, "num_train_epochs": 5, "train_batch_size": 16}),
+}
+
+# A lesson's own, at the default rate: only rank and alpha differ.
+RANK_AND_ALPHA = {
+    "one direction": Preset(
+        "A single direction in every matrix, and still more than one thing changes: the kind of place, its colours, its light. "
+        "Pin this run and compare the ends of the curves with those of more ranks.",
+        {"rank": 1, "max_train_steps": 100}),
+    "many directions": Preset(
+        "Sixty-four directions at the same rate. Look at the beginning of the curve: it starts faster, since a larger adapter takes "
+        "longer steps as well. Pin it and lower the rate by a rung before you say what the directions themselves gave.",
+        {"rank": 64, "max_train_steps": 100}),
+    "alpha forgotten": Preset(
+        "The rank was raised and alpha left at 1, as some trainers do unless told otherwise: see the scaling below the knobs. Nothing is broken, "
+        "it is slow. Now raise the rate instead of alpha.",
+        {"rank": 32, "alpha": 1, "max_train_steps": 100}),
+    "alpha too high": Preset(
+        "The rate is the healthy one and the scaling is not: the loss leaves the picture as it does when the rate is far too high.",
+        {"rank": 8, "alpha": 1024, "max_train_steps": 60}),
 }

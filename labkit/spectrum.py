@@ -61,6 +61,11 @@ def spectra(arrays, config, unet) -> list[Spectrum]:
     return [Spectrum(name, config.scaling * _singular_values(arrays, name), _weight_norm(unet, name)) for name in names]
 
 
+def spectra_of(lab, run) -> list[Spectrum]:
+    """Return the spectra of a run in a lab's store."""
+    return spectra(lab.store.run(run.run_id).checkpoint().adapter, run.config, lab.base.unet)
+
+
 def _singular_values(arrays, name) -> np.ndarray:
     parts = {part: _matrix(arrays[name + end]) for part, end in ENDS.items() if name + end in arrays}
     if "delta" in parts:

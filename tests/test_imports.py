@@ -23,7 +23,7 @@ LOADS_NO = {
     "journal": HEAVY | {"PIL"}, "runs": HEAVY | {"PIL"}, "diagnose": HEAVY | {"PIL"}, "data": HEAVY,
     "exercises": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "matplotlib.pyplot"}, "student": HEAVY | {"numpy"},
     "cli": HEAVY | {"numpy"}, "checkup": HEAVY | {"numpy", "yaml"},
-    **{name: HEAVY - {"matplotlib"} | {"matplotlib.pyplot"} for name in ("memorize", "spectrum", "volume", "boundary", "epochs", "batch_sizes", "evidence", "volume_checks", "volume_claims")},
+    **{name: HEAVY - {"matplotlib"} | {"matplotlib.pyplot"} for name in ("memorize", "spectrum", "volume", "boundary", "epochs", "batch_sizes", "evidence", "volume_checks", "volume_claims", "capacity", "scalings", "twins")},
     "plots": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "labkit.widgets", "matplotlib.pyplot"},
     "train": {"diffusers", "transformers", "peft", "matplotlib", "ipywidgets", "labkit.plots", "labkit.widgets", "labkit.runs", "labkit.cli"},
 }
@@ -90,7 +90,7 @@ def test_a_library_is_used_in_its_one_place_only(library, allowed):
     assert users_of(library) <= allowed
 
 
-@pytest.mark.parametrize("module", ["config", "design", "propose", "schedules", "plan", "events", "history", "runs", "diagnose", "stats", "journal", "spectrum"])
+@pytest.mark.parametrize("module", ["config", "design", "propose", "schedules", "plan", "events", "history", "runs", "diagnose", "stats", "journal", "spectrum", "capacity", "scalings"])
 def test_torch_is_not_even_imported_later_by(module):
     assert not {name for name in reach(module, sources()) if "torch" in {other.split(".")[0] for other in imports(sources()[name])}}
 
@@ -127,7 +127,7 @@ def test_nothing_unpickles():
     assert not {name for name, found in called.items() if found & {"torch.load", "torch.save", "pickle.load", "pickle.loads", "np.load", "yaml.load", "yaml.unsafe_load"}}
 
 
-@pytest.mark.parametrize("module", ["plots", "curves", "pictures", "measured", "memorize", "spectrum", "boundary", "epochs", "batch_sizes"])
+@pytest.mark.parametrize("module", ["plots", "curves", "pictures", "measured", "memorize", "spectrum", "boundary", "epochs", "batch_sizes", "capacity", "scalings", "strength", "mixing", "scenarios"])
 def test_a_module_that_plots_neither_shows_nor_saves(module):
     trees = sources()
     assert "style" in reach(module, trees)

@@ -11,8 +11,8 @@ from figures import assert_words_keep_apart
 
 from labkit.config import RunConfig
 from labkit.loss import Denoiser
-from labkit.measure import NoiseScale, change_by_width, gradient_by_batch, noise_scale, random_directions, step_zero
-from labkit.measured import plot_noise_scale
+from labkit.measure import NoiseScale, change_by_rank, change_by_width, gradient_by_batch, noise_scale, random_directions, step_zero
+from labkit.measured import plot_change_by_rank, plot_noise_scale
 from labkit.stats import Interval, wilson
 
 CONFIG = RunConfig(rank=4, learning_rate=1e-3).resolved(8)
@@ -93,6 +93,15 @@ def test_an_update_of_equal_rate_moves_wide_layers_more_not_less(lab):
     assert full.interval[0] > 0
     lora = change_by_width(lab.base, lab.cache, CONFIG, n=8)
     assert lora.slope < full.slope
+
+
+def test_an_update_of_equal_rate_moves_the_output_further_at_a_higher_rank_unless_alpha_is_held(lab):
+    found = change_by_rank(lab.base, lab.cache, CONFIG, ranks=(2, 8, 32), n=8)
+    assert found.power["alpha = rank"] > 0.7 > found.power["alpha / √rank"] > 0.3 > found.power["alpha = 8"]
+    assert np.ptp([change[1] for change in found.change.values()]) < 1e-6 * found.change["alpha = 8"][1]      # the rules agree at rank 8
+    figure = plot_change_by_rank(found).figure
+    assert_words_keep_apart(figure)
+    assert "with alpha = 8" in figure.summary
 
 
 def test_the_interval_of_a_share_stays_between_none_and_all():

@@ -68,6 +68,15 @@ def test_every_lesson_tells_what_carries_over(lesson):
         assert "What carries over" in words and "What the chapter says" in words
 
 
+def test_the_chapters_sentences_come_in_the_order_of_their_verdicts(lesson):
+    _, notebook = lesson
+    order = ("holds", "holds if", "measured otherwise", "an image")
+    for cell in notebook["cells"]:
+        if "What the chapter says" in notebooks.source(cell):
+            found = [line.split("**")[1] for line in notebooks.source(cell).splitlines() if line.startswith("| **")]
+            assert found == sorted(found, key=order.index) and set(found) == set(order)
+
+
 def test_a_design_given_to_a_lesson_is_not_overridden_by_the_lessons_own_defaults(lesson):
     (path,) = notebooks.choose([lesson[0]])
     defaults = notebooks.parameters(path)

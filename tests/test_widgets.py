@@ -16,7 +16,7 @@ from labkit.frontend import frontend
 from labkit.lab import Lab
 from labkit.ladders import LADDERS, rungs
 from labkit.panel import FAST_STEPS, LabPanel, Silent
-from labkit.presets import EPOCHS_AND_BATCHES, PRESETS
+from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
 from labkit.runs import Store, record
 from labkit.shelf import RunShelf
 
@@ -372,3 +372,11 @@ def test_a_prompt_box_does_not_wait_for_a_training_that_holds_the_base(monkeypat
     release.set()
     training.join()
     assert drawn == [] and "training" in box._words.value
+
+
+def test_a_lesson_brings_its_own_presets(lab):
+    panel = LabPanel(lab=lab, knobs=("rank", "alpha"), presets=RANK_AND_ALPHA)
+    for name, preset in RANK_AND_ALPHA.items():
+        panel.choose(name)
+        assert all(getattr(panel.design, field) == value for field, value in preset.changes.items())
+    assert panel.widget.children and len(panel._view.presets) == len(RANK_AND_ALPHA) and panel.design.scaling == 128

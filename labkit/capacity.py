@@ -1,0 +1,167 @@
+"""What rank buys: how far runs of every rank came, at one rate and at each rank's own best, and the smallest that is enough.
+
+Losses are held-out ones on fixed noise at the end of a run, averaged over seeds and compared picture by picture. n pictures.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from labkit.errors import LabError
+from labkit.judged import Table
+from labkit.stats import Interval, by_picture, interval_of
+from labkit.style import LINES, MARKERS, STYLE, LabFigure, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+
+FULL = "full"                                                 # in the place of a rank: a dense change of the same matrices
+ENOUGH = 0.05                                                 # of the gain: the smallest effect of interest, declared beforehand
+FLOOR = -0.25                                                 # shares of the gain below are drawn at the edge
+
+
+@dataclass(frozen=True, eq=False)
+class Capacity:
+    """Hold final held-out losses by size (a rank, or 'full') and rate, each (n,), on one territory."""
+
+    territory: str
+    start: np.ndarray                                         # (n,) of the untouched base
+    ends: dict                                                # {size: {rate: (n,)}}; inf where a run broke
+    probes: dict                                              # the same on training pictures
+    seeds: int
+
+    @property
+    def ranks(self) -> list[int]:
+        """Return the ranks, the smallest first."""
+        return sorted(size for size in self.ends if size != FULL)
+
+    @property
+    def sizes(self) -> list:
+        """Return the ranks, then 'full' where there are such runs."""
+        return self.ranks + [FULL] * (FULL in self.ends)
+
+    def best_rate(self, size) -> float:
+        """Return the rate at which runs of this size end lowest."""
+        return min(self.ends[size], key=lambda rate: self.ends[size][rate].mean())
+
+    def at_edge(self, size) -> bool:
+        """Tell whether the best rate is the first or last one tried, so that a better one may lie outside."""
+        return self.best_rate(size) in (min(self.ends[size]), max(self.ends[size]))
+
+    @property
+    def best(self) -> np.ndarray:
+        """Return the losses (n,) of the best runs there are."""
+        return min((self.ends[size][self.best_rate(size)] for size in self.sizes), key=np.mean)
+
+    def share(self, size, rate=None) -> Interval:
+        """Return the share of the greatest gain that a size reaches at a rate, its own best by default: 0 the base, 1 the best."""
+        end = self.ends[size][self.best_rate(size) if rate is None else rate]
+        if not np.isfinite(end).all():
+            return Interval(-math.inf, -math.inf, -math.inf)
+        short = interval_of(end - self.best)
+        gain = float(np.mean(self.start - self.best))
+        return Interval(*(1 - value / gain for value in (short.mean, short.high, short.low)))
+
+    @property
+    def enough(self) -> int:
+        """Return the smallest rank that, at its own best rate, lacks at most ENOUGH of the gain of the best rank."""
+        best = max(self.share(rank).mean for rank in self.ranks)
+        return min(rank for rank in self.ranks if self.share(rank).mean >= best - ENOUGH)
+
+    @property
+    def sentence(self) -> str:
+        """Say which rank is enough, and what one direction in each matrix reaches already."""
+        first, found = self.ranks[0], self.share(self.ranks[0])
+        return (f"{self.territory}: rank {self.enough} is the smallest within {ENOUGH:.0%} of the best rank; rank {first} reaches {_share(found)} of the "
+                f"greatest gain at its own best rate, {rate_text(self.best_rate(first))} ({self.seeds} seeds, intervals over pictures).")
+
+
+def capacity(histories) -> Capacity:
+    """Return how far runs of one territory came; LabError where they are of several, or none."""
+    histories = list(histories)
+    territories = {history.config.data for history in histories}
+    if len(territories) != 1:
+        raise LabError(f"histories: runs of {', '.join(sorted(territories)) or 'no territory'}; give those of one.")
+    ends, probes, seeds = {}, {}, set()
+    for history in histories:
+        config = history.config
+        size = FULL if config.adapter == "full" else config.rank
+        seeds.add(config.seed)
+        for found, name in ((ends, "validation"), (probes, "probe")):
+            found.setdefault(size, {}).setdefault(config.learning_rate, []).append(end_of(history, name))
+    start = np.mean([by_picture(history.validations["validation"].losses[0]) for history in histories], axis=0)
+    means = [{size: {rate: np.mean(values, axis=0) for rate, values in by_rate.items()} for size, by_rate in found.items()} for found in (ends, probes)]
+    return Capacity(territories.pop(), start, *means, len(seeds))
+
+
+def end_of(history, name="validation") -> np.ndarray:
+    """Return a run's last losses (n,); infinite where it broke before its end."""
+    curve = history.validations[name]
+    last = by_picture(curve.losses[-1])
+    is_whole = curve.steps[-1] == history.config.max_train_steps and np.isfinite(last).all()
+    return last if is_whole else np.full(len(last), np.inf)
+
+
+def capacity_table(*found: Capacity) -> Table:
+    """Return one row a size: best rate, share of the gain and loss on training pictures, for every territory."""
+    heads = [f"{each.territory}: {words}" for each in found for words in ("best rate", "share of the gain (95 % interval)", "loss on training pictures")]
+    rows = [[f"rank {size}" if size != FULL else "the whole matrices", *(cell for each in found for cell in _cells(each, size))] for size in found[0].sizes]
+    return Table(["", *heads], rows)
+
+
+def _cells(found, size) -> list[str]:
+    if size not in found.ends:
+        return ["", "", ""]
+    rate, edge = found.best_rate(size), " (the last one tried)" if found.at_edge(size) else ""
+    return [rate_text(rate) + edge, _share(found.share(size)), f"{found.probes[size][rate].mean():.3f}"]
+
+
+def predictions(found: dict) -> str:
+    """Compare predicted smallest sufficient ranks with what was measured: (guess, Capacity) by words; no answer is not wrong."""
+    lines = []
+    for words, (guess, measured) in found.items():
+        said = "" if guess is None else f" You said {guess}" + (": yes." if guess == measured.enough else ".")
+        lines.append(f"Smallest rank that is enough, {words}: {measured.enough}.{said}")
+    return "\n".join(lines)
+
+
+def plot_capacity(*found: Capacity, width=STYLE["width"]):
+    """Draw the share of the gain over the rank, a panel a territory: every rate tried faintly, the own best rate on top. Returns the Figure."""
+    left, room, height = 0.75, 1.15, 4.0
+    figure = LabFigure(width, height, summary=" ".join(each.sentence for each in found))
+    panel = width / len(found)
+    for i, each in enumerate(found):
+        ax = new_axes(figure.place_axes(i * panel + left, 0.6, panel - left - room, height - 1.05))
+        _draw(ax, each)
+        name_axes(ax, "rank (logarithmic)", "share of the greatest gain" if not i else "", f"{each.territory}: rank {each.enough} is enough")
+    return figure
+
+
+def _draw(ax, found) -> None:
+    """Draw one territory's panel."""
+    places = {size: i for i, size in enumerate(found.sizes)}  # ranks are powers of two: their order is their logarithm
+    rates = sorted({rate for rank in found.ranks for rate in found.ends[rank]})
+    labels = []
+    for i, (rate, color) in enumerate(zip(rates, ordered_colors(len(rates)))):
+        ranks = [rank for rank in found.ranks if rate in found.ends[rank]]
+        shares = np.array([max(found.share(rank, rate).mean, FLOOR) for rank in ranks])
+        at = [places[rank] for rank in ranks]
+        ax.plot(at, shares, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i % len(MARKERS)], markersize=4, linewidth=1.0, alpha=0.8)
+        ax.plot([place for place, share in zip(at, shares) if share == FLOOR], [FLOOR] * (shares == FLOOR).sum(), "X", color=color, markersize=8, clip_on=False)
+        labels.append((shares[-1], ("✖ " if shares[-1] == FLOOR else "") + f"rate {rate_text(rate)}", color))
+    own = [found.share(size) for size in found.ranks]
+    at = [places[rank] for rank in found.ranks]
+    ax.plot(at, [share.mean for share in own], color=STYLE["text"], linewidth=STYLE["line"] + 0.8, marker="o", markersize=STYLE["marker"] + 2, markerfacecolor="white", zorder=4)
+    ax.fill_between(at, [share.low for share in own], [share.high for share in own], color=STYLE["text"], alpha=STYLE["band"], linewidth=0)
+    labels.append((own[-1].mean, "○ own best", STYLE["text"]))
+    if FULL in found.ends:
+        whole = found.share(FULL)
+        ax.errorbar([places[FULL]], [whole.mean], [[whole.mean - whole.low], [whole.high - whole.mean]], color=STYLE["text"], marker="D", markersize=STYLE["marker"] + 1, capsize=4)
+    ax.axhline(0, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.0)
+    ax.set_xticks(list(places.values()), [str(size) for size in places])
+    ax.set_xlim(-0.4, len(places) - 0.6)
+    ax.set_yticks([FLOOR, 0, 0.25, 0.5, 0.75, 1], ["worse", "base", "25 %", "50 %", "75 %", "best"])
+    ax.set_ylim(FLOOR, 1.12)
+    direct_labels(ax, labels)
+
+
+def _share(interval) -> str:
+    return f"{interval.mean:.0%} ({interval.low:.0%} to {interval.high:.0%})" if math.isfinite(interval.mean) else "broke at every rate"

@@ -1,0 +1,72 @@
+"""Alpha in training as a rate: where runs of several scalings end, over the learning rate.
+
+Losses are held-out ones on fixed noise, averaged over seeds and compared picture by picture. n pictures.
+"""
+
+import numpy as np
+
+from labkit.capacity import end_of
+from labkit.curves import LOSS_AXIS, loss_axis, mark_not_finite
+from labkit.errors import LabError
+from labkit.stats import by_picture, interval_of
+from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+
+
+def by_scaling(histories) -> dict:
+    """Return {scaling: {rate: final losses (n,)}}, the smallest scaling first."""
+    found = {}
+    for history in histories:
+        found.setdefault(history.config.scaling, {}).setdefault(history.config.learning_rate, []).append(end_of(history))
+    if len(found) < 2:
+        raise LabError(f"histories: runs of {len(found)} scaling; give those of two at least.")
+    return {scaling: {rate: np.mean(ends, axis=0) for rate, ends in sorted(found[scaling].items())} for scaling in sorted(found)}
+
+
+def plot_scalings(histories, ax=None):
+    """Draw the final held-out loss over the rate, one valley for each scaling that runs were trained with."""
+    ax, histories = new_axes(ax, top=0.15), list(histories)
+    found, labels, seen = by_scaling(histories), [], []
+    rates = sorted({rate for valley in found.values() for rate in valley})
+    for i, ((scaling, valley), color) in enumerate(zip(found.items(), ordered_colors(len(found)))):
+        means = np.array([ends.mean() for ends in valley.values()])
+        ax.plot(list(valley), np.where(np.isfinite(means), means, np.nan), color=color, marker=MARKERS[i], linestyle=LINES[i % len(LINES)], markersize=STYLE["marker"] + 1, linewidth=STYLE["line"])
+        mark_not_finite(ax, list(valley), means, color)
+        best = best_rate(valley)
+        ax.plot(best, valley[best].mean(), MARKERS[i], color=color, markersize=13, markerfacecolor="none", markeredgewidth=1.4)
+        labels.append((means[np.isfinite(means)][-1] if np.isfinite(means).any() else 1e30, f"scaling {scaling:g}\nbest at {rate_text(best)}", color))
+        seen.append(means)
+    start = float(np.mean([by_picture(history.validations["validation"].losses[0]).mean() for history in histories]))
+    ax.axhline(start, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2)
+    ax.set_xscale("log")
+    ax.set_xticks(rates, [rate_text(rate) for rate in rates])
+    ax.minorticks_off()
+    loss_axis(ax, [*seen, np.array([start])])
+    name_axes(ax, "learning rate (logarithmic)", LOSS_AXIS)
+    direct_labels(ax, [*labels, (start, "untouched base", STYLE["faint"])])
+    ax.figure.summary = sentence(found)
+    return ax
+
+
+def best_rate(valley) -> float:
+    """Return the rate at which runs end lowest."""
+    return min(valley, key=lambda rate: valley[rate].mean())
+
+
+def sentence(found) -> str:
+    """Compare every scaling with the one nearest to 1: at its best rate, and each at its own."""
+    one = min(found, key=lambda scaling: abs(np.log(scaling)))
+    rate = best_rate(found[one])
+    words = []
+    for scaling, valley in found.items():
+        if scaling != one:
+            at_one = _change(valley.get(rate), found[one][rate])
+            own = _change(valley[best_rate(valley)], found[one][rate])
+            words.append(f"scaling {scaling:g} ends {at_one} at rate {rate_text(rate)}, and {own} at its own best, {rate_text(best_rate(valley))}")
+    return f"Against scaling {one:g} at its best rate {rate_text(rate)}: " + "; ".join(words) + "."
+
+
+def _change(ends, others) -> str:
+    if ends is None:
+        return "at no run"
+    change = interval_of(ends - others)
+    return f"{change.mean:+.3f} ({change.low:+.3f} to {change.high:+.3f})" if np.isfinite(ends).all() else "broken"

@@ -1,0 +1,99 @@
+"""Trained adapters at strengths of their own: 0 is the base, 1 the run as it was measured; what alpha mixes, and four scenarios."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny
+from figures import assert_words_keep_apart
+from small_pictures import write_territory
+
+from labkit.errors import LabError
+from labkit.lab import Lab
+from labkit.mixing import mixing, plot_mixing, scaling_table
+from labkit.scenarios import measure_scenarios, plot_scenarios
+from labkit.sizes import sizes, sizes_table
+from labkit.spectrum import spectra_of
+from labkit.strength import acting, measure_scores, measure_strengths, plot_strengths
+
+SHORT = {"max_train_steps": 8, "train_batch_size": 4, "learning_rate": 3e-2, "pictures": 0}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    lab = Lab(store=tmp_path_factory.mktemp("store"))
+    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
+    return lab
+
+
+@pytest.fixture(scope="module")
+def runs(lab):
+    return [lab.train(rank=rank, **SHORT) for rank in (2, 16)]
+
+
+def test_strength_zero_is_the_base_and_every_adapter_is_measured_as_if_alone(lab, runs):
+    found = measure_scores(lab, [runs[0], runs[1], runs[1]], [0.0, 1.0, 0.5])
+    for name in ("territory", "ordinary"):
+        np.testing.assert_allclose(found.losses[name][0], found.base[name], rtol=1e-5)
+        np.testing.assert_allclose(found.losses[name][1], measure_scores(lab, [runs[1]], [1.0]).losses[name][0], rtol=1e-4)
+        assert not np.allclose(found.losses[name][1], found.losses[name][2], rtol=1e-4)
+    assert found.change("territory", 1).mean < 0
+
+
+def test_the_sentence_over_strengths_names_the_lowest_and_the_figure_can_be_read(lab, runs):
+    found = measure_strengths(lab, runs[1], (0.0, 0.5, 1.0, 2.0))
+    assert f"lowest at strength {found.strengths[found.lowest]:g}" in found.sentence
+    figure = plot_strengths(found).figure
+    assert figure.summary == found.sentence
+    assert_words_keep_apart(figure)
+
+
+def test_a_run_that_is_not_in_the_store_is_named(lab):
+    with pytest.raises(LabError, match="The run elsewhere is not in the store"):
+        with acting(lab, [SimpleNamespace(run_id="elsewhere")], [1.0]):
+            pass
+
+
+def test_the_formula_is_exact_inside_a_layer_and_not_for_the_model(lab, runs):
+    found = mixing(lab, runs[1])
+    assert found.layer_error < 1e-4 < max(found.model_error)
+    assert len(found.shares) == len(spectra_of(lab, runs[1])) and min(found.shares) > 0
+    assert dict(zip(found.strengths, found.model_error))[1.0] < 1e-5
+    figure = plot_mixing(found).figure
+    assert figure.summary == found.sentence
+    assert_words_keep_apart(figure)
+
+
+def test_the_table_of_scalings_tells_alpha_over_rank_and_over_its_root():
+    rows = {(row[0], row[1]): row[2:] for row in scaling_table(ranks=(4, 16), alphas=(8, None)).rows}
+    assert rows == {("alpha / rank", "alpha = 8"): ["2", "0.5"], ("alpha / rank", "alpha = rank"): ["1", "1"],
+                    ("alpha / √rank", "alpha = 8"): ["4", "2"], ("alpha / √rank", "alpha = rank"): ["2", "4"]}
+
+
+def test_numbers_trained_grow_with_the_rank_and_degrees_of_freedom_stop_at_the_whole(lab):
+    found = sizes(lab, [lab.config(rank=rank) for rank in (1, 2, 64)] + [lab.config(adapter="full")])
+    assert found[1].trained == 2 * found[0].trained and found[2].trained > found[3].trained
+    assert found[0].freedom < found[1].freedom < found[2].freedom == found[3].freedom == found[3].trained
+    assert all(size.seconds > 0 and size.file_bytes > 4 * size.trained for size in found)
+    assert lab.store.runs() == [] or all(run.history().config.max_train_steps == 8 for run in lab.store.runs())
+    assert "whole" in repr(sizes_table(found))
+
+
+def test_the_scenarios_show_the_same_seeds_and_a_faint_run_lies_nearer_to_the_base(tmp_path_factory, sd_folder):
+    lab = Lab(str(sd_folder), str(write_territory(tmp_path_factory.mktemp("pictures"))), device="cpu", store=tmp_path_factory.mktemp("store"))
+    knobs = {"max_train_steps": 2, "train_batch_size": 2, "learning_rate": 0.1, "pictures": 0}
+    strong, weak = ([lab.train(rank=rank, alpha=scaling * rank, **knobs) for rank in (4, 1)] for scaling in (1, 0.1))
+    found = measure_scenarios(lab, strong, weak, 0.1, num_inference_steps=2)
+    assert found.ranks == (4, 1) and found.base.shape == (2, 2, 128, 128, 3) and found.pictures.shape == (6, 2, 2, 128, 128, 3)
+    base = lab.generate([*lab.territory.prompts[:2], *lab.territory.ordinary.captions[:2]], num_inference_steps=2)
+    assert (found.base.reshape(base.shape) == base).all()
+    away = np.abs(found.pictures.astype(int) - found.base).mean((1, 2, 3, 4, 5))
+    assert away[1] < away[0] and away[4] < away[3]
+    figure = plot_scenarios(found)
+    assert_words_keep_apart(figure)
+    assert "rank 4, strong" in found.sentence or "rank 1, strong" in found.sentence
+
+
+def test_a_lab_on_another_territory_shares_the_base(lab):
+    other = lab.on("elsewhere")
+    assert other.base is lab.base and other.data_name == "elsewhere" and other.store.root == lab.store.root
