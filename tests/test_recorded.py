@@ -32,7 +32,7 @@ def tiny_lab(*arguments, **options):
 
 def test_a_set_of_several_grids_is_trained_once_thinned_and_read_back(monkeypatch, tmp_path):
     monkeypatch.setattr(lab_module, "Lab", tiny_lab)
-    monkeypatch.setitem(recipe.SETS, "small", GRIDS)
+    monkeypatch.setitem(recipe.SETS, "small", recipe.RecordedSet(tuple(GRIDS)))
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
     recipe.make("small", tmp_path / "work", tmp_path / "data" / "runs")
     found = runs.recorded("small")
@@ -72,14 +72,18 @@ def test_a_loss_that_is_not_a_number_is_kept_however_thin_the_record(tmp_path):
 
 @pytest.mark.parametrize("name", recipe.SETS)
 def test_every_set_is_possible_on_the_pictures_that_ship(name):
-    for part in recipe.SETS[name]:
+    for part in recipe.SETS[name].grids:
         for config in grid(**part):
             config.resolved(96)
 
 
 def test_the_two_sets_of_batches_show_as_many_pictures_and_make_as_many_updates():
     def volumes(name):
-        return [config.resolved(96) for part in recipe.SETS[name] for config in grid(**part)]
+        return [config.resolved(96) for part in recipe.SETS[name].grids for config in grid(**part)]
 
     assert len({config.max_train_steps * config.train_batch_size for config in volumes("batch_equal_epochs")}) == 1
     assert len({config.max_train_steps for config in volumes("batch_equal_updates")}) == 1
+
+
+def test_a_set_is_of_one_territory():
+    assert all(len({part.get("data", "liminal") for part in recorded.grids}) == 1 for recorded in recipe.SETS.values())
