@@ -22,7 +22,7 @@ from labkit.data import PictureFolder, Territory, load_picture
 from labkit.errors import LabError
 from labkit.paths import cache_dir, data_dir
 
-ENCODING = 1                                                  # counts changes in how pictures are read and encoded
+ENCODING = 2                                                  # counts changes in how pictures are read and encoded
 CONDITION = "cond."
 AT_ONCE = 32                                                  # pictures held in memory at full size
 
@@ -70,7 +70,8 @@ class Cache:
 def encode(base: Base, territory: Territory, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Cache:
     """Encode a territory, reading what was encoded before; `progress(done, total)` counts pictures of the set being encoded.
 
-    Latents pass through float16 on the way, so that what ships and what is encoded here are the same numbers.
+    Latents pass through float16 (their spread through float8) on the way, so that what ships and what is encoded here are the
+    same numbers.
     """
     sets = {name: _encoded(base, getattr(territory, name), progress) for name in ("train", "validation", "ordinary")}
     null_cond = {name: value.cpu() for name, value in base.encode_captions([""]).items()}
@@ -111,12 +112,14 @@ def _encoded(base: Base, pictures: PictureFolder, progress) -> Encoded:
 
 
 def _latents(base: Base, pictures: PictureFolder, progress) -> dict[str, Tensor]:
-    """Encode pictures a few at a time: mean and std, (n, C, H, W) float16 each."""
+    """Encode pictures a few at a time: mean, (n, C, H, W) float16, and std, as float8: it is hundreds of times smaller than the
+    latents, so that its rounding is of the size of theirs."""
     parts = []
     for start in range(0, len(pictures), AT_ONCE):
         paths = pictures.paths[start : start + AT_ONCE]
         pixels = np.stack([load_picture(path, base.resolution) for path in paths])
-        parts.append([value.cpu().half() for value in base.encode_pictures(pixels)])
+        mean, std = base.encode_pictures(pixels)
+        parts.append((mean.cpu().half(), std.cpu().to(torch.float8_e5m2)))
         progress(start + len(paths), len(pictures))
     mean, std = (torch.cat(column) for column in zip(*parts))
     return {"mean": mean, "std": std}

@@ -80,9 +80,31 @@ def test_the_base_is_stored_under_24_megabytes_and_reads_back(tokenizer, tmp_pat
     assert sum(f.stat().st_size for f in (tmp_path / "base").rglob("*") if f.is_file()) < 24e6
     stored = {part: next(iter(load_file(file).values())).dtype for part in ("unet", "vae", "text_encoder")
               for file in (tmp_path / "base" / part).glob("*.safetensors")}
-    assert stored == {"unet": torch.float16, "vae": torch.float32, "text_encoder": torch.float32}
+    assert stored == {"unet": torch.float16, "vae": torch.float16, "text_encoder": torch.float32}
     back = architecture.load_base(tmp_path / "base")
-    assert same(back.vae, pipeline.vae) and back.unet.dtype == back.text_encoder.dtype == torch.float32
+    assert back.vae.dtype == back.unet.dtype == back.text_encoder.dtype == torch.float32
+    assert same(back.text_encoder, pipeline.text_encoder)
+    torch.testing.assert_close(back.vae.decoder.conv_in.weight, pipeline.vae.decoder.conv_in.weight, rtol=1e-3, atol=1e-5)
+
+
+def test_a_base_of_fewer_latent_channels_draws_nearly_the_same_when_widened(tokenizer, monkeypatch):
+    import widen
+
+    monkeypatch.setattr(architecture, "LATENT_CHANNELS", 4)
+    vae, unet = architecture.build_vae().eval(), architecture.build_unet().eval()
+    monkeypatch.undo()
+    wide_vae, wide_unet = widen.widened_vae(vae).eval(), widen.widened_unet(unet).eval()
+    pixels, noisy = torch.rand(1, 3, 64, 64) * 2 - 1, torch.randn(1, architecture.LATENT_CHANNELS, 16, 16)
+    text = torch.randn(1, 5, architecture.TEXT_WIDTH)
+    with torch.no_grad():
+        old, new = vae.encode(pixels).latent_dist, wide_vae.encode(pixels).latent_dist
+        torch.testing.assert_close(new.mean[:, :4], old.mean)
+        torch.testing.assert_close(new.std[:, :4], old.std)
+        new.mean[:, 4:] = 0
+        torch.testing.assert_close(wide_vae.decode(new.mean).sample, vae.decode(old.mean).sample, rtol=1e-4, atol=1e-4)
+        predicted = wide_unet(noisy, 500, text).sample
+        torch.testing.assert_close(predicted[:, :4], unet(noisy[:, :4], 500, text).sample)
+    assert not predicted[:, 4:].any()
 
 
 def test_attention_heads_have_32_channels():

@@ -74,9 +74,17 @@ def test_the_reader_knows_nearly_every_render(reader, renders):
 
 
 def test_decoded_noise_shows_no_place(reader):
-    noise = torch.randn(24, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    said = reader.read(load_base(device="cpu").decode(noise)).kinds
+    base = load_base(device="cpu")
+    noise = torch.randn(24, base.vae.config.latent_channels, 16, 16, generator=torch.Generator().manual_seed(0))
+    said = reader.read(base.decode(noise)).kinds
     assert np.mean([kind == NO_PLACE for kind in said]) >= 0.9
+
+
+def test_flat_colour_and_raw_noise_show_no_place(reader):
+    draw = np.random.default_rng(0)
+    flat = np.broadcast_to(draw.integers(256, size=(12, 1, 1, 3), dtype=np.uint8), (12, 128, 128, 3))
+    noise = draw.integers(256, size=(12, 128, 128, 3), dtype=np.uint8)
+    assert np.mean([kind == NO_PLACE for kind in reader.read(np.concatenate([flat, noise])).kinds]) >= 0.9
 
 
 def test_the_tables_of_the_model_card_are_those_that_were_measured_on_this_base():

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from architecture import build_vae, load_base
+from architecture import LATENT_CHANNELS, build_vae, load_base
 from muon import Muon, groups
 from training import Average, Budget, Checkpoint, Pictures, choose_device, generator, log, warmup_cosine
 
@@ -90,7 +90,7 @@ def train(folders, work, budget, seed=0, every=90, log_to=None, start=None, deco
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * warmup_cosine(step, budget.progress(step))
         pixels = crops(pictures, step, seed).to(device)
-        noise = torch.randn(BATCH, 4, CROP // 8, CROP // 8, generator=generator(seed, "posterior", step)).to(device)
+        noise = torch.randn(BATCH, LATENT_CHANNELS, CROP // 8, CROP // 8, generator=generator(seed, "posterior", step)).to(device)
         optimizer.zero_grad()
         loss = loss_of(vae, pixels, noise)
         loss.backward()

@@ -31,7 +31,7 @@ def token_ids(tokenizer, captions):
 
 @torch.no_grad()
 def latents(vae, pixels, batch=32):
-    """Scaled (mean, std) of the posteriors of uint8 pictures, each (n, 4, 16, 16), on the CPU."""
+    """Scaled (mean, std) of the posteriors of uint8 pictures, each (n, 8, 16, 16), on the CPU."""
     device, found = next(vae.parameters()).device, []
     for chunk in pixels.split(batch):
         posterior = vae.encode(chunk.to(device).float() / 127.5 - 1).latent_dist

@@ -43,14 +43,25 @@ def no_places(vae, pixels, seed, batch=32):
         draw = generator(seed, "no place", step)
         z = vae.encode(chunk.to(device).float() / 127.5 - 1).latent_dist.mean.cpu()
         noise = torch.randn(z.shape, generator=draw) * z.std()
-        patches = z.unfold(2, 4, 4).unfold(3, 4, 4).reshape(len(z), 4, 16, 4, 4)[:, :, torch.randperm(16, generator=draw)]
-        shuffled = patches.reshape(len(z), 4, 4, 4, 4, 4).permute(0, 1, 2, 4, 3, 5).reshape(z.shape)
+        patches = z.unfold(2, 4, 4).unfold(3, 4, 4).reshape(*z.shape[:2], 16, 4, 4)[:, :, torch.randperm(16, generator=draw)]
+        shuffled = patches.reshape(*z.shape[:2], 4, 4, 4, 4).permute(0, 1, 2, 4, 3, 5).reshape(z.shape)
         mixed = (z + z.roll(1, 0) + z.roll(2, 0)) / 3
-        low = F.interpolate(torch.randn(len(z), 4, 4, 4, generator=draw), 16, mode="bilinear") * 2 * z.std()
+        low = F.interpolate(torch.randn(*z.shape[:2], 4, 4, generator=draw), 16, mode="bilinear") * 2 * z.std()
         wild = torch.stack([z + 1.2 * noise, shuffled, mixed, noise, low + 0.3 * noise, z * 2.5 + 0.5 * noise])
         choice = torch.randint(len(wild), (len(z),), generator=draw)
         y = vae.decode(wild[choice, torch.arange(len(z))].to(device)).sample
         found.append(((y.clamp(-1, 1) + 1) * 127.5).round().byte().cpu())
+    return torch.cat(found)
+
+
+def no_pictures(count, size, seed):
+    """uint8 (count, 3, size, size) that no autoencoder made: in turn flat colour, coarse and fine colour noise, stripes."""
+    found = []
+    for i in range(count):
+        draw = generator(seed, "no picture", i)
+        rows, columns = [(1, 1), (8, 8), (size, size), (1, 16), (16, 1)][i % 5]
+        coarse = torch.randint(256, (1, 3, rows, columns), generator=draw).float()
+        found.append(F.interpolate(coarse, (size, size)).byte())
     return torch.cat(found)
 
 
@@ -68,10 +79,11 @@ def labels_of(attributes, answers):
 
 
 def examples(worlds, vae, answers, held_out, seed):
-    """(pixels, labels): each picture plain, autoencoded and, for half as many, wrecked."""
+    """(pixels, labels): each picture plain, autoencoded and, for half as many, wrecked; for a tenth as many, no picture at all."""
     pixels = torch.cat([w.pixels[w.held_out == held_out] for w in worlds])
     labels = torch.cat([labels_of(w.attributes, answers)[w.held_out == held_out] for w in worlds])
     wreck = no_places(vae, pixels[torch.randperm(len(pixels), generator=generator(seed, "wrecks", 0))[::2]], seed)
+    wreck = torch.cat([wreck, no_pictures(len(pixels) // 10, pixels.shape[-1], seed + held_out)])
     nothing = torch.full((len(wreck), labels.shape[1]), -100)
     nothing[:, 0] = answers["kind"].index(NO_PLACE)
     return torch.cat([pixels, autoencoded(vae, pixels), wreck]), torch.cat([labels, labels, nothing])
