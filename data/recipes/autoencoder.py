@@ -12,13 +12,13 @@ import torch.nn.functional as F
 
 from architecture import LATENT_CHANNELS, build_vae, load_base
 from muon import Muon, groups
-from training import Average, Budget, Checkpoint, Pictures, choose_device, generator, log, warmup_cosine
+from training import SHARP, Average, Budget, Checkpoint, Pictures, choose_device, generator, log, sharpened, warmup_cosine
 
 CROP, BATCH, RATE, ADAM_RATE, KL = 64, 16, 0.015, 1.5e-3, 2e-5
 
 
 def crops(pictures, step, seed, others=0.2):
-    """One batch of random flipped crops, (BATCH, 3, CROP, CROP) in -1..1; a share of `others` is from all folders but the first."""
+    """One batch of random crops, flipped and sharpened, (BATCH, 3, CROP, CROP) in -1..1; a share of `others` is from all folders but the first."""
     draw = generator(seed, "crops", step)
     batch = []
     for _ in range(BATCH):
@@ -29,7 +29,8 @@ def crops(pictures, step, seed, others=0.2):
         top, left = torch.randint(pictures[world].pixels.shape[-1] - CROP + 1, (2,), generator=draw).tolist()
         crop = pictures[world].pixels[i, :, top:top + CROP, left:left + CROP]
         batch.append(crop.flip(-1) if torch.rand((), generator=draw) < 0.5 else crop)
-    return torch.stack(batch).float() / 127.5 - 1
+    amount = 2 * SHARP * torch.rand(BATCH, 1, 1, 1, generator=draw)
+    return sharpened(torch.stack(batch).float() / 127.5 - 1, amount)
 
 
 def reconstruction_loss(output, target):

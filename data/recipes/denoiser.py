@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from architecture import build_scheduler, build_text_encoder, build_tokenizer, build_unet, load_base
 from captions import VOCABULARY
 from muon import Muon, groups
-from training import Average, Budget, Checkpoint, Pictures, choose_device, generator, log, warmup_cosine
+from training import Average, Budget, Checkpoint, Pictures, choose_device, generator, log, sharpened, warmup_cosine
 
 BATCH, RATE, ADAM_RATE, DROPOUT, SNR_GAMMA = 48, 0.01, 1e-3, 0.1, 5.0
 STRATA = 8  # timesteps of a held-out picture's fixed-noise loss
@@ -34,7 +34,7 @@ def latents(vae, pixels, batch=32):
     """Scaled (mean, std) of the posteriors of uint8 pictures, each (n, 8, 16, 16), on the CPU."""
     device, found = next(vae.parameters()).device, []
     for chunk in pixels.split(batch):
-        posterior = vae.encode(chunk.to(device).float() / 127.5 - 1).latent_dist
+        posterior = vae.encode(sharpened(chunk.to(device).float() / 127.5 - 1)).latent_dist
         found.append(torch.stack([posterior.mean, posterior.std]).cpu() * vae.config.scaling_factor)
     return torch.cat(found, 1)
 

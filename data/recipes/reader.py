@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from labkit.reader import NO_PLACE, Reader, ReaderNet
 from muon import Muon, groups
-from training import Average, Budget, Checkpoint, Pictures, choose_device, generator, log, warmup_cosine
+from training import SHARP, Average, Budget, Checkpoint, Pictures, choose_device, generator, log, sharpened, warmup_cosine
 
 ATTRIBUTES = ("kind", "wall_color", "main_color", "second_color", "floor", "light")
 BATCH, RATE, ADAM_RATE = 64, 0.01, 1e-3
@@ -90,13 +90,14 @@ def examples(worlds, vae, answers, held_out, seed):
 
 
 def batch_of(data, step, seed):
-    """A batch of examples, mirrored, shifted and changed a little in brightness: (x in -1..1, labels)."""
+    """A batch of examples, mirrored, shifted, sharpened and changed a little in brightness: (x in -1..1, labels)."""
     draw, (pixels, labels) = generator(seed, "reader", step), data
     pick = torch.randint(len(labels), (BATCH,), generator=draw)
     x = pixels[pick].float() / 127.5 - 1
     x = torch.where(torch.rand(BATCH, 1, 1, 1, generator=draw) < 0.5, x.flip(-1), x)
     top, left = torch.randint(9, (2,), generator=draw).tolist()
     x = F.pad(x, (4, 4, 4, 4), mode="replicate")[..., top:top + 128, left:left + 128]
+    x = sharpened(x, 2 * SHARP * torch.rand(BATCH, 1, 1, 1, generator=draw))
     return x * (1 + 0.1 * (torch.rand(BATCH, 1, 1, 1, generator=draw) - 0.5)), labels[pick]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 from chance import KINDS
 
 BLOCK = len(KINDS["ordinary"])
+SHARP = 0.3  # makes the edges of these renders as steep as those of pictures rendered larger and scaled down, as a folder of pictures is
 HELD_OUT = 20  # one block of neighbouring pictures, one of each kind, in twenty is never trained on
 
 
@@ -60,6 +62,12 @@ class Pictures:
 
     def __len__(self):
         return len(self.captions)
+
+
+def sharpened(x, amount=SHARP):
+    """Pictures in -1..1, (n, 3, h, w), with more of what a 3x3 mean takes away; amount may be (n, 1, 1, 1)."""
+    blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    return (x + amount * (x - blurred)).clamp(-1, 1)
 
 
 class Average:
