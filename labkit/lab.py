@@ -26,13 +26,14 @@ class Lab:
     device        'cpu', 'cuda', 'mps'; None takes the best there is
     revision      branch, tag or commit of a hub name
     resolution    side of a picture in pixels; None takes the base's own
+    dtype         the U-Net's weights are kept in: None is float32, bf16 and fp16 take half the memory
 
     Pictures are checked before the base is loaded; both happen at first use.
     """
 
-    def __init__(self, base: str = "embedded", data: str = "liminal", *, store=None, device=None, revision=None, resolution=None):
+    def __init__(self, base: str = "embedded", data: str = "liminal", *, store=None, device=None, revision=None, resolution=None, dtype=None):
         self.base_name, self.data_name, self.device, self.store = base, str(data), device, Store(store)
-        self.revision, self.resolution = revision, resolution
+        self.revision, self.resolution, self.dtype = revision, resolution, dtype
 
     @cached_property
     def territory(self):
@@ -45,7 +46,7 @@ class Lab:
         """Return the frozen base."""
         from labkit.base import load_base
         self.territory
-        base = load_base(self.base_name, device=self.device, revision=self.revision)
+        base = load_base(self.base_name, device=self.device, dtype=self.dtype, revision=self.revision)
         return base.at(self.resolution) if self.resolution else base
 
     @cached_property
@@ -68,7 +69,7 @@ class Lab:
 
     def on(self, data: str) -> "Lab":
         """Return a lab on another territory that shares this one's base and store."""
-        other = Lab(self.base_name, data, store=self.store.root, device=self.device, revision=self.revision, resolution=self.resolution)
+        other = Lab(self.base_name, data, store=self.store.root, device=self.device, revision=self.revision, resolution=self.resolution, dtype=self.dtype)
         other.__dict__["base"] = self.base
         return other
 

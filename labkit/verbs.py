@@ -66,7 +66,9 @@ def train_all(configs, options, expected=None):
     for name in ("base", "revision", "data", "resolution"):
         if any(getattr(config, name) != getattr(first, name) for config in configs):
             raise LabError(f"{name} must be the same for all runs of one command: run it once for each.")
-    lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution)
+    precisions = {config.mixed_precision for config in configs}
+    dtype = precisions.pop() if len(precisions) == 1 else None  # float32 serves them all
+    lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution, dtype=dtype)
     lab.territory  # bad pictures are found before a model loads
     configs = [lab.config(config) for config in configs]
     try:

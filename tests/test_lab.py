@@ -33,6 +33,22 @@ def test_a_race_gives_the_runs_in_the_order_of_its_values(lab):
     assert all(run.origin == "live" for run in runs)
 
 
+@pytest.mark.parametrize(("asked", "kept"), [("bf16", "bf16"), ("no", "no"), ("no,bf16", None)])
+def test_runs_in_one_lower_precision_keep_the_frozen_base_in_it(monkeypatch, asked, kept):
+    from labkit import lab as lab_module, verbs
+    opened = {}
+
+    def remember(*arguments, **options):
+        opened.update(options)
+        raise LabError("enough")
+
+    monkeypatch.setattr(lab_module, "Lab", remember)
+    configs = [RunConfig(mixed_precision=precision) for precision in asked.split(",")]
+    with pytest.raises(LabError, match="enough"):
+        verbs.train_all(configs, SimpleNamespace(rows=4, store=None))
+    assert opened["dtype"] == kept
+
+
 def test_a_run_that_was_trained_is_found_and_not_trained_again(lab):
     lab.train(learning_rate=1e-3, **SHORT)
     runs = lab.race("learning_rate", [1e-3, 1e-2], **SHORT)
