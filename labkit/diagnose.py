@@ -75,7 +75,6 @@ def diagnose(history, siblings=()) -> Verdict:
     label = str(_labels(means)[0])
     drawn = _labels(resamples)
     evidence = _evidence(pictures, means, resamples) | _updates(history)
-    best = int(np.argmin(means.validation[0]))
     confidence = float(np.mean(drawn == label))
     doubt = _doubt(label, confidence, evidence, len(means.steps))
     if doubt:
@@ -83,7 +82,7 @@ def diagnose(history, siblings=()) -> Verdict:
         evidence["leaning"] = max(shares, key=shares.get)
         label, confidence = UNSURE, shares[evidence["leaning"]]
     improving = label == HEALTHY and evidence["change_in_last_quarter"].high < 0
-    since = {DIVERGED: _diverged_since(means), OVERSHOOTING: int(means.steps[best]), OVERFITTING: int(means.steps[best]), UNSURE: None}.get(label, 0)
+    since = {DIVERGED: _diverged_since(means), OVERSHOOTING: evidence["best_step"], OVERFITTING: evidence["best_step"], UNSURE: None}.get(label, 0)
     return Verdict(label, since, evidence, confidence, doubt or _sentence(label, since, evidence, improving), improving)
 
 
@@ -248,8 +247,7 @@ def _first_non_finite(history) -> int | None:
 
 
 def _diverged_since(means) -> int:
-    above = means.validation[0] > DIVERGED_FACTOR * means.validation[0, 0]
-    return int(means.steps[np.argmax(above)])
+    return int(means.steps[np.argmax(means.validation[0] > DIVERGED_FACTOR * means.validation[0, 0])])
 
 
 def _doubt(label, confidence, evidence, evaluations) -> str:
@@ -265,8 +263,7 @@ def _doubt(label, confidence, evidence, evaluations) -> str:
     if label == UNSURE:
         return f"Not enough evidence: the end lies {_signed(evidence['rise'])} above the lowest loss, which neither shows a rise nor rules it out."
     effect = evidence["rise"] if label in (OVERSHOOTING, OVERFITTING) else evidence["gain"]
-    limit = NO_CHANGE * evidence["loss_at_start"]
-    is_flat = label == STAGNATING and -limit < effect.low and effect.high < limit
+    is_flat = label == STAGNATING and max(-effect.low, effect.high) < NO_CHANGE * evidence["loss_at_start"]
     if confidence < MIN_CONFIDENCE or not (effect.excludes_zero or is_flat):
         return f"Not enough evidence: it looks {label}, but {_signed(effect)} over {evidence['pictures']} pictures is too uncertain."
     return ""

@@ -127,26 +127,35 @@ def gradient_by_batch(base, cache, config, *, adapter=None, batch_sizes=(1, 2, 4
     """
     K = 16
     fixed = fixed_draws(base, cache.train, draws, config.seed, "gradient_by_batch")
-    gradients = []
     with base.lock:
         stack = LoRAStack(base.unet, [config] * K).initialize()
         if adapter is not None:
             for k in range(K):
                 stack.load(k, adapter)
+        gradients = torch.empty(draws, stack.theta.shape[1], device=base.device)
         with stack.attached():
             for start in range(0, draws, K):                  # K runs of one picture each: one gradient a draw
-                gradients.append(_gradients(base, stack, fixed, torch.arange(start, start + K)))
-    gradients = torch.cat(gradients)[torch.randperm(draws, generator=generator(config.seed, "batches"))]  # (draws, P)
-    u = gradients[: draws // 2].mean(0)
-    half = gradients[draws // 2 :]
-    batches = {B: half.view(len(half) // B, B, -1).mean(1) for B in batch_sizes}     # each (batches, P)
-    squared = {B: float(g.square().sum(1).mean()) for B, g in batches.items()}
-    along = {B: (g @ (u / u.norm())).numpy(force=True) for B, g in batches.items()}
+                gradients[start : start + K] = _gradients(base, stack, fixed, torch.arange(start, start + K))
+    mixed = torch.randperm(draws, generator=generator(config.seed, "batches")).numpy()
+    products = inner_products(gradients)[np.ix_(mixed, mixed)]
+    n = draws // 2
+    u = products[n:, :n].mean(1) / np.sqrt(products[:n, :n].mean())                   # (n,) part of each later draw along u
+    squared, norm, along = {}, {}, {}
+    for B in batch_sizes:
+        blocks = np.diagonal(products[n:, n:].reshape(n // B, B, n // B, B).mean((1, 3)))     # |g|^2 of each batch
+        squared[B], norm[B], along[B] = float(blocks.mean()), float(np.sqrt(blocks).mean()), u.reshape(n // B, B).mean(1)
     spreads = [values.std(ddof=1) / np.sqrt(len(values)) * t_quantile(0.975, len(values) - 1) for values in along.values()]
-    return GradientByBatch(tuple(batch_sizes), tuple(float(g.norm(dim=1).mean()) for g in batches.values()), tuple(squared.values()),
-                           tuple(float(values.mean()) for values in along.values()),
-                           tuple((float(v.mean() - s), float(v.mean() + s)) for v, s in zip(along.values(), spreads)),
-                           noise_scale(gradients))
+    return GradientByBatch(tuple(batch_sizes), tuple(norm.values()), tuple(squared.values()), tuple(float(v.mean()) for v in along.values()),
+                           tuple((float(v.mean() - s), float(v.mean() + s)) for v, s in zip(along.values(), spreads)), noise_scale(products))
+
+
+def inner_products(gradients) -> np.ndarray:
+    """Return all inner products (n, n) of gradients (n, P), in double precision and a few columns at a time: a copy of all would take twice their memory."""
+    found = np.zeros((len(gradients),) * 2)
+    for columns in gradients.split(8192, dim=1):
+        part = columns.numpy(force=True).astype(np.float64)
+        found += part @ part.T
+    return found
 
 
 class NoiseScale(NamedTuple):
@@ -157,13 +166,12 @@ class NoiseScale(NamedTuple):
     batch: Interval                                           # tr(Sigma) / |G|^2 in pictures; 95 %; inf where no signal is sure
 
 
-def noise_scale(gradients) -> NoiseScale:
-    """Estimate the simple noise scale from gradients (n, P) of single draws: McCandlish et al. 2018, appendix A.1.
+def noise_scale(products) -> NoiseScale:
+    """Estimate the simple noise scale from the inner products (n, n) of single draws' gradients: McCandlish et al. 2018, appendix A.1.
 
     The two batch sizes of their unbiased estimators are 1 and n: |G|^2 = (n |g_n|^2 - |g_1|^2) / (n - 1), the mean product of
     two different draws, tr(Sigma) = (|g_1|^2 - |g_n|^2) / (1 - 1 / n). Draws are resampled; a draw is never paired with itself.
     """
-    products = (gradients.double() @ gradients.double().T).numpy(force=True)          # (n, n)
     n = len(products)
     weights = np.vstack([np.full(n, 1 / n), resampled_means(np.eye(n))])              # (1 + resamples, n), shares of the draws
     single = weights @ products.diagonal()

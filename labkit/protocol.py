@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.diagnose import Verdict, diagnose
+from labkit.errors import LabError
 from labkit.history import History
 from labkit.judged import Table
 from labkit.ladders import LADDERS
@@ -28,10 +29,22 @@ class Trial:
     decision: str
 
 
+def among(histories):
+    """Return what `short_test` trains with where the runs are there already: the run of that rate, of the first seed."""
+    known = {history.config.learning_rate: history for history in sorted(histories, key=lambda history: -history.config.seed)}
+
+    def train(config):
+        if config.learning_rate not in known:
+            raise LabError(f"No run at {rate_text(config.learning_rate)} is among these: they have {', '.join(map(rate_text, sorted(known)))}.")
+        return known[config.learning_rate]
+
+    return train
+
+
 def short_test(train, config, *, start: float = 1e-4) -> Iterator[Trial]:
     """Climb or descend the ladder of rates from `start`, one short run a rung, until both neighbours of the best are known to be worse.
 
-    train     takes a configuration, gives its History: `Lab.train`
+    train     takes a configuration, gives its History: `Lab.train`, or `among` finished runs
     config    of the short runs; its schedule should be constant, since a warm-up of 100 updates swallows a test of 100
 
     A rung is better when its held-out loss on fixed noise is lower and the paired interval over pictures excludes zero: single

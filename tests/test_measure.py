@@ -11,7 +11,7 @@ from figures import assert_words_keep_apart
 
 from labkit.config import RunConfig
 from labkit.loss import Denoiser
-from labkit.measure import NoiseScale, change_by_rank, change_by_width, gradient_by_batch, noise_scale, random_directions, step_zero
+from labkit.measure import NoiseScale, change_by_rank, change_by_width, gradient_by_batch, inner_products, noise_scale, random_directions, step_zero
 from labkit.measured import plot_change_by_rank, plot_noise_scale
 from labkit.stats import Interval, wilson
 
@@ -68,7 +68,7 @@ def test_the_noise_scale_is_the_one_that_was_put_in():
     source, found = torch.Generator().manual_seed(0), []
     mean = torch.zeros(40).index_fill(0, torch.tensor([0]), 2**0.5)
     for _ in range(60):
-        found.append(noise_scale(mean + 0.5**0.5 * torch.randn(128, 40, generator=source)))
+        found.append(noise_scale(inner_products(mean + 0.5**0.5 * torch.randn(128, 40, generator=source))))
     assert np.mean([scale.signal for scale in found]) == pytest.approx(2, rel=0.05)
     assert np.mean([scale.noise for scale in found]) == pytest.approx(20, rel=0.05)
     assert np.mean([scale.batch.low <= 10 <= scale.batch.high for scale in found]) > 0.85
@@ -78,12 +78,12 @@ def test_the_noise_scale_is_that_of_the_two_batch_sizes_of_mccandlish():
     gradients = torch.randn(16, 5, generator=torch.Generator().manual_seed(0)) + 1
     small, large = float(gradients.square().sum(1).mean()), float(gradients.mean(0).square().sum())
     signal, noise = (16 * large - small) / 15, (small - large) / (1 - 1 / 16)
-    found = noise_scale(gradients)
+    found = noise_scale(inner_products(gradients))
     assert (found.signal, found.noise, found.batch.mean) == pytest.approx((signal, noise, noise / signal), rel=1e-5)
 
 
 def test_without_a_signal_the_noise_scale_has_no_upper_end():
-    found = noise_scale(torch.randn(64, 30, generator=torch.Generator().manual_seed(1)))
+    found = noise_scale(inner_products(torch.randn(64, 30, generator=torch.Generator().manual_seed(1))))
     assert found.batch.high == np.inf and found.batch.low > 5
 
 

@@ -23,7 +23,7 @@ from labkit.presets import PRESETS  # noqa: E402
 
 @dataclass(frozen=True)
 class RecordedSet:
-    """Grids of runs, as `labkit.sweep.grid` takes them, of one territory; and what of them is kept."""
+    """Grids of runs, as `labkit.sweep.grid` takes them, of one territory at one resolution; and what of them is kept."""
 
     grids: tuple
     ends_only: bool = False   # tell only the first and the last loss
@@ -33,6 +33,10 @@ class RecordedSet:
     def data(self):
         return self.grids[0].get("data", "liminal")
 
+    @property
+    def resolution(self):
+        return self.grids[0].get("resolution")
+
 
 PAIR, TRIPLE = [0, 1], [0, 1, 2]  # seeds
 RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
@@ -41,9 +45,17 @@ SMALL = {"train_batch_size": 4, "n_train": 48, "seed": PAIR}
 RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": [1e-4, *RATES], "seed": PAIR, "max_train_steps": 120}
 FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "seed": PAIR, "max_train_steps": 120}
 
+SHORT = {"learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}  # as the runs of u_curve, which they are read against
+KINDS = {1: "pool", 3: "pool,maze,garage", 6: "pool,maze,garage,corridor,mall,platform"}
+
 SETS = {
     "u_curve": RecordedSet(({"learning_rate": [1e-5, 1e-4, *RATES, 1e-1], "seed": TRIPLE, "max_train_steps": 100},)),
     "presets": RecordedSet(tuple(preset.changes | {"seed": TRIPLE} for preset in PRESETS.values())),
+    # 01: every schedule at its own best peak, SGD, as many pictures of more and more kinds, smaller pictures.
+    "schedules": RecordedSet((SHORT | {"lr_scheduler": ["linear", "cosine", "exponential", "three_phase"], "learning_rate": RATES[1:]},), ends_only=True),
+    "sgd": RecordedSet((SHORT | {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": [0.1, 0.3, 1.0, 3.0, 10.0]},), ends_only=True),
+    **{f"kinds_{count}": RecordedSet((SHORT | {"data": f"liminal/kind={kinds}", "n_train": 12},), ends_only=True) for count, kinds in KINDS.items()},
+    "resolution_64": RecordedSet((SHORT | {"resolution": 64},), ends_only=True),
     # 02: every rank, and the matrices whole as the ceiling, at rates around each one's own best; and a rank at other training scalings.
     **{f"ranks_{data}": RecordedSet((RANKS | {"data": data},), ends_only=True) for data in ("liminal", "near")},
     **{f"full_{data}": RecordedSet((FULL | {"data": data},), ends_only=True) for data in ("liminal", "near")},
@@ -75,7 +87,7 @@ def make(name, work, out):
     from labkit.sweep import grid
 
     recorded = SETS[name]
-    lab = Lab(data=recorded.data, store=work / name)
+    lab = Lab(data=recorded.data, resolution=recorded.resolution, store=work / name)
     configs = [config for part in recorded.grids for config in grid(**part)]
     total = sum(config.resolved(len(lab.cache.train)).max_train_steps for config in configs)
     with tqdm(total=total, unit="run-step", desc=name) as bar:

@@ -1,0 +1,76 @@
+"""What becomes of an update when the adapter's numbers are stored in bfloat16, measured on the last update of real runs."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from labkit.errors import LabError
+from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, rate_text
+
+PARTS = {"lora_A": "A", "lora_B": "B"}
+WORDS = {"A": "the factor that starts\nat random (A)", "B": "the factor that starts\nat zero (B)"}
+
+
+class Lost(NamedTuple):
+    """Hold, for each learning rate, the share of numbers in A and in B that an update would leave as they were."""
+
+    rates: tuple[float, ...]
+    shares: dict[str, tuple[float, ...]]                      # "A", "B" -> share at each rate
+
+
+def bfloat16(values) -> np.ndarray:
+    """Round float32 numbers to the nearest bfloat16, ties to even, and return them as float32; finite numbers only."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def update_of(checkpoint, config) -> dict[str, np.ndarray]:
+    """Return the update of AdamW at the end of a run, from its moments: Loshchilov & Hutter 2019, algorithm 2."""
+    step, found = int(checkpoint.optimizer["step"]), {}
+    for name, theta in checkpoint.adapter.items():
+        first = checkpoint.optimizer[f"exp_avg.{name}"] / (1 - config.adam_beta1**step)
+        second = checkpoint.optimizer[f"exp_avg_sq.{name}"] / (1 - config.adam_beta2**step)
+        found[name] = -config.learning_rate * (first / (np.sqrt(second) + config.adam_epsilon) + config.weight_decay * theta)
+    return found
+
+
+def lost(lab, histories) -> Lost:
+    """Measure the share of numbers that keep their value when weights are stored in bfloat16, in the last update of each run of a lab's store.
+
+    Runs that diverged are left out. LabError: none is left.
+    """
+    rates, shares = [], {part: [] for part in WORDS}
+    for history in sorted(histories, key=lambda history: history.config.learning_rate):
+        checkpoint = None if history.status == "diverged" else lab.store.run(history.run_id).checkpoint()
+        if checkpoint is None or not all(np.isfinite(values).all() for values in checkpoint.adapter.values()):
+            continue
+        rates.append(history.config.learning_rate)
+        update = update_of(checkpoint, history.config)
+        for part, of in PARTS.items():
+            kept = []
+            for name in (name for name in update if f".{part}." in name):
+                moved = update[name] != 0
+                stored = bfloat16(checkpoint.adapter[name])
+                kept.append((bfloat16(stored + update[name]) == stored)[moved])
+            shares[of].append(float(np.concatenate(kept).mean()))
+    if not rates:
+        raise LabError("Every run diverged: no update is left to be rounded. Give runs at lower rates.")
+    return Lost(tuple(rates), {part: tuple(values) for part, values in shares.items()})
+
+
+def plot(found, ax=None):
+    """Draw the share of numbers that an update leaves as they were, against the learning rate."""
+    ax, labels = new_axes(ax, height=3.2, top=0.2), []
+    for i, (part, color) in enumerate(zip(WORDS, (VERDICTS["diverged"][1], VERDICTS["stagnating"][1]))):
+        shares = 100 * np.array(found.shares[part])
+        ax.plot(found.rates, shares, color=color, linestyle=LINES[i], marker=MARKERS[i], markersize=STYLE["marker"], linewidth=STYLE["line"])
+        labels.append((shares[-1], WORDS[part], color))
+    ax.set_xscale("log")
+    ax.set_xticks(found.rates, [rate_text(rate) for rate in found.rates])
+    ax.minorticks_off()
+    ax.set_ylim(-4, 104)
+    name_axes(ax, "learning rate (logarithmic)", "numbers that the last\nupdate does not change (%)")
+    direct_labels(ax, labels)
+    ax.figure.summary = "Stored in bfloat16, the last update would not change " + "; ".join(
+        f"at {rate_text(rate)} {a:.0%} of A and {b:.0%} of B" for rate, a, b in zip(found.rates, found.shares["A"], found.shares["B"])) + "."
+    return ax

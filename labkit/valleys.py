@@ -1,0 +1,84 @@
+"""What the best rate depends on: recorded runs of several arms, each at its own rates, seen side by side."""
+
+import math
+
+import numpy as np
+
+from labkit import plan
+from labkit.batch_sizes import best_of, difference, final, on_edge, text
+from labkit.curves import loss_axis
+from labkit.epochs import over_seeds
+from labkit.errors import LabError
+from labkit.judged import Table
+from labkit.runs import recorded
+from labkit.stats import by_picture
+from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+
+
+def arms(*sets, name=None) -> dict[str, list]:
+    """Read recorded sets as {arm: runs}: by the field `name`, or one set an arm, as (set, arm); of seeds that all arms have.
+
+    LabError: a set does not ship.
+    """
+    found = {}
+    for given in sets:
+        folder, arm = (given, None) if isinstance(given, str) else given
+        for run in recorded(folder):
+            found.setdefault(arm or str(getattr(run.config, name)).replace("_", " "), []).append(run)
+    common = set.intersection(*({run.config.seed for run in runs} for runs in found.values()))
+    if not common:
+        raise LabError("The arms have no seed in common: record them with the same seeds.")
+    return {arm: [run for run in runs if run.config.seed in common] for arm, runs in found.items()}
+
+
+def left(history) -> float:
+    """Return the held-out loss at the end as a share of the untouched base's: what arms with other pictures can be compared by."""
+    return float(final(history).mean() / by_picture(history.validations["validation"].losses[0]).mean())
+
+
+def plot(found, ax=None):
+    """Draw the loss that is left against the learning rate, one line an arm with its lowest point enlarged; rings are single seeds."""
+    ax = new_axes(ax, top=0.15)
+    labels, curves, said = [], [np.ones(1)], []
+    middle = (len(found) - 1) / 2
+    for i, ((arm, runs), color) in enumerate(zip(found.items(), ordered_colors(len(found)))):
+        means = over_seeds(runs, "learning_rate")
+        shift, best = 1.04 ** (i - middle), best_of(means)
+        shares = np.array([left(run) for run in means])
+        shares[shares > 1.2] = np.nan                         # broken: it would flatten the valleys
+        ax.plot([run.config.learning_rate * shift for run in means], shares, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i],
+                markersize=STYLE["marker"], linewidth=STYLE["line"])
+        ax.plot([run.config.learning_rate * shift for run in runs], [left(run) if left(run) <= 1.2 else math.nan for run in runs], MARKERS[i],
+                color=color, markerfacecolor="none", markersize=STYLE["marker"] - 1, alpha=0.6)
+        ax.plot(best.config.learning_rate * shift, left(best), MARKERS[i], color=color, markersize=STYLE["marker"] + 5, markeredgecolor="black", zorder=5)
+        labels.append((shares[np.isfinite(shares)][-1], f"{MARKS[MARKERS[i]]} {arm}:\nlowest at {rate_text(best.config.learning_rate)}", color))
+        said.append(f"{arm}: {rate_text(best.config.learning_rate)}")
+        curves.append(shares)
+    tried = sorted({run.config.learning_rate for runs in found.values() for run in runs})
+    ax.axhline(1, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2)
+    ax.set_xscale("log")
+    ax.set_xticks(tried, [rate_text(rate) for rate in tried])
+    ax.minorticks_off()
+    loss_axis(ax, curves)
+    name_axes(ax, "learning rate (logarithmic); runs that broke are left out", "held-out loss at the end\n(1: untouched base)")
+    direct_labels(ax, labels)
+    ax.figure.summary = "Lowest at, " + "; ".join(said) + "."
+    return ax
+
+
+MARKS = dict(zip(MARKERS, "●■▲◆▼✚✖★◂▸"))
+
+
+def table(found) -> Table:
+    """Return one row an arm at its own best rate: rates as good within noise, the loss left, how far above the lowest arm on the same pictures."""
+    groups = {arm: over_seeds(runs, "learning_rate") for arm, runs in found.items()}
+    bests, rows = {arm: best_of(runs) for arm, runs in groups.items()}, []
+    lowest = min(bests.values(), key=left)
+    for arm, best in bests.items():
+        runs = groups[arm]
+        alike = [rate_text(run.config.learning_rate) for run in runs if run is not best and not difference(run, best).low > 0 and np.isfinite(final(run)).all()]
+        same = (best.config.data, best.config.resolution) == (lowest.config.data, lowest.config.resolution)
+        above = "lowest" if best is lowest else text(difference(best, lowest)) if same else "other pictures"
+        rows.append([arm, rate_text(best.config.learning_rate) + (" (at the edge)" if on_edge(runs) else ""), ", ".join(alike) or "none",
+                     f"{plan.lr_sum(best.config):.3g}", f"{left(best):.1%}", above])
+    return Table(["arm", "best rate", "as good within noise", "sum of the rate at the best", "held-out loss left", "above the lowest (95 % interval)"], rows)

@@ -1,0 +1,116 @@
+"""What the best rate depends on: arms of recorded runs, published defaults, the precision of what is stored."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from figures import assert_words_keep_apart
+from volume_runs import ended
+
+from labkit import precision, published, valleys
+from labkit.config import RunConfig
+from labkit.errors import LabError
+from labkit.lab import Lab
+from labkit.protocol import among, short_test
+from made_runs import made_run
+
+
+def arm(best, seeds=(0, 1), **knobs):
+    """Return runs at five rates, the lowest at `best`."""
+    return [ended(0.1 + 0.03 * abs(np.log(rate / best)), seed=seed, learning_rate=rate, **knobs) for rate in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2) for seed in seeds]
+
+
+def sets(monkeypatch, **there):
+    monkeypatch.setattr(valleys, "recorded_or_none", there.get)
+
+
+def test_arms_are_read_with_the_seeds_they_share(monkeypatch):
+    sets(monkeypatch, three=arm(1e-3, (0, 1, 2)), two=arm(3e-3, lr_scheduler="cosine") + arm(3e-3, lr_scheduler="three_phase"))
+    found = valleys.read({"constant": "three", "": "two"}, "lr_scheduler")
+    assert list(found) == ["constant", "cosine", "three phase"]
+    assert {run.config.seed for runs in found.values() for run in runs} == {0, 1}
+
+
+def test_a_set_that_is_not_there_is_named_with_what_makes_it(monkeypatch):
+    sets(monkeypatch)
+    with pytest.raises(LabError, match="recorded.py sgd` makes them"):
+        valleys.read({"SGD": "sgd"})
+    sets(monkeypatch, one=arm(1e-3, (0,)), other=arm(1e-3, (1,)))
+    with pytest.raises(LabError, match="no seed in common"):
+        valleys.read({"a": "one", "b": "other"})
+
+
+def test_every_arm_has_its_best_rate_in_figure_and_table():
+    found = {"one": arm(1e-3), "two": arm(1e-2, lr_scheduler="cosine"), "three": arm(3e-2, lr_scheduler="linear")}
+    axes = valleys.plot(found)
+    assert_words_keep_apart(axes.figure)
+    assert axes.figure.summary == "Lowest at, one: 1e-3; two: 1e-2; three: 3e-2."
+    rows = valleys.table(found).rows
+    assert [row[1] for row in rows] == ["1e-3", "1e-2", "3e-2 (at the edge)"]
+    assert [row[5] for row in rows].count("lowest") == 1
+
+
+def test_arms_on_other_pictures_are_compared_by_what_is_left_only():
+    rows = valleys.table({"all": arm(1e-3), "pools": arm(3e-3, data="liminal/kind=pool")}).rows
+    assert sorted(row[5] for row in rows) == ["lowest", "other pictures"]
+
+
+def test_a_run_that_broke_does_not_hide_the_valley():
+    axes = valleys.plot({"one": [*arm(1e-3), *(ended(5.0, seed=seed, learning_rate=1e-1) for seed in (0, 1))]})
+    assert axes.get_ylim()[1] < 2
+
+
+def test_published_rates_lie_between_what_was_recorded_and_never_beyond_it():
+    known = published.by_rate([made_run("stagnating", learning_rate=1e-4), made_run("healthy", learning_rate=1e-3), made_run("diverged", learning_rate=1e-1)])
+    assert published.at(1e-3, known) == ("0.100", "healthy")
+    between, labels = published.at(3e-4, known)
+    assert 0.1 < float(between.split()[0]) < 0.186 and between.endswith("(between two)") and labels == "stagnating or healthy"
+    assert published.at(1e-6, known)[0] == "above 0.186" and published.at(1.0, known)[0] == "not recorded"
+    with pytest.raises(LabError, match="No recorded runs"):
+        published.at(1e-3, {})
+
+
+def test_every_published_default_has_a_row_with_its_scaling():
+    rows = published.table([made_run("stagnating", learning_rate=1e-5), made_run("healthy", learning_rate=1e-3)]).rows
+    assert len(rows) == len(published.PUBLISHED)
+    assert {row[0]: row[5] for row in rows}["ai-toolkit"] == "1" and rows[2][5] == "depends on the rank"
+
+
+def test_bfloat16_rounds_as_torch_does():
+    values = torch.randn(10_000, generator=torch.Generator().manual_seed(0)) * torch.logspace(-20, 20, 10_000)
+    assert np.array_equal(precision.bfloat16(values.numpy()), values.bfloat16().float().numpy())
+
+
+def test_the_update_read_from_the_moments_is_the_one_that_was_made(tmp_path):
+    lab = Lab(store=tmp_path)
+    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
+    from labkit.monitor import Monitor
+    from labkit.train import train
+    config = RunConfig(rank=2, train_batch_size=2, max_train_steps=4).resolved(12)
+    events = [event for event in train(lab.base, lab.cache, [config], monitor=Monitor(images=4), checkpoint_at=(3,)) if type(event).__name__ == "Checkpoint"]
+    before, after = ({event.global_step: event for event in events}[step] for step in (3, 4))
+    update = precision.update_of(after, config)
+    for name, values in update.items():
+        decayed = values + config.learning_rate * config.weight_decay * (after.adapter[name] - before.adapter[name])   # decay took the weight before the update
+        assert np.allclose(after.adapter[name] - before.adapter[name], decayed, atol=1e-7)
+
+
+def test_low_rates_are_lost_and_high_ones_kept_in_bfloat16(tmp_path):
+    lab = Lab(store=tmp_path)
+    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
+    race = lab.race("learning_rate", [1e-6, 1e-2], rank=2, train_batch_size=2, max_train_steps=6, pictures=0)
+    found = precision.lost(lab, race)
+    assert found.rates == (1e-6, 1e-2) and found.shares["A"][0] > 0.9 > 0.3 > found.shares["A"][1]
+    assert_words_keep_apart(precision.plot(found).figure)
+    with pytest.raises(LabError, match="no update is left"):
+        precision.lost(lab, [])
+
+
+def test_the_short_test_reads_runs_that_are_there_and_names_a_rate_that_is_not():
+    runs = [made_run("stagnating", learning_rate=1e-4), made_run("healthy", learning_rate=3e-4), made_run("diverged", learning_rate=1e-3)]
+    trials = list(short_test(among(runs), RunConfig(), start=1e-4))
+    assert trials[-1].decision.endswith("3e-4 it is")
+    with pytest.raises(LabError, match="No run at 3e-3"):
+        list(short_test(among(runs), RunConfig(), start=3e-3))
