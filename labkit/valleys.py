@@ -9,26 +9,30 @@ from labkit.batch_sizes import best_of, difference, final, on_edge, text
 from labkit.curves import loss_axis
 from labkit.epochs import over_seeds
 from labkit.errors import LabError
+from labkit.evidence import missing, recorded_or_none
 from labkit.judged import Table
-from labkit.runs import recorded
 from labkit.stats import by_picture
 from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 
-def arms(*sets, name=None) -> dict[str, list]:
-    """Read recorded sets as {arm: runs}: by the field `name`, or one set an arm, as (set, arm); of seeds that all arms have.
+def read(sets, name=None) -> dict[str, list]:
+    """Read recorded sets {arm: set} as {arm: runs}, of the seeds that all arms have; a set under "" has an arm for each value of the field `name`.
 
-    LabError: a set does not ship.
+    LabError: a set does not ship; it says what makes it.
     """
     found = {}
-    for given in sets:
-        folder, arm = (given, None) if isinstance(given, str) else given
-        for run in recorded(folder):
+    for arm, given in sets.items():
+        runs = recorded_or_none(given)
+        if runs is None:
+            raise LabError(missing(given))
+        for run in runs:
             found.setdefault(arm or str(getattr(run.config, name)).replace("_", " "), []).append(run)
     common = set.intersection(*({run.config.seed for run in runs} for runs in found.values()))
     if not common:
         raise LabError("The arms have no seed in common: record them with the same seeds.")
-    return {arm: [run for run in runs if run.config.seed in common] for arm, runs in found.items()}
+    found = {arm: [run for run in runs if run.config.seed in common] for arm, runs in found.items()}
+    print(f"Recorded runs, made by `python data/recipes/recorded.py {' '.join(sets.values())}`: {sum(map(len, found.values()))} runs, {len(common)} seeds.")
+    return found
 
 
 def left(history) -> float:

@@ -7,6 +7,7 @@ import pytest
 import tiny
 import torch
 from figures import assert_words_keep_apart
+from made_runs import made_run
 from volume_runs import ended
 
 from labkit import precision, published, valleys
@@ -14,7 +15,6 @@ from labkit.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.protocol import among, short_test
-from made_runs import made_run
 
 
 def arm(best, seeds=(0, 1), **knobs):
