@@ -18,7 +18,6 @@ from labkit.seeding import generator
 from labkit.stats import Interval, resampled_means, spread, t_quantile, wilson
 
 ROWS = 32                                                     # of one pass
-LINEAR_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def step_zero(base, cache, config) -> dict[str, float]:
                 adapted = base.denoiser(noisy, draws.timesteps, draws.cond)
                 with bare(base.unet):
                     alone = base.denoiser(noisy, draws.timesteps, draws.cond)
-            grad = _gradients(base, stack, draws, torch.arange(4))
+            grad = gradients_of(base, stack, draws, torch.arange(4))
     return {"largest_change": float((adapted - alone).abs().max()), "grad_A": float(grad[:, : stack.first_B].norm()),
             "grad_B": float(grad[:, stack.first_B :].norm())}
 
@@ -90,7 +89,7 @@ def random_directions(base, cache, config, *, factors=(0.1, 1.0, 10.0), count=64
         with stack.attached():
             B = stack.theta[:, stack.first_B :]
             before = _losses(base, draws, rows)[:n].mean()
-            real = -config.learning_rate * _gradients(base, stack, draws, rows)[0, stack.first_B :].sign()
+            real = -config.learning_rate * gradients_of(base, stack, draws, rows)[0, stack.first_B :].sign()
             shares, along, median = [], [], []
             for factor in factors:
                 B.copy_((real * factor).expand_as(B))
@@ -135,7 +134,7 @@ def gradient_by_batch(base, cache, config, *, adapter=None, batch_sizes=(1, 2, 4
         gradients = torch.empty(draws, stack.theta.shape[1], device=base.device)
         with stack.attached():
             for start in range(0, draws, K):                  # K runs of one picture each: one gradient a draw
-                gradients[start : start + K] = _gradients(base, stack, fixed, torch.arange(start, start + K))
+                gradients[start : start + K] = gradients_of(base, stack, fixed, torch.arange(start, start + K))
     mixed = torch.randperm(draws, generator=generator(config.seed, "batches")).numpy()
     products = inner_products(gradients)[np.ix_(mixed, mixed)]
     n = draws // 2
@@ -203,54 +202,11 @@ def cost_by_batch(base, cache, config, *, batch_sizes=(1, 2, 4, 8, 16), repeats=
                     hooks = (lambda x: storages.__setitem__(x.untyped_storage().data_ptr(), x.untyped_storage().nbytes()) or x, lambda x: x)
                     started = time.perf_counter()
                     with torch.autograd.graph.saved_tensors_hooks(*hooks) if repeat == 0 else contextlib.nullcontext():
-                        float(_gradients(base, stack, fixed, torch.arange(batch)).sum())            # read, so that a GPU has finished
+                        float(gradients_of(base, stack, fixed, torch.arange(batch)).sum())            # read, so that a GPU has finished
                     taken.append(time.perf_counter() - started)
                 kept_bytes.append(sum(size for place, size in storages.items() if place not in weights))
                 seconds.append(min(taken[1:]))
     return CostByBatch(tuple(batch_sizes), tuple(kept_bytes), tuple(seconds))
-
-
-@dataclass(frozen=True)
-class Width:
-    """Hold, for each layer, how far one update of the same rate moves its output, for inputs of unit size."""
-
-    names: tuple[str, ...]
-    d_in: tuple[int, ...]
-    change: tuple[float, ...]                                 # RMS of the output's change / (rate x RMS of the input)
-    slope: float                                              # of log change on log d_in
-    interval: tuple[float, float]                             # 95 %, bootstrap over layers
-
-
-def change_by_width(base, cache, config, *, n=16) -> Width:
-    """Make one Adam update of equal rate in every linear layer and measure how far each output moves.
-
-    config            adapter "full" changes the matrices themselves, "lora" a fresh adapter
-    """
-    config = config.replace(target_modules=list(LINEAR_LAYERS))
-    draws = fixed_draws(base, cache.train, n, config.seed, "change_by_width")
-    inputs = {}
-    with base.lock:
-        stack = LoRAStack(base.unet, [config]).initialize()
-        modules = {layer.name: layer.module for layer in stack.layers}
-        with stack.attached():
-            hooks = [module.register_forward_pre_hook(lambda _, args, name=name: inputs.__setitem__(name, args[0].detach().flatten(0, -2).float()))
-                     for name, module in modules.items()]
-            try:
-                grad = _gradients(base, stack, draws, torch.arange(n))[0]
-            finally:
-                for hook in hooks:
-                    hook.remove()
-    rows = []
-    for layer in stack.layers:
-        x, step = inputs[layer.name], _part(stack, grad, layer.name, "delta" if config.adapter == "full" else "B").sign()
-        if config.adapter == "lora":
-            x, step = x @ _part(stack, stack.theta[0], layer.name, "A").T, config.scaling * step
-        change = x @ step.T
-        size = inputs[layer.name].square().mean().sqrt()
-        rows.append((layer.name, inputs[layer.name].shape[1], float(change.square().mean().sqrt() / size)))
-    names, d_in, change = zip(*rows)
-    slope, interval = _slope(np.log(d_in), np.log(change), config.seed)
-    return Width(names, d_in, change, slope, interval)
 
 
 @dataclass(frozen=True)
@@ -274,7 +230,7 @@ def change_by_rank(base, cache, config, *, ranks=(1, 2, 4, 8, 16, 32, 64), n=16)
         for rank in ranks:
             stack = LoRAStack(base.unet, [config.replace(rank=rank, alpha=rank, use_rslora=False)]).initialize()
             with stack.attached():
-                B, gradient = stack.theta[:, stack.first_B :], _gradients(base, stack, draws, torch.arange(n))[:, stack.first_B :]
+                B, gradient = stack.theta[:, stack.first_B :], gradients_of(base, stack, draws, torch.arange(n))[:, stack.first_B :]
                 with torch.no_grad():
                     before = base.denoiser(noisy, draws.timesteps, draws.cond)
                     B.copy_(-config.learning_rate * gradient.sign())
@@ -286,27 +242,13 @@ def change_by_rank(base, cache, config, *, ranks=(1, 2, 4, 8, 16, 32, 64), n=16)
     return StepByRank(tuple(ranks), {rule: tuple(values) for rule, values in change.items()}, power)
 
 
-def _slope(x, y, seed):
-    """Return the least-squares slope of y on x, with its 95 % bootstrap interval over points."""
-    rng = np.random.default_rng(seed)
-    picks = [rng.integers(0, len(x), len(x)) for _ in range(1000)]
-    slopes = [np.polyfit(x[i], y[i], 1)[0] for i in picks if np.ptp(x[i]) > 0]
-    return float(np.polyfit(x, y, 1)[0]), tuple(float(q) for q in np.quantile(slopes, [0.025, 0.975]))
-
-
 def _losses(base, draws, rows) -> torch.Tensor:
     with torch.no_grad():
         return per_sample_loss(base.denoiser, *draws.rows(rows))
 
 
-def _gradients(base, stack, draws, rows) -> torch.Tensor:
+def gradients_of(base, stack, draws, rows) -> torch.Tensor:
     """Return the gradients (K, P) of each run's mean loss over its block of rows."""
     losses = per_sample_loss(base.denoiser, *draws.rows(rows))
     losses.view(stack.K, -1).mean(1).sum().backward()
     return stack.take_grad()
-
-
-def _part(stack, values, name, part) -> torch.Tensor:
-    """Return one layer's part of one run's (P,) numbers, in its own shape."""
-    columns, shape = stack.slots[name, part]
-    return values[columns].view(shape)
