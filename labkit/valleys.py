@@ -70,7 +70,7 @@ def plot(found, ax=None):
     return ax
 
 
-MARKS = dict(zip(MARKERS, "●■▲◆▼✚✖★◂▸"))
+MARKS = dict(zip(MARKERS, "●■◆▲▼✚✖⬢◂▸"))                # the same marks as words
 
 
 def table(found) -> Table:
