@@ -74,6 +74,9 @@ SETS = {
         {"train_batch_size": 32, "n_train": 48, "learning_rate": 3e-3, "num_train_epochs": 20, "seed": PAIR},
         SMALL | {"learning_rate": [3e-3, 1.06e-3, 3.75e-4], "num_train_epochs": 20},
         SMALL | {"learning_rate": [3e-3, 3.75e-4], "num_train_epochs": 160})),
+    # 04: a whole grid, of which the variance is divided among the knobs.
+    "knobs": RecordedSet(({"learning_rate": [3e-4, 1e-3, 3e-3], "rank": [4, 16], "alpha": [4, 16], "train_batch_size": [2, 8],
+                           "max_train_steps": [50, 150], "lr_scheduler": ["constant", "cosine"], "seed": 0},), ends_only=True),
 }
 KEPT_STEPS = 25       # of a run's single steps, evenly; nothing judges them
 PICTURE_QUALITY = 60  # of WebP, 0 to 100

@@ -1,0 +1,72 @@
+"""What each knob explains: known effects come back as their shares."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from labkit.config import RunConfig
+from labkit.errors import LabError
+from labkit.sensitivity import plot_effects, plot_shares, sensitivity
+
+RATES, RANKS, BATCHES = (3e-4, 1e-3, 3e-3), (4, 16), (2, 8)
+
+
+def runs(gain, noise=0.0):
+    """Runs over rate x rank x batch that gain what `gain` says of their numbers 0, 1, 2 on the ladders."""
+    found, rng = [], np.random.default_rng(0)
+    for i, rate in enumerate(RATES):
+        for j, rank in enumerate(RANKS):
+            for k, batch in enumerate(BATCHES):
+                start = np.full((24, 1), 0.3) + 0.01 * rng.normal(size=(24, 1))
+                end = start - gain(i, j, k) + noise * rng.normal(size=(24, 1))
+                config = RunConfig(learning_rate=rate, rank=rank, train_batch_size=batch).resolved(96)
+                found.append(SimpleNamespace(config=config.replace(alpha=8.0), status="finished",
+                                             validations={"validation": SimpleNamespace(losses=np.stack([start, end]))}))
+    return found
+
+
+def test_what_adds_up_is_explained_by_single_knobs_alone():
+    found = sensitivity(runs(lambda i, j, k: 0.1 + 0.04 * i + 0.02 * j))
+    assert set(found.levels) == {"learning_rate", "rank", "train_batch_size"}
+    rate, rank = 0.04 ** 2 * 2 / 3, 0.02 ** 2 / 4
+    assert found.alone["learning_rate"].mean == pytest.approx(rate / (rate + rank), abs=1e-6)
+    assert found.alone["rank"].mean == pytest.approx(rank / (rate + rank), abs=1e-6)
+    assert found.together == pytest.approx(0, abs=1e-9) and found.rest.mean == pytest.approx(0, abs=1e-9)
+    assert "learning_rate alone explains" in found.sentence and "beyond chance" in found.sentence
+
+
+def test_what_only_acts_together_is_explained_by_the_pair():
+    found = sensitivity(runs(lambda i, j, k: 0.2 + 0.05 * (2 * j - 1) * (2 * k - 1)))
+    assert found.pairs["train_batch_size", "rank"].mean == pytest.approx(1, abs=1e-6)
+    assert max(share.mean for share in found.alone.values()) < 1e-6
+
+
+def test_pictures_that_differ_widen_the_intervals():
+    def width(noise):
+        share = sensitivity(runs(lambda i, j, k: 0.1 + 0.01 * i, noise)).alone["learning_rate"]
+        return share.high - share.low
+
+    assert width(0.02) > 5 * width(0.0005)
+
+
+def test_a_run_that_broke_or_got_worse_has_gained_nothing():
+    spoilt = runs(lambda i, j, k: 0.1 if i < 2 else -5.0)
+    for run in spoilt[-2:]:
+        run.status = "diverged"
+    found = sensitivity(spoilt)
+    assert found.alone["learning_rate"].mean == pytest.approx(1, abs=1e-6)
+    assert [round(level.mean, 3) for level in found.effects["learning_rate"]] == [0.1, 0.1, 0.0]
+
+
+def test_half_a_grid_is_refused_and_so_are_runs_that_do_not_differ():
+    whole = runs(lambda i, j, k: 0.1 + 0.01 * i)
+    for some, said in ((whole[:-1], "not one whole grid"), (whole[:1], "not one whole grid"), (runs(lambda i, j, k: 0.1), "nothing to explain")):
+        with pytest.raises(LabError, match=said):
+            sensitivity(some)
+
+
+def test_the_figures_say_what_explains_most_and_where_most_is_gained():
+    found = sensitivity(runs(lambda i, j, k: 0.1 + 0.04 * i + 0.02 * j, 0.01))
+    assert "learning_rate" in plot_shares(found).figure.summary
+    assert "learning_rate 3e-3" in plot_effects(found).figure.summary and "rank 16" in plot_effects(found).figure.summary
