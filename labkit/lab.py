@@ -87,13 +87,16 @@ class Lab:
         return self.runs([self.config(design, **knobs | {name: value}) for value in values], pictures=pictures,
                          label=lambda history: rung_text(name, getattr(history.config, name)))
 
-    def runs(self, configs, *, pictures: int = 2, monitor: Monitor | None = None, label=None) -> list[History]:
-        """Train the configurations that the store does not have, with growing curves, and return all Histories in order."""
+    def runs(self, configs, *, pictures: int = 2, monitor: Monitor | None = None, label=None, checkpoint_at=()) -> list[History]:
+        """Train the configurations that the store does not have, with growing curves, and return all Histories in order.
+
+        checkpoint_at   updates after which each run's adapter is kept, beside its last
+        """
         configs = [self.config(config) for config in configs]
         names = [self._id(config) for config in configs]
         traces = {name: self.begun(config) for name, config in zip(names, configs)}
         monitor = monitor or self.monitor(pictures=pictures)
-        events = sweep(self.base, self.cache, configs, self.store, monitor=monitor)
+        events = sweep(self.base, self.cache, configs, self.store, monitor=monitor, checkpoint_at=checkpoint_at)
         with closing(live(events, dict(zip(names, configs)), label=label)) as events:
             for event in events:
                 traces[event.run_id].add(event)
@@ -114,10 +117,12 @@ class Lab:
             traces[event.run_id].add(event)
         return [trace.history() for trace in traces.values()]
 
-    def generate(self, prompts, seeds=None, *, run: History | str | None = None, strength: float | list[float] = 1.0, **options) -> np.ndarray:
+    def generate(self, prompts, seeds=None, *, run: History | str | None = None, step: int | None = None,
+                 strength: float | list[float] = 1.0, **options) -> np.ndarray:
         """Draw one picture a prompt, uint8 (N, H, W, 3), with the untouched base or with a run's adapter at a strength.
 
         seeds     one a prompt; None takes 0, 1, 2, ...
+        step      the checkpoint of the run; None takes its last
         strength  of the run's adapter; several give (strengths, N, H, W, 3), drawn in one pass
         options   num_inference_steps, guidance_scale
         """
@@ -134,7 +139,7 @@ class Lab:
             strengths = [strength] if np.ndim(strength) == 0 else list(strength)
             stack = LoRAStack(self.base.unet, [folder.history().config] * len(strengths))
             for k in range(stack.K):
-                stack.load(k, folder.checkpoint().adapter)
+                stack.load(k, folder.checkpoint(step).adapter)
             stack.strength = strengths
             with stack.attached():
                 pictures = self.base.generate(prompts, seeds, adapters=stack, **options)
