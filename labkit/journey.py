@@ -1,0 +1,104 @@
+"""One territory from start to finish in one figure: the rate that was found, the run that was made, the strength that was chosen."""
+
+import math
+
+import numpy as np
+
+from labkit.boundary import boundary
+from labkit.data import load_picture
+from labkit.judged import Table
+from labkit.ladders import rung_text
+from labkit.pictures import show_mosaic
+from labkit.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes, rate_text
+
+PANEL, GAP, LEFT = 2.25, 0.72, 0.62                           # inches
+
+
+def reasons_table(proposals) -> Table:
+    """Return one row a proposal: field, value, reason and where it comes from."""
+    return Table(["field", "proposed", "because", "from"],
+                 [[proposal.field, rung_text(proposal.field, proposal.value), proposal.reason, proposal.source] for proposal in proposals])
+
+
+def kept_step(run) -> tuple[int, str]:
+    """Return the update whose checkpoint to keep, the lowest held-out loss or the end where it had not turned by then, and the reason."""
+    turned = boundary(run)["validation"]
+    if math.isfinite(turned.step):
+        return int(turned.step), f"the held-out loss was lowest after {turned.text()} updates: the checkpoint of then is kept"
+    last = int(run.validations["validation"].steps[-1])
+    return last, f"the held-out loss had not turned after {last:,} updates: the last checkpoint is kept, and a longer run might gain more"
+
+
+def plot_journey(lab, trials, run, kept, frontier, *, caption=None, seed=0):
+    """Draw the short test, the run with the checkpoint that is kept, both scores over the strength, and one caption's picture along the way.
+
+    trials      of `protocol.short_test`
+    kept        the update whose checkpoint is kept
+    frontier    of `measure_frontier` at that checkpoint
+    caption     of the pictures; None takes the first held-out one. All are drawn from the same noise
+    """
+    validation = lab.territory.validation
+    place = validation.captions.index(caption) if caption in validation.captions else 0
+    caption, strength = caption or validation.captions[place], frontier.strengths[frontier.chosen]
+    stable = [trial for trial in trials if math.isfinite(trial.loss)]
+    first = stable[0].history
+    drawn = [lab.generate(caption, [seed])[0], lab.generate(caption, [seed], run=first)[0],
+             *lab.generate(caption, [seed], run=run, step=kept, strength=[1.0, strength])[:, 0],
+             load_picture(validation.paths[place], lab.base.resolution)]
+    said = ["untouched base", f"short test, {rate_text(first.config.learning_rate)}", "the run, strength 1", f"the run, strength {strength:g}",
+            "a real picture\nof this caption"]
+    side = STYLE["width"] / len(drawn)
+    height = PANEL * 0.8
+    figure = LabFigure(height=side + 0.55 + height + 1.0, photographic=True)
+    bottom = side + 0.55 + 0.55
+    axes = [new_axes(figure.place_axes(LEFT + i * (PANEL + GAP), bottom, PANEL, height)) for i in range(3)]
+    _rates(axes[0], stable)
+    _losses(axes[1], run, kept)
+    _strengths(axes[2], frontier)
+    xs, ys = show_mosaic(figure.place_axes(0, 0.5, STYLE["width"], side), [drawn])
+    for x, text in zip(xs, said):
+        figure.axes[-1].annotate(text, (x, 2 * ys[0]), (0, -4), textcoords="offset points", ha="center", va="top", fontsize=STYLE["small"],
+                                 color=STYLE["text"], annotation_clip=False)
+    figure.summary = (f"{caption}: {len(stable)} short runs led to the rate {rate_text(run.config.learning_rate)}; of {run.config.max_train_steps:,} updates "
+                      f"the checkpoint after {kept:,} is kept; {frontier.sentence}")
+    return figure
+
+
+def _rates(ax, trials):
+    """Draw the held-out loss of each short run, numbered in the order in which they were made, the best enlarged."""
+    order = sorted(trials, key=lambda trial: trial.learning_rate)
+    best = min(trials, key=lambda trial: trial.loss)
+    ax.plot([trial.learning_rate for trial in order], [trial.loss for trial in order], color=STYLE["faint"], linestyle=LINES[1], linewidth=1)
+    for number, trial in enumerate(trials, start=1):
+        chosen = trial is best
+        ax.plot(trial.learning_rate, trial.loss, MARKERS[0], color="#0072B2", markersize=STYLE["marker"] + 4 * chosen, markeredgecolor="black")
+        ax.annotate(str(number), (trial.learning_rate, trial.loss), (0, 7), textcoords="offset points", ha="center", fontsize=STYLE["small"])
+    ax.set_xscale("log")
+    ax.set_xticks([trial.learning_rate for trial in order], [rate_text(trial.learning_rate) for trial in order])
+    ax.minorticks_off()
+    ax.margins(x=0.15, y=0.25)
+    name_axes(ax, "learning rate", "held-out loss", "1  short test")
+
+
+def _losses(ax, run, kept):
+    """Draw held-out and training pictures' loss over the run and mark the checkpoint that is kept."""
+    for name, line, marker, words in (("validation", LINES[0], MARKERS[0], "held-out"), ("probe", LINES[1], MARKERS[1], "training")):
+        curve = run.validations[name]
+        steps = np.maximum(curve.steps, 1)
+        ax.plot(steps, curve.means, color=STYLE["text"], linestyle=line, marker=marker, markersize=3, linewidth=1.4, label=words)
+    ax.axvline(kept, color="#0072B2", linestyle=LINES[3])
+    ax.annotate(f"kept: {kept:,}", (kept, 1), (-3, -2), xycoords=("data", "axes fraction"), textcoords="offset points", ha="right", va="top",
+                fontsize=STYLE["small"], color="#0072B2")
+    ax.set_xscale("log")
+    ax.legend(fontsize=STYLE["small"] - 1, frameon=False, loc="lower left")
+    name_axes(ax, "update", "", "2  training")
+
+
+def _strengths(ax, frontier):
+    """Draw both scores over the inference strength and mark the one that was chosen."""
+    for scores, line, marker, words in ((frontier.target, LINES[0], MARKERS[0], "territory"), (frontier.kept, LINES[1], MARKERS[1], "ordinary")):
+        ax.plot(frontier.strengths, scores.mean(1), color=STYLE["text"], linestyle=line, marker=marker, markersize=3, linewidth=1.4, label=words)
+    ax.axvline(frontier.strengths[frontier.chosen], color="#0072B2", linestyle=LINES[3])
+    ax.set_ylim(-0.05, 1.05)
+    ax.legend(fontsize=STYLE["small"] - 1, frameon=False, loc="best")
+    name_axes(ax, "strength", "", "3  score of prompts")
