@@ -184,6 +184,30 @@ class Base:
         return self.decode(latents.flatten(0, 1)).reshape(K, N, self.resolution, self.resolution, 3)
 
 
+def diffusers_picture(base: Base, prompt: str, seed: int, adapter_file, *, num_inference_steps: int = 16, guidance_scale: float = 3.0) -> np.ndarray:
+    """Draw the picture of `Base.generate` with diffusers' own pipeline, sampler and LoRA loader (which needs peft): uint8 (H, W, 3).
+
+    LabError: peft is not installed, or the file is none that diffusers can load.
+    """
+    with base.lock, bare(base.unet), _quiet(), torch.no_grad():
+        from diffusers import DDIMScheduler, StableDiffusionPipeline  # which remark on what is not installed
+        pipe = StableDiffusionPipeline(vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet,
+                                       scheduler=DDIMScheduler.from_config(base.noise_scheduler.config), safety_checker=None, feature_extractor=None,
+                                       requires_safety_checker=False)
+        pipe.set_progress_bar_config(disable=True)
+        try:
+            pipe.load_lora_weights(str(adapter_file))
+            drawn = pipe(prompt, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, generator=generator(seed, "sample"),
+                         height=base.resolution, width=base.resolution, output_type="np").images[0]
+        except (ValueError, OSError, KeyError) as error:
+            raise LabError(f"{adapter_file} cannot be loaded by diffusers here ({str(error).splitlines()[0]}). Its LoRA loader needs peft: pip install peft.") from None
+        finally:
+            with contextlib.suppress(ValueError):
+                pipe.unload_lora_weights()
+            base.unet.requires_grad_(False)
+    return (drawn * 255).round().astype(np.uint8)
+
+
 def _load(files: BaseFiles):
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer

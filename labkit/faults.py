@@ -1,5 +1,7 @@
 """Six mistakes that every trainer lets pass, planted in a design on purpose: does the checklist find them before the first update?"""
 
+import json
+
 from labkit import plan
 from labkit.adapters import LoRAStack
 from labkit.checklist import foreign_adapter, on_paper
@@ -31,7 +33,7 @@ def caught(lab, config, expected) -> Table:
     for mistake, (changes, intended) in planted(config, expected).items():
         said = split({"expected": dict(expected) | intended})
         found = [finding for finding in on_paper(load_design(config.to_dict(), **changes).resolved(config.n_train), said) if finding.state == "bad"]
-        rows.append(_row(mistake, ", ".join(f"{name}: {value:g}" for name, value in changes.items()), "the file", found))
+        rows.append(_row(mistake, ", ".join(f"{name}: {json.dumps(value)}" for name, value in changes.items()), "the file", found))
     stack = LoRAStack(lab.base.unet, [config])
     with lab.base.lock, stack.attached():
         found = [finding for finding in [foreign_adapter(lab.base)] if finding.state == "bad"]

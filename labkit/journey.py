@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from labkit.base import diffusers_picture
 from labkit.boundary import boundary
 from labkit.data import load_picture
 from labkit.judged import Table
@@ -102,3 +103,13 @@ def _strengths(ax, frontier):
     ax.set_ylim(-0.05, 1.05)
     ax.legend(fontsize=STYLE["small"] - 1, frameon=False, loc="best")
     name_axes(ax, "strength", "", "3  score of prompts")
+
+
+def elsewhere(lab, run, step, adapter_file, *, prompt=None, seed=0, num_inference_steps=8) -> str:
+    """Draw one picture with the adapter here and one with plain diffusers from the file, and say how far they differ."""
+    prompt = prompt or lab.territory.validation.captions[0]
+    here = lab.generate(prompt, [seed], run=run, step=step, num_inference_steps=num_inference_steps, guidance_scale=3.0)[0]
+    there = diffusers_picture(lab.base, prompt, seed, adapter_file, num_inference_steps=num_inference_steps)
+    difference = np.abs(here.astype(int) - there.astype(int))
+    return (f"{adapter_file.name}, {adapter_file.stat().st_size / 1e3:,.0f} kB: plain diffusers draws the same picture with it, pixels differ by "
+            f"{difference.mean():.2f} of 255 on average, {difference.max()} at most.")

@@ -22,7 +22,8 @@ OTHER_FILES = {  # what has no docstring of its own
 QUESTIONS = {"00_start": "What happens when a model learns a place it has never seen?",
              "01_learning_rate": "How hard should each update push, and how do I find out?",
              "02_rank_and_alpha": "How much room does an adapter need, and how strongly should it act?",
-             "03_epochs_and_batches": "How often and how many at a time should pictures be shown, and when is it enough?"}
+             "03_epochs_and_batches": "How often and how many at a time should pictures be shown, and when is it enough?",
+             "04_parameter_design": "How do I go from my pictures to the right parameters and a file that works elsewhere?"}
 
 
 def filled(text):

@@ -11,7 +11,7 @@ import torch
 
 from labkit.adapter_files import load_adapter, save_adapter
 from labkit.adapters import LoRAStack, attached_to, bare
-from labkit.base import load_base
+from labkit.base import diffusers_picture, load_base
 from labkit.batches import Batches
 from labkit.config import RunConfig
 from labkit.errors import LabError
@@ -218,6 +218,9 @@ def test_a_picture_with_an_adapter_is_the_one_diffusers_draws_from_its_file(tmp_
     pipe.load_lora_weights(tmp_path / "place.safetensors")
     theirs = pipe("a b", num_inference_steps=3, guidance_scale=3.0, generator=generator(3, "sample"), output_type="np").images[0]
     assert np.abs(ours / 255 - theirs).max() < 0.02 < np.abs(ours / 255.0 - plain / 255.0).max()
+    again = diffusers_picture(base, "a b", 3, tmp_path / "place.safetensors", num_inference_steps=3)
+    assert np.abs(again / 255 - theirs).max() < 0.02
+    assert np.array_equal(base.generate(["a b"], [3], num_inference_steps=3, guidance_scale=3.0)[0], plain)  # and nothing of it stays
 
 
 def test_an_adapter_returns_from_its_file(tmp_path):
