@@ -12,7 +12,7 @@ from labkit.ladders import rung_text
 from labkit.pictures import show_mosaic
 from labkit.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes, rate_text
 
-PANEL, GAP, LEFT = 2.25, 0.72, 0.62                           # inches
+PANEL, GAP, LEFT = 2.15, 0.72, 0.8                           # inches
 
 
 def reasons_table(proposals) -> Table:
@@ -21,13 +21,15 @@ def reasons_table(proposals) -> Table:
                  [[proposal.field, rung_text(proposal.field, proposal.value), proposal.reason, proposal.source] for proposal in proposals])
 
 
-def kept_step(run) -> tuple[int, str]:
-    """Return the update whose checkpoint to keep, the lowest held-out loss or the end where it had not turned by then, and the reason."""
+def kept_step(run, checkpoints) -> tuple[int, str]:
+    """Return which of a run's checkpoints to keep, that nearest to the lowest held-out loss or the last where it had not turned, and the reason."""
     turned = boundary(run)["validation"]
-    if math.isfinite(turned.step):
-        return int(turned.step), f"the held-out loss was lowest after {turned.text()} updates: the checkpoint of then is kept"
     last = int(run.validations["validation"].steps[-1])
-    return last, f"the held-out loss had not turned after {last:,} updates: the last checkpoint is kept, and a longer run might gain more"
+    best = int(turned.step) if math.isfinite(turned.step) else last
+    at = min(checkpoints, key=lambda step: (abs(step - best), step))
+    reason = (f"the held-out loss was lowest after {turned.text()} updates" if best != last else
+              f"the held-out loss had not turned after {last:,} updates: a longer run might gain more")
+    return at, f"{reason}; the checkpoint {'of then' if at == best else f'nearest to it, after {at:,},'} is kept"
 
 
 def plot_journey(lab, trials, run, kept, frontier, *, caption=None, seed=0):
@@ -85,13 +87,11 @@ def _losses(ax, run, kept):
     """Draw held-out and training pictures' loss over the run and mark the checkpoint that is kept."""
     for name, line, marker, words in (("validation", LINES[0], MARKERS[0], "held-out"), ("probe", LINES[1], MARKERS[1], "training")):
         curve = run.validations[name]
-        steps = np.maximum(curve.steps, 1)
-        ax.plot(steps, curve.means, color=STYLE["text"], linestyle=line, marker=marker, markersize=3, linewidth=1.4, label=words)
+        ax.plot(curve.steps, curve.means, color=STYLE["text"], linestyle=line, marker=marker, markersize=3, linewidth=1.4, label=words)
     ax.axvline(kept, color="#0072B2", linestyle=LINES[3])
     ax.annotate(f"kept: {kept:,}", (kept, 1), (-3, -2), xycoords=("data", "axes fraction"), textcoords="offset points", ha="right", va="top",
                 fontsize=STYLE["small"], color="#0072B2")
-    ax.set_xscale("log")
-    ax.legend(fontsize=STYLE["small"] - 1, frameon=False, loc="lower left")
+    ax.legend(fontsize=STYLE["small"] - 1, frameon=False, loc="best")
     name_axes(ax, "update", "", "2  training")
 
 

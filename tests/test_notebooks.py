@@ -71,8 +71,10 @@ def test_every_lesson_tells_what_carries_over(lesson):
 def test_the_chapters_sentences_come_in_the_order_of_their_verdicts(lesson):
     _, notebook = lesson
     order = ("holds", "holds if", "measured otherwise", "an image")
-    for cell in notebook["cells"]:
-        if "What the chapter says" in notebooks.source(cell):
+    for cell, after in zip(notebook["cells"], notebook["cells"][1:]):
+        if "## What the chapter says" in notebooks.source(cell):
+            if "claims.table(" in notebooks.source(after):    # computed: the order is the table's
+                continue
             found = [line.split("**")[1] for line in notebooks.source(cell).splitlines() if line.startswith("| **")]
             assert found == sorted(found, key=order.index) and set(found) == set(order)
 

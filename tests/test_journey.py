@@ -1,0 +1,86 @@
+"""The way of one territory: which checkpoint is kept and why, the table of reasons, the closing figure, and what the chapter says of it all."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from made_runs import made_run
+from small_pictures import write_territory
+from test_frontier import made
+from test_sensitivity import runs
+
+from labkit import synthesis_claims
+from labkit.diagnose import diagnose
+from labkit.journey import elsewhere, kept_step, plot_journey, reasons_table
+from labkit.judged import Table
+from labkit.lab import Lab
+from labkit.propose import propose
+from labkit.protocol import short_test
+from labkit.sensitivity import sensitivity
+
+
+def test_the_checkpoint_of_the_lowest_loss_is_kept_and_the_last_where_it_has_not_turned():
+    step, reason = kept_step(made_run("overfitting"), [10, 30, 200])
+    assert step == 30 and "lowest after 30" in reason and "of then" in reason
+    assert kept_step(made_run("overfitting"), [200]) == (200, reason.replace("of then", "nearest to it, after 200,"))
+    step, reason = kept_step(made_run("healthy"), [200])
+    assert step == 200 and "not turned" in reason
+
+
+def test_every_proposal_is_in_the_table_with_its_reason_and_source():
+    proposals = propose(24, kinds=2)
+    table = reasons_table(proposals)
+    assert [row[0] for row in table.rows] == [proposal.field for proposal in proposals] and all(row[2] and row[3] for row in table.rows)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, sd_folder):
+    lab = Lab(str(sd_folder), str(write_territory(tmp_path_factory.mktemp("pictures"))), device="cpu", store=tmp_path_factory.mktemp("store"))
+    config = lab.config(rank=2, max_train_steps=4, train_batch_size=2)
+    trials = list(short_test(lambda config: lab.train(config, pictures=0), config, start=0.1))
+    run, = lab.runs([config.replace(learning_rate=0.1, lr_scheduler="linear")], pictures=0, checkpoint_at=(2,))
+    return lab, trials, run
+
+
+def test_the_closing_figure_names_what_was_found_kept_and_chosen(trained):
+    lab, trials, run = trained
+    assert lab.store.run(run.run_id).checkpoints() == [2, 4]
+    found = plot_journey(lab, trials, run, 2, made((0, 0.5, 0.9, 0.95, 0.2), (1, 1, 0.95, 0.6, 0.1)))
+    assert "after 2 is kept" in found.summary and "strength 1" in found.summary and len(found.axes) == 4
+    assert found.encoded("png")
+
+
+def test_diffusers_draws_the_same_picture_from_the_exported_checkpoint(trained, tmp_path):
+    from labkit.adapter_files import save_adapter
+    lab, _, run = trained
+    save_adapter(tmp_path / "mine.safetensors", lab.store.run(run.run_id).checkpoint(2).adapter, run.config)
+    said = elsewhere(lab, run, 2, tmp_path / "mine.safetensors", num_inference_steps=2)
+    assert "mine.safetensors" in said and int(said.split(" at most")[0].split()[-1]) <= 2
+
+
+def trial(rate, loss, kind="healthy"):
+    history = made_run(kind, learning_rate=rate)
+    return SimpleNamespace(learning_rate=rate, loss=loss, history=history, verdict=diagnose(history))
+
+
+def test_each_sentence_of_the_synthesis_is_judged_by_its_numbers():
+    trials = [trial(1e-3, 0.12), trial(3e-3, 0.10), trial(1e-2, np.nan, "blown up")]
+    caught = Table(["planted", "what it changes", "found in", "by", "what to do"], [["a", "b", "the file", "rate", "x"], ["a", "b", "not found", "", ""]])
+    apart = sensitivity(runs(lambda i, j, k: 0.1 + 0.04 * i + 0.02 * j))
+    joint = sensitivity(runs(lambda i, j, k: 0.2 + 0.02 * i + 0.03 * (2 * j - 1) * (2 * k - 1)))
+
+    def verdicts(divided, trials=trials):
+        table = synthesis_claims.table(divided=divided, trials=trials, proposals=propose(24, kinds=2), caught=caught)
+        return {row[1].split()[0] + " " + row[1].split()[1]: row for row in table.rows}
+
+    one, other = verdicts(apart), verdicts(joint)
+    assert one["Each parameter"][0] == "holds" and other["Each parameter"][0] == "measured otherwise"
+    assert one["The values"][0] == "measured otherwise" and "3e-3 where 1e-3" in one["The values"][2]
+    assert one["Before the"][0] == "measured otherwise" and "1 of 2" in one["Before the"][2]
+    assert one["Too aggressive"][0] == "holds" and verdicts(apart, trials[:2])["Too aggressive"][0] == "not decided here"
+    assert "optimizer" in one["With these"][2] and one["Laws of"][0] == "an image"
+
+
+def test_what_was_not_measured_is_not_judged():
+    rows = {" ".join(row[1].split()[:2]): row for row in synthesis_claims.table().rows}
+    assert rows["Before the"][0] == rows["The values"][0] == "not decided here"
