@@ -10,6 +10,7 @@ from labkit.data import load_picture
 from labkit.judged import Table
 from labkit.ladders import rung_text
 from labkit.pictures import show_mosaic
+from labkit.protocol import chosen
 from labkit.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes, rate_text
 
 PANEL, GAP, LEFT = 2.15, 0.72, 0.8                           # inches
@@ -70,7 +71,7 @@ def plot_journey(lab, trials, run, kept, frontier, *, caption=None, seed=0):
 def _rates(ax, trials):
     """Draw the held-out loss of each short run, numbered in the order in which they were made, the best enlarged."""
     order = sorted(trials, key=lambda trial: trial.learning_rate)
-    best = min(trials, key=lambda trial: trial.loss)
+    best = chosen(trials)
     ax.plot([trial.learning_rate for trial in order], [trial.loss for trial in order], color=STYLE["faint"], linestyle=LINES[1], linewidth=1)
     for number, trial in enumerate(trials, start=1):
         chosen = trial is best

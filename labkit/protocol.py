@@ -70,6 +70,17 @@ def short_test(train, config, *, start: float = 1e-4) -> Iterator[Trial]:
         yield Trial(LADDER[tried], history, verdict, _final(history), _raw(history), f"{why}: {said}")
 
 
+def chosen(trials) -> Trial:
+    """Return the trial whose rate the protocol ends with: stable, and better than those before it beyond noise. LabError: none was stable."""
+    best = None
+    for trial in trials:
+        if _compare(trial.history, best.history if best else None, trial.verdict)[0]:
+            best = trial
+    if best is None:
+        raise LabError("No rate of the short test was stable: begin it lower.")
+    return best
+
+
 def _compare(history, best, verdict) -> tuple[bool, str]:
     """Tell whether a run is better than the best so far, and why."""
     if verdict.label in UNSTABLE:

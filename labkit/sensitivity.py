@@ -35,7 +35,7 @@ class Sensitivity:
         (first, most), *others = sorted(self.alone.items(), key=lambda item: -item[1].mean)
         rival = max((share.high for _, share in others), default=0.0)
         pair, joint = max(self.pairs.items(), key=lambda item: item[1].mean)
-        sure = "more than any other knob, beyond chance" if most.low > rival else "the most, though not beyond chance"
+        sure = "more than any other knob on any draw of pictures" if most.low > rival else "the most, though not on every draw of pictures"
         return (f"{first} alone explains {most.mean:.0%} ({most.low:.0%} to {most.high:.0%}) of what separates these {self.runs} runs, {sure}; "
                 f"pairs of knobs explain {self.together:.0%} beyond that, {pair[0]} with {pair[1]} the most ({joint.mean:.0%}).")
 

@@ -9,6 +9,7 @@ import math
 from labkit.config import RunConfig
 from labkit.evidence import recorded_or_none
 from labkit.judged import Table
+from labkit.protocol import chosen
 from labkit.style import rate_text
 from labkit.volume_claims import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE, Claim
 
@@ -49,7 +50,7 @@ def derived(given):
     proposals, trials = given
     rate = next(proposal.value for proposal in proposals if proposal.field == "learning_rate")
     stable = [trial for trial in trials if math.isfinite(trial.loss)]
-    best = min(stable, key=lambda trial: trial.loss)
+    best = chosen(trials)
     own = min(stable, key=lambda trial: abs(math.log(trial.learning_rate / rate)))
     if own is best:
         return IF, f"The proposed rate of {rate_text(rate)} was the best of {len(trials)} that were tried here; that it is could only be known by trying its neighbours."
@@ -66,7 +67,7 @@ def complete(_):
 def between(trials):
     """Judge: too aggressive is chaos, too cautious is stagnation, and the good region lies between."""
     order = sorted(trials, key=lambda trial: trial.learning_rate)
-    best = min(range(len(order)), key=lambda i: order[i].loss if math.isfinite(order[i].loss) else math.inf)
+    best = order.index(chosen(trials))
     seen = ", ".join(f"{rate_text(trial.learning_rate)} {trial.verdict.label} ({trial.loss:.3f})" for trial in order) + "."
     if 0 < best < len(order) - 1:
         return HOLDS, f"For the rate: {seen}"

@@ -140,3 +140,20 @@ def test_a_run_just_trained_has_the_found_ones_as_siblings(lab):
     assert fast.origin == "live" and slow.meta["base_fingerprint"] == fast.meta["base_fingerprint"] == "tiny"
     found = lab.train(learning_rate=1e-5, **SHORT | {"max_train_steps": 12})
     assert found.origin == "store" and found.meta["measured_fingerprint"] == fast.meta["measured_fingerprint"]
+
+
+def test_the_protocols_choice_is_what_its_last_line_says_and_not_the_lowest_number_by_chance(lab):
+    from types import SimpleNamespace as Space
+
+    from labkit.diagnose import diagnose
+    from labkit.protocol import chosen
+    from made_runs import made_run
+
+    def trial(rate, kind, seed=0):
+        run = made_run(kind, learning_rate=rate, seed=seed)
+        return Space(learning_rate=rate, history=run, verdict=diagnose(run))
+
+    assert chosen([trial(1e-3, "healthy"), trial(3e-3, "healthy", 1)]).learning_rate == 1e-3
+    assert chosen([trial(1e-3, "stagnating"), trial(3e-3, "healthy"), trial(1e-2, "overshooting")]).learning_rate == 3e-3
+    with pytest.raises(LabError, match="begin it lower"):
+        chosen([trial(1e-1, "diverged")])
