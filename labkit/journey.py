@@ -74,8 +74,8 @@ def _rates(ax, trials):
     best = chosen(trials)
     ax.plot([trial.learning_rate for trial in order], [trial.loss for trial in order], color=STYLE["faint"], linestyle=LINES[1], linewidth=1)
     for number, trial in enumerate(trials, start=1):
-        chosen = trial is best
-        ax.plot(trial.learning_rate, trial.loss, MARKERS[0], color="#0072B2", markersize=STYLE["marker"] + 4 * chosen, markeredgecolor="black")
+        is_best = trial is best
+        ax.plot(trial.learning_rate, trial.loss, MARKERS[0], color="#0072B2", markersize=STYLE["marker"] + 4 * is_best, markeredgecolor="black")
         ax.annotate(str(number), (trial.learning_rate, trial.loss), (0, 7), textcoords="offset points", ha="center", fontsize=STYLE["small"])
     ax.set_xscale("log")
     ax.set_xticks([trial.learning_rate for trial in order], [rate_text(trial.learning_rate) for trial in order])
