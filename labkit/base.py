@@ -158,11 +158,18 @@ class Base:
         K = 1 if adapters is None else adapters.K
         at_once = max(1, ROWS_AT_ONCE // (2 * K))
         with self.lock, bare(self.unet) if adapters is None else adapters.attached():
-            pictures = np.concatenate([self._draw(prompts[i:i + at_once], seeds[i:i + at_once], K, num_inference_steps, guidance_scale)
-                                       for i in range(0, len(prompts), at_once)], axis=1)
+            parts = (self._draw(prompts[i:i + at_once], seeds[i:i + at_once], K, num_inference_steps, guidance_scale)
+                     for i in range(0, len(prompts), at_once))
+            pictures = np.concatenate([self.decode(part.flatten(0, 1)).reshape(K, -1, self.resolution, self.resolution, 3) for part in parts], axis=1)
         return pictures[0] if adapters is None else pictures
 
-    def _draw(self, prompts, seeds, K, num_inference_steps, guidance_scale) -> np.ndarray:
+    def draw_latents(self, prompts, seeds, *, num_inference_steps: int = 16, guidance_scale: float = 3.0) -> Tensor:
+        """Draw with the bare base, as `generate` does, and give the latents before they are decoded: (N, C, H, W)."""
+        with self.lock, torch.no_grad(), bare(self.unet):
+            return self._draw(prompts, seeds, 1, num_inference_steps, guidance_scale)[0]
+
+    def _draw(self, prompts, seeds, K, num_inference_steps, guidance_scale) -> Tensor:
+        """Return (K, N, C, H, W)."""
         from diffusers import DDIMScheduler
 
         ddim, denoiser, N = DDIMScheduler.from_config(self.noise_scheduler.config), self.denoiser, len(prompts)
@@ -181,7 +188,7 @@ class Base:
                 plain, told = prediction.chunk(2, dim=1)
                 prediction = plain + guidance_scale * (told - plain)
             latents = ddim.step(prediction, t, latents).prev_sample
-        return self.decode(latents.flatten(0, 1)).reshape(K, N, self.resolution, self.resolution, 3)
+        return latents
 
 
 def diffusers_picture(base: Base, prompt: str, seed: int, adapter_file, *, num_inference_steps: int = 16, guidance_scale: float = 3.0) -> np.ndarray:

@@ -4,6 +4,8 @@ Kept in the user's cache folder under a key of everything they depend on; latent
 data/encoded/. n pictures of a set, C H W latent, L tokens, D width.
 """
 
+import contextlib
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from labkit.content import sha256_of_texts
 from labkit.data import PictureFolder, Territory, load_picture
 from labkit.errors import LabError
 from labkit.paths import cache_dir, data_dir
+from labkit.prior import prior_captions, prior_latents
 
 ENCODING = 2                                                  # counts changes in how pictures are read and encoded
 CONDITION = "cond."
@@ -64,6 +67,7 @@ class Cache:
     prompts: tuple[str, ...]
     fingerprint: str                                          # of what is trained on
     base_fingerprint: str
+    prior: Callable[[], Encoded]                              # pictures that the untouched base draws itself, made when asked for
     measured_fingerprint: str = ""                            # of what runs are measured on: held-out and ordinary pictures
 
 
@@ -75,8 +79,8 @@ def encode(base: Base, territory: Territory, *, progress: Callable[[int, int], N
     """
     sets = {name: _encoded(base, getattr(territory, name), progress) for name in ("train", "validation", "ordinary")}
     null_cond = {name: value.cpu() for name, value in base.encode_captions([""]).items()}
-    return Cache(**sets, null_cond=null_cond, prompts=territory.prompts, fingerprint=territory.fingerprint,
-                 base_fingerprint=base.fingerprint,
+    return Cache(**sets, prior=functools.cache(lambda: _prior(base, territory.ordinary, progress)), null_cond=null_cond,
+                 prompts=territory.prompts, fingerprint=territory.fingerprint, base_fingerprint=base.fingerprint,
                  measured_fingerprint=sha256_of_texts(part.fingerprint for part in (territory.validation, territory.ordinary)))
 
 
@@ -91,6 +95,13 @@ def ship(base: Base, pictures: PictureFolder) -> Path:
     file = shipped_file(pictures)
     _write(file, {name: value for name, value in latents.items() if not name.startswith(CONDITION)}, key(base, pictures))
     return file
+
+
+def ship_prior(base: Base, ordinary: PictureFolder) -> Path:
+    """Write what the base draws itself from these captions to data/encoded/, where `encode` finds it, and give the file."""
+    mean = _prior(base, ordinary, lambda done, total: None).mean.half()
+    _write(_shipped_prior(), {"mean": mean}, _prior_key(base, prior_captions(ordinary)))
+    return _shipped_prior()
 
 
 def _encoded(base: Base, pictures: PictureFolder, progress) -> Encoded:
@@ -109,6 +120,28 @@ def _encoded(base: Base, pictures: PictureFolder, progress) -> Encoded:
     tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
     cond = {name.removeprefix(CONDITION): value for name, value in tensors.items() if name.startswith(CONDITION)}
     return Encoded(tensors["mean"].float(), tensors["std"].float(), cond, pictures.captions, pictures.paths)
+
+
+def _shipped_prior() -> Path:
+    return data_dir() / "encoded" / "prior.safetensors"
+
+
+def _prior_key(base: Base, captions) -> str:
+    return sha256_of_texts([ENCODING, base.fingerprint, base.resolution, "prior", *captions])
+
+
+def _prior(base: Base, ordinary: PictureFolder, progress) -> Encoded:
+    """Give what the base draws itself, (n, C, H, W), without a spread: each is one picture, not a distribution of them."""
+    captions = prior_captions(ordinary)
+    own_key = _prior_key(base, captions)
+    kept = cache_dir() / "encoded" / f"{own_key}.safetensors"
+    tensors = read(kept, own_key) or read(_shipped_prior(), own_key)
+    if tensors is None:
+        tensors = {"mean": prior_latents(base, captions, progress)}
+        with contextlib.suppress(LabError):                   # without room to keep it, it is only made again next time
+            _write(kept, tensors, own_key)
+    mean = tensors["mean"].float()
+    return Encoded(mean, torch.zeros_like(mean), _conditions(base, captions), captions, ())
 
 
 def _latents(base: Base, pictures: PictureFolder, progress) -> dict[str, Tensor]:

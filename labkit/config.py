@@ -76,6 +76,7 @@ class RunConfig:
     max_train_steps: int | None = knob(None, whole(1, 10**7, optional=True), f"updates; {DEFAULT_STEPS} when epochs are not given either")
     num_train_epochs: int | None = knob(None, whole(1, 10**7, optional=True), "passes over the pictures, instead of max_train_steps")
     snr_gamma: float | None = knob(None, real(0, 1e6, above=True, optional=True), "Min-SNR weighting of the loss; None is off")
+    prior_loss_weight: float = knob(0.0, real(0, 1e6), "weight of the loss on as many pictures that the untouched base drew itself; 0 shows none")
     caption_dropout: float = knob(0.0, real(0, 1), "share of captions replaced by the empty one")
     mixed_precision: str = knob("no", fields.choice("no", "bf16", "fp16"), "precision of the frozen base; the adapter is always float32")
     seed: int = knob(0, whole(0, 2**63 - 1), "seed of A, of the order of pictures, of noise and timesteps")
@@ -108,6 +109,11 @@ class RunConfig:
     def effective_batch_size(self) -> int:
         """Return the pictures behind one update."""
         return self.train_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def rows(self) -> int:
+        """Return the pictures in one forward pass, those of the base's own included."""
+        return self.train_batch_size * (2 if self.prior_loss_weight else 1)
 
     @property
     def is_resolved(self) -> bool:

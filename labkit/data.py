@@ -72,8 +72,13 @@ class Territory:
 
     @property
     def fingerprint(self) -> str:
-        """Hash what a run is trained on; what it is measured by is recorded with it, not hashed."""
-        return self.train.fingerprint
+        """Hash what a run is trained on; what it is measured by is recorded with it, not hashed.
+
+        Captions of a folder's own ordinary/ belong to it: with prior_loss_weight the base draws them and trains on what it drew.
+        """
+        if data_dir() / "territories" in self.ordinary.folder.parents:  # what ships belongs to the base
+            return self.train.fingerprint
+        return sha256_of_texts([self.train.fingerprint, *self.ordinary.captions])
 
     def where(self, **attributes) -> "Territory":
         """Keep the pictures that have these attributes; what the base knew before stays whole.

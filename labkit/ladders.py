@@ -15,6 +15,7 @@ LADDERS = {
     "n_train": (4, 8, 16, 32, 64, None),
     "snr_gamma": (None, 1, 5, 20),
     "caption_dropout": (0.0, 0.1, 0.3),
+    "prior_loss_weight": (0.0, 0.1, 0.3, 1.0),
     "weight_decay": (0.0, 1e-3, 1e-2, 1e-1, 1.0),
     "seed": tuple(range(10)),
 }

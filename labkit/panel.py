@@ -289,7 +289,7 @@ class Pace:
 
     def guess(self, config) -> float:
         """Return the seconds of a run on the embedded base on two CPU cores: monitoring, and updates by their batch."""
-        return self.factor * (4 + config.max_train_steps * config.gradient_accumulation_steps * (0.03 + 0.014 * config.train_batch_size))
+        return self.factor * (4 + config.max_train_steps * config.gradient_accumulation_steps * (0.03 + 0.014 * config.rows))
 
     def measured(self, config, seconds) -> None:
         """Learn from a run."""

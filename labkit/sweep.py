@@ -54,7 +54,7 @@ def _by_rank(configs):
 
 def _even(configs, max_rows):
     """Cut into as few parts as max_rows allows, their sizes differing by one at most."""
-    parts = -(-len(configs) // max(1, max_rows // configs[0].train_batch_size))
+    parts = -(-len(configs) // max(1, max_rows // configs[0].rows))
     borders = [round(i * len(configs) / parts) for i in range(parts + 1)]
     return [configs[a:b] for a, b in zip(borders, borders[1:])]
 
@@ -80,7 +80,7 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
                 try:
                     yield from events
                 except torch.OutOfMemoryError as error:
-                    rows = sum(config.train_batch_size for config in members.values())
+                    rows = sum(config.rows for config in members.values())
                     raise LabError(f"A pass of {len(members)} runs with {rows} pictures in all does not fit into this device's memory. "
                                    + _less(len(members), rows)) from error
 

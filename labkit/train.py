@@ -22,7 +22,7 @@ from labkit.schedules import rates
 
 # What runs must have in common to share a pass; ranks may differ by RANK_SPREAD, since the smaller are padded.
 PASS_FIELDS = ("base", "revision", "data", "resolution", "adapter", "target_modules", "train_batch_size",
-               "gradient_accumulation_steps", "mixed_precision", "optimizer", "max_train_steps")
+               "gradient_accumulation_steps", "prior_loss_weight", "mixed_precision", "optimizer", "max_train_steps")
 RANK_SPREAD = 4
 CPU_BLOCK, GPU_BLOCK = 1, 10                                  # steps whose numbers reach the host together
 FP16_LOSS_SCALE = 4096.0                                      # keeps float16 gradients above their smallest number
@@ -74,7 +74,9 @@ class _Pass:
         self.device, self.last = base.device, configs[0].max_train_steps
         self.stack = LoRAStack(base.unet, configs)
         self.optimizer = OPTIMIZERS[configs[0].optimizer](self.stack.theta, configs)
-        self.batches = Batches(cache.train, cache.null_cond, configs, self.device, len(base.noise_scheduler.alphas_cumprod))
+        self.weights = torch.tensor([1.0, configs[0].prior_loss_weight], device=self.device)  # of a batch's two halves
+        prior = cache.prior() if configs[0].prior_loss_weight else None
+        self.batches = Batches(cache.train, cache.null_cond, configs, self.device, len(base.noise_scheduler.alphas_cumprod), prior)
         self.measurements = Measurements(base, cache, configs, monitor, self.ids)
         self.denoiser = base.denoiser
         self.rates = [rates(config) for config in configs]    # [run][update]
@@ -142,7 +144,8 @@ class _Pass:
             for batch in self.batches(update):
                 with self._autocast():
                     losses = per_sample_loss(self.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond, batch.snr_gamma)
-                per_run = losses.unflatten(0, (self.K, -1)).mean(1) / passes                 # (K,)
+                shown = losses.unflatten(0, (self.K, -1, self.configs[0].train_batch_size)).mean(2)    # (K, 1), or 2 with the base's own
+                per_run = (shown if shown.shape[1] == 1 else shown * self.weights).sum(1) / passes      # (K,)
                 (per_run.sum() * scale).backward()            # rows do not meet, so neither do the runs' gradients
                 loss += per_run.detach()
         with torch.no_grad():

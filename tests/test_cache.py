@@ -171,6 +171,31 @@ def test_progress_counts_pictures(base, monkeypatch):
     assert told == [(2, 3), (3, 3), (2, 2), (2, 2)]
 
 
+def test_what_the_base_draws_itself_is_drawn_once_and_from_the_ordinary_captions(base, monkeypatch):
+    drawn, draw = [], type(base).draw_latents
+
+    def counting(self, prompts, seeds):
+        drawn.extend(prompts)
+        return draw(self, prompts, seeds, num_inference_steps=2)
+
+    monkeypatch.setattr(type(base), "draw_latents", counting)
+    cache_ = encode(base, territory("far"))
+    assert not drawn                                          # nobody asked
+    first, again = cache_.prior(), encode(base, territory("far")).prior()
+    assert first.captions == tuple(drawn) == territory("far").ordinary.captions
+    assert torch.equal(first.mean, again.mean) and not first.std.any()
+    assert torch.equal(first.cond["encoder_hidden_states"], again.cond["encoder_hidden_states"])
+
+
+def test_captions_of_an_own_ordinary_folder_belong_to_what_a_run_is_trained_on(tmp_path):
+    folder = tmp_path / "own"
+    write(folder / "train", 3, 30), write(folder / "validation", 2, 40)
+    shipped = territory(str(folder)).fingerprint
+    assert shipped == territory(str(folder)).train.fingerprint
+    write(folder / "ordinary", 2, 50)
+    assert territory(str(folder)).fingerprint != shipped
+
+
 def test_a_first_and_a_second_encoding_lie_alike_in_memory(base):
     """Convolutions give other last bits for channels-last pictures, so a run would depend on who filled the cache."""
     fresh, found = (encode(base, territory("far")) for _ in range(2))

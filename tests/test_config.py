@@ -23,7 +23,7 @@ IMPOSSIBLE = {
     "parent": ["x", "A" * 16, 5], "optimizer": ["adam", None], "adam_beta1": [1, -0.1, None], "adam_beta2": [1, -0.1, "b"],
     "adam_epsilon": [0, -1, 2], "weight_decay": [-1, 1000, None], "max_grad_norm": [-1, None], "train_batch_size": [0, 1.5, None, False],
     "gradient_accumulation_steps": [0, None], "max_train_steps": [0, -5, 1.5, 10**8], "num_train_epochs": [0, -1, 0.5],
-    "snr_gamma": [0, -5], "caption_dropout": [-0.1, 1.1, None], "mixed_precision": ["fp32", True, None], "seed": [-1, 2**63, 1.5, None, "a"],
+    "snr_gamma": [0, -5], "caption_dropout": [-0.1, 1.1, None], "prior_loss_weight": [-1, None, float("nan")], "mixed_precision": ["fp32", True, None], "seed": [-1, 2**63, 1.5, None, "a"],
 }
 
 
@@ -159,14 +159,14 @@ def test_the_run_id_is_the_same_in_every_process_and_for_every_hash_seed():
 
 def test_the_run_id_of_the_defaults_is_pinned_so_that_stored_runs_stay_found():
     assert ENGINE_VERSION == 1
-    assert run_id(RunConfig().resolved(48), "base", "data") == "9f6b8a813b339c82"
+    assert run_id(RunConfig().resolved(48), "base", "data") == "d437fc835fd9bce4"
 
 
 CHANGED = {
     "n_train": 24, "resolution": 64, "adapter": "full", "target_modules": "to_q", "rank": 16, "alpha": 3, "use_rslora": True, "init_lora_weights": "gaussian",
     "learning_rate": 2e-3, "lr_ratio_B": 2, "lr_scheduler": "linear", "lr_warmup_steps": 5, "lr_end": 1e-5, "lr_edits": "5:1e-4", "optimizer": "sgd",
     "adam_beta1": 0.8, "adam_beta2": 0.99, "adam_epsilon": 1e-7, "weight_decay": 0, "max_grad_norm": 0, "train_batch_size": 8, "gradient_accumulation_steps": 2,
-    "max_train_steps": 100, "num_train_epochs": 2, "snr_gamma": 5, "caption_dropout": 0.1, "mixed_precision": "bf16", "seed": 1,
+    "max_train_steps": 100, "num_train_epochs": 2, "snr_gamma": 5, "caption_dropout": 0.1, "prior_loss_weight": 1, "mixed_precision": "bf16", "seed": 1,
 }
 
 

@@ -65,6 +65,7 @@ def equal_states(a, b):
     {"alpha": 12, "max_grad_norm": 0.005, "gradient_accumulation_steps": 2, "train_batch_size": 2},
     {"lr_scheduler": "cosine", "lr_warmup_steps": 5, "adam_beta1": 0.5, "weight_decay": 1.0, "learning_rate": 1e-2,
      "target_modules": ("to_k", "conv2", "proj_out")},
+    {"prior_loss_weight": 0.3, "gradient_accumulation_steps": 2, "train_batch_size": 3, "max_grad_norm": 0.005},
 ])
 def test_one_run_equals_the_reference_loop_for_20_steps(cache, changes):
     base = tiny.base(changes.get("prediction_type", "epsilon"))
@@ -73,12 +74,14 @@ def test_one_run_equals_the_reference_loop_for_20_steps(cache, changes):
     ours = losses(train(base, cache, [config], monitor=QUIET))[0]
     theirs = copy.deepcopy(base.unet)
     trained = reference_loop.add_adapter(theirs, config, LoRAStack(base.unet, [config]).initialize().tensors(0))
-    batches = Batches(cache.train, cache.null_cond, [config], CPU)
+    batches = Batches(cache.train, cache.null_cond, [config], CPU, prior=cache.prior() if config.prior_loss_weight else None)
     drawn = [list(batches(update)) for update in range(20)]
     schedule = partial(get_scheduler, "cosine", num_warmup_steps=5, num_training_steps=20) if config.lr_scheduler == "cosine" else None
     rows = ((batch.latents, batch.noise, batch.timesteps, batch.cond["encoder_hidden_states"]) for update in drawn for batch in update)
     expected = np.array(list(reference_loop.steps(theirs, base.noise_scheduler, trained, config, rows, schedule)))
     np.testing.assert_allclose(ours, expected, atol=1e-4)
+    if config.prior_loss_weight:
+        return
     with torch.no_grad():                                     # learning moved the losses by far more than the tolerance
         untrained = [np.mean([per_sample_loss(base.denoiser, *list(vars(batch).values())[:4]).mean() for batch in update]) for update in drawn]
     assert np.abs(ours - untrained).max() > 1e-2
@@ -283,6 +286,29 @@ def test_draws_depend_on_seed_and_update_and_on_no_other_knob(cache):
         assert not torch.equal(plain[name][4:], plain[name][:4])
 
 
+def test_the_bases_own_pictures_follow_each_runs_own_and_leave_their_draws_as_they_are(cache):
+    configs = [RunConfig(seed=seed, prior_loss_weight=1.0).resolved(12) for seed in (0, 1)]
+    plain = next(Batches(cache.train, cache.null_cond, configs, CPU)(3))
+    beside = next(Batches(cache.train, cache.null_cond, configs, CPU, prior=cache.prior())(3))
+    own = [0, 1, 2, 3, 8, 9, 10, 11]
+    for name in ("latents", "noise", "timesteps"):
+        assert torch.equal(vars(beside)[name][own], vars(plain)[name])
+        assert not torch.equal(vars(beside)[name][4:8], vars(beside)[name][:4])
+    words = cache.prior().cond["encoder_hidden_states"]
+    for row in (4, 5, 6, 7, 12, 13, 14, 15):
+        assert any(torch.equal(beside.cond["encoder_hidden_states"][row], one) for one in words)
+
+
+def test_runs_with_the_bases_own_pictures_side_by_side_equal_each_alone_and_differ_from_runs_without(base, cache):
+    race = [RunConfig(learning_rate=rate, seed=seed, prior_loss_weight=0.5, snr_gamma=gamma, max_train_steps=12)
+            for rate, seed, gamma in ((1e-3, 0, None), (1e-2, 1, 5.0))]
+    together = losses(train(base, cache, race, monitor=QUIET), 2)
+    np.testing.assert_allclose(together, np.concatenate([losses(train(base, cache, [config], monitor=QUIET)) for config in race]), atol=1e-4)
+    without = of(Checkpoint, train(base, cache, [race[1].replace(prior_loss_weight=0.0)], monitor=QUIET))[0].adapter
+    kept = of(Checkpoint, train(base, cache, [race[1]], monitor=QUIET))[0].adapter
+    assert max(np.abs(kept[name] - without[name]).max() for name in kept) > 1e-2
+
+
 def test_caption_dropout_replaces_its_share_of_captions_and_nothing_else(cache):
     config = RunConfig(caption_dropout=0.25, train_batch_size=8).resolved(12)
     batches, kept = (Batches(cache.train, cache.null_cond, [c], CPU) for c in (config, config.replace(caption_dropout=0)))
@@ -328,6 +354,8 @@ def test_between_two_events_the_base_can_be_used_bare_and_no_mode_leaks_out(base
 def test_runs_that_cannot_share_a_pass_are_refused_with_the_field(base, cache):
     with pytest.raises(LabError, match="train_batch_size: 4 and 2 cannot share"):
         train(base, cache, [RunConfig(), RunConfig(train_batch_size=2)])
+    with pytest.raises(LabError, match="prior_loss_weight: 0.0 and 1.0 cannot share"):
+        train(base, cache, [RunConfig(), RunConfig(prior_loss_weight=1.0)])
     with pytest.raises(LabError, match="rank: 1 and 8"):
         train(base, cache, [RunConfig(rank=1), RunConfig(rank=8)])
     with pytest.raises(LabError, match="nothing to train"):

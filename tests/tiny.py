@@ -40,5 +40,5 @@ def encoded(n, seed=0):
 
 def cache(n=12):
     """Build a cache of n training pictures, 8 for validation and 8 ordinary ones."""
-    return Cache(train=encoded(n, 1), validation=encoded(8, 2), ordinary=encoded(8, 3), prompts=("1",), fingerprint="random",
+    return Cache(train=encoded(n, 1), validation=encoded(8, 2), ordinary=encoded(8, 3), prior=lambda: encoded(5, 4), prompts=("1",), fingerprint="random",
                  null_cond={"encoder_hidden_states": torch.zeros(1, WORDS, WIDTH)}, base_fingerprint="tiny")

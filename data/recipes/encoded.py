@@ -11,16 +11,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from labkit.base import load_base
-from labkit.cache import ship
+from labkit.cache import ship, ship_prior
 from labkit.data import shipped_territories, territory
 
 
 def main():
     base = load_base()
     sets = [pictures for name in shipped_territories() for pictures in (territory(name).train, territory(name).validation)]
-    for pictures in (*sets, territory(shipped_territories()[0]).ordinary):
-        file = ship(base, pictures)
-        print(f"{file.name}  {len(pictures)} pictures  {file.stat().st_size / 1e6:.2f} MB")
+    ordinary = territory(shipped_territories()[0]).ordinary
+    files = [ship(base, pictures) for pictures in (*sets, ordinary)]
+    for file in (*files, ship_prior(base, ordinary)):
+        print(f"{file.name}  {file.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

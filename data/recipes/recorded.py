@@ -42,7 +42,7 @@ PAIR, TRIPLE = [0, 1], [0, 1, 2]  # seeds
 RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
 LONG = {"n_train": [12, 24, 48, 96], "rank": 32, "learning_rate": 2e-3, "max_train_steps": 1500}
 SMALL = {"train_batch_size": 4, "n_train": 48, "seed": PAIR}
-RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": [1e-4, *RATES], "seed": PAIR, "max_train_steps": 120}
+RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 120}
 FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "seed": PAIR, "max_train_steps": 120}
 
 SHORT = {"learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}  # as the runs of u_curve, which they are read against
@@ -59,7 +59,7 @@ SETS = {
     # 02: every rank, and the matrices whole as the ceiling, at rates around each one's own best; and a rank at other training scalings.
     **{f"ranks_{data}": RecordedSet((RANKS | {"data": data},), ends_only=True) for data in ("liminal", "near")},
     **{f"full_{data}": RecordedSet((FULL | {"data": data},), ends_only=True) for data in ("liminal", "near")},
-    "training_alpha": RecordedSet(({"alpha": [0.8, 80], "learning_rate": [1e-4, *RATES], "seed": PAIR, "max_train_steps": 120},),
+    "training_alpha": RecordedSet(({"alpha": [0.8, 80], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 120},),
                                   ends_only=True),
     # 03: pictures until they overfit.
     "long_runs": RecordedSet((LONG | {"seed": 0}, LONG | {"seed": 1}), drawn=(25, 75, 200, 450, 900, 1500)),
