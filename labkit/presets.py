@@ -24,7 +24,7 @@ PRESETS = {
     "overshooting": Preset(
         "It begins faster than the healthy run. Then both losses turn and rise together, on pictures it trains on as well: "
         "the steps have become longer than the valley is wide.",
-        {"learning_rate": 1e-2, "max_train_steps": 200}),
+        {"learning_rate": 1.4e-2, "max_train_steps": 200}),
     "diverged": Preset(
         "The loss leaves the picture within a few updates and the samples turn to noise. It does not come back, however long it runs: "
         "compare the rate with the healthy one.",

@@ -8,7 +8,9 @@ import pytest
 
 from labkit import cache
 from labkit.basefiles import find_base
+from labkit.config import load_design
 from labkit.data import load_picture, shipped_territories, territory
+from labkit.design import read_design
 from labkit.diagnose import diagnose
 from labkit.paths import data_dir
 from labkit.presets import PRESETS
@@ -56,8 +58,17 @@ def test_shipped_latents_are_those_of_this_base_and_these_pictures(shipped, name
         assert 0.7 < float(tensors["mean"].float().std()) < 1.3                              # scaled to unit variance
 
 
+def test_shipped_pictures_of_the_bases_own_are_found_without_drawing(shipped, monkeypatch, tmp_path):
+    from labkit.base import load_base
+
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(cache, "prior_latents", None)         # drawing would fail
+    prior = cache.encode(load_base(device="cpu"), shipped).prior()
+    assert len(prior) == 64 and prior.mean.shape == (64, 8, 16, 16) and prior.captions == shipped.ordinary.captions[-64:]
+
+
 def test_shipped_latents_stay_small():
-    assert sum(file.stat().st_size for file in (data_dir() / "encoded").glob("*")) < 6e6
+    assert sum(file.stat().st_size for file in (data_dir() / "encoded").glob("*")) < 6.5e6
 
 
 def test_encoding_the_shipped_pictures_again_gives_the_shipped_numbers(shipped, named):
@@ -84,3 +95,9 @@ def test_every_preset_led_to_its_verdict_with_every_recorded_seed(label):
     runs = [run for run in recorded("presets") if all(getattr(run.config, name) == value for name, value in changes.items())]
     assert len({run.config.seed for run in runs}) >= 3, "run data/recipes/recorded.py presets"
     assert {diagnose(run).label for run in runs} == {label}
+
+
+def test_the_thorough_design_can_be_trained_and_gives_reasons():
+    config = load_design(data_dir() / "thorough.yaml").resolved(96)
+    assert config.prior_loss_weight == 1 and "conv1" in config.target_modules and config.max_train_steps == 1500
+    assert len(read_design(data_dir() / "thorough.yaml").reasons) > 3

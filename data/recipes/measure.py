@@ -1,6 +1,6 @@
 """Measure the base and its reader, keep the numbers in log/measured.json and write the tables of data/README.md.
 
-python data/recipes/measure.py             measure what ships, then the default liminal run (minutes)
+python data/recipes/measure.py             measure what ships, then the run of data/thorough.yaml (minutes)
 python data/recipes/measure.py --tables    only write the tables again
 """
 
@@ -138,18 +138,18 @@ def measure(base, reader):
     }
 
 
-def after_default_run(base, reader):
-    """Train the default run and draw what it was asked for, and what it was not; -> its figures."""
+def after_thorough_run(base, reader):
+    """Train the run of data/thorough.yaml and draw what it was asked for, and what it was not; -> its figures."""
     from labkit.adapters import LoRAStack
     from labkit.cache import encode
-    from labkit.config import RunConfig
+    from labkit.config import load_design
     from labkit.data import territory
     from labkit.events import Checkpoint, Validation
     from labkit.monitor import Monitor
     from labkit.train import train
     liminal = territory("liminal")
-    config = RunConfig().resolved(len(liminal.train))
-    monitor, losses, adapter = Monitor(validate_at=(0, config.max_train_steps)), {}, None
+    config = load_design(DATA / "thorough.yaml").resolved(len(liminal.train))
+    monitor, losses, adapter = Monitor(validate_at=(0, *(config.max_train_steps * i // 5 for i in range(1, 6)))), {}, None
     for event in train(base, encode(base, liminal), [config], monitor=monitor):
         if isinstance(event, Validation):
             losses.setdefault(event.name, []).append(float(event.losses.mean()))
@@ -161,7 +161,7 @@ def after_default_run(base, reader):
     with stack.attached():
         drawn = generate(base, liminal.validation.captions[:GENERATED], adapters=stack)[0]
         ordinary = generate(base, captions, adapters=stack)[0]
-    save_sheet(drawn[:20], "liminal-default-run", 10)
+    save_sheet(drawn[:20], "liminal-thorough-run", 10)
     kinds = [a["kind"] for a in liminal.validation.attributes[:GENERATED]]
     return {"steps": config.max_train_steps, "learning_rate": config.learning_rate, "losses": losses,
             "accepted": share(reader.accepted(drawn, kinds)), "confusion": confusion(reader, drawn, liminal.validation.attributes),
@@ -184,7 +184,7 @@ def main():
         base, reader = load_base(str(DATA / "base")), load_reader(DATA / "reader")
         torch.set_num_threads(a.threads)
         measured = measure(base, reader)
-        measured["after"] = after_default_run(base, reader)
+        measured["after"] = after_thorough_run(base, reader)
         MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
     write_tables(json.loads(MEASURED.read_text()))
 

@@ -40,10 +40,10 @@ class RecordedSet:
 
 PAIR, TRIPLE = [0, 1], [0, 1, 2]  # seeds
 RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
-LONG = {"n_train": [12, 24, 48, 96], "rank": 32, "learning_rate": 2e-3, "max_train_steps": 1500}
+LONG = {"n_train": [12, 24, 48, 96], "rank": 32, "learning_rate": 2e-3, "max_train_steps": 1000}
 SMALL = {"train_batch_size": 4, "n_train": 48, "seed": PAIR}
-RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 120}
-FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "seed": PAIR, "max_train_steps": 120}
+RANKS = {"rank": [1, 2, 4, 8, 32], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}
+FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "seed": PAIR, "max_train_steps": 100}
 
 SHORT = {"learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}  # as the runs of u_curve, which they are read against
 KINDS = {1: "pool", 3: "pool,maze,garage", 6: "pool,maze,garage,corridor,mall,platform"}
@@ -59,24 +59,24 @@ SETS = {
     # 02: every rank, and the matrices whole as the ceiling, at rates around each one's own best; and a rank at other training scalings.
     **{f"ranks_{data}": RecordedSet((RANKS | {"data": data},), ends_only=True) for data in ("liminal", "near")},
     **{f"full_{data}": RecordedSet((FULL | {"data": data},), ends_only=True) for data in ("liminal", "near")},
-    "training_alpha": RecordedSet(({"alpha": [0.8, 80], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 120},),
+    "training_alpha": RecordedSet(({"alpha": [0.8, 80], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100},),
                                   ends_only=True),
     # 03: pictures until they overfit.
-    "long_runs": RecordedSet((LONG | {"seed": 0}, LONG | {"seed": 1}), drawn=(25, 75, 200, 450, 900, 1500)),
+    "long_runs": RecordedSet((LONG | {"seed": 0}, LONG | {"seed": 1}), drawn=(25, 75, 200, 450, 700, 1000)),
     # 03: the best rate of each batch, as many pictures shown to all, or as many updates made by all.
     "batch_equal_epochs": RecordedSet((
-        {"train_batch_size": 1, "learning_rate": [1e-4, *RATES[:-1]], "num_train_epochs": 10, "seed": PAIR},
-        {"train_batch_size": 4, "learning_rate": RATES, "num_train_epochs": 10, "seed": PAIR},
-        {"train_batch_size": 16, "learning_rate": RATES, "num_train_epochs": 10, "seed": PAIR})),
+        {"train_batch_size": 1, "learning_rate": [1e-4, *RATES[:-1]], "num_train_epochs": 5, "seed": PAIR},
+        {"train_batch_size": 4, "learning_rate": RATES, "num_train_epochs": 5, "seed": PAIR},
+        {"train_batch_size": 16, "learning_rate": RATES, "num_train_epochs": 5, "seed": PAIR})),
     "batch_equal_updates": RecordedSet(({"train_batch_size": [1, 4, 16], "learning_rate": RATES, "max_train_steps": 120, "seed": PAIR},)),
     # 03: batch 4 instead of 32, by the rules for the rate (the same, square root, linear) and with 8 times the epochs.
     "eightfold": RecordedSet((
-        {"train_batch_size": 32, "n_train": 48, "learning_rate": 3e-3, "num_train_epochs": 20, "seed": PAIR},
-        SMALL | {"learning_rate": [3e-3, 1.06e-3, 3.75e-4], "num_train_epochs": 20},
-        SMALL | {"learning_rate": [3e-3, 3.75e-4], "num_train_epochs": 160})),
+        {"train_batch_size": 32, "n_train": 48, "learning_rate": 3e-3, "num_train_epochs": 10, "seed": PAIR},
+        SMALL | {"learning_rate": [3e-3, 1.06e-3, 3.75e-4], "num_train_epochs": 10},
+        SMALL | {"learning_rate": [3e-3, 3.75e-4], "num_train_epochs": 80})),
     # 04: a whole grid, of which the variance is divided among the knobs.
     "knobs": RecordedSet(({"learning_rate": [3e-4, 1e-3, 3e-3], "rank": [4, 16], "alpha": [4, 16], "train_batch_size": [2, 8],
-                           "max_train_steps": [50, 150], "lr_scheduler": ["constant", "cosine"], "seed": 0},), ends_only=True),
+                           "max_train_steps": [40, 120], "lr_scheduler": ["constant", "cosine"], "seed": 0},), ends_only=True),
 }
 KEPT_STEPS = 25       # of a run's single steps, evenly; nothing judges them
 PICTURE_QUALITY = 60  # of WebP, 0 to 100

@@ -42,7 +42,7 @@ def confusion(counts):
 def parts(m):
     """Text of every part of data/README.md that holds measured numbers."""
     columns = ("kind", "wall_color", "main_color", "second_color", "accepted")
-    readings = m["reader"] | {"ordinary generated, after the default run": m["after"]["ordinary"]}
+    readings = m["reader"] | {"ordinary generated, after the thorough run": m["after"]["ordinary"]}
     after, pairs = m["after"], m["pairs"]
     neighbours = [[kind, f"{near['nearest']:.2f}", f"{near['least']:.2f}"] for world in m["neighbours"].values() for kind, near in world.items()]
     kept = after["ordinary"]["kind"][0] / m["reader"]["ordinary generated"]["kind"][0]
@@ -58,9 +58,9 @@ def parts(m):
         "pairs": f"Of all (alike, unlike) couples of labelled pairs {100 * pairs['order']:.0f} % have their distances in the right order: "
                  f"{pairs['alike'][0]:.2f} to {pairs['alike'][1]:.2f} for alike, {pairs['unlike'][0]:.2f} to {pairs['unlike'][1]:.2f} for unlike.\n",
         "after": f"Of pictures drawn from liminal captions {percent(m['liminal accepted'])} are accepted on the untouched base and "
-                 f"{percent(after['accepted'])} after the default run ({after['steps']} updates at {after['learning_rate']:g}), which brings the "
-                 f"fixed-noise loss from {after['losses']['validation'][0]:.3f} to {after['losses']['validation'][-1]:.3f}. Ordinary captions "
-                 f"then keep {100 * kept:.0f} % of their former score.\n",
+                 f"{percent(after['accepted'])} after the run of `thorough.yaml` ({after['steps']} updates at {after['learning_rate']:g}). The fixed-noise "
+                 f"loss on held-out liminal pictures takes this course, at even times: {' '.join(f'{loss:.3f}' for loss in after['losses']['validation'])}. "
+                 f"Ordinary captions then keep {100 * kept:.0f} % of their former score.\n",
     }
 
 
