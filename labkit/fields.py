@@ -89,13 +89,13 @@ def names(name, value):
 
 def edits(name, value):
     """Check ((step, rate), ...) in rising order of steps; the text form is "100:1e-4,150:3e-5"."""
-    allowed = "pairs (step from 1 on, rate above 0 and at most 10) in rising order of steps"
+    allowed = "pairs (step from 1 on, rate above 0 and at most 1000) in rising order of steps"
     if isinstance(value, str):
         value = [pair.split(":") for pair in value.split(",")] if value.strip().lower() not in NOTHING else []
     value = () if value is None else value
     if not isinstance(value, list | tuple) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value):
         refuse(name, value, allowed)
-    step, rate = number(int, 1, 10**7), number(float, 0, 10, above=True)
+    step, rate = number(int, 1, 10**7), number(float, 0, 1000, above=True)
     pairs = tuple((step(f"step in {name}", a), rate(f"rate in {name}", b)) for a, b in value)
     if [a for a, _ in pairs] != sorted({a for a, _ in pairs}):
         refuse(name, value, allowed)

@@ -53,7 +53,7 @@ SETS = {
     "presets": RecordedSet(tuple(preset.changes | {"seed": TRIPLE} for preset in PRESETS.values())),
     # 01: every schedule at its own best peak, SGD, as many pictures of more and more kinds, smaller pictures.
     "schedules": RecordedSet((SHORT | {"lr_scheduler": ["linear", "cosine", "exponential", "three_phase"], "learning_rate": RATES[1:]},), ends_only=True),
-    "sgd": RecordedSet((SHORT | {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": [0.1, 0.3, 1.0, 3.0, 10.0]},), ends_only=True),
+    "sgd": RecordedSet((SHORT | {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": [0.3, 1.0, 3.0, 10.0, 30.0, 100.0]},), ends_only=True),
     **{f"kinds_{count}": RecordedSet((SHORT | {"data": f"liminal/kind={kinds}", "n_train": 12},), ends_only=True) for count, kinds in KINDS.items()},
     "resolution_64": RecordedSet((SHORT | {"resolution": 64},), ends_only=True),
     # 02: every rank, and the matrices whole as the ceiling, at rates around each one's own best; and a rank at other training scalings.
