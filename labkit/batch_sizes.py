@@ -1,6 +1,7 @@
 """Runs that differ by their batch: the rate that goes with it, at equal epochs and at equal updates, and what a batch costs."""
 
 import math
+from itertools import product
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from labkit.judged import Table, loss
 from labkit.stats import Interval, by_picture, interval_of
 from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
+BROKEN = 1.2                                                  # times the untouched base's loss: such an end says nothing of a valley
 ALIKE = 1.5                                                   # updates whose lengths differ by less are about equal
 RULES = {"none": "the same rate", "sqrt": "rate × √batch", "linear": "rate × batch"}
 
@@ -141,10 +143,22 @@ def best_of(runs):
     return min(finite, key=lambda run: final(run).mean())
 
 
-def exponent(histories) -> float:
-    """Return the power of the batch by which the best rate grows: 0 constant, 0.5 square root, 1 linear."""
-    best = {batch: best_of(runs).config.learning_rate for batch, runs in by_batch(histories).items()}
-    return round(float(np.polyfit(np.log(list(best)), np.log(list(best.values())), 1)[0]), 6) + 0.0 if len(best) > 1 else math.nan   # no -0.00
+def exponent(histories) -> tuple[float, float, float]:
+    """Return the power of the batch by which the best rate grows (0 constant, 0.5 square root, 1 linear), and the lowest and the
+    highest that rates as good within noise would give."""
+    groups = by_batch(histories)
+    if len(groups) < 2:
+        return (math.nan,) * 3
+    bests = {batch: best_of(runs) for batch, runs in groups.items()}
+    rates = [[run.config.learning_rate for run in [bests[batch], *as_good(runs)]] for batch, runs in groups.items()]
+    powers = [round(float(np.polyfit(np.log(list(groups)), np.log(some), 1)[0]), 6) + 0.0 for some in product(*rates)]  # + 0.0: no -0.00
+    return powers[0], min(powers), max(powers)
+
+
+def as_good(runs) -> list:
+    """Return the runs that end no higher than the best one, beyond noise, without it."""
+    best = best_of(runs)
+    return [run for run in runs if run is not best and np.isfinite(final(run)).all() and not difference(run, best).low > 0]
 
 
 def on_edge(runs) -> bool:
@@ -153,31 +167,40 @@ def on_edge(runs) -> bool:
 
 
 def plot_best_rates(histories, ax=None):
-    """Draw the final held-out loss against the learning rate, one line a batch with its lowest point marked; rings are single seeds."""
+    """Draw the final held-out loss against the learning rate, one line a batch with its lowest point marked; rings are single seeds.
+
+    Runs that end far above the untouched base are left out: they would flatten the valleys.
+    """
     ax = new_axes(ax, top=0.4)
     groups, labels, seen = by_batch(histories), [], []
     tried = sorted({run.config.learning_rate for runs in groups.values() for run in runs})
     for i, ((batch, runs), color) in enumerate(zip(groups.items(), ordered_colors(len(groups)))):
-        rates, ends = [run.config.learning_rate for run in runs], np.array([final(run).mean() for run in runs])
+        rates, ends = [run.config.learning_rate for run in runs], np.array([_unless_broken(run) for run in runs])
         shift = 1.05 ** (i - (len(groups) - 1) / 2)
         ax.plot(np.array(rates) * shift, ends, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i], markersize=STYLE["marker"], linewidth=STYLE["line"])
         for run in histories:
             if run.config.train_batch_size == batch:
-                ax.plot(run.config.learning_rate * shift, final(run).mean(), MARKERS[i], color=color, markerfacecolor="none", markersize=STYLE["marker"] - 1, alpha=0.6)
+                ax.plot(run.config.learning_rate * shift, _unless_broken(run), MARKERS[i], color=color, markerfacecolor="none", markersize=STYLE["marker"] - 1, alpha=0.6)
         best = best_of(runs)
         ax.plot(best.config.learning_rate * shift, final(best).mean(), MARKERS[i], color=color, markersize=STYLE["marker"] + 6, markeredgecolor="black", zorder=5)
-        labels.append((ends[-1] if np.isfinite(ends[-1]) else 1e30, f"batch {batch}: {runs[0].config.max_train_steps:,} updates,\nlowest at {rate_text(best.config.learning_rate)}", color))
+        labels.append((ends[np.isfinite(ends)][-1], f"batch {batch}: {runs[0].config.max_train_steps:,} updates,\nlowest at {rate_text(best.config.learning_rate)}", color))
         seen.append(ends)
     ax.set_xscale("log")
     ax.set_xticks(tried, [rate_text(rate) for rate in tried])
     ax.minorticks_off()
     loss_axis(ax, seen)
-    power = exponent(histories)
-    name_axes(ax, "learning rate (logarithmic)", LOSS_AXIS, f"The best rate goes as the batch to the power {power:.2f}")
+    power, low, high = exponent(histories)
+    within = f" ({low:.2f} to {high:.2f} within noise)" if low < high else ""
+    name_axes(ax, "learning rate (logarithmic); runs that broke are left out", LOSS_AXIS, f"The best rate goes as the batch to the power {power:.2f}{within}")
     direct_labels(ax, labels)
-    ax.figure.summary = f"Best rate goes as the batch to the power {power:.2f} (0: constant, 0.5: square root, 1: linear); " + "; ".join(
+    ax.figure.summary = f"Best rate goes as the batch to the power {power:.2f}{within} (0: constant, 0.5: square root, 1: linear); " + "; ".join(
         f"batch {batch}: {rate_text(best_of(runs).config.learning_rate)}" for batch, runs in groups.items()) + "."
     return ax
+
+
+def _unless_broken(run):
+    end = final(run).mean()
+    return end if end < BROKEN * by_picture(run.validations["validation"].losses[0]).mean() else math.nan
 
 
 def best_rates(histories) -> Table:
@@ -187,7 +210,7 @@ def best_rates(histories) -> Table:
     lowest = min(bests.values(), key=lambda run: final(run).mean())
     for batch, runs in groups.items():
         best = bests[batch]
-        alike = [run for run in runs if run is not best and not difference(run, best).low > 0]
+        alike = as_good(runs)
         rows.append([batch, f"{best.config.max_train_steps:,}", f"{views(best, best.config.max_train_steps):.3g}", rate_text(best.config.learning_rate) + (" (at the edge)" if on_edge(runs) else ""),
                      ", ".join(rate_text(run.config.learning_rate) for run in alike) or "none", loss(final(best).mean()),
                      "lowest" if best is lowest else text(difference(best, lowest))])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from labkit import plan
-from labkit.batch_sizes import best_of, difference, final, on_edge, text
+from labkit.batch_sizes import BROKEN, best_of, difference, final, on_edge, text
 from labkit.curves import loss_axis
 from labkit.epochs import over_seeds
 from labkit.errors import LabError
@@ -49,10 +49,10 @@ def plot(found, ax=None):
         means = over_seeds(runs, "learning_rate")
         shift, best = 1.04 ** (i - middle), best_of(means)
         shares = np.array([left(run) for run in means])
-        shares[shares > 1.2] = np.nan                         # broken: it would flatten the valleys
+        shares[shares > BROKEN] = np.nan                         # broken: it would flatten the valleys
         ax.plot([run.config.learning_rate * shift for run in means], shares, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i],
                 markersize=STYLE["marker"], linewidth=STYLE["line"])
-        ax.plot([run.config.learning_rate * shift for run in runs], [left(run) if left(run) <= 1.2 else math.nan for run in runs], MARKERS[i],
+        ax.plot([run.config.learning_rate * shift for run in runs], [left(run) if left(run) <= BROKEN else math.nan for run in runs], MARKERS[i],
                 color=color, markerfacecolor="none", markersize=STYLE["marker"] - 1, alpha=0.6)
         ax.plot(best.config.learning_rate * shift, left(best), MARKERS[i], color=color, markersize=STYLE["marker"] + 5, markeredgecolor="black", zorder=5)
         labels.append((shares[np.isfinite(shares)][-1], f"{MARKS[MARKERS[i]]} {arm}:\nlowest at {rate_text(best.config.learning_rate)}", color))
@@ -77,12 +77,16 @@ def table(found) -> Table:
     """Return one row an arm at its own best rate: rates as good within noise, the loss left, how far above the lowest arm on the same pictures."""
     groups = {arm: over_seeds(runs, "learning_rate") for arm, runs in found.items()}
     bests, rows = {arm: best_of(runs) for arm, runs in groups.items()}, []
-    lowest = min(bests.values(), key=left)
     for arm, best in bests.items():
         runs = groups[arm]
         alike = [rate_text(run.config.learning_rate) for run in runs if run is not best and not difference(run, best).low > 0 and np.isfinite(final(run)).all()]
-        same = (best.config.data, best.config.resolution) == (lowest.config.data, lowest.config.resolution)
-        above = "lowest" if best is lowest else text(difference(best, lowest)) if same else "other pictures"
+        comparable = [other for other in bests.values() if _pictures(other) == _pictures(best)]
+        lowest = min(comparable, key=left)
+        above = "other pictures" if len(comparable) == 1 else "lowest" if best is lowest else text(difference(best, lowest))
         rows.append([arm, rate_text(best.config.learning_rate) + (" (at the edge)" if on_edge(runs) else ""), ", ".join(alike) or "none",
                      f"{plan.lr_sum(best.config):.3g}", f"{left(best):.1%}", above])
     return Table(["arm", "best rate", "as good within noise", "sum of the rate at the best", "held-out loss left", "above the lowest (95 % interval)"], rows)
+
+
+def _pictures(history):
+    return history.config.data, history.config.resolution

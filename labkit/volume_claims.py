@@ -161,8 +161,13 @@ def as_large_as_fits(runs):
 def rate_by_batch(sets):
     """Judge: double the batch, double the rate."""
     powers = [exponent(runs) for runs in sets]
-    return (HOLDS if min(powers) > LINEAR_FROM else OTHERWISE if max(powers) < LINEAR_FROM else IF), (
-        f"The best rate goes as the batch to the power {powers[0]:.2f} at equal epochs, {powers[1]:.2f} at equal updates (linear is 1, the square root 0.5).")
+    return (HOLDS if min(low for _, low, _ in powers) > LINEAR_FROM else OTHERWISE if max(high for _, _, high in powers) < LINEAR_FROM else IF), (
+        f"The best rate goes as the batch to the power {_power(powers[0])} at equal epochs, {_power(powers[1])} at equal updates (linear is 1, the square root 0.5).")
+
+
+def _power(found):
+    power, low, high = found
+    return f"{power:.2f}" + (f" ({low:.2f} to {high:.2f} within noise)" if low < high else "")
 
 
 def same_update(race):

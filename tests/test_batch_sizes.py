@@ -56,11 +56,21 @@ def test_predictions_are_compared_with_the_runs_at_one_rate():
 @pytest.mark.parametrize("bests, power", [({1: 3e-3, 4: 3e-3, 16: 3e-3}, 0), ({1: 1e-3, 4: 3e-3, 16: 1e-2}, 0.83)])
 def test_the_best_rates_give_the_power_of_the_batch(bests, power):
     runs = valleys(bests)
-    assert batch_sizes.exponent(runs) == pytest.approx(power, abs=0.01)
+    assert batch_sizes.exponent(runs)[0] == pytest.approx(power, abs=0.01)
     figure = batch_sizes.plot_best_rates(runs).figure
     assert_words_keep_apart(figure)
     assert f"to the power {power:.2f}" in figure.summary
     assert [row[3] for row in batch_sizes.best_rates(runs).rows] == [batch_sizes.rate_text(rate) for rate in bests.values()]
+
+
+def test_rates_as_good_within_noise_give_the_power_its_range(monkeypatch):
+    runs = valleys({1: 1e-3, 4: 3e-3, 16: 1e-2})
+    power, low, high = batch_sizes.exponent(runs)
+    assert low <= power <= high
+    monkeypatch.setattr(batch_sizes, "as_good", lambda found: found)      # as if nothing could be told apart
+    power, low, high = batch_sizes.exponent(runs)
+    assert low < 0 < 0.83 < high
+    assert f"{power:.2f} ({low:.2f} to {high:.2f} within noise)" in batch_sizes.plot_best_rates(runs).figure.summary
 
 
 def test_a_best_rate_at_the_edge_is_called_so():

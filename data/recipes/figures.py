@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from labkit.lab import Lab  # noqa: E402
 from labkit.pictures import plot_race  # noqa: E402
 
-RATES = [1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 1e-1]                  # as in notebooks/01_learning_rate.ipynb
+RATES = [1e-5, 1e-4, 1e-3, 3e-3, 1.4e-2, 1e-1]                  # as in notebooks/01_learning_rate.ipynb
 
 
 def draw(path, store=None):
