@@ -52,6 +52,9 @@ def test_shipped_latents_are_those_of_this_base_and_these_pictures(shipped, name
     for name in SETS:
         pictures = getattr(shipped, name)
         file = cache.shipped_file(pictures)
+        if file.name == "near-validation.safetensors":        # left out for its size
+            assert not file.exists()
+            continue
         tensors = cache.read(file, cache.key(named, pictures))
         assert tensors is not None, f"{file} is stale: run data/recipes/encoded.py"
         assert tensors["mean"].shape == tensors["std"].shape == (len(pictures), 8, 16, 16)
@@ -68,7 +71,7 @@ def test_shipped_pictures_of_the_bases_own_are_found_without_drawing(shipped, mo
 
 
 def test_shipped_latents_stay_small():
-    assert sum(file.stat().st_size for file in (data_dir() / "encoded").glob("*")) < 6.5e6
+    assert sum(file.stat().st_size for file in (data_dir() / "encoded").glob("*")) < 5e6
 
 
 def test_encoding_the_shipped_pictures_again_gives_the_shipped_numbers(shipped, named):
