@@ -23,7 +23,7 @@ PRESETS = {
         {"learning_rate": 3e-5, "max_train_steps": 200}),
     "overshooting": Preset(
         "It begins faster than the healthy run. Then both losses turn and rise together, on pictures it trains on as well: "
-        "the steps have become longer than the valley is wide.",
+        "the steps have become longer than the valley is wide. When it turns is chance: one of three recorded seeds had not clearly turned by the end.",
         {"learning_rate": 1.4e-2, "max_train_steps": 200}),
     "diverged": Preset(
         "The loss leaves the picture within a few updates and the samples turn to noise. It does not come back, however long it runs: "
