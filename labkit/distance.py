@@ -17,6 +17,7 @@ from labkit.validate import ValidationSet
 
 PICTURES, STRATA = 32, 8
 HARDER_THAN = 0.9                                             # of the ordinary pictures: where half the territory is harder, it is far
+UNLIKE = 1.05                                                 # times as far from ordinary pictures as those from each other: far, whatever the loss
 LOST = 2.0                                                    # times the ordinary error, 3 dB: the autoencoder does not know such pictures
 
 
@@ -36,8 +37,11 @@ class Distance:
 
     @property
     def is_near(self) -> bool:
-        """Tell whether the base already draws such pictures about as well as what it knows."""
-        return self.harder < 0.5
+        """Tell whether the base takes noise off such pictures about as well as off what it knows, and the reader finds them alike.
+
+        The loss alone would call places near that share walls and floors with what the base knows and nothing else.
+        """
+        return self.harder < 0.5 and self.features.low < UNLIKE
 
     @property
     def is_out_of_reach(self) -> bool:
@@ -48,8 +52,8 @@ class Distance:
     def sentence(self) -> str:
         """Say how far it is, and when only a real base can learn it."""
         first = (f"On the base {self.base} the loss on {self.territory} is {_range(self.ratio)} times that on what it knows ({self.loss.mean:.3f} against "
-                 f"{self.ordinary.mean:.3f}), and {self.harder:.0%} of the pictures are harder than nine in ten ordinary ones: it is "
-                 f"{'near' if self.is_near else 'far'}. To the reader a picture lies {_range(self.features)} times as far from the nearest ordinary one as those lie apart.")
+                 f"{self.ordinary.mean:.3f}), and {self.harder:.0%} of the pictures are harder than nine in ten ordinary ones. To the reader "
+                 f"a picture lies {_range(self.features)} times as far from the nearest ordinary one as those lie apart. So it is {'near' if self.is_near else 'far'}.")
         words = f" Its tokenizer knows only in pieces: {', '.join(self.broken_words[:6])}{' …' if len(self.broken_words) > 6 else ''}." if self.broken_words else ""
         seen = f" Its autoencoder gives the pictures back with {_range(self.redrawn)} times the error of ordinary ones"
         if self.is_out_of_reach:
