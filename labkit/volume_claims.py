@@ -123,8 +123,8 @@ def one_boundary(judged):
     """Judge: there is one coherence boundary."""
     apart, seen = [], []
     for one in judged:
-        known = [time for time in one.times.values() if math.isfinite(time.step)]
-        apart += [a.high < b.low or b.high < a.low for i, a in enumerate(known) for b in known[:i]]
+        times = list(one.times.values())                      # one not reached is known to lie beyond its low end
+        apart += [a.high < b.low or b.high < a.low for i, a in enumerate(times) for b in times[:i] if math.isfinite(min(a.step, b.step))]
         seen.append((one.history.config.n_train, ", ".join(f"{boundary.NAMES[name]} {time.text()}" for name, time in one.times.items())))
     return (OPEN if not apart else OTHERWISE if any(apart) else HOLDS), _by_pictures(seen) + "."
 

@@ -48,6 +48,8 @@ def test_copies_and_one_boundary_are_judged_by_times_and_their_intervals():
     never = (float("inf"), 800, float("inf"))
     apart, alike = one(12, validation=(100, 50, 200), copying=(800, 400, 1500)), one(12, validation=(100, 50, 200), copying=(200, 100, 400))
     assert volume_claims.one_boundary([apart])[0] == OTHERWISE and volume_claims.one_boundary([alike])[0] == HOLDS
+    beyond = one(12, validation=(100, 50, 200), copying=(float("inf"), 450, float("inf")))
+    assert volume_claims.one_boundary([beyond])[0] == OTHERWISE           # not reached, and known to come later
     assert volume_claims.copies([apart])[0] == HOLDS
     verdict, seen = volume_claims.copies([apart, one(96, validation=never, copying=never)])
     assert verdict == IF and "96 pictures: copies beyond chance from update not reached (800 or later)" in seen
