@@ -83,7 +83,7 @@ def test_intended_rslora_is_right_and_its_missing_flag_wrong(clean, lab):
 
 
 def test_batches_that_drop_the_last_ones_are_found_by_counting_them(clean, lab, monkeypatch):
-    monkeypatch.setattr(batches, "pictures", lambda seed, n, first, count: [(first + i) % (n - n % 4) for i in range(count)])
+    monkeypatch.setattr(batches, "pictures", lambda seed, n, first, count, of="": [(first + i) % (n - n % 4) for i in range(count)])
     assert bad(clean, lab) == ["drop_last"]
 
 

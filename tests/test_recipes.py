@@ -205,7 +205,7 @@ def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, 
     from labkit import lab, runs
     from labkit.capacity import capacity
 
-    def small(data, store):
+    def small(data, store, resolution=None):
         own = Lab(data=data, store=store)
         own.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
         return own
