@@ -128,6 +128,12 @@ def test_a_lesson_too_large_to_commit_is_refused(tmp_path):
         publish.write(tmp_path / "big.ipynb", {"cells": ["x" * 1_100_000]})
 
 
+def test_no_two_test_files_share_a_name():
+    """They are imported by their bare names, so that --all, which collects every folder, would stop at the second one."""
+    names = [path.name for path in (REPO / "tests").rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)
+
+
 @pytest.mark.parametrize("everything, found", [(False, {"fast", "cell"}), (True, {"fast", "cell", "slow", "browser"})])
 def test_pytest_leaves_the_slow_places_to_all(tmp_path, everything, found):
     (tmp_path / "pyproject.toml").write_text((REPO / "pyproject.toml").read_text())
