@@ -4,7 +4,7 @@ import html
 
 from labkit.cards import CARD
 from labkit.errors import LabError
-from labkit.runs import recorded
+from labkit.recorded import recorded
 from labkit.style import STYLE
 
 

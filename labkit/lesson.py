@@ -47,10 +47,10 @@ def check_injected(history):
 
 def recorded(*names) -> list:
     """Return the runs of recorded sets; none, and one sentence on how to make them, where a set is not there."""
-    from labkit import runs
+    from labkit import recorded as sets
 
     try:
-        return [run for name in names for run in runs.recorded(name)]
+        return [run for name in names for run in sets.recorded(name)]
     except LabError:
         print(f"Recorded runs are missing here: `python data/recipes/recorded.py {' '.join(names)}` makes them.")
         return []

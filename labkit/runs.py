@@ -259,12 +259,3 @@ def record(store, events, configs, *, meta=None, resume_at=None):
             if event.run_id in writers:
                 writers[event.run_id].write(event)
             yield event
-
-
-def recorded(name) -> list[History]:
-    """Return the recorded runs that ship under a name, marked as such; a run id never finds them."""
-    folder = paths.data_dir() / "runs" / name
-    if not folder.is_dir():
-        there = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
-        raise LabError(f"{name!r} is not a recorded set of runs: there are {', '.join(there) or 'none'}.")
-    return Store(folder, origin="recorded").histories()

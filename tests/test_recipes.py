@@ -202,7 +202,7 @@ def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, 
     import recorded
     import tiny
 
-    from labkit import lab, runs
+    from labkit import lab, recorded as shipped
     from labkit.capacity import capacity
 
     def small(data, store, resolution=None):
@@ -216,7 +216,7 @@ def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, 
     monkeypatch.setitem(recorded.SETS, "ranks_near", recorded.RecordedSet((few,), ends_only=True))
     monkeypatch.setattr("labkit.paths.data_dir", lambda: tmp_path)
     recorded.make("ranks_near", tmp_path / "work", tmp_path / "runs")
-    found = runs.recorded("ranks_near")
+    found = shipped.recorded("ranks_near")
     assert len(found) == 4 and all(run.validations["validation"].steps.tolist() == [0, 4] and not len(run.steps["loss"]) for run in found)
     assert capacity(found).ranks == [1, 2] and found[0].origin == "recorded" and found[0].config.data == "near"
-    assert sum(file.stat().st_size for file in (tmp_path / "runs").rglob("*.json*")) / len(found) < 6000
+    assert (tmp_path / "runs" / "ranks_near.zip").stat().st_size / len(found) < 3000

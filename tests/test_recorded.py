@@ -15,8 +15,9 @@ sys.path.append(str(RECIPES))
 
 import recorded as recipe
 
-from labkit import batch_sizes, epochs, lab as lab_module, runs
+from labkit import batch_sizes, epochs, lab as lab_module, recorded as shipped, runs
 from labkit.config import RunConfig
+from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.pictures import sample_pictures
 from labkit.sweep import grid
@@ -35,7 +36,7 @@ def test_a_set_of_several_grids_is_trained_once_thinned_and_read_back(monkeypatc
     monkeypatch.setitem(recipe.SETS, "small", recipe.RecordedSet(tuple(GRIDS)))
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
     recipe.make("small", tmp_path / "work", tmp_path / "data" / "runs")
-    found = runs.recorded("small")
+    found = shipped.recorded("small")
     assert len(found) == 3                                     # one design is in both grids
     for run in found:
         assert run.origin == "recorded" and run.meta["made_by"].endswith("recorded.py small") and run.status == "finished"
@@ -87,3 +88,20 @@ def test_the_two_sets_of_batches_show_as_many_pictures_and_make_as_many_updates(
 
 def test_a_set_is_of_one_territory():
     assert all(len({part.get("data", "liminal") for part in recorded.grids}) == 1 for recorded in recipe.SETS.values())
+
+
+def test_a_set_is_one_file_made_anew_where_its_unpacked_copy_is_broken_and_named_where_it_is_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
+    (tmp_path / "set" / "run").mkdir(parents=True)
+    (tmp_path / "set" / "run" / "config.json").write_text("{}")
+    file = tmp_path / "data" / "runs" / "some.zip"
+    shipped.pack(tmp_path / "set", file)
+    before = file.read_bytes()
+    shipped.pack(tmp_path / "set", file)
+    assert file.read_bytes() == before
+    kept = shipped.unpacked(file) / "run" / "config.json"
+    kept.unlink()
+    assert shipped.unpacked(file) == kept.parents[1] and kept.read_text() == "{}"
+    file.write_bytes(before[:-9])
+    with pytest.raises(LabError, match="some.zip is damaged"):
+        shipped.recorded("some")

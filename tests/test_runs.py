@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from labkit import journal, paths, runs
+from labkit import journal, paths, recorded, runs
 from labkit.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
@@ -338,13 +338,13 @@ def test_a_folder_of_something_else_is_named(text):
 
 def test_recorded_runs_are_opened_by_name_only_and_say_what_they_are(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
-    shipped = runs.Store(tmp_path / "data/runs/race")
-    keep(shipped, some_events())
-    (history,) = runs.recorded("race")
+    keep(runs.Store(tmp_path / "race"), some_events())
+    recorded.pack(tmp_path / "race", tmp_path / "data/runs/race.zip")
+    (history,) = recorded.recorded("race")
     assert history.origin == "recorded" and "ships with the kit" in history.provenance
     assert runs.Store().find(CONFIG, "base", "data") is None
     with pytest.raises(LabError, match="there are race"):
-        runs.recorded("rase")
+        recorded.recorded("rase")
 
 
 def test_the_adapter_of_the_last_checkpoint_lies_in_the_folder():

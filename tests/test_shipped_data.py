@@ -15,7 +15,7 @@ from labkit.design import read_design
 from labkit.diagnose import diagnose
 from labkit.paths import data_dir
 from labkit.presets import PRESETS
-from labkit.runs import recorded
+from labkit.recorded import recorded
 
 SETS = ("train", "validation", "ordinary")
 
@@ -84,7 +84,7 @@ def test_encoding_the_shipped_pictures_again_gives_the_shipped_numbers(shipped, 
     assert (mean - kept).abs().max() < 5e-3
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (data_dir() / "runs").iterdir()))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (data_dir() / "runs").iterdir()))
 def test_recorded_runs_are_those_of_this_base_and_these_pictures(name, named):
     runs = recorded(name)
     assert runs

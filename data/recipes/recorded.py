@@ -1,7 +1,7 @@
 """Train the recorded runs that ship with the kit: `python data/recipes/recorded.py [NAME ...]`.
 
-Each set goes to data/runs/NAME/<run id>/ with configuration and events, some also with pictures; adapters and checkpoints stay
-in the working folder.
+Each set goes to data/runs/NAME.zip, configuration and events of every run, some also with pictures; adapters and checkpoints
+stay in the working folder.
 A set that was interrupted goes on where it stopped. A set made for another base, or other pictures, is made anew.
 """
 
@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from labkit import threads  # noqa: E402
 from labkit.presets import PRESETS  # noqa: E402
+from labkit.recorded import pack  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,8 @@ def make(name, work, out):
     with tqdm(total=total, unit="run-step", desc=name) as bar:
         for part in recorded.grids:
             train(lab, name, grid(**part), bar)
-    target = out / name
-    if target.exists():
-        shutil.rmtree(target)
+    target = work / "thinned" / name
+    shutil.rmtree(target, ignore_errors=True)
     for config in configs:
         history = lab.store.find(config.resolved(len(lab.cache.train)), lab.base.fingerprint, lab.cache.fingerprint)
         folder = lab.store.run(history.run_id)
@@ -109,7 +109,9 @@ def make(name, work, out):
             shutil.copy(file, target / history.run_id)
         keep_pictures(folder.path, target / history.run_id)
         thin(target / history.run_id / "events.jsonl", steps=not recorded.ends_only)
-    print(f"{name}: {len(configs)} runs, {sum(f.stat().st_size for f in target.rglob('*')) / 1e6:.1f} MB in {target}")
+    file = out / f"{name}.zip"
+    pack(target, file)
+    print(f"{name}: {len(configs)} runs, {file.stat().st_size / 1e6:.1f} MB in {file}")
 
 
 def train(lab, name, configs, bar):

@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from labkit import diagnose  # noqa: E402
 from labkit.presets import PRESETS  # noqa: E402
-from labkit.runs import recorded  # noqa: E402
+from labkit.recorded import recorded  # noqa: E402
 from tables import table  # noqa: E402
 
 THRESHOLDS = ("DIVERGED_FACTOR", "RISE_OF_GAIN", "RISE_OF_START", "SURE_RISE", "SHARED_RISE", "NO_CHANGE", "PROPORTIONAL", "OF_BEST_SIBLING",

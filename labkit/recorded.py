@@ -1,0 +1,63 @@
+"""Recorded runs that ship with the kit: one zip file a set, opened by its name and never found by a run id.
+
+A set is hundreds of small files, which as such take eight times their bytes on a disk.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+from labkit import paths
+from labkit.atomic import cannot_write, write_file
+from labkit.errors import LabError
+from labkit.history import History
+from labkit.runs import Store
+
+EPOCH = (1980, 1, 1, 0, 0, 0)                                 # the earliest time that a zip file can tell: of every file, so that equal sets are equal files
+
+
+def recorded(name: str) -> list[History]:
+    """Return the recorded runs that ship under a name, marked as such.
+
+    LabError: there is no such set, its file is damaged, or it cannot be unpacked into the cache folder.
+    """
+    file = paths.data_dir() / "runs" / f"{name}.zip"
+    if not file.is_file():
+        there = sorted(path.stem for path in file.parent.glob("*.zip"))
+        raise LabError(f"{name!r} is not a recorded set of runs: there are {', '.join(there) or 'none'}.")
+    return Store(unpacked(file), origin="recorded").histories()
+
+
+def pack(folder: Path, file: Path):
+    """Write all files below a folder into one zip file, the same bytes from the same files."""
+    with tempfile.TemporaryFile() as aside:
+        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                packed.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH), path.read_bytes(), zipfile.ZIP_DEFLATED)
+        aside.seek(0)
+        write_file(file, aside.read())
+
+
+def unpacked(file: Path) -> Path:
+    """Return a folder of the cache with what a zip file holds, unpacked at first use and again where something is missing."""
+    folder = paths.cache_dir() / "recorded" / f"{file.stem}-{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
+    try:
+        with zipfile.ZipFile(file) as packed:
+            if all((folder / name).is_file() for name in packed.namelist()):
+                return folder
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            aside = tempfile.mkdtemp(dir=folder.parent)
+            packed.extractall(aside)
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.replace(aside, folder)
+        except OSError:                                       # another process was first
+            shutil.rmtree(aside)
+        return folder
+    except zipfile.BadZipFile:
+        raise LabError(f"{file} is damaged: get it back from the repository, or make it with `python data/recipes/recorded.py {file.stem}`.") from None
+    except OSError as error:
+        raise cannot_write(folder, error) from None
