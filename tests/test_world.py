@@ -246,8 +246,8 @@ def test_the_newest_llvm_is_taken_unless_one_is_named(tmp_path, monkeypatch):
     assert picture.os.environ["DRJIT_LIBLLVM_PATH"] == "mine.so"
 
 
-@pytest.mark.parametrize("world, purpose, count", territories.SETS)
-def test_shipped_territories_say_what_the_code_says(world, purpose, count):
+@pytest.mark.parametrize("world, purpose, count, quality", territories.SETS)
+def test_shipped_territories_say_what_the_code_says(world, purpose, count, quality):
     folder = DATA / "territories" / world / purpose
     indices = territories.indices(purpose, count)
     assert render.load_metadata(folder) == [render.record(world, i, "webp") for i in indices]
@@ -257,4 +257,4 @@ def test_shipped_territories_say_what_the_code_says(world, purpose, count):
 
 
 def test_shipped_territories_stay_small():
-    assert sum(p.stat().st_size for p in (DATA / "territories").rglob("*") if p.is_file()) < 18 * 2 ** 20
+    assert sum(p.stat().st_size for p in (DATA / "territories").rglob("*") if p.is_file()) < 14 * 2 ** 20

@@ -1,6 +1,7 @@
 """Measure the base and its reader, keep the numbers in log/measured.json and write the tables of data/README.md.
 
 python data/recipes/measure.py             measure what ships, then the run of data/thorough.yaml (minutes)
+python data/recipes/measure.py --untouched measure what ships; of the run keep what was measured on this base before
 python data/recipes/measure.py --tables    only write the tables again
 """
 
@@ -176,6 +177,7 @@ def save_sheet(pictures, name, columns):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", action="store_true", help="only write the tables again")
+    parser.add_argument("--untouched", action="store_true", help="do not train the thorough run again: it sees neither ordinary nor near pictures")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     a = parser.parse_args()
     if not a.tables:
@@ -184,7 +186,10 @@ def main():
         base, reader = load_base(str(DATA / "base")), load_reader(DATA / "reader")
         torch.set_num_threads(a.threads)
         measured = measure(base, reader)
-        measured["after"] = after_thorough_run(base, reader)
+        before = json.loads(MEASURED.read_text()) if a.untouched else {}
+        if a.untouched and before["base"] != base.fingerprint:
+            sys.exit("measure: the run was measured on another base; leave --untouched out.")
+        measured["after"] = before["after"] if a.untouched else after_thorough_run(base, reader)
         MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
     write_tables(json.loads(MEASURED.read_text()))
 
