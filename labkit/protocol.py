@@ -41,6 +41,12 @@ def among(histories):
     return train
 
 
+def first_rungs(start: float) -> list[float]:
+    """Return the rungs that a test from `start` needs while it climbs: its first and the two above, to be trained in one pass."""
+    rung = _rung(start)
+    return list(LADDER[rung : rung + 3])
+
+
 def short_test(train, config, *, start: float = 1e-4) -> Iterator[Trial]:
     """Climb or descend the ladder of rates from `start`, one short run a rung, until both neighbours of the best are known to be worse.
 
@@ -50,7 +56,7 @@ def short_test(train, config, *, start: float = 1e-4) -> Iterator[Trial]:
     A rung is better when its held-out loss on fixed noise is lower and the paired interval over pictures excludes zero: single
     steps' losses are drawn at new timesteps and cannot tell two rates apart.
     """
-    rung = min(range(len(LADDER)), key=lambda i: abs(np.log(LADDER[i] / start)))
+    rung = _rung(start)
     runs, best, direction = {}, None, +1
     while rung is not None:
         history = runs[rung] = train(config.replace(learning_rate=LADDER[rung]))
@@ -79,6 +85,11 @@ def chosen(trials) -> Trial:
     if best is None:
         raise LabError("No rate of the short test was stable: begin it lower.")
     return best
+
+
+def _rung(learning_rate):
+    """Return the number of the rung next to a rate."""
+    return min(range(len(LADDER)), key=lambda i: abs(np.log(LADDER[i] / learning_rate)))
 
 
 def _compare(history, best, verdict) -> tuple[bool, str]:

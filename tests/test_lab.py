@@ -12,7 +12,7 @@ from labkit.errors import LabError
 from labkit.events import Step, Stopped, Validation
 from labkit.history import Trace
 from labkit.lab import Lab
-from labkit.protocol import LADDER, short_test, trial_table
+from labkit.protocol import LADDER, first_rungs, short_test, trial_table
 from labkit.sweep import sweep
 
 SHORT = {"max_train_steps": 6, "pictures": 0, "train_batch_size": 2}
@@ -104,6 +104,16 @@ def test_the_short_test_says_so_where_no_rate_is_stable():
     assert {trial.verdict.label for trial in trials} == {"diverged"}
     assert "no rate" in trials[-1].decision
     assert [trial.learning_rate for trial in trials] == [rate for rate in reversed(LADDER) if rate <= 1e-4]
+
+
+def test_the_rungs_trained_side_by_side_are_those_that_a_climbing_test_asks_for():
+    assert [f"{rate:g}" for rate in first_rungs(1e-3)] == ["0.001", "0.003", "0.01"] and len(first_rungs(LADDER[-1])) == 1
+    asked = []
+    def climbs(config):
+        asked.append(config.learning_rate)
+        return history(config.learning_rate, {1e-3: 0.15, 3e-3: 0.12}.get(config.learning_rate, 0.17))
+    next_best = list(short_test(climbs, RunConfig(max_train_steps=100), start=1e-3))
+    assert asked[:3] == first_rungs(1e-3) and next_best[-1].decision.endswith("stop, 3e-3 it is")
 
 
 def test_predictions_are_compared_and_none_is_not_wrong():
