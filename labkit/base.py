@@ -74,6 +74,7 @@ class Base:
     dtype: torch.dtype                                        # of the U-Net
     resolution: int | None = None                             # pixels a side
     lock: threading.RLock = field(default_factory=threading.RLock)
+    known_losses: dict = field(default_factory=dict)          # of the untouched U-Net on sets already measured
 
     @property
     def vae_scale_factor(self) -> int:

@@ -1,23 +1,28 @@
-"""Run the lessons headless and strictly: executed notebooks, their HTML, one report and results a program can read."""
+"""Run the lessons headless and strictly: executed notebooks, their HTML, one report and results a program can read.
+
+Lessons run side by side where there are cores and memory for it: most of what they compute is small, and two threads that
+work on two lessons do a quarter to a third more than two that share one (LOG.md, Lessons).
+"""
 import json
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
-from labkit import notebooks
+from labkit import checkup, notebooks, threads
 from labkit.atomic import cannot_write, write_file
 from labkit.cli import Outcome
 from labkit.config import RunConfig, load_design
 from labkit.errors import LabError
-from labkit.execute import execute
+from labkit.execute import execute, stop_all
 from labkit.paths import REPO
 
 SCHEMA_VERSION = 1
 QUOTA = {"00": 100, "01": 1200, "02": 1200, "03": 1200, "04": 800}  # run-steps at batch 4 to train live, fresh store
 TIMEOUT_S = 1200
-RESULTS, STORE = "results.json", "chapter-runs"                # the store is thrown away by the next chapter
+RESULTS, STORES = "results.json", "chapter-runs"               # the stores, one a lesson, are thrown away by the next chapter
 
 
 def verb(options):
@@ -29,16 +34,46 @@ def verb(options):
     limit = timeout()
     out = Path(options.out or REPO / "out" / "chapter").expanduser().absolute()          # lessons run in a folder of their own
     fresh = options.store is None
-    store = out / STORE if fresh else Path(options.store).expanduser().absolute()
+    one = fresh or Path(options.store).expanduser().absolute()
+    stores = {path: out / STORES / path.stem if fresh else one for path in paths}
+    # A quota speaks about the lesson as it is committed, trained from nothing, in full.
+    counts = fresh and os.environ.get("LABKIT_FAST") != "1"
+    quotas = {path: QUOTA.get(path.stem[:2], 0) if counts and not given[path] else None for path in paths}
     prepare(out)
-    results = []
-    for number, path in enumerate(paths, 1):
-        print(f"[{number}/{len(paths)}] {path.stem} ...", file=sys.stderr, flush=True)
-        # A quota speaks about the lesson as it is committed, trained from nothing, in full.
-        counts = fresh and not given[path] and os.environ.get("LABKIT_FAST") != "1"
-        results.append(run_lesson(path, out, store, given[path], QUOTA.get(path.stem[:2], 0) if counts else None, limit))
-        print(f"      {sentence(results[-1])}", file=sys.stderr, flush=True)
-    return write(out, store, results)
+    lessons, each = side_by_side(len(paths)) if fresh else (1, threads.quota()[0])       # two lessons may train the same run
+
+    def run(path):
+        print(f"{path.stem} ...", file=sys.stderr, flush=True)
+        result = run_lesson(path, out, stores[path], given[path], quotas[path], limit, each)
+        print(f"  {sentence(result)}", file=sys.stderr, flush=True)
+        return result
+
+    with ThreadPoolExecutor(lessons) as pool:
+        try:
+            # The long ones first, lest one of them runs alone at the end.
+            futures = {path: pool.submit(run, path) for path in sorted(paths, key=published_seconds, reverse=lessons > 1)}
+            results = [futures[path].result() for path in paths]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_all()
+            raise
+    return write(out, {path.stem: store for path, store in stores.items()}, results)
+
+
+def side_by_side(lessons):
+    """Return how many lessons to run at once and the threads of each: on a GPU one after another, they would share it."""
+    from labkit.publish import device
+
+    cores, free = threads.quota()[0], checkup.free_memory()
+    if device() == "gpu" or free is None:
+        return 1, cores
+    at_once = max(1, min(lessons, cores, int(free / 2**30 / checkup.MEMORY_GIB)))
+    return at_once, cores // at_once
+
+
+def published_seconds(path):
+    """Return the seconds that a lesson took when it was published, 0 where that was never measured."""
+    return notebooks.read(path)["metadata"].get("labkit", {}).get("seconds", {}).get("cpu", 0)
 
 
 def prepare(out):
@@ -57,7 +92,7 @@ def prepare(out):
         for ending in (".ipynb", ".html", ".log", ".json"):
             (out / f"{lesson.stem}{ending}").unlink(missing_ok=True)
     (out / "report.html").unlink(missing_ok=True)
-    shutil.rmtree(out / STORE, ignore_errors=True)
+    shutil.rmtree(out / STORES, ignore_errors=True)
 
 
 def is_ours(out) -> bool:
@@ -68,11 +103,12 @@ def is_ours(out) -> bool:
         return False
 
 
-def run_lesson(path, out, store, parameters, quota, limit):
+def run_lesson(path, out, store, parameters, quota, limit, lesson_threads):
     """Execute one lesson into out; return its entry in results.json."""
     accounts = out / f"{path.stem}.json"
     seconds, error = execute(path, out / path.name, parameters=parameters, log=out / f"{path.stem}.log", timeout=limit,
-                             environment={"LABKIT_STORE": str(store), "LABKIT_RESULTS": str(accounts)})
+                             environment={"LABKIT_STORE": str(store), "LABKIT_RESULTS": str(accounts),
+                                          "LABKIT_THREADS": str(lesson_threads)})
     account = json.loads(accounts.read_text(encoding="utf-8")) if accounts.exists() else {}
     accounts.unlink(missing_ok=True)
     trained = account.get("run_steps_trained", 0)
@@ -102,11 +138,11 @@ def sentence(result):
     return f"{result['name']}: {how} ({result['seconds']:.0f} s, {result['run_steps_trained']:,} run-steps trained)"
 
 
-def write(out, store, results):
+def write(out, stores, results):
     """Write HTML, report and results; return the outcome with the table of verdicts."""
     from labkit import report
 
-    runs = report.verdicts(store, results)
+    runs = report.verdicts(stores, results)
     ok = all(result["ok"] for result in results)
     data = {"schema_version": SCHEMA_VERSION, "ok": ok, "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "fast": os.environ.get("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": report.machine()}
@@ -114,6 +150,6 @@ def write(out, store, results):
     for result in results:
         if (out / f"{result['name']}.ipynb").exists():
             report.notebook_html(out / f"{result['name']}.ipynb")
-    report.write(out / "report.html", data, store)
+    report.write(out / "report.html", data, stores)
     lines = [report.table(runs), *map(sentence, results), f"Report: {out / 'report.html'}"]
     return Outcome(0 if ok else 1, "\n".join(lines), data)

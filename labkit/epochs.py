@@ -165,15 +165,17 @@ class Judged:
         return boundary(self.history, self.accepted, self.copied)
 
 
-def judge(lab, history, *, reader=None, eye=thumbnails) -> Judged:
+def judge(lab, history, *, reader=None, eye=thumbnails, again=None) -> Judged:
     """Judge the pictures that were drawn along a run: are they what was asked, are they copies, do they differ?
 
     Copies are looked for with an eye for layout and light; the reader says whether the kind is right.
+    again     redrawn training pictures, at least those of the run, and fresh ones; None has them drawn
     """
     pictures, prompts = {step: some for step, some in sample_pictures(history).items() if step}, prompts_of(history)
     if not pictures:
         raise LabError(f"Of the run {history.run_id} no picture was kept: train it with prompts.")
-    training, fresh = redrawn(lab, lab.cache.train.take(history.config.n_train)), _fresh(lab, prompts)
+    training, fresh = again or (redrawn(lab, lab.cache.train.take(history.config.n_train)), _fresh(lab, prompts))
+    training = training[: history.config.n_train]
     found = {step: memorization(some, training, fresh, eye) for step, some in pictures.items()}
     steps = np.array(list(pictures))
     return Judged(history, pictures, training, fresh, found, _accepted(lab, pictures, prompts, reader),
@@ -221,7 +223,12 @@ def judged_runs(histories, lab) -> list[Judged]:
     """Judge the runs of which pictures were kept, ordered by their number of training pictures."""
     if any(history.meta.get("base_fingerprint", lab.base.fingerprint) != lab.base.fingerprint for history in histories):
         raise LabError("These runs were recorded on another base than this lesson's: leave `base` and `data` out to see their pictures judged.")
-    return [judge(lab, history) for history in sorted(histories, key=lambda history: history.config.n_train) if history.samples]
+    drawn = sorted((history for history in histories if history.samples), key=lambda history: history.config.n_train)
+    if not drawn:
+        return []
+    training = redrawn(lab, lab.cache.train.take(drawn[-1].config.n_train))    # those of the others are its first ones
+    fresh = {prompts: _fresh(lab, prompts) for prompts in {tuple(prompts_of(history)) for history in drawn}}
+    return [judge(lab, history, again=(training, fresh[tuple(prompts_of(history))])) for history in drawn]
 
 
 def along(judged) -> Table:

@@ -14,6 +14,8 @@ from pathlib import Path
 from labkit.notebooks import failure, read
 from labkit.paths import REPO
 
+RUNNING = set()                                               # workers of this process
+
 
 def execute(path, target, *, parameters, environment, log, timeout):
     """Run a notebook into target within timeout seconds; return (seconds, None or a sentence on what failed).
@@ -29,6 +31,7 @@ def execute(path, target, *, parameters, environment, log, timeout):
                  "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         worker = subprocess.Popen([sys.executable, "-m", "labkit.execute"], stdin=subprocess.PIPE, stdout=messages,
                                   stderr=messages, text=True, cwd=path.parent, env={**os.environ, **clean, **environment})
+        RUNNING.add(worker)
         try:
             worker.communicate(job, timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -36,6 +39,7 @@ def execute(path, target, *, parameters, environment, log, timeout):
         finally:
             worker.kill()  # the kernel watches its parent and goes with it
             worker.wait()
+            RUNNING.discard(worker)
     seconds = time.monotonic() - start
     if worker.returncode == 0:
         return seconds, None
@@ -44,6 +48,12 @@ def execute(path, target, *, parameters, environment, log, timeout):
         return seconds, f"failed in cell [{failed[0]}]: {failed[1]}"
     said = Path(log).read_text(encoding="utf-8").strip().splitlines() or [f"its process ended with {worker.returncode}, for want of memory perhaps"]
     return seconds, f"failed before a cell did: {said[-1]}"
+
+
+def stop_all():
+    """Kill the workers that other threads wait for."""
+    for worker in list(RUNNING):
+        worker.kill()
 
 
 def main():

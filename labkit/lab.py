@@ -113,7 +113,7 @@ class Lab:
         """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""
         configs = [self.config(design, **knobs | {"learning_rate": rate, "max_train_steps": 1}) for rate in learning_rates]
         traces = {self._id(config): Trace(self._id(config), config) for config in configs}
-        for event in train(self.base, self.cache, configs, monitor=self.monitor(pictures=0)):
+        for event in train(self.base, self.cache, configs, monitor=self.monitor(pictures=0, sets=("validation",))):
             traces[event.run_id].add(event)
         return [trace.history() for trace in traces.values()]
 

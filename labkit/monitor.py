@@ -12,6 +12,7 @@ from labkit.events import Sample, Validation
 from labkit.validate import ValidationSet
 
 VERDICT_IMAGES, VERDICT_STRATA = 64, 8
+SETS = ("validation", "probe", "ordinary")
 FIRST_SCORED = 128                                            # validation pictures before it serve monitoring only
 
 
@@ -21,11 +22,12 @@ class Monitor:
 
     validate_at: tuple[int, ...] | None = None                # completed updates; None: log-spaced; 0 and the last are always added
     images: int = 32                                          # pictures of each set; 0 turns validation off
-    sample_at: tuple[int, ...] | None = None                  # completed updates after which prompts are drawn; None: four of a run
+    sample_at: tuple[int, ...] | None = None                  # completed updates after which prompts are drawn; None: three or four of a run
     prompts: tuple[str, ...] = ()
     sample_seeds: tuple[int, ...] = ()                        # one for each prompt; () takes 0, 1, 2, ...
     num_inference_steps: int = 16
     guidance_scale: float = 3.0
+    sets: tuple[str, ...] = SETS                              # which of them are measured
     verdict: bool = False                                     # 64 pictures x 8 strata at the beginning and the end, for evidence
 
     def __post_init__(self):
@@ -43,7 +45,8 @@ class Monitor:
         """Return after how many updates of `last` pictures are drawn."""
         if self.sample_at is not None:
             return self.sample_at
-        return tuple(sorted({0, round(last / 10), round(last / 3), last})) if self.prompts else ()
+        early = {round(last / 10)} if last >= 100 else set()      # a tenth of a short run shows the base
+        return tuple(sorted({0, *early, round(last / 3), last})) if self.prompts else ()
 
 
 def log_spaced(last: int) -> tuple[int, ...]:
@@ -51,7 +54,7 @@ def log_spaced(last: int) -> tuple[int, ...]:
 
     One more lies at three quarters: a turn seen at the last evaluation alone cannot be told from chance.
     """
-    points = 12 if last >= 500 else min(7, max(4, last // 20))
+    points = 12 if last >= 500 else min(7, max(3, last // 20))
     first = min(4, last)
     return tuple(sorted({round(first * (last / first) ** (i / (points - 1))) for i in range(points)} | {max(1, 3 * last // 4)}))
 
@@ -83,7 +86,7 @@ class Measurements:
         if self.monitor.verdict:
             scored = cache.validation.drop(FIRST_SCORED) if len(cache.validation) > FIRST_SCORED else cache.validation
             sets.append(("validation", "verdict", fixed(scored, VERDICT_IMAGES, VERDICT_STRATA), everyone))
-        return sets
+        return [one for one in sets if one[0] in self.monitor.sets]
 
     def _due(self, name, grade, step) -> bool:
         first_middle_last = self.steps[0], self.steps[len(self.steps) // 2], self.steps[-1]
@@ -102,14 +105,22 @@ class Measurements:
         if step in self.steps:
             for name, grade, chosen, runs in self.sets:
                 if self._due(name, grade, step):
-                    with bare(self.base.unet) if step == 0 else torch.no_grad():
-                        losses = np.asarray(chosen.losses(self.base.denoiser, K), dtype=np.float32)
+                    losses = self._of_base(chosen) if step == 0 else chosen.losses(self.base.denoiser, K)
                     for k in runs:
                         if k in living:
-                            yield Validation(*at[k], name, grade, losses[k if K > 1 else 0], np.asarray(chosen.timesteps))
+                            yield Validation(*at[k], name, grade, losses[k if K > 1 else 0].copy(), np.asarray(chosen.timesteps))
         if step in self.sample_steps:
             images = self.base.generate(self.prompts, self.seeds, adapters=stack if step else None,
                                         num_inference_steps=self.monitor.num_inference_steps,
                                         guidance_scale=self.monitor.guidance_scale)
             for k in living:
                 yield Sample(*at[k], images[k] if step else images, self.prompts, self.seeds, self.monitor.guidance_scale)
+
+    def _of_base(self, chosen):
+        """Return the bare base's losses (1, images, strata): measured by its first run, known to the later ones."""
+        frozen = sum(weight._version for weight in self.base.unet.parameters() if not weight.requires_grad)   # counts what is written into them
+        key = chosen.fingerprint, self.base.dtype, frozen
+        if key not in self.base.known_losses:
+            with bare(self.base.unet):
+                self.base.known_losses[key] = chosen.losses(self.base.denoiser)
+        return self.base.known_losses[key]

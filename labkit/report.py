@@ -25,11 +25,16 @@ code {{ font-size: .9em }} .failed {{ border-left: 6px solid #222; padding-left:
 """
 
 
-def verdicts(store, results):
+def trained(stores, result):
+    """Return {run id: history} of the runs that a lesson trained; stores: {lesson: its folder of runs}."""
+    histories = {history.run_id: history for history in Store(stores[result["name"]]).histories()} if result["runs"] else {}
+    return {name: histories[name] for name in result["runs"] if name in histories}
+
+
+def verdicts(stores, results):
     """Return one entry per run that the lessons trained: its settings, its verdict and the evidence, JSON-ready."""
-    histories = {history.run_id: history for history in Store(store).histories()}
-    return [entry(histories[name], result["name"], histories.values())
-            for result in results for name in result["runs"] if name in histories]
+    found = [(result["name"], trained(stores, result)) for result in results]
+    return [entry(history, lesson, runs.values()) for lesson, runs in found for history in runs.values()]
 
 
 def entry(history, lesson="", siblings=()):
@@ -71,15 +76,14 @@ def table(runs):
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
-def write(path, data, store):
-    """Write report.html from the results and the store they came from."""
-    histories = {history.run_id: history for history in Store(store).histories()}
+def write(path, data, stores):
+    """Write report.html from the results and the stores they came from."""
     body = ["<h1>Parameter Design Lab: report</h1>", f"<p>Made {html.escape(data['made'])} on {html.escape(describe(data['machine']))}."
             f"{' Fast form: shortened runs, for tests; read no result into them.' if data['fast'] else ''}</p>"]
     body += [status(result) for result in data["notebooks"]]
     body += ["<h2>Verdicts</h2>", html_table(data["runs"])]
     for result in data["notebooks"]:
-        runs = [histories[name] for name in result["runs"] if name in histories]
+        runs = list(trained(stores, result).values())
         body += [f"<h2>{html.escape(result['name'])}</h2>", *figures(runs)] if runs else []
     path.write_text(PAGE.format(title="Parameter Design Lab: report", body="\n".join(body)), encoding="utf-8")
 

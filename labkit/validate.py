@@ -4,6 +4,9 @@ K runs side by side, C H W latent. A loss depends far more on its timestep than 
 stratified, and two losses are compared picture by picture on the same noise (`stats.paired_difference`).
 """
 
+import hashlib
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -42,6 +45,12 @@ class ValidationSet:
         mean, std = encoded.mean[self.chosen].float(), encoded.std[self.chosen].float()
         self.latents = mean[:, None] + std[:, None] * spread  # (images, strata, C, H, W), as in training
         self.cond = {name: value[self.chosen] for name, value in encoded.cond.items()}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Give 64 hex digits of everything that is measured on."""
+        parts = (self.latents, self.noise, self._timesteps, *(self.cond[name] for name in sorted(self.cond)))
+        return hashlib.sha256(b"".join(part.contiguous().cpu().view(torch.uint8).numpy().tobytes() for part in parts)).hexdigest()
 
     @property
     def timesteps(self) -> np.ndarray:

@@ -132,6 +132,34 @@ def test_bad_input_is_refused_before_anything_runs(tmp_path, arguments, words):
     assert not (tmp_path / "out").exists()
 
 
+def test_lessons_run_side_by_side_each_with_its_own_store_and_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(chapter, "side_by_side", lambda lessons: (lessons, 3))
+    meet = """
+import os, pathlib, time
+here, until = pathlib.Path(os.environ["LABKIT_STORE"]).parent, time.monotonic() + 60
+(here / f"mark {seed}").write_text(os.environ["LABKIT_THREADS"] + os.environ["LABKIT_STORE"])
+while len(list(here.glob("mark *"))) < 2:
+    assert time.monotonic() < until, "the other lesson did not begin"
+    time.sleep(0.1)"""
+    for i, name in enumerate(("00_a", "01_b")):
+        write(tmp_path, name, BEGIN, "here = __import__('pathlib').Path(__import__('os').environ['LABKIT_STORE']).parent; here.mkdir(exist_ok=True)",
+              meet, FINISH, parameters=f"seed = {i}")
+    monkeypatch.setenv("LABKIT_FAST", "1")
+    outcome = lab(tmp_path)
+    assert outcome.code == 0, outcome.text
+    marks = {path.name: path.read_text() for path in (tmp_path / "out" / chapter.STORES).glob("mark *")}
+    assert marks["mark 0"].startswith("3") and marks["mark 0"].endswith("00_a") and marks["mark 1"].endswith("01_b")
+
+
+@pytest.mark.parametrize("device, cores, gib, expected", [
+    ("cpu", 2, 16, (2, 1)), ("cpu", 16, 64, (5, 3)), ("cpu", 2, 3, (1, 2)), ("cpu", 1, 16, (1, 1)), ("cpu", 2, None, (1, 2)), ("gpu", 16, 64, (1, 16))])
+def test_as_many_lessons_run_at_once_as_cores_and_memory_allow(monkeypatch, device, cores, gib, expected):
+    monkeypatch.setattr("labkit.publish.device", lambda: device)
+    monkeypatch.setattr(chapter.threads, "quota", lambda: (cores, "a test"))
+    monkeypatch.setattr(chapter.checkup, "free_memory", lambda: gib and gib * 2**30)
+    assert chapter.side_by_side(5) == expected
+
+
 def test_values_are_read_as_papermill_reads_them():
     assert [notebooks.value(text) for text in ("1", "1e-3", "True", "None", "a b")] == [1, 1e-3, True, None, "a b"]
 

@@ -20,6 +20,7 @@ from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
 from labkit.loss import per_sample_loss
 from labkit.monitor import Monitor, log_spaced
 from labkit.train import train
+from labkit.validate import ValidationSet
 
 QUIET = Monitor(images=0)
 CPU = torch.device("cpu")
@@ -326,6 +327,7 @@ def test_validation_steps_are_log_spaced_and_always_hold_the_first_and_the_last(
     assert Monitor().steps(200) == (0, 4, 8, 15, 28, 54, 104, 150, 200)
     assert len(Monitor().steps(1000)) == 14
     assert Monitor().steps(100) == (0, 4, 9, 20, 45, 75, 100)
+    assert Monitor().steps(50) == (0, 4, 14, 37, 50)
     assert Monitor(validate_at=(50, 900)).steps(200) == (0, 50, 200)
     assert Monitor().steps(1) == (0, 1) and log_spaced(3)[-1] == 3
     assert QUIET.steps(200) == ()
@@ -372,3 +374,24 @@ def test_a_checkpoint_of_another_run_is_refused(base, cache):
         train(base, cache, [RunConfig(max_train_steps=2)], resume=[checkpoint])
     with pytest.raises(LabError, match="1 checkpoints for 2 runs"):
         train(base, cache, [RunConfig(), RunConfig(seed=1)], resume=[checkpoint])
+
+
+def test_the_untouched_base_is_measured_once_and_anew_when_its_weights_have_changed(base, cache, monkeypatch):
+    def first(events):
+        return [event.losses for event in events if isinstance(event, Validation) and event.global_step == 0]
+
+    config = RunConfig(max_train_steps=1).resolved(len(cache.train))
+    once = first(engine.train(base, cache, [config], monitor=Monitor(images=4)))
+    with monkeypatch.context() as patch:
+        patch.setattr(ValidationSet, "losses", lambda *_, **__: pytest.fail("measured again"))
+        with closing(engine.train(base, cache, [config], monitor=Monitor(images=4))) as events:
+            assert np.array_equal(next(event for event in events if isinstance(event, Validation)).losses, once[0])
+    weight = base.unet.conv_out.weight
+    before = weight.clone()
+    try:
+        with torch.no_grad():
+            weight.mul_(1.1)
+        assert not np.allclose(first(engine.train(base, cache, [config], monitor=Monitor(images=4)))[0], once[0])
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)
