@@ -104,7 +104,9 @@ def is_ours(out) -> bool:
 
 
 def run_lesson(path, out, store, parameters, quota, limit, lesson_threads):
-    """Execute one lesson into out; return its entry in results.json."""
+    """Execute one lesson into out, and write its HTML; return its entry in results.json."""
+    from labkit import report
+
     accounts = out / f"{path.stem}.json"
     seconds, error = execute(path, out / path.name, parameters=parameters, log=out / f"{path.stem}.log", timeout=limit,
                              environment={"LABKIT_STORE": str(store), "LABKIT_RESULTS": str(accounts),
@@ -116,6 +118,8 @@ def run_lesson(path, out, store, parameters, quota, limit, lesson_threads):
         error = "did not reach lesson.finish() in its last cell"
     if error is None and quota is not None and trained < quota:
         error = f"trained {trained} run-steps, fewer than its {quota}"
+    if (out / path.name).exists():
+        report.notebook_html(out / path.name)
     return {"name": path.stem, "ok": error is None, "error": error, "seconds": round(seconds, 1), "parameters": parameters,
             "run_steps_trained": trained, "run_steps_quota": quota, "runs": account.get("runs", [])}
 
@@ -139,7 +143,7 @@ def sentence(result):
 
 
 def write(out, stores, results):
-    """Write HTML, report and results; return the outcome with the table of verdicts."""
+    """Write report and results; return the outcome with the table of verdicts."""
     from labkit import report
 
     runs = report.verdicts(stores, results)
@@ -147,9 +151,6 @@ def write(out, stores, results):
     data = {"schema_version": SCHEMA_VERSION, "ok": ok, "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "fast": os.environ.get("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": report.machine()}
     write_file(out / RESULTS, json.dumps(data, indent=1).encode())
-    for result in results:
-        if (out / f"{result['name']}.ipynb").exists():
-            report.notebook_html(out / f"{result['name']}.ipynb")
     report.write(out / "report.html", data, stores)
     lines = [report.table(runs), *map(sentence, results), f"Report: {out / 'report.html'}"]
     return Outcome(0 if ok else 1, "\n".join(lines), data)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.adapters import bare
 from labkit.data import load_picture
 from labkit.monitor import FIRST_SCORED
 from labkit.reader import load_reader
 from labkit.stats import Interval, by_picture, interval_of, resampled_means, spread
-from labkit.validate import ValidationSet
+from labkit.validate import ValidationSet, untouched_losses
 
 PICTURES, STRATA = 32, 8
 HARDER_THAN = 0.9                                             # of the ordinary pictures: where half the territory is harder, it is far
@@ -86,8 +85,7 @@ def measure_distance(base, cache, territory, *, reader=None) -> Distance:
 def base_losses(base, encoded) -> np.ndarray:
     """Return the untouched base's losses (n, strata) on fixed noise, always the same."""
     fixed = ValidationSet(encoded, PICTURES, STRATA, timesteps=len(base.noise_scheduler.alphas_cumprod))
-    with base.lock, bare(base.unet):
-        return fixed.losses(base.denoiser)[0]
+    return untouched_losses(base, fixed)[0]
 
 
 def ratio(values, against) -> Interval:

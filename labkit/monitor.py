@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from labkit.adapters import bare
 from labkit.errors import LabError
 from labkit.events import Sample, Validation
-from labkit.validate import ValidationSet
+from labkit.validate import ValidationSet, untouched_losses
 
 VERDICT_IMAGES, VERDICT_STRATA = 64, 8
 SETS = ("validation", "probe", "ordinary")
@@ -105,7 +104,7 @@ class Measurements:
         if step in self.steps:
             for name, grade, chosen, runs in self.sets:
                 if self._due(name, grade, step):
-                    losses = self._of_base(chosen) if step == 0 else chosen.losses(self.base.denoiser, K)
+                    losses = untouched_losses(self.base, chosen) if step == 0 else chosen.losses(self.base.denoiser, K)
                     for k in runs:
                         if k in living:
                             yield Validation(*at[k], name, grade, losses[k if K > 1 else 0].copy(), np.asarray(chosen.timesteps))
@@ -115,12 +114,3 @@ class Measurements:
                                         guidance_scale=self.monitor.guidance_scale)
             for k in living:
                 yield Sample(*at[k], images[k] if step else images, self.prompts, self.seeds, self.monitor.guidance_scale)
-
-    def _of_base(self, chosen):
-        """Return the bare base's losses (1, images, strata): measured by its first run, known to the later ones."""
-        frozen = sum(weight._version for weight in self.base.unet.parameters() if not weight.requires_grad)   # counts what is written into them
-        key = chosen.fingerprint, self.base.dtype, frozen
-        if key not in self.base.known_losses:
-            with bare(self.base.unet):
-                self.base.known_losses[key] = chosen.losses(self.base.denoiser)
-        return self.base.known_losses[key]

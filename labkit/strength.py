@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.adapters import LoRAStack, bare
+from labkit.adapters import LoRAStack
 from labkit.curves import LOSS_AXIS, loss_axis
 from labkit.errors import LabError
 from labkit.monitor import FIRST_SCORED
 from labkit.stats import Interval, by_picture, interval_of
 from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
-from labkit.validate import ValidationSet
+from labkit.validate import ValidationSet, untouched_losses
 
-STRENGTHS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
 PICTURES, STRATA = 32, 2
 SETS = {"territory": ("● this territory", VERDICTS["stagnating"][1]), "ordinary": ("■ ordinary places", VERDICTS["diverged"][1])}
 
@@ -67,8 +67,7 @@ def measure_scores(lab, runs, strengths) -> Scores:
     kept = lab.cache.validation.drop(FIRST_SCORED)
     sets = {"territory": kept if len(kept) else lab.cache.validation, "ordinary": lab.cache.ordinary}
     sets = {name: ValidationSet(encoded, PICTURES, STRATA, timesteps=len(lab.base.noise_scheduler.alphas_cumprod)) for name, encoded in sets.items()}
-    with lab.base.lock, bare(lab.base.unet):
-        base = {name: by_picture(fixed.losses(lab.base.denoiser)[0]) for name, fixed in sets.items()}
+    base = {name: by_picture(untouched_losses(lab.base, fixed)[0]) for name, fixed in sets.items()}
     with acting(lab, runs, strengths) as stack:
         losses = {name: np.stack([by_picture(one) for one in fixed.losses(lab.base.denoiser, stack.K)]) for name, fixed in sets.items()}
     return Scores(tuple(strengths), base, losses)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labkit.adapters import bare
 from labkit.errors import LabError
 from labkit.loss import Denoiser, per_sample_loss
 from labkit.seeding import generator
@@ -79,6 +80,16 @@ class ValidationSet:
         losses = per_sample_loss(denoiser, blocks(self.latents.flatten(0, 1)[some]), blocks(self.noise.flatten(0, 1)[some]),
                                  blocks(self._timesteps.flatten()[some]), cond)
         return losses.unflatten(0, (K, -1)).float().cpu()
+
+
+def untouched_losses(base, fixed: ValidationSet) -> np.ndarray:
+    """Return the losses (1, images, strata) of the base without adapters: measured once, and anew when its weights have changed."""
+    sums = torch.stack([weight.sum(dtype=torch.float32) for weight in base.unet.parameters() if not weight.requires_grad])
+    key = fixed.fingerprint, base.dtype, sums.cpu().numpy().tobytes()
+    with base.lock, bare(base.unet):
+        if key not in base.known_losses:
+            base.known_losses[key] = fixed.losses(base.denoiser)
+        return base.known_losses[key].copy()
 
 
 def _bins(images: int, strata: int) -> Tensor:
