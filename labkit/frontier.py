@@ -14,7 +14,7 @@ from labkit.pictures import show_mosaic
 from labkit.stats import Interval, interval_of
 from labkit.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes, spread
 
-STRENGTHS = (0.0, 0.5, 0.75, 1.0, 1.5, 2.0)
+STRENGTHS = (0.0, 0.5, 0.75, 1.0, 2.0)
 TARGET, KEPT = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
 
 

@@ -92,7 +92,7 @@ def test_places_that_the_reader_knows_are_scored_by_its_acceptance():
 
 
 def test_the_figure_is_drawn_and_says_the_choice():
-    found = made((0, 0.4, 0.75, 0.95, 0.6, 0.1), (1, 1, 0.95, 0.95, 0.5, 0.1), strengths=STRENGTHS)
+    found = made((0, 0.4, 0.75, 0.95, 0.1), (1, 1, 0.95, 0.95, 0.1), strengths=STRENGTHS)
     figure = plot_frontier(found)
     assert figure.summary == found.sentence
     words = {text.get_text() for ax in figure.axes for text in ax.texts} | {ax.get_title(loc="left") for ax in figure.axes}
