@@ -21,8 +21,17 @@ def plot_one_update(histories, ax=None):
     ax.set_xticks(tried, [rate_text(rate) for rate in tried])
     ax.minorticks_off()
     best = int(np.nanargmin(after))
+    if (gain := start - after[best]) > 0:                     # on a scale that holds the highest rates nobody could see it
+        top = start + 2 * gain
+        ax.set_ylim(after[best] - 0.5 * gain, top)
+        for rate, loss in zip(tried, after):
+            if not loss <= top:
+                ax.annotate(f"↑ {loss:.2g}" if np.isfinite(loss) else "↑", (rate, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points", ha="center",
+                            fontsize=STYLE["small"], color=BLUE)
+    else:
+        top = np.inf
     name_axes(ax, "learning rate of this one update (logarithmic)", "held-out loss after it")
-    direct_labels(ax, [(start, "before the update", STYLE["faint"]), (after[-1], "after it", BLUE)])
+    direct_labels(ax, [(start, "before the update", STYLE["faint"]), (min(top, after[-1]), "after it", BLUE)])
     ax.figure.summary = (f"One update at rate {rate_text(tried[best])} lowers the held-out loss most, from {start:.3f} to {after[best]:.3f}; "
                          f"at {rate_text(tried[-1])} it ends at {after[-1]:.3f}.")
     return ax
