@@ -81,3 +81,22 @@ RANK_AND_ALPHA = {
         "The rate is the healthy one and the scaling is not: the loss leaves the picture as it does when the rate is far too high.",
         {"rank": 8, "alpha": 1024, "max_train_steps": 60}),
 }
+
+
+def variations(design) -> dict[str, Preset]:
+    """Return presets that each change one thing of a finished design (RunConfig, resolved), so that the shelf shows what it was worth."""
+    own = {name: value for name, value in design.to_dict().items() if name not in ("base", "data", "seed", "revision")}
+
+    def vary(look, **changes):
+        return Preset(look, own | changes)
+
+    return {
+        "half as long": vary("Half of the updates. Pin the design's own run and compare the ends: how much of the gain had been made by then?",
+                             max_train_steps=max(1, design.max_train_steps // 2)),
+        "rank 1": vary("A single direction in every matrix, everything else as designed. If the curve ends where the design's does, its rank was not what counted.",
+                       rank=1, alpha=1.0),
+        "no decay": vary("The rate stays at its peak to the end. Look at the last third of the curve: is it as calm as the design's?",
+                         lr_scheduler="constant", lr_end=None),
+        "ten times the rate": vary("The design at ten times the rate that was found for it: what the short test kept you from.",
+                                   learning_rate=10 * design.learning_rate),
+    }

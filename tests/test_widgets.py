@@ -10,13 +10,14 @@ import tiny
 from made_runs import made_race, made_run
 
 from labkit import cards, lesson, panel_view
+from labkit.config import RunConfig
 from labkit.diagnose import LABELS, diagnose
 from labkit.errors import LabError
 from labkit.frontend import frontend
 from labkit.lab import Lab
 from labkit.ladders import LADDERS, rungs
 from labkit.panel import FAST_STEPS, LabPanel, Silent
-from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
+from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variations
 from labkit.runs import Store, record
 from labkit.shelf import RunShelf
 
@@ -91,6 +92,16 @@ def test_every_preset_is_one_verdict_and_says_what_to_look_at(panel):
         panel.choose(name)
         assert all(getattr(panel.design, field) == value for field, value in preset.changes.items())
         assert html.escape(preset.look) in panel._view.look.value
+
+
+def test_the_presets_around_a_design_keep_the_rest_of_it(lab):
+    design = RunConfig(**START, rank=4, alpha=2, lr_scheduler="cosine", learning_rate=2e-3)
+    panel = LabPanel(lab=lab, presets=variations(design), design=design, pictures=0)
+    for name, changed in {"half as long": "max_train_steps", "ten times the rate": "learning_rate", "no decay": "lr_scheduler"}.items():
+        panel.choose(name)
+        assert [field for field, value in design.to_dict().items() if panel.design.to_dict()[field] != value] == [changed], name
+    panel.choose("rank 1")
+    assert panel.design.scaling == 1 and panel.design.lr_scheduler == "cosine"
 
 
 def test_a_lesson_brings_presets_of_its_own_also_such_as_are_told_in_epochs(lab):
