@@ -127,7 +127,7 @@ def _shipped_prior() -> Path:
 
 
 def _prior_key(base: Base, captions) -> str:
-    return sha256_of_texts([ENCODING, base.fingerprint, base.resolution, "prior", *captions])
+    return sha256_of_texts([ENCODING, base.fingerprint, base.resolution, "prior by DPM-Solver++", *captions])
 
 
 def _prior(base: Base, ordinary: PictureFolder, progress) -> Encoded:

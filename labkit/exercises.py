@@ -98,7 +98,7 @@ class Checks:
         for other in filter(lambda other: _finite(found[other]), neighbours):
             higher = _difference(found[value], found[other])
             if higher.low > 0:
-                raise LabError(f"{rung_text(name, other)} ends lower than {rung_text(name, value)}, by {_text(higher)} in the mean of "
+                raise LabError(f"{rung_text(name, other)} ends lower than {rung_text(name, value)}, by {with_interval(higher)} in the mean of "
                                f"{len(found[other])} seeds. What made you expect otherwise? Answer again.")
         return f"No neighbour of {rung_text(name, value)} is lower beyond noise: held-out loss ends at {_ends(name, found)}, {len(found[value])} seeds each."
 
@@ -133,23 +133,23 @@ class Checks:
         run, gentler = self._own(run), self._own(gentler)
         found = _evidence(run)
         if not _rises(found):
-            raise LabError(f"The held-out loss does not rise beyond noise from its lowest ({_text(found['rise'])} since step {found['best_step']}): "
+            raise LabError(f"The held-out loss does not rise beyond noise from its lowest ({with_interval(found['rise'])} since step {found['best_step']}): "
                            "fewer pictures, a larger rank or more updates make it.")
         if found["probe_since_best"].mean >= SHARED_RISE * found["rise"].mean:
-            raise LabError(f"The loss on training pictures rises with it ({_text(found['probe_since_best'])}), so this is overshooting: lower the rate.")
-        if _differing(run, gentler) != ["learning_rate"] or gentler.config.learning_rate >= run.config.learning_rate:
-            raise LabError(f"The second run must differ from the first by a lower learning rate alone; here differ: {', '.join(_differing(run, gentler)) or 'none'}.")
+            raise LabError(f"The loss on training pictures rises with it ({with_interval(found['probe_since_best'])}), so this is overshooting: lower the rate.")
+        if given_differently(run, gentler) != ["learning_rate"] or gentler.config.learning_rate >= run.config.learning_rate:
+            raise LabError(f"The second run must differ from the first by a lower learning rate alone; here differ: {', '.join(given_differently(run, gentler)) or 'none'}.")
         right, seen = _kept_from_turning(run, gentler)
         if str(answer).strip().casefold() not in right:
             said = "There is no answer yet" if answer is None else f"Your answer {answer!r} does not fit"
             raise LabError(f"{said}: compare when each run turned, and how low its loss on training pictures had come by then. Is it 'prevents' or 'delays'?")
-        return f"The first run turned at step {found['best_step']} and rose by {_text(found['rise'])}; {seen}"
+        return f"The first run turned at step {found['best_step']} and rose by {with_interval(found['rise'])}; {seen}"
 
     @check
     def failure(self, healthy, broken) -> Result:
         """Check that `broken` fails where `healthy` learns, and that one knob other than rate and seed is all that differs."""
         healthy, broken = self._own(healthy), self._own(broken)
-        differs = _differing(healthy, broken)
+        differs = given_differently(healthy, broken)
         if len(differs) != 1 or differs[0] in ("learning_rate", "lr_edits", "seed"):
             raise LabError(f"One knob must differ, other than the rate and the seed; here differ: {', '.join(differs) or 'none'}.")
         knob = f"{differs[0]} {getattr(healthy.config, differs[0])} → {getattr(broken.config, differs[0])}"
@@ -158,7 +158,7 @@ class Checks:
         if BROKEN.get(diagnose(broken).label) != 1:
             raise LabError(f"The second run does not fail ({knob}): {diagnose(broken).sentence} Go further with this knob, or try another.")
         if _finite([broken]) and not (higher := _difference([broken], [healthy])).low > 0:
-            raise LabError(f"The second run ends no higher than the first beyond noise ({_text(higher)}): go further with this knob, or train longer.")
+            raise LabError(f"The second run ends no higher than the first beyond noise ({with_interval(higher)}): go further with this knob, or train longer.")
         return f"{knob} was enough: held-out loss {_end([healthy])} in one run, {_end([broken])} in the other, at the same rate."
 
     def _rungs(self, name, values, design, runs) -> dict:
@@ -273,13 +273,13 @@ def _kept_from_turning(run, gentler):
     turned = run.validations["probe"].losses[list(run.validations["probe"].steps).index(first["best_step"])]
     left = interval_of(by_picture(gentler.validations["probe"].losses[-1]) - by_picture(turned))
     if left.low > 0:
-        return {"delays"}, f"at the lower rate it has not come so far yet: on training pictures its loss is still {_text(left)} above where the first turned."
+        return {"delays"}, f"at the lower rate it has not come so far yet: on training pictures its loss is still {with_interval(left)} above where the first turned."
     if left.high < 0:
-        return {"prevents"}, f"at the lower rate it went further on training pictures, by {_text(left)}, and did not turn."
+        return {"prevents"}, f"at the lower rate it went further on training pictures, by {with_interval(left)}, and did not turn."
     return {"delays", "prevents"}, "at the lower rate it came just as far and has not turned: these updates cannot tell the two answers apart."
 
 
-def _differing(run, other) -> list[str]:
+def given_differently(run, other) -> list[str]:
     """Return the fields that two runs were given differently."""
     return [name for name, value in run.config.to_dict().items() if value != other.config.to_dict()[name] and name not in DERIVED]
 
@@ -294,6 +294,6 @@ def _ends(name, found) -> str:
     return ", ".join(f"{rung_text(name, value)}: {_end(found[value])}" for value in sorted(found, key=LADDERS[name].index))
 
 
-def _text(interval) -> str:
+def with_interval(interval) -> str:
     """Write a difference with its interval."""
     return f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"

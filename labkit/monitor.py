@@ -24,7 +24,7 @@ class Monitor:
     sample_at: tuple[int, ...] | None = None                  # completed updates after which prompts are drawn; None: three or four of a run
     prompts: tuple[str, ...] = ()
     sample_seeds: tuple[int, ...] = ()                        # one for each prompt; () takes 0, 1, 2, ...
-    num_inference_steps: int = 16
+    num_inference_steps: int | None = None                    # None: the base's own
     guidance_scale: float = 3.0
     sets: tuple[str, ...] = SETS                              # which of them are measured
     verdict: bool = False                                     # 64 pictures x 8 strata at the beginning and the end, for evidence

@@ -1,6 +1,13 @@
 """Keep every test away from the user's runs and caches, and on one thread."""
 
+import os
+
 import pytest
+
+# Notebooks are tested without the fixtures below. Side by side they must not train into one store.
+for name in ("LABKIT_STORE", "IPYTHONDIR"):
+    if os.environ.get(name) and "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ[name] = os.path.join(os.environ[name], os.environ["PYTEST_XDIST_WORKER"])
 
 
 @pytest.fixture(autouse=True)
@@ -13,8 +20,6 @@ def own_folders(tmp_path, monkeypatch):
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Hold torch to one thread, where torch is in use at all."""
-    import os
-
     import torch
 
     os.environ["LABKIT_THREADS"] = "1"

@@ -202,7 +202,7 @@ def test_alpha_survives_diffusers_load_lora_weights(tmp_path):
 
 
 def test_a_picture_with_an_adapter_is_the_one_diffusers_draws_from_its_file(tmp_path):
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
+    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
     from labkit.seeding import generator
 
@@ -213,7 +213,7 @@ def test_a_picture_with_an_adapter_is_the_one_diffusers_draws_from_its_file(tmp_
     ours = base.generate(["a b"], [3], adapters=stack, num_inference_steps=3, guidance_scale=3.0)[0, 0]
     plain = base.generate(["a b"], [3], num_inference_steps=3, guidance_scale=3.0)[0]
     pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, requires_safety_checker=False)
-    pipe.scheduler = DDIMScheduler.from_config(base.noise_scheduler.config)
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(base.noise_scheduler.config, timestep_spacing="trailing")
     pipe.set_progress_bar_config(disable=True)
     pipe.load_lora_weights(tmp_path / "place.safetensors")
     theirs = pipe("a b", num_inference_steps=3, guidance_scale=3.0, generator=generator(3, "sample"), output_type="np").images[0]

@@ -23,7 +23,7 @@ LOADS_NO = {
     "journal": HEAVY | {"PIL"}, "runs": HEAVY | {"PIL"}, "diagnose": HEAVY | {"PIL"}, "data": HEAVY,
     "exercises": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "matplotlib.pyplot"}, "student": HEAVY | {"numpy"},
     "cli": HEAVY | {"numpy"}, "checkup": HEAVY | {"numpy", "yaml"},
-    **{name: HEAVY - {"matplotlib"} | {"matplotlib.pyplot"} for name in ("memorize", "spectrum", "volume", "boundary", "epochs", "batch_sizes", "evidence", "volume_checks", "volume_claims", "capacity", "scalings", "twins", "valleys", "published", "precision")},
+    **{name: HEAVY - {"matplotlib"} | {"matplotlib.pyplot"} for name in ("memorize", "spectrum", "volume", "boundary", "epochs", "batch_sizes", "evidence", "volume_checks", "first_checks", "volume_claims", "capacity", "scalings", "twins", "valleys", "published", "precision")},
     "plots": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "labkit.widgets", "matplotlib.pyplot"},
     "train": {"diffusers", "transformers", "peft", "matplotlib", "ipywidgets", "labkit.plots", "labkit.widgets", "labkit.runs", "labkit.cli"},
 }

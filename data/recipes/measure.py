@@ -22,7 +22,7 @@ from tables import write_tables
 MEASURED, SHEETS = Path(__file__).parent / "log" / "measured.json", DATA / "sheets"
 PAIRS = Path(__file__).parent / "pairs.json"
 WORLDS = ("ordinary", "liminal", "near")
-STEPS, GUIDANCE = 16, 3.0
+GUIDANCE = 3.0
 GENERATED = 200
 COLOURS = ("wall_color", "main_color", "second_color")
 
@@ -110,7 +110,7 @@ def fixed_noise_losses(base):
 
 
 def generate(base, captions, **options):
-    return base.generate(captions, range(len(captions)), num_inference_steps=STEPS, guidance_scale=GUIDANCE, **options)
+    return base.generate(captions, range(len(captions)), guidance_scale=GUIDANCE, **options)
 
 
 def measure(base, reader):
