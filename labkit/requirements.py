@@ -7,7 +7,7 @@ import tomllib
 
 from labkit.paths import REPO
 
-IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml"}
+IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist"}
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from tables import write_tables
 MEASURED, SHEETS = Path(__file__).parent / "log" / "measured.json", DATA / "sheets"
 PAIRS = Path(__file__).parent / "pairs.json"
 WORLDS = ("ordinary", "liminal", "near")
-GUIDANCE = 3.0
+GUIDANCE, GUIDANCE_AFTER = 3.0, 2.0  # after a long run 3 pushes too far: LOG, "Guidance after a long run"
 GENERATED = 200
 COLOURS = ("wall_color", "main_color", "second_color")
 
@@ -109,8 +109,8 @@ def fixed_noise_losses(base):
     return {world: float(ValidationSet(sets[world].take(128), 128, 8).losses(base.denoiser).mean()) for world in WORLDS}
 
 
-def generate(base, captions, **options):
-    return base.generate(captions, range(len(captions)), guidance_scale=GUIDANCE, **options)
+def generate(base, captions, guidance_scale=GUIDANCE, **options):
+    return base.generate(captions, range(len(captions)), guidance_scale=guidance_scale, **options)
 
 
 def measure(base, reader):
@@ -139,9 +139,8 @@ def measure(base, reader):
     }
 
 
-def after_thorough_run(base, reader):
-    """Train the run of data/thorough.yaml and draw what it was asked for, and what it was not; -> its figures."""
-    from labkit.adapters import LoRAStack
+def thorough_run(base):
+    """Train the run of data/thorough.yaml; -> its configuration, adapter and fixed-noise losses {name: means over time}."""
     from labkit.cache import encode
     from labkit.config import load_design
     from labkit.data import territory
@@ -156,16 +155,27 @@ def after_thorough_run(base, reader):
             losses.setdefault(event.name, []).append(float(event.losses.mean()))
         elif isinstance(event, Checkpoint):
             adapter = event.adapter
-    stack = LoRAStack(base.unet, [config])
+    return config, adapter, losses
+
+
+def after(base, reader, config, adapter, losses):
+    """Draw what the thorough run was asked for, and what it was not; -> its figures."""
+    from labkit.adapters import LoRAStack
+    from labkit.data import load_picture, territory
+    from labkit.memorize import memorization, thumbnails
+    liminal, stack = territory("liminal"), LoRAStack(base.unet, [config])
     stack.load(0, adapter)
     captions, attributes = fresh_captions(GENERATED)
     with stack.attached():
-        drawn = generate(base, liminal.validation.captions[:GENERATED], adapters=stack)[0]
-        ordinary = generate(base, captions, adapters=stack)[0]
-    save_sheet(drawn[:20], "liminal-thorough-run", 10)
+        drawn, harder = (generate(base, liminal.validation.captions[:GENERATED], guidance, adapters=stack)[0] for guidance in (GUIDANCE_AFTER, GUIDANCE))
+        ordinary = generate(base, captions, GUIDANCE_AFTER, adapters=stack)[0]
+    save_sheet(drawn[:40], "liminal-thorough-run", 8)         # the eight kinds in columns
+    # Generated pictures have been through the autoencoder, so those beside them go through it as well.
+    seen, fresh = (reconstructed(base, np.stack([load_picture(path, base.resolution) for path in part.paths[:GENERATED]])) for part in (liminal.train, liminal.validation))
     kinds = [a["kind"] for a in liminal.validation.attributes[:GENERATED]]
     return {"steps": config.max_train_steps, "learning_rate": config.learning_rate, "losses": losses,
-            "accepted": share(reader.accepted(drawn, kinds)), "confusion": confusion(reader, drawn, liminal.validation.attributes),
+            "copies": memorization(drawn, seen, fresh, thumbnails).sentence,
+            "accepted": share(reader.accepted(drawn, kinds)), "accepted at 3": share(reader.accepted(harder, kinds)), "confusion": confusion(reader, drawn, liminal.validation.attributes),
             "ordinary": read_right(reader, ordinary, attributes)}
 
 
@@ -189,7 +199,7 @@ def main():
         before = json.loads(MEASURED.read_text()) if a.untouched else {}
         if a.untouched and before["base"] != base.fingerprint:
             sys.exit("measure: the run was measured on another base; leave --untouched out.")
-        measured["after"] = before["after"] if a.untouched else after_thorough_run(base, reader)
+        measured["after"] = before["after"] if a.untouched else after(base, reader, *thorough_run(base))
         MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
     write_tables(json.loads(MEASURED.read_text()))
 

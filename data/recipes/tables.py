@@ -58,9 +58,10 @@ def parts(m):
         "pairs": f"Of all (alike, unlike) couples of labelled pairs {100 * pairs['order']:.0f} % have their distances in the right order: "
                  f"{pairs['alike'][0]:.2f} to {pairs['alike'][1]:.2f} for alike, {pairs['unlike'][0]:.2f} to {pairs['unlike'][1]:.2f} for unlike.\n",
         "after": f"Of pictures drawn from liminal captions {percent(m['liminal accepted'])} are accepted on the untouched base and "
-                 f"{percent(after['accepted'])} after the run of `thorough.yaml` ({after['steps']} updates at {after['learning_rate']:g}). The fixed-noise "
+                 f"{percent(after['accepted'])} after the run of `thorough.yaml` ({after['steps']} updates at {after['learning_rate']:g}), drawn with "
+                 f"guidance 2; with guidance 3, which suits short runs and the base itself, {percent(after['accepted at 3'])}. The fixed-noise "
                  f"loss on held-out liminal pictures takes this course, at even times: {' '.join(f'{loss:.3f}' for loss in after['losses']['validation'])}. "
-                 f"Ordinary captions then keep {100 * kept:.0f} % of their former score.\n",
+                 f"Ordinary captions then keep {100 * kept:.0f} % of their former score. By thumbnails {after['copies']}\n",
     }
 
 
