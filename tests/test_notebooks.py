@@ -54,6 +54,15 @@ def test_cells_are_short_and_define_nothing(lesson):
             assert not any(line.startswith(("def ", "class ", "!", "%")) for line in lines), lines[0]
 
 
+def test_every_check_is_tagged_and_followed_by_an_assert_of_its_own(lesson):
+    _, notebook = lesson
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    checks = [at for at, cell in enumerate(cells) if "check" in cell["metadata"].get("tags", ())]
+    asserts = [at for at, cell in enumerate(cells) if "assert " in notebooks.source(cell)]
+    assert len(checks) >= 3 and asserts == [at + 1 for at in checks]
+    assert all("assert" in cells[at]["metadata"].get("tags", ()) for at in asserts)    # a student's copy is without them
+
+
 def test_no_widget_state_and_no_path_of_a_machine_is_committed(lesson):
     _, notebook = lesson
     text = json.dumps(notebook)
