@@ -23,6 +23,7 @@ from labkit.threads import limit_torch
 
 DTYPES = {"no": torch.float32, "fp32": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16,
           "bfloat16": torch.bfloat16, "fp16": torch.float16, "float16": torch.float16}
+MOST_TIMES = 4                                                # its own resolution: beyond, a base only repeats itself
 PICTURES_AT_ONCE = 8                                          # through the autoencoder: 512 x 512 needs 0.4 GB each
 ROWS_AT_ONCE = 64                                             # through the U-Net while sampling
 
@@ -118,6 +119,9 @@ class Base:
         if resolution < step or resolution % step:
             raise LabError(f"resolution: {resolution} does not fit {self.name}; give a multiple of {step} pixels, "
                            f"{self.resolution} being its own.")
+        if resolution > MOST_TIMES * self.own_resolution:
+            raise LabError(f"resolution: {resolution} is more than {MOST_TIMES} times the {self.own_resolution} pixels that {self.name} was made for: "
+                           "it would draw nothing there, and the machine might run out of memory.")
         return replace(self, resolution=resolution)
 
     @torch.no_grad()

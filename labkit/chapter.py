@@ -15,12 +15,14 @@ from labkit import checkup, notebooks, threads
 from labkit.atomic import cannot_write, write_file
 from labkit.cli import Outcome
 from labkit.config import RunConfig, load_design
+from labkit.data import whole_path
 from labkit.errors import LabError
 from labkit.execute import execute, stop_all
 from labkit.paths import REPO
 
 SCHEMA_VERSION = 1
 QUOTA = {"00": 100, "01": 1200, "02": 1200, "03": 1200, "04": 800}  # run-steps at batch 4 to train live, fresh store
+PLACES = {"base", "data", "near", "design"}
 TIMEOUT_S = 1200
 RESULTS, STORES = "results.json", "chapter-runs"               # the stores, one a lesson, are thrown away by the next chapter
 
@@ -29,6 +31,8 @@ def verb(options):
     """Run the chosen lessons; exit code 1 if one failed, stopped on an error or trained less than its quota."""
     paths = notebooks.choose(options.names)
     given = notebooks.given(paths, options.parameter)
+    for parameters in given.values():                          # kernels work in a folder of their own
+        parameters |= {name: whole_path(parameters[name]) for name in PLACES & parameters.keys() if isinstance(parameters[name], str)}
     for parameters in given.values():                          # a bad value is found before a kernel starts
         load_design(**{name: value for name, value in parameters.items() if name in (*RunConfig.__dataclass_fields__, "design")})
     limit = timeout()

@@ -154,18 +154,18 @@ def disk():
     """Judge the free space where the environment and the runs go."""
     purpose = "runs" if not missing() else "install"
     place = paths.store_dir() if purpose == "runs" else install.venv_folder()
-    while not place.exists():
+    while not place.exists() and place != place.parent:
         place = place.parent
     free, need = shutil.disk_usage(place).free / 2**30, DISK_GIB[purpose]
     if free < need:
-        return Finding("disk", "bad", f"{free:.1f} GiB free at {place}", f"{need:g} GiB are needed: free some, or set LABKIT_STORE to a folder elsewhere.")
+        return Finding("disk", "bad", f"{free:.1f} GiB free at {place}", f"{need:g} GiB are needed: free some" + (", or set LABKIT_STORE to a folder elsewhere." if purpose == "runs" else ", or put the checkout on another disk."))
     return Finding("disk", "good", f"{free:.1f} GiB free at {place}")
 
 
 def store():
     """Judge whether runs can be recorded."""
     place = folder = paths.store_dir()
-    while not folder.exists():
+    while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not os.access(folder, os.W_OK):
         return Finding("runs", "bad", f"{place} cannot be written", "Set LABKIT_STORE to a folder you may write to.")

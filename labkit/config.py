@@ -121,8 +121,10 @@ class RunConfig:
         return None not in (self.n_train, self.max_train_steps, self.alpha)
 
     def replace(self, **changes) -> "RunConfig":
-        """Return a copy with some fields changed; giving steps drops epochs and the other way round."""
+        """Return a copy with some fields changed; giving steps drops epochs and the other way round, another schedule the last rate."""
         values = self.to_dict()
+        if changes.get("lr_scheduler", self.lr_scheduler) != self.lr_scheduler:
+            values["lr_end"] = None                           # each schedule has its own
         if changes.get("num_train_epochs") is not None:
             values["max_train_steps"] = None
         if changes.get("max_train_steps") is not None:
@@ -177,12 +179,17 @@ class RunConfig:
     @classmethod
     def from_share(cls, text: str) -> "RunConfig":
         """Read what `share` wrote; LabError when it was cut short or altered."""
-        *words, checksum = text.strip().removeprefix(SHARE_PREFIX).split("~")
-        words = [unquote(word) for word in words]
-        pairs = dict(zip(words[::2], words[1::2]))
-        if not text.strip().startswith(SHARE_PREFIX) or len(words) % 2 or checksum != _checksum(pairs):
-            raise LabError(f"The share string {text!r} is damaged: copy it again, from {SHARE_PREFIX} to its end.")
-        return cls.from_dict(pairs)
+        return cls.from_dict(_shared(text))
+
+
+def _shared(text) -> dict:
+    """Return the fields and values, as texts, of a share string; LabError when it was cut short or altered."""
+    *words, checksum = text.strip().removeprefix(SHARE_PREFIX).split("~")
+    words = [unquote(word) for word in words]
+    pairs = dict(zip(words[::2], words[1::2]))
+    if not text.strip().startswith(SHARE_PREFIX) or len(words) % 2 or checksum != _checksum(pairs):
+        raise LabError(f"The share string {text!r} is damaged: copy it again, from {SHARE_PREFIX} to its end.")
+    return pairs
 
 
 def _written(value) -> str:
@@ -202,17 +209,21 @@ def load_design(design=None, **overrides) -> RunConfig:
     Reasons and expectations of a design file are checked and left out. Overrides that are None leave the design as it is, so a
     notebook's parameters can default to None.
     """
-    if isinstance(design, RunConfig):
-        config = design
-    elif isinstance(design, str) and design.startswith(SHARE_PREFIX):
-        config = RunConfig.from_share(design)
-    else:
-        parts = split(design or {}) if isinstance(design, dict | None) else read_design(design)
-        config = RunConfig.from_dict(parts.fields)
-        for name in parts.reasons:
-            if name not in ALSO_REASONED:
-                RunConfig.check_name(name, "reasons: ")
+    config = design if isinstance(design, RunConfig) else RunConfig.from_dict(named_fields(design))
     return config.replace(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def named_fields(design=None) -> dict:
+    """Return the fields and values that a design itself gives, so that all others are open; designs as for `load_design`."""
+    if isinstance(design, RunConfig):
+        return design.to_dict()
+    if isinstance(design, str) and design.startswith(SHARE_PREFIX):
+        return _shared(design)
+    parts = split(design or {}) if isinstance(design, dict | None) else read_design(design)
+    for name in parts.reasons:
+        if name not in ALSO_REASONED:
+            RunConfig.check_name(name, "reasons: ")
+    return parts.fields
 
 
 def run_id(config: RunConfig, base_fingerprint: str, data_fingerprint: str) -> str:

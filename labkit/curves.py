@@ -180,9 +180,10 @@ def plot_u_curve(histories, ax=None):
             ax.plot(rate, 1, "^", color=VERDICTS[DIVERGED][1], markersize=9, transform=ax.get_xaxis_transform(), clip_on=False)
             ax.annotate(f"{finite[rate]:.2f}", (rate, 0.95), xycoords=ax.get_xaxis_transform(), ha="center", va="top", fontsize=STYLE["small"],
                         color=VERDICTS[DIVERGED][1], bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
-    seeds = max(map(len, groups.values()))
+    seeds, most = min(map(len, groups.values())), max(map(len, groups.values()))
+    counted = f"{seeds}" if seeds == most else f"{seeds} to {most}"
     name_axes(ax, "learning rate (logarithmic)", LOSS_AXIS,
-              "Final loss by learning rate" + (f", {seeds} seeds each, 95 % intervals" if seeds > 1 else ", one seed: no interval"), height=1.15)
+              "Final loss by learning rate" + (f", {counted} seeds each, 95 % intervals" if most > 1 else ", one seed: no interval"), height=1.15)
     if starts:
         ax.axhline(numpy.mean(starts), color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2)
         direct_labels(ax, [(numpy.mean(starts), "untouched\nbase", STYLE["faint"])])

@@ -163,8 +163,16 @@ def _prompts(validation: PictureFolder) -> tuple[str, ...]:
     """Choose captions in the order of the pictures, of different kinds first where kinds are told."""
     first = {}
     for caption, attributes in zip(validation.captions, validation.attributes):
-        first.setdefault(attributes.get("kind", caption), caption)
+        first.setdefault(str(attributes.get("kind", caption)), caption)
     return tuple(dict.fromkeys([*first.values(), *validation.captions]))[:PROMPTS]
+
+
+def whole_path(name: str) -> str:
+    """Return what names a base, a territory or a file with its whole path where it is one of this folder's; a shipped name as it is."""
+    place, _ = filtered(name)
+    if not place or place in ("embedded", *shipped_territories()) or not Path(place).expanduser().exists():
+        return name
+    return str(Path(place).expanduser().resolve()) + name.removeprefix(place)
 
 
 def load_folder(path) -> PictureFolder:

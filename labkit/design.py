@@ -76,7 +76,7 @@ def _json(text, path):
     except LabError:
         raise
     except ValueError as error:
-        raise LabError(f"The design {path} is not valid JSON: {error}.") from None
+        raise LabError(f"The design {path} is not valid JSON: {error}. Put names and texts in double quotation marks, a comma between fields and none after the last.") from None
 
 
 def _yaml(text, path):
@@ -86,7 +86,10 @@ def _yaml(text, path):
         top = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:             # ValueError: a date that does not exist
-        raise LabError(f"The design {path} is not valid YAML: {error}.") from None
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise LabError(f"The design {path}{where} is not valid YAML: {getattr(error, 'problem', None) or error}. Write one field a line, such as 'rank: 8', "
+                       "indented by spaces where it belongs to a section.") from None
     if isinstance(top, yaml.MappingNode):
         for node in (top, *(value for _, value in top.value if isinstance(value, yaml.MappingNode))):
             _refuse_twice([key.value for key, _ in node.value], path)

@@ -36,7 +36,7 @@ def over_seeds(histories, name="n_train") -> list:
 def _mean(runs):
     first = runs[0]
     if any(not np.array_equal(first.validations[name].steps, run.validations[name].steps) for run in runs for name in first.validations):
-        return first                                          # one of them broke off: no mean goes through all
+        return min(runs, key=lambda run: run.validations["validation"].steps[-1])       # one of them broke off: no mean goes through all, and that one is what they share
     curves = {name: Curve(held.steps, np.mean([run.validations[name].losses for run in runs], axis=0)) for name, held in first.validations.items()}
     return replace(first, validations=curves)
 

@@ -3,3 +3,7 @@
 
 class LabError(ValueError):
     """Say what is wrong with an input and what to do about it; shown as it is, without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Give the lines that a notebook shows: IPython asks an error for them before it writes a traceback."""
+        return [f"LabError: {self}"]

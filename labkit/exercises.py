@@ -66,6 +66,8 @@ def check(method):
             return Result(PASSED, method(*arguments, **options))
         except LabError as error:
             return Result(NOT_YET, str(error))
+        except (TypeError, ValueError, OverflowError) as error:               # an answer of a kind that nobody thought of
+            return Result(NOT_YET, f"What was handed in cannot be checked ({error}): see what the exercise asks for, a number, a word or a run.")
 
     return checked
 
@@ -146,20 +148,22 @@ class Checks:
         return f"The first run turned at step {found['best_step']} and rose by {with_interval(found['rise'])}; {seen}"
 
     @check
-    def failure(self, healthy, broken) -> Result:
-        """Check that `broken` fails where `healthy` learns, and that one knob other than rate and seed is all that differs."""
+    def failure(self, healthy, broken, knob=None) -> Result:
+        """Check that `broken` fails where `healthy` learns, and that one knob other than rate and seed is all that differs: `knob`, where one is asked."""
         healthy, broken = self._own(healthy), self._own(broken)
         differs = given_differently(healthy, broken)
+        if knob and differs != [knob]:
+            raise LabError(f"{knob} alone must differ; here differ: {', '.join(differs) or 'none'}.")
         if len(differs) != 1 or differs[0] in ("learning_rate", "lr_edits", "seed"):
             raise LabError(f"One knob must differ, other than the rate and the seed; here differ: {', '.join(differs) or 'none'}.")
-        knob = f"{differs[0]} {getattr(healthy.config, differs[0])} → {getattr(broken.config, differs[0])}"
+        change = f"{differs[0]} {getattr(healthy.config, differs[0])} → {getattr(broken.config, differs[0])}"
         if BROKEN.get(diagnose(healthy).label) or not _difference([healthy], [healthy], earlier=0).high < 0:
             raise LabError(f"The first run should learn and stay stable; it is: {diagnose(healthy).sentence}")
         if BROKEN.get(diagnose(broken).label) != 1:
-            raise LabError(f"The second run does not fail ({knob}): {diagnose(broken).sentence} Go further with this knob, or try another.")
+            raise LabError(f"The second run does not fail ({change}): {diagnose(broken).sentence} Go further with this knob, or try another.")
         if _finite([broken]) and not (higher := _difference([broken], [healthy])).low > 0:
             raise LabError(f"The second run ends no higher than the first beyond noise ({with_interval(higher)}): go further with this knob, or train longer.")
-        return f"{knob} was enough: held-out loss {_end([healthy])} in one run, {_end([broken])} in the other, at the same rate."
+        return f"{change} was enough: held-out loss {_end([healthy])} in one run, {_end([broken])} in the other, at the same rate."
 
     def _rungs(self, name, values, design, runs) -> dict:
         """Return {value: runs}, each value with the same seeds; LabError names the runs that are still to be trained."""

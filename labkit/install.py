@@ -5,6 +5,7 @@ names an extra package index to take torch from (for example the one with CPU or
 Both matter only where torch is missing.
 """
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -70,8 +71,8 @@ def _lock(handle):
         else:
             import fcntl
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)          # else: a file system without locks, where waiting would never end
     return True
 
 

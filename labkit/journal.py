@@ -95,6 +95,8 @@ def read(path) -> tuple[list[dict], list[int]]:
             line = json.loads(data[start:stop])
         except ValueError:
             line, torn = None, torn or len(lines) + 1
+        if line is not None and not isinstance(line, dict):
+            line, torn = None, torn or len(lines) + 1
         if line is not None and torn:
             raise LabError(f"Line {torn} of {path} is damaged: restore the file or remove its folder.")
         if line is not None:

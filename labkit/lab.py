@@ -35,6 +35,11 @@ class Lab:
         self.base_name, self.data_name, self.device, self.store = base, str(data), device, Store(store)
         self.revision, self.resolution, self.dtype = revision, resolution, dtype
 
+    @classmethod
+    def of(cls, config: RunConfig, **options) -> "Lab":
+        """Open the lab that a configuration asks for; options: store, device, dtype."""
+        return cls(config.base, config.data, revision=config.revision, resolution=config.resolution, **options)
+
     @cached_property
     def territory(self):
         """Return pictures and captions, checked."""
@@ -97,9 +102,9 @@ class Lab:
         traces = {name: self.begun(config) for name, config in zip(names, configs)}
         monitor = monitor or self.monitor(pictures=pictures)
         events = sweep(self.base, self.cache, configs, self.store, monitor=monitor, checkpoint_at=checkpoint_at)
-        with closing(live(events, dict(zip(names, configs)), label=label)) as events:
-            for event in events:
-                traces[event.run_id].add(event)
+        with closing(live(events, traces, label=label)) as events:
+            for _ in events:
+                pass
         whole = {name: traces[name].stopped and not config.parent for name, config in zip(names, configs)}  # a fork's beginning is its parent's
         return [traces[name].history() if whole[name] else self.store.run(name).history() for name in names]
 

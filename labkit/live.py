@@ -6,26 +6,26 @@ from collections.abc import Iterator
 from labkit.curves import plot_curves
 from labkit.events import Event, Step, Validation
 from labkit.frontend import frontend, show
-from labkit.history import Trace
 
 REDRAW_S = 0.22                                               # 4-5 times a second: a drawing takes about 40 ms of one core
 
 
-def live(events, configs, *, label=None) -> Iterator[Event]:
-    """Pass events through and redraw the held-out curves of all runs; where nobody watches, only pass them through.
+def live(events, traces, *, label=None) -> Iterator[Event]:
+    """Pass events through, add each to its run's trace, and redraw the held-out curves of all runs where somebody watches.
 
-    configs   resolved configurations by run id
+    traces    what was known of each run before, by run id: a resumed run begins with what it had told
     label     names a run by its History; its learning rate by default
     """
     if frontend() == "headless":
-        yield from events
+        for event in events:
+            traces[event.run_id].add(event)
+            yield event
         return
     import ipywidgets as W
 
     picture, words = W.Image(format="png", layout=W.Layout(width="900px", display="none")), W.Label("measuring the untouched base")
     show(W.VBox([words, picture]))
-    traces = {name: Trace(name, config) for name, config in configs.items()}
-    last = max(config.max_train_steps for config in configs.values())
+    last = max(trace.config.max_train_steps for trace in traces.values())
     drawn, started, news = 0.0, time.monotonic(), False
     try:
         for event in events:

@@ -32,7 +32,8 @@ def plot_one_update(histories, ax=None):
         top = np.inf
     name_axes(ax, "learning rate of this one update (logarithmic)", "held-out loss after it")
     direct_labels(ax, [(start, "before the update", STYLE["faint"]), (min(top, after[-1]), "after it", BLUE)])
-    ax.figure.summary = (f"One update at rate {rate_text(tried[best])} lowers the held-out loss most, from {start:.3f} to {after[best]:.3f}; "
+    does = "lowers the held-out loss most" if gain > 0 else "raises the held-out loss least"
+    ax.figure.summary = (f"One update at rate {rate_text(tried[best])} {does}, from {start:.3f} to {after[best]:.3f}; "
                          f"at {rate_text(tried[-1])} it ends at {after[-1]:.3f}.")
     return ax
 

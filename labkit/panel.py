@@ -63,8 +63,6 @@ class LabPanel:
 
     def change(self, **fields) -> None:
         """Move knobs; LabError names the field that cannot be."""
-        if "lr_scheduler" in fields and "lr_end" not in fields:
-            fields["lr_end"] = None                                   # each schedule has its own
         self.design = self._short(self.design.replace(**fields))
         self._view.design_changed()
 

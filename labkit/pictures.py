@@ -87,7 +87,7 @@ class Comparison:
     def __init__(self, histories, prompts=None, width=STYLE["width"]):
         self.width, self.pictures = width, [sample_pictures(history) for history in histories]
         self.steps = sorted(set().union(*self.pictures))
-        written = next(filter(None, map(prompts_of, histories)), [])
+        written = max(map(prompts_of, histories), key=len, default=[])
         self.shown = list(prompts if prompts is not None else range(min(2, len(written))))
         self.prompts = [written[i] for i in self.shown]
         self.columns = max(len(self.steps), 4)                        # of a prompt; those of a run just begun are still empty
@@ -99,7 +99,8 @@ class Comparison:
         if not self.steps:
             return
         empty = [None] * (self.columns - len(self.steps))
-        rows = [[picture for i in self.shown for picture in [*(by_step[step][i] if step in by_step else None for step in self.steps), *empty]]
+        # A run that was found may have drawn fewer prompts, or none.
+        rows = [[picture for i in self.shown for picture in [*(by_step[step][i] if i < len(by_step.get(step, ())) else None for step in self.steps), *empty]]
                 for by_step in self.pictures]
         ax = figure.place_axes(self.NAMES, 0.03, self.width - self.NAMES - 0.03, self.side * len(rows))
         xs, ys = show_mosaic(ax, rows, [self.columns * i for i in range(1, len(self.shown))])

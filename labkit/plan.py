@@ -15,6 +15,8 @@ def updates(n_images, batch_size, epochs, *, last_batch="across") -> int:
     last_batch: "across" cuts batches across the borders of epochs (labkit), "keep" makes a smaller last batch of every
     epoch (the default of a DataLoader), "drop" leaves its pictures out (drop_last, the chapter's 156 for 5,000 by 32).
     """
+    if not (n_images > 0 and batch_size > 0 and epochs > 0):
+        raise LabError(f"n_images = {n_images}, batch_size = {batch_size}, epochs = {epochs}: all must be above 0.")
     if last_batch == "across":
         return math.ceil(n_images * epochs / batch_size)
     if last_batch == "keep":
@@ -31,6 +33,8 @@ def exposures(n_updates, batch_size) -> int:
 
 def views(n_updates, batch_size, n_images) -> float:
     """Return how often each picture is shown."""
+    if n_images < 1:
+        raise LabError(f"n_images = {n_images}: there must be a picture to be shown.")
     return exposures(n_updates, batch_size) / n_images
 
 
@@ -70,6 +74,8 @@ def scaled_learning_rate(learning_rate, from_batch, to_batch, rule="sqrt") -> fl
     powers = {"none": 0, "sqrt": 0.5, "linear": 1}
     if rule not in powers:
         raise LabError(f"rule = {rule!r} is not possible: it must be none, sqrt or linear.")
+    if not (from_batch > 0 and to_batch > 0):
+        raise LabError(f"from_batch = {from_batch}, to_batch = {to_batch}: a batch holds at least one picture.")
     return learning_rate * (to_batch / from_batch) ** powers[rule]
 
 

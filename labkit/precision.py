@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from labkit.errors import LabError
+from labkit.schedules import rates
 from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, rate_text
 
 PARTS = {"lora_A": "A", "lora_B": "B"}
@@ -26,11 +27,15 @@ def bfloat16(values) -> np.ndarray:
 
 def update_of(checkpoint, config) -> dict[str, np.ndarray]:
     """Return the update of AdamW at the end of a run, from its moments: Loshchilov & Hutter 2019, algorithm 2."""
+    if config.optimizer != "adamw" or config.adapter != "lora":
+        raise LabError(f"What rounding costs is measured for LoRA with AdamW alone; here it is {config.adapter} with {config.optimizer}.")
     step, found = int(checkpoint.optimizer["step"]), {}
+    last_rate = rates(config)[step - 1]
     for name, theta in checkpoint.adapter.items():
         first = checkpoint.optimizer[f"exp_avg.{name}"] / (1 - config.adam_beta1**step)
         second = checkpoint.optimizer[f"exp_avg_sq.{name}"] / (1 - config.adam_beta2**step)
-        found[name] = -config.learning_rate * (first / (np.sqrt(second) + config.adam_epsilon) + config.weight_decay * theta)
+        rate = last_rate * (config.lr_ratio_B if ".lora_B." in name else 1.0)
+        found[name] = -rate * (first / (np.sqrt(second) + config.adam_epsilon) + config.weight_decay * theta)
     return found
 
 

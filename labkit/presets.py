@@ -31,7 +31,7 @@ PRESETS = {
         {"learning_rate": 1e-1, "max_train_steps": 60}),
     "overfitting": Preset(
         "Only four pictures and a large adapter. The two losses part: the training pictures' goes on falling while the held-out one "
-        "turns and rises. The samples begin to look like those four pictures.",
+        "turns and rises. The samples keep to what those four show, though each need not be a copy of one.",
         {"learning_rate": 1e-3, "max_train_steps": 500, "n_train": 4, "rank": 32}),
     "not enough evidence": Preset(
         "One update and two measurements. The loss has moved, but from two points nobody can tell a good beginning from the first "
@@ -49,7 +49,7 @@ EPOCHS_AND_BATCHES = {
         "The same with ten views of each picture. Look where the two losses lie at the end: is there a gap between training pictures and held-out ones?",
         {"learning_rate": 1e-3, "num_train_epochs": 10}),
     "too many epochs": Preset(
-        "Four pictures, shown some three hundred times each. The two losses part, the held-out one turns, and the samples become those four pictures.",
+        "Four pictures, shown some three hundred times each. The two losses part, and the held-out one turns: what is learned now is only about those four.",
         {"learning_rate": 3e-3, "num_train_epochs": 300, "n_train": 4, "rank": 32}),
     "one at a time": Preset(
         "Batch 1, as many pictures shown as in five epochs at any other batch. Look at the single steps: they scatter far more. Then look at the "
@@ -94,9 +94,9 @@ def variations(design) -> dict[str, Preset]:
         "half as long": vary("Half of the updates. Pin the design's own run and compare the ends: how much of the gain had been made by then?",
                              max_train_steps=max(1, design.max_train_steps // 2)),
         "rank 1": vary("A single direction in every matrix, everything else as designed. If the curve ends where the design's does, its rank was not what counted.",
-                       rank=1, alpha=1.0),
+                       rank=1, alpha=design.scaling),
         "no decay": vary("The rate stays at its peak to the end. Look at the last third of the curve: is it as calm as the design's?",
                          lr_scheduler="constant", lr_end=None),
         "ten times the rate": vary("The design at ten times the rate that was found for it: what the short test kept you from.",
-                                   learning_rate=10 * design.learning_rate),
+                                   learning_rate=10 * design.learning_rate, lr_end=None if design.lr_end is None else 10 * design.lr_end),
     }

@@ -37,8 +37,8 @@ def propose(pictures: int, *, kinds: int = 1, near: bool = False, base: str = "e
     seconds             time for the run at most, None for no limit; needs seconds_per_update, measured on this machine at the
                         batch that `proposed_batch` gives
     """
-    if pictures < 1 or not 1 <= kinds <= pictures:
-        raise LabError(f"pictures = {pictures}, kinds = {kinds}: give at least one picture, and no more kinds than pictures.")
+    if not isinstance(pictures, int) or not isinstance(kinds, int) or pictures < 1 or not 1 <= kinds <= pictures:
+        raise LabError(f"pictures = {pictures!r}, kinds = {kinds!r}: give whole numbers, at least one picture, and no more kinds than pictures.")
     if seconds is not None and not (seconds_per_update and seconds_per_update > 0 and seconds > 0):
         raise LabError("seconds needs seconds_per_update, both above 0: train a few updates and see what one takes.")
     own = base == "embedded"
@@ -61,7 +61,7 @@ def _amount(pictures, kinds, seconds, seconds_per_update):
     if epochs < wanted:
         reason = f"{shown}; {wanted} times would be the aim, but {plan.duration(seconds)} are there and an update takes {seconds_per_update:.2g} s here"
     else:
-        reason = f"{shown}; stop earlier where the held-out loss stops falling, which the run watches for"
+        reason = f"{shown}; where the held-out loss turns before their end, an earlier checkpoint is the one to keep"
     yield Proposal("n_train", pictures, "all there are: nothing else adds as much as pictures that differ", "the chapter's section 11.3")
     yield Proposal("train_batch_size", batch,
                    "small: at equal pictures shown it gives more updates, and noise does no harm where Adam's rate is chosen for it",
@@ -91,6 +91,14 @@ def _rate(own, name):
                    "Defazio et al. 2023, arXiv:2310.07831 (several tasks, none of them LoRA)")
     yield Proposal("lr_warmup_steps", 0, "B starts at zero, so the first updates change little by themselves; add some where the rate sits just below an unstable one",
                    "Hu et al. 2021, section 4.1")
+
+
+def given_first(proposals, fields) -> list[Proposal]:
+    """Let the fields that a design gives go before what is proposed; fields: of `config.named_fields`, base, data and seed left aside."""
+    given = {name: value for name, value in RunConfig.from_dict(fields).to_dict().items() if fields.get(name) is not None and name not in ("base", "data", "seed")}
+    replaced = set(given) | ({"alpha"} if "rank" in given else set()) | ({"max_train_steps"} if "num_train_epochs" in given else set())
+    return [*(proposal for proposal in proposals if proposal.field not in replaced),
+            *(Proposal(name, value, "given", "the design that was handed in") for name, value in given.items())]
 
 
 def proposed(proposals, **changes) -> RunConfig:

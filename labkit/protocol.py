@@ -68,6 +68,8 @@ def short_test(train, config, *, start: float = 1e-4) -> Iterator[Trial]:
             direction = -1                                    # nothing above is better: look below the lowest
         elif best is not None:
             direction = 0
+        if direction > 0 and rung + 1 == len(LADDER) and best == min(runs):
+            direction = -1                                    # at the top of the ladder: only below is anything left to compare with
         beyond = rung + 1 if direction > 0 else min(runs) - 1
         said = {+1: "go on up", -1: "try lower", 0: ""}[direction]
         tried, rung = rung, beyond if direction and 0 <= beyond < len(LADDER) else None

@@ -46,16 +46,21 @@ def unpacked(file: Path) -> Path:
     folder = paths.cache_dir() / "recorded" / f"{file.stem}-{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
     try:
         with zipfile.ZipFile(file) as packed:
-            if all((folder / name).is_file() for name in packed.namelist()):
+            def is_whole():
+                return all((folder / name).is_file() for name in packed.namelist())
+
+            if is_whole():
                 return folder
             folder.parent.mkdir(parents=True, exist_ok=True)
             aside = tempfile.mkdtemp(dir=folder.parent)
             packed.extractall(aside)
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            os.replace(aside, folder)
-        except OSError:                                       # another process was first
-            shutil.rmtree(aside)
+            if not is_whole():                                # else another process was first, and may be reading it
+                shutil.rmtree(folder, ignore_errors=True)
+                try:
+                    os.replace(aside, folder)
+                except OSError:                               # another process was first by a moment
+                    pass
+            shutil.rmtree(aside, ignore_errors=True)
         return folder
     except zipfile.BadZipFile:
         raise LabError(f"{file} is damaged: get it back from the repository, or make it with `python data/recipes/recorded.py {file.stem}`.") from None

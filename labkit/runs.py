@@ -246,7 +246,7 @@ def record(store, events, configs, *, meta=None, resume_at=None):
     """Pass events through, each written to its run's folder before it is yielded.
 
     configs: resolved configurations by run id. resume_at: the step of the checkpoint all of them go on from; members
-    that were complete by then stay as they are. LabError before the first event when a run is locked or complete.
+    that were complete by then stay as they are, and what they tell again is dropped. LabError before the first event when a run is locked or complete.
     """
     with ExitStack() as stack:
         if hasattr(events, "close"):
@@ -258,4 +258,4 @@ def record(store, events, configs, *, meta=None, resume_at=None):
         for event in events:
             if event.run_id in writers:
                 writers[event.run_id].write(event)
-            yield event
+                yield event

@@ -52,7 +52,7 @@ class Scores:
     @property
     def lowest(self) -> int:
         """Return the number of the adapter that is lowest on the territory."""
-        return int(np.argmin(self.losses["territory"].mean(1)))
+        return int(np.nanargmin(self.losses["territory"].mean(1)))
 
     @property
     def sentence(self) -> str:

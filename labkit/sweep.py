@@ -127,9 +127,11 @@ def _members(store, group):
 
 def _parents(store, config):
     """Return the steps at which a fork can leave its parent: checkpoints up to the first update that differs; none without one."""
-    folder = store.run(config.parent) if config.parent else None
-    if folder is None or not folder.path.exists():
+    if not config.parent:
         return []
+    folder = store.run(config.parent)
+    if not folder.path.exists():
+        raise LabError(f"parent: there is no run {config.parent} in the store {store.root}: give one that is, or leave parent out to train from the beginning.")
     parent = folder.history().config
     if config.replace(lr_edits=parent.lr_edits, parent=parent.parent) != parent:
         raise LabError(f"parent: {config.parent} differs from this run in more than lr_edits, so nothing of it can be taken over: leave parent out.")

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from labkit import plan
 from labkit.checklist import look_over
+from labkit.config import load_design
 from labkit.errors import LabError
 from labkit.evidence import missing, recorded_or_none
 from labkit.exercises import Checks, Result, check
@@ -21,15 +23,19 @@ class SynthesisChecks(Checks):
         if not runs:
             raise LabError(missing("knobs"))
         found = sensitivity(runs)
-        shares = {name: share.mean for name, share in found.alone.items()}
-        if shares.get(answer, 0.0) < max(shares.values()):
-            raise LabError(f"{answer} alone explains {shares.get(answer, 0.0):.0%}, another knob more. Look at the filled bars.")
-        return found.sentence
+        mine, most = found.alone.get(answer), max(found.alone.values(), key=lambda share: share.mean)
+        if mine is None or mine.high < most.low:
+            raise LabError(f"{answer} alone explains {mine.mean if mine else 0:.0%}, another knob more, beyond noise. Look at the filled bars.")
+        tied = "" if mine is most else f"Nor can {answer} ({mine.mean:.0%}, {mine.low:.0%} to {mine.high:.0%}) be told from the one that comes first. "
+        return tied + found.sentence
 
     @check
-    def ready(self, path, n_train=None) -> Result:
-        """Check that a design file is complete and that the checklist finds nothing bad; n_train: pictures that it must use."""
-        if path is None:
+    def ready(self, path, **asked) -> Result:
+        """Check that a design file is complete and as asked for, and that the checklist finds nothing bad.
+
+        asked     fields that it must have, and `num_train_epochs`, which max_train_steps must come to (within one update)
+        """
+        if not isinstance(path, str | Path):
             raise LabError("There is no design yet: write one with write_design and hand in its path.")
         if not Path(path).is_file():
             raise LabError(f"There is no file {path}: write_design gives the path of what it wrote.")
@@ -38,8 +44,14 @@ class SynthesisChecks(Checks):
         lacking = [name for name in ("short_test_rate", "scaling", "num_train_epochs", "base_loss") if name not in said.expected]
         if lacking:
             raise LabError(f"The design does not say what it expects: {', '.join(lacking)} missing. `expectations` gives all of them.")
-        if n_train and said.fields.get("n_train") != n_train:
-            raise LabError(f"The design uses {said.fields.get('n_train')} pictures, not {n_train}.")
+        config = self.lab.config(load_design(path))
+        if epochs := asked.pop("num_train_epochs", None):
+            asked["max_train_steps"] = plan.updates(config.n_train, config.effective_batch_size, epochs)
+        for name, value in asked.items():
+            if getattr(config, name) != value:
+                raise LabError(f"{name} is {getattr(config, name)} in the design, where {value} is asked" + (f" for {epochs} epochs." if name == "max_train_steps" else "."))
+        if not said.reasons:
+            raise LabError("The design gives no reasons: write_design takes a text for every field that was decided.")
         bad = [finding for finding in look_over(path, lab=self.lab) if finding.state == "bad"]
         if bad:
             raise LabError(f"The checklist would stop it: {bad[0].name}: {bad[0].found}. {bad[0].remedy}")

@@ -8,7 +8,7 @@ from labkit.exercises import Checks, Result, check
 from labkit.stats import by_picture, interval_of
 
 ALIKE = 0.1  # of the gain: ends no farther apart count as the same
-APART = 2  # times: scalings nearer than this are no test
+APART = 4  # times: scalings nearer than this are no test
 
 
 class TwinChecks(Checks):
@@ -21,7 +21,7 @@ class TwinChecks(Checks):
         if differing([run, other]) != ["alpha", "learning_rate"] or run.config.learning_rate == other.config.learning_rate:
             raise LabError(f"The two runs must differ in alpha and in the rate, and in nothing else; here differ: {', '.join(differing([run, other]))}.")
         scalings = sorted(each.config.scaling for each in (run, other))
-        if scalings[1] < APART * scalings[0]:
+        if scalings[1] < APART * scalings[0] * (1 - 1e-9):
             raise LabError(f"The scalings {scalings[0]:g} and {scalings[1]:g} are too near to each other: take alphas at least {APART} times apart.")
         first, second = (each.validations["validation"].losses for each in (run, other))
         gain = float(np.mean(by_picture(first[0]) - by_picture(first[-1])))

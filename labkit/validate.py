@@ -85,7 +85,9 @@ class ValidationSet:
 def untouched_losses(base, fixed: ValidationSet) -> np.ndarray:
     """Return the losses (1, images, strata) of the base without adapters: measured once, and anew when its weights have changed."""
     sums = torch.stack([weight.sum(dtype=torch.float32) for weight in base.unet.parameters() if not weight.requires_grad])
-    key = fixed.fingerprint, base.dtype, sums.cpu().numpy().tobytes()
+    kind = base.device.type
+    computed_in = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else base.dtype
+    key = fixed.fingerprint, computed_in, sums.cpu().numpy().tobytes()
     with base.lock, bare(base.unet):
         if key not in base.known_losses:
             base.known_losses[key] = fixed.losses(base.denoiser)

@@ -9,7 +9,7 @@ from pathlib import Path
 from labkit.atomic import cannot_write, write_file
 from labkit.cli import Outcome, pairs
 from labkit.config import load_design, run_id
-from labkit.data import filtered
+from labkit.data import whole_path
 from labkit.errors import LabError
 from labkit.events import Stopped, Validation
 from labkit.runs import RunFolder, Store
@@ -33,15 +33,8 @@ def sweep(options):
 
 def fields(options):
     """Return the fields of a run that the command line sets."""
-    from labkit.data import shipped_territories
-
-    texts = [f"{name}={value}" for name, value in (("base", options.base), ("data", options.data)) if value]
-    values, shipped = pairs(texts + options.set), ("embedded", *shipped_territories())
-    for name in {"base", "data"} & values.keys():
-        place, _ = filtered(values[name])
-        if Path(place).expanduser().exists() and place not in shipped:  # `resume` may be called from elsewhere
-            values[name] = str(Path(place).expanduser().resolve()) + values[name].removeprefix(place)
-    return values
+    texts = [f"{name}={value}" for name, value in (("base", options.base), ("data", options.data)) if value is not None]
+    return {name: whole_path(value) if name in ("base", "data") else value for name, value in pairs(texts + options.set).items()}  # for `resume` from elsewhere
 
 
 def resume(options):
@@ -153,7 +146,8 @@ def judged(folders, before, error):
     """Return the outcome of training: verdict, adapter and, for runs that were there already, when they were trained."""
     from labkit.report import entry
 
-    histories = [folder.history() for folder in folders if folder.path.exists()]
+    folders = [folder for folder in folders if folder.path.exists()]          # a sweep may have been stopped before their turn
+    histories = [folder.history() for folder in folders]
     data, lines = [], []
     for folder, history in zip(folders, histories):
         found = entry(history, siblings=histories) | {"path": str(folder.path), "adapter": str(folder.adapter_path)}

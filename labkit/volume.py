@@ -73,6 +73,8 @@ def planner(n_images: int, *designs) -> Table:
     """
     rows = []
     for design in designs:
+        if not isinstance(design, dict):
+            raise LabError(f"{design!r} is not a plan: give fields of a run, such as {{'train_batch_size': 4, 'num_train_epochs': 10}}.")
         words = ", ".join(f"{name} {value}" for name, value in design.items())
         try:
             found = plan.volume(n_images, **design)

@@ -12,8 +12,8 @@ class VolumeChecks(Checks):
     """Check plans and turning points beside what `Checks` does."""
 
     @check
-    def volume(self, updates, run, *, n_train: int, views: int) -> Result:
-        """Check that `run` used so many pictures, showed each so often, and made the updates that were predicted for it."""
+    def volume(self, updates, run, *, n_train: int, views: int, batch: int) -> Result:
+        """Check that `run` used so many pictures, `batch` an update, showed each so often, and made the updates that were predicted for it."""
         if updates is None:
             raise LabError("There is no prediction yet: how many updates will the run make?")
         run = self._own(run)
@@ -21,6 +21,8 @@ class VolumeChecks(Checks):
         shown = int(run.steps["samples_seen"][-1])
         if config.n_train != n_train:
             raise LabError(f"The run used {config.n_train} pictures, not {n_train}: set n_train.")
+        if config.effective_batch_size != batch:
+            raise LabError(f"The run took {config.effective_batch_size} pictures at a time, not {batch}: set train_batch_size.")
         if shown != n_train * views:
             raise LabError(f"The run showed {shown:,} pictures, each {shown / n_train:.3g} times, not {views}: {views} epochs do it.")
         if _number(updates) != made:

@@ -132,6 +132,14 @@ def test_bad_input_is_refused_before_anything_runs(tmp_path, arguments, words):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_named_from_here_reaches_the_lesson_whole(tmp_path, monkeypatch):
+    write(tmp_path, "00_a", BEGIN, FINISH, parameters="seed = 0\ndata = None")
+    (tmp_path / "here" / "pictures").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert lab(tmp_path, "-p", "data=pictures/kind=pool").data["notebooks"][0]["parameters"] == {"data": str(tmp_path / "here" / "pictures") + "/kind=pool"}
+    assert lab(tmp_path, "-p", "data=liminal").data["notebooks"][0]["parameters"] == {"data": "liminal"}
+
+
 def test_lessons_run_side_by_side_each_with_its_own_store_and_threads(tmp_path, monkeypatch):
     monkeypatch.setattr(chapter, "side_by_side", lambda lessons: (lessons, 3))
     meet = """

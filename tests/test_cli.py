@@ -125,6 +125,8 @@ def test_a_run_that_ends_in_an_error_gives_exit_code_1(capsys, sd_folder, pictur
     (["sweep", "--rows", "0"], "--rows 0: give a whole number from 1 up"),
     (["train", "--set", "rank=4", "--set", "rank=8"], "given twice"),
     (["train", "--data", "no/such/folder"], "no/such/folder"),
+    (["train", "--data", ""], "data"),
+    (["train", "--set", "resolution=4096"], "resolution: 4096 is more than 4 times the"),
     (["train", "--config", "no_such.yaml"], "no_such.yaml"),
     (["export", "abc", "--to", "x.safetensors"], "There is no run abc"),
     (["diagnose", "abc"], "labkit runs"),

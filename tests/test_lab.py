@@ -1,5 +1,6 @@
 """What notebooks call: one lab, its races, tables and protocol, on a base of a few thousand weights."""
 
+from contextlib import closing
 from types import SimpleNamespace
 
 import numpy as np
@@ -136,6 +137,30 @@ def test_a_run_that_goes_on_comes_back_whole(lab):
     assert lab.store.runs()[0].status == "stopped"
     whole = lab.runs([config], pictures=0)[0]
     assert whole.steps["global_step"].tolist() == [1, 2, 3, 4, 5, 6] and whole.validations["validation"].steps[0] == 0
+
+
+def test_one_unfinished_run_of_a_pass_goes_on_and_its_complete_neighbour_comes_back_whole(lab):
+    configs = [lab.config(max_train_steps=6, train_batch_size=2, learning_rate=rate) for rate in (1e-3, 1e-2)]
+    first, second = (lab._id(config) for config in configs)
+    with closing(sweep(lab.base, lab.cache, configs, lab.store, checkpoint_at=(3,))) as events:
+        for event in events:
+            if isinstance(event, Stopped) and event.run_id == first:
+                break                                         # as a kill between the ends of two runs
+    assert [lab.store.run(name).status for name in (first, second)] == ["finished", "interrupted"]
+    runs = lab.runs(configs, pictures=0)
+    assert [run.validations["validation"].steps.tolist()[::len(run.validations["validation"].steps) - 1] for run in runs] == [[0, 6], [0, 6]]
+    assert [run.status for run in lab.runs(configs[1:], pictures=0)] == ["finished"]
+
+
+def test_a_parent_that_is_not_there_is_named(lab):
+    with pytest.raises(LabError, match="parent: there is no run 0123456789abcdef"):
+        lab.train(parent="0123456789abcdef", **SHORT)
+
+
+def test_another_schedule_drops_the_last_rate_of_the_one_before(lab):
+    decided = lab.config(lr_scheduler="linear", lr_end=1e-5, max_train_steps=6, train_batch_size=2)
+    assert decided.replace(lr_scheduler="constant").lr_end is None
+    assert lab.train(decided, lr_scheduler="cosine", pictures=0).config.lr_end == 0
 
 
 @pytest.mark.parametrize("knobs", [{"resolution": 128}, {"data": "elsewhere"}, {"base": "other"}])

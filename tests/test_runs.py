@@ -238,7 +238,7 @@ def test_a_complete_member_of_a_resumed_group_stays_as_it_is():
     store = runs.Store()
     keep(store, some_events(last=2, reason="diverged"))
     before = store.run(ID).events_path.read_bytes()
-    assert keep(store, [Step(ID, 3, 12, 0.1, 1e-3, 0.1, 0.1)], resume_at=2)
+    assert not keep(store, [Step(ID, 3, 12, 0.1, 1e-3, 0.1, 0.1)], resume_at=2)
     assert store.run(ID).events_path.read_bytes() == before
 
 

@@ -27,9 +27,10 @@ def test_a_design_is_ready_when_it_says_what_it_expects_and_that_is_so(checks, t
     config = checks.lab.config(RunConfig(rank=4, max_train_steps=28, n_train=11))
     expected = expectations(checks.lab, config, short_test_rate=1e-3, epochs=10)
     reasons = {"learning_rate": "the short test", "stop": "at the lowest held-out loss"}
-    assert checks.ready(write_design(tmp_path / "a.yaml", config, reasons, expected), n_train=11).passed
+    assert checks.ready(write_design(tmp_path / "a.yaml", config, reasons, expected), n_train=11, rank=4, num_train_epochs=10).passed
+    assert "no reasons" in checks.ready(write_design(tmp_path / "f.yaml", config, {}, expected)).sentence
     for name, changed, wanted, said in (("b", config, {}, "does not say what it expects"), ("c", config.replace(learning_rate=1e-2), expected, "checklist would stop it"),
-                                        ("d", config.replace(n_train=10), expected, "10 pictures, not 11")):
-        result = checks.ready(write_design(tmp_path / f"{name}.yaml", changed, reasons, wanted), n_train=11)
+                                        ("d", config.replace(n_train=10), expected, "n_train is 10 in the design, where 11 is asked"), ("e", config.replace(rank=16), expected | {"scaling": 0.5}, "rank is 16")):
+        result = checks.ready(write_design(tmp_path / f"{name}.yaml", changed, reasons, wanted), n_train=11, rank=4, num_train_epochs=10)
         assert not result.passed and said in result.sentence
     assert "no design yet" in checks.ready(None).sentence and "no file" in checks.ready(tmp_path / "x.yaml").sentence

@@ -30,9 +30,9 @@ def planned(**knobs):
 
 
 def test_a_plan_that_came_true_passes_with_its_numbers(checks):
-    result = checks.volume(48, planned(), n_train=12, views=8)
+    result = checks.volume(48, planned(), n_train=12, views=8, batch=2)
     assert result.passed and "48 updates of 2 showed 96 pictures, each of 12 exactly 8 times" in result.sentence
-    assert checks.volume("48", planned(train_batch_size=1, gradient_accumulation_steps=2), n_train=12, views=8).passed
+    assert checks.volume("48", planned(train_batch_size=1, gradient_accumulation_steps=2), n_train=12, views=8, batch=2).passed
 
 
 @pytest.mark.parametrize("updates, run, words", [
@@ -41,7 +41,7 @@ def test_a_plan_that_came_true_passes_with_its_numbers(checks):
     (48, dataclasses.replace(planned(), status="interrupted"), "is unfinished"), (48, dataclasses.replace(planned(), status="error"), "failed"),
     (48, course([0.2, 0.1], [0.2, 0.1], steps=[0, 48], max_train_steps=48), "another base or other pictures")])
 def test_any_other_plan_gets_a_sentence(checks, updates, run, words):
-    result = checks.volume(updates, run, n_train=12, views=8)
+    result = checks.volume(updates, run, n_train=12, views=8, batch=2)
     assert not result.passed and words in result.sentence
 
 

@@ -101,7 +101,7 @@ def test_the_presets_around_a_design_keep_the_rest_of_it(lab):
         panel.choose(name)
         assert [field for field, value in design.to_dict().items() if panel.design.to_dict()[field] != value] == [changed], name
     panel.choose("rank 1")
-    assert panel.design.scaling == 1 and panel.design.lr_scheduler == "cosine"
+    assert panel.design.scaling == 0.5 and panel.design.lr_scheduler == "cosine"
 
 
 def test_a_lesson_brings_presets_of_its_own_also_such_as_are_told_in_epochs(lab):

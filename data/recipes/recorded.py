@@ -43,7 +43,7 @@ PAIR, TRIPLE = [0, 1], [0, 1, 2]  # seeds
 RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
 LONG = {"n_train": [12, 24, 48, 96], "rank": 32, "learning_rate": 2e-3, "max_train_steps": 1000}
 SMALL = {"train_batch_size": 4, "n_train": 48, "seed": PAIR}
-RANKS = {"rank": [1, 2, 4, 8, 32], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}
+RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}
 FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "seed": PAIR, "max_train_steps": 100}
 
 SHORT = {"learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}  # as the runs of u_curve, which they are read against

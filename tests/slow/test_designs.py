@@ -1,0 +1,43 @@
+"""Lessons begin from a design and a folder that are not their own: of few pictures, another size, schedule, batch and rank."""
+
+import shutil
+
+import pytest
+
+from labkit import notebooks
+from labkit.data import load_folder
+from labkit.design import design_text
+from labkit.config import RunConfig
+from labkit.execute import execute
+from labkit.paths import REPO
+from labkit.runs import Store
+
+DESIGNS = {"a short linear one": {"lr_scheduler": "linear", "lr_end": 1e-5, "rank": 16, "alpha": 4, "train_batch_size": 8, "learning_rate": 2e-3},
+           "a small size by SGD": {"resolution": 64, "optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.3},
+           "the matrices whole": {"adapter": "full", "learning_rate": 1e-4, "num_train_epochs": 1, "max_train_steps": None}}
+LESSONS = [path for path in notebooks.lessons() if "design" in notebooks.parameters(path)]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Give a folder of sixteen pictures with captions."""
+    target = tmp_path_factory.mktemp("own") / "pictures"
+    target.mkdir()
+    source = load_folder(REPO / "data" / "territories" / "liminal" / "train")
+    for path, caption in list(zip(source.paths, source.captions))[:16]:
+        shutil.copy(path, target)
+        (target / path.name).with_suffix(".txt").write_text(caption)
+    return target
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_takes_a_design_and_a_small_folder(lesson, name, few, tmp_path):
+    design = tmp_path / "design.yaml"
+    design.write_text(design_text(RunConfig(**{"data": str(few), "max_train_steps": 12} | DESIGNS[name]), {"rank": "asked for"}))
+    environment = {"LABKIT_STORE": str(tmp_path / "runs"), "LABKIT_FAST": "1"}
+    _, error = execute(lesson, tmp_path / "done.ipynb", parameters={"design": str(design)}, environment=environment, log=tmp_path / "log", timeout=600)
+    assert error is None
+    asked = DESIGNS[name]
+    configs = [run.config for run in Store(tmp_path / "runs").histories()]
+    assert any(all(getattr(config, field) == asked[field] for field in ("rank", "resolution", "optimizer", "adapter") if field in asked) for config in configs)
