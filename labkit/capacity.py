@@ -67,10 +67,18 @@ class Capacity:
         return min(rank for rank in self.ranks if self.share(rank).mean >= best - ENOUGH)
 
     @property
+    def perhaps_enough(self) -> int:
+        """Return the smallest rank of which the interval does not exclude that it is enough."""
+        best = max(self.share(rank).mean for rank in self.ranks)
+        return min(rank for rank in self.ranks if self.share(rank).high >= best - ENOUGH)
+
+    @property
     def sentence(self) -> str:
-        """Say which rank is enough, and what one direction in each matrix reaches already."""
+        """Say which rank is enough, how sure that is, and what one direction in each matrix reaches already."""
         first, found = self.ranks[0], self.share(self.ranks[0])
-        return (f"{self.territory}: rank {self.enough} is the smallest within {ENOUGH:.0%} of the best rank; rank {first} reaches {_share(found)} of the "
+        edge = ", the largest one tried, so that a larger one may be needed" if self.enough == self.ranks[-1] else ""
+        unsure = f"; by its interval rank {self.perhaps_enough} may do as well" if self.perhaps_enough < self.enough else ""
+        return (f"{self.territory}: rank {self.enough} is the smallest within {ENOUGH:.0%} of the best rank{edge}{unsure}; rank {first} reaches {_share(found)} of the "
                 f"greatest gain at its own best rate, {rate_text(self.best_rate(first))} ({self.seeds} seeds, intervals over pictures).")
 
 

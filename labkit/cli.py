@@ -84,6 +84,7 @@ def parser():
     for verb in ("resume", "export"):
         add[verb].add_argument("run", metavar="RUN", help="id of a run (its first characters suffice), or its folder")
     add["export"].add_argument("--format", default="diffusers", choices=["diffusers"], help="form of the file (default: diffusers)")
+    add["export"].add_argument("--step", type=int, metavar="N", help="the adapter as it was after N updates, where a checkpoint was kept (default: the last)")
     add["export"].add_argument("--to", required=True, metavar="FILE", help="the file to write, for example place.safetensors")
     add["diagnose"].add_argument("paths", nargs="*", metavar="PATH", help="run ids or folders (default: all runs of the store)")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN", help="a design file to look over before training (default: this machine)")

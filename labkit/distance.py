@@ -43,6 +43,12 @@ class Distance:
         return self.harder < 0.5 and self.features.low < UNLIKE
 
     @property
+    def why(self) -> str:
+        """Name what makes it far, or that neither does."""
+        far = [words for words, is_far in (("the loss", self.harder >= 0.5), ("what the reader sees", self.features.low >= UNLIKE)) if is_far]
+        return f"far, by {' and by '.join(far)}" + ("" if len(far) == 2 else " alone") if far else "near, by both"
+
+    @property
     def is_out_of_reach(self) -> bool:
         """Tell whether the autoencoder, which no adapter changes, loses these pictures."""
         return self.redrawn.low > LOST
@@ -52,7 +58,7 @@ class Distance:
         """Say how far it is, and when only a real base can learn it."""
         first = (f"On the base {self.base} the loss on {self.territory} is {_range(self.ratio)} times that on what it knows ({self.loss.mean:.3f} against "
                  f"{self.ordinary.mean:.3f}), and {self.harder:.0%} of the pictures are harder than nine in ten ordinary ones. To the reader "
-                 f"a picture lies {_range(self.features)} times as far from the nearest ordinary one as those lie apart. So it is {'near' if self.is_near else 'far'}.")
+                 f"a picture lies {_range(self.features)} times as far from the nearest ordinary one as those lie apart. So it is {self.why}.")
         words = f" Its tokenizer knows only in pieces: {', '.join(self.broken_words[:6])}{' …' if len(self.broken_words) > 6 else ''}." if self.broken_words else ""
         seen = f" Its autoencoder gives the pictures back with {_range(self.redrawn)} times the error of ordinary ones"
         if self.is_out_of_reach:

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 
+from labkit.adapter_files import save_adapter
 from labkit.base import diffusers_picture
 from labkit.boundary import boundary
 from labkit.data import load_picture
+from labkit.errors import LabError
 from labkit.judged import Table
 from labkit.ladders import rung_text
 from labkit.pictures import show_mosaic
@@ -107,8 +109,14 @@ def _strengths(ax, frontier):
     name_axes(ax, "strength", "", "3  score of prompts")
 
 
-def elsewhere(lab, run, step, adapter_file) -> str:
-    """Draw one picture with the adapter here and one with plain diffusers from the file, and say whether they are the same."""
+def take_home(lab, run, step, adapter_file) -> str:
+    """Write a checkpoint's adapter to a file, draw one picture with it here and one with plain diffusers, and say whether they are the same.
+
+    LabError for a dense change, which is no adapter that other programs load.
+    """
+    if run.config.adapter != "lora":
+        raise LabError(f"Nothing to take home: adapter = {run.config.adapter!r} changes whole matrices, which no other program loads as an adapter.")
+    save_adapter(adapter_file, lab.store.run(run.run_id).checkpoint(step).adapter, run.config)
     prompt, num_inference_steps = lab.territory.validation.captions[0], lab.base.num_inference_steps
     here = lab.generate(prompt, [0], run=run, step=step, num_inference_steps=num_inference_steps, guidance_scale=3.0)[0]
     there = diffusers_picture(lab.base, prompt, 0, adapter_file, num_inference_steps=num_inference_steps)

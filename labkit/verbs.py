@@ -208,7 +208,7 @@ def number(value):
 
 
 def export(options):
-    """Copy the adapter of a run, in the form diffusers loads (alpha included), to a file."""
+    """Write the adapter of a run, its last or that of an earlier checkpoint, to a file that diffusers loads, alpha included."""
     folder, target = find(options.run, options.store), Path(options.to)
     if target.suffix != ".safetensors":
         raise LabError(f"--to {options.to}: the file's name must end in .safetensors, which is what it will be.")
@@ -218,7 +218,11 @@ def export(options):
     if config.adapter != "lora":
         raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other program loads as an adapter: "
                        "train with adapter = 'lora' to export one.")
-    write_file(target, folder.adapter_path.read_bytes())
+    if options.step is None:
+        write_file(target, folder.adapter_path.read_bytes())
+    else:
+        from labkit.adapter_files import save_adapter
+        save_adapter(target, folder.checkpoint(options.step).adapter, config)
     text = (f"{target}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
             f'In diffusers: pipeline.load_lora_weights("{target}")')
     return Outcome(0, text, {"path": str(target), "format": options.format, "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling})

@@ -1,14 +1,17 @@
 """The command line: exit codes, pure JSON on stdout, typing errors answered; a run trained, resumed, judged and exported."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from small_pictures import write_territory
 
 from labkit import cli
 from labkit.config import RunConfig
 from labkit.errors import LabError
-from labkit.runs import Store
+from labkit.runs import RunFolder, Store
 
 
 def labkit(capsys, *arguments):
@@ -75,6 +78,18 @@ def test_an_exported_adapter_loads_in_diffusers_with_its_scaling(trained, capsys
     pipeline.load_lora_weights(str(tmp_path / "place.safetensors"))
     layers = [module for module in pipeline.unet.modules() if hasattr(module, "scaling") and module.scaling]
     assert layers and all(list(layer.scaling.values()) == [0.5] for layer in layers)
+
+
+def test_an_earlier_checkpoint_is_exported_by_its_step(trained, capsys, tmp_path):
+    kept = RunFolder(Path(trained["path"])).checkpoints()
+    assert len(kept) > 1
+    files = [tmp_path / f"{step}.safetensors" for step in (kept[0], kept[-1])]
+    assert all(labkit(capsys, "export", trained["path"], "--step", step, "--to", file)[0] == 0 for step, file in zip((kept[0], kept[-1]), files))
+    assert labkit(capsys, "export", trained["path"], "--to", tmp_path / "last.safetensors")[0] == 0
+    early, late, last = map(load_file, (*files, tmp_path / "last.safetensors"))
+    assert all(np.array_equal(late[name], last[name]) for name in last) and not all(np.array_equal(early[name], last[name]) for name in last)
+    code, _, err = labkit(capsys, "export", trained["path"], "--step", 77, "--to", files[0])
+    assert code == 2 and "no checkpoint at step 77" in err
 
 
 def test_a_stopped_run_says_how_to_go_on_and_goes_on(capsys, sd_folder, pictures, monkeypatch):

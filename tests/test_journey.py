@@ -11,7 +11,7 @@ from test_sensitivity import runs
 
 from labkit import synthesis_claims
 from labkit.diagnose import diagnose
-from labkit.journey import elsewhere, kept_step, plot_journey, reasons_table
+from labkit.journey import take_home, kept_step, plot_journey, reasons_table
 from labkit.judged import Table
 from labkit.lab import Lab
 from labkit.propose import propose
@@ -51,10 +51,8 @@ def test_the_closing_figure_names_what_was_found_kept_and_chosen(trained):
 
 
 def test_diffusers_draws_the_same_picture_from_the_exported_checkpoint(trained, tmp_path):
-    from labkit.adapter_files import save_adapter
     lab, _, run = trained
-    save_adapter(tmp_path / "mine.safetensors", lab.store.run(run.run_id).checkpoint(2).adapter, run.config)
-    said = elsewhere(lab, run, 2, tmp_path / "mine.safetensors")
+    said = take_home(lab, run, 2, tmp_path / "mine.safetensors")
     assert "mine.safetensors" in said and "the same picture" in said and int(said.split(" at most")[0].split()[-1]) <= 2
 
 

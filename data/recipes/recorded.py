@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class RecordedSet:
     grids: tuple
     ends_only: bool = False   # tell only the first and the last loss
     drawn: tuple = ()         # updates after which pictures of seed 0 are drawn
+    rounded: bool = False     # adapters are kept in bfloat16 between updates
 
     @property
     def data(self):
@@ -55,6 +56,7 @@ SETS = {
     # 01: every schedule at its own best peak, SGD, as many pictures of more and more kinds, smaller pictures.
     "schedules": RecordedSet((SHORT | {"lr_scheduler": ["linear", "cosine", "exponential", "three_phase"], "learning_rate": RATES[1:]},), ends_only=True),
     "sgd": RecordedSet((SHORT | {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": [0.3, 1.0, 3.0, 10.0, 30.0, 100.0]},), ends_only=True),
+    "bf16_weights": RecordedSet((SHORT | {"learning_rate": [1e-5, 1e-4, *RATES]},), ends_only=True, rounded=True),
     **{f"kinds_{count}": RecordedSet((SHORT | {"data": f"liminal/kind={kinds}", "n_train": 12},), ends_only=True) for count, kinds in KINDS.items()},
     "resolution_64": RecordedSet((SHORT | {"resolution": 64},), ends_only=True),
     # 02: every rank, and the matrices whole as the ceiling, at rates around each one's own best; and a rank at other training scalings.
@@ -94,7 +96,7 @@ def make(name, work, out):
     lab = Lab(data=recorded.data, resolution=recorded.resolution, store=work / name)
     configs = [config for part in recorded.grids for config in grid(**part)]
     total = sum(config.resolved(len(lab.cache.train)).max_train_steps for config in configs)
-    with tqdm(total=total, unit="run-step", desc=name) as bar:
+    with tqdm(total=total, unit="run-step", desc=name) as bar, rounded_adapters() if recorded.rounded else nullcontext():
         for part in recorded.grids:
             train(lab, name, grid(**part), bar)
     target = work / "thinned" / name
@@ -112,6 +114,24 @@ def make(name, work, out):
     file = out / f"{name}.zip"
     pack(target, file)
     print(f"{name}: {len(configs)} runs, {file.stat().st_size / 1e6:.1f} MB in {file}")
+
+
+@contextmanager
+def rounded_adapters():
+    """Round every adapter to bfloat16 after each update, as trainers do that store it so; moments and gradients stay float32."""
+    from labkit.optim import OPTIMIZERS, StackedAdamW
+
+    class Rounded(StackedAdamW):
+        def step(self, grad, lr, alive):
+            change = super().step(grad, lr, alive)
+            self.theta.copy_(self.theta.bfloat16())
+            return change
+
+    OPTIMIZERS["adamw"] = Rounded
+    try:
+        yield
+    finally:
+        OPTIMIZERS["adamw"] = StackedAdamW
 
 
 def train(lab, name, configs, bar):
