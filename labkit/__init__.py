@@ -7,8 +7,8 @@ __version__ = "0.1.0"
 # Functions that bear their module's name (train, sweep, diagnose) are imported from there: `from labkit.train import train`.
 _HOMES = {
     "RunConfig": "config", "load_design": "config", "LabError": "errors", "territory": "data", "load_folder": "data",
-    "load_base": "base", "encode": "cache", "Monitor": "train", "record": "runs", "Store": "runs", "grid": "sweep",
-    "LabPanel": "widgets", "RunShelf": "widgets", "live": "widgets",
+    "load_base": "base", "encode": "cache", "Monitor": "monitor", "record": "runs", "Store": "runs", "grid": "sweep",
+    "Lab": "lab", "LabPanel": "panel", "RunShelf": "shelf", "live": "live",
 }
 
 

@@ -17,7 +17,7 @@ from labkit.errors import LabError
 from labkit.judged import Table
 from labkit.memorize import CLOSE
 from labkit.stats import LEVEL, resampled_means
-from labkit.style import LINES, MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
+from labkit.style import LINES, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 NAMES = {"validation": "lowest held-out loss", "score": "best pictures", "copying": "copying begins"}
 LOOKS = {"validation": ("o", "healthy"), "score": ("s", "stagnating"), "copying": ("X", "diverged")}

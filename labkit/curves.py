@@ -232,9 +232,6 @@ def plot_schedules(configs, ax=None, *, label=None):
     return ax
 
 
-plot_schedule = plot_schedules
-
-
 def plot_step_loss(history, ax=None):
     """Draw the loss of every step faintly under the loss on fixed noise, to show why only the latter is judged.
 

@@ -31,12 +31,6 @@ def term(name: str, voice: str = "both") -> str:
     return chapter if voice == "chapter" else f"{field} ({chapter})"
 
 
-def meaning(name: str) -> str:
-    """Return the one-line meaning of a term."""
-    term(name)
-    return glossary()[name]["meaning"]
-
-
 def glossary_table() -> str:
     """Return the whole glossary as a Markdown table."""
     rows = [f"| {entry['chapter'] or ''} | {entry['field']} | {entry['meaning']} |" for entry in glossary().values()]

@@ -4,7 +4,6 @@ import textwrap
 
 import numpy
 from matplotlib.transforms import blended_transform_factory
-from PIL import Image
 
 from labkit.diagnose import diagnose
 from labkit.curves import PINNED, plot_curves

@@ -6,7 +6,6 @@ Nothing here shows, saves or needs torch. Curves are in `curves.py`, pictures in
 from labkit.curves import (
     plot_curves,
     plot_loss_by_timestep,
-    plot_schedule,
     plot_schedules,
     plot_step_loss,
     plot_u_curve,

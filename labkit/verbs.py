@@ -1,5 +1,4 @@
 """The verbs that train, list, judge and export runs: each drains the same iterators as a notebook."""
-import os
 import signal
 import sys
 import traceback

@@ -3,7 +3,7 @@
 import pytest
 
 from labkit.errors import LabError
-from labkit.glossary import glossary, glossary_table, meaning, term
+from labkit.glossary import glossary, glossary_table, term
 from labkit.style import VERDICTS
 
 
@@ -35,7 +35,7 @@ def test_every_entry_is_complete_and_short():
 
 def test_an_unknown_name_is_refused_with_the_file_to_mend():
     with pytest.raises(LabError, match="data/glossary.yaml"):
-        meaning("learning_rte")
+        term("learning_rte")
     with pytest.raises(LabError, match="voice"):
         term("rank", "loud")
 

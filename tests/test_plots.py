@@ -148,7 +148,7 @@ def test_the_u_curve_does_not_mix_grades_of_measurement():
 
 def test_a_schedule_is_drawn_as_it_is_applied():
     config = RunConfig(lr_scheduler="cosine", lr_warmup_steps=20, lr_edits=((120, 8e-4),)).resolved(96)
-    assert list(plots.plot_schedule(config).lines[0].get_ydata()) == rates(config)
+    assert list(plots.plot_schedules([config]).lines[0].get_ydata()) == rates(config)
 
 
 def test_the_share_that_the_timestep_explains_is_said():

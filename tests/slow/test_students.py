@@ -1,8 +1,8 @@
-"""Every lesson's student copy runs headless, its exercises to 'not yet'; in the committed lesson they have passed."""
+"""Every lesson's student copy runs headless, its exercises to 'not yet'; the lessons themselves to 'passed', also with a student's own seeds."""
 
 import pytest
 
-from labkit import cli, notebooks, student
+from labkit import chapter, cli, notebooks, student
 from labkit.execute import execute
 
 LESSONS = notebooks.lessons()
@@ -22,3 +22,13 @@ def test_a_student_copy_runs_to_not_yet_and_the_lesson_itself_to_passed(path, tm
     assert error is None
     assert solved == ["passed"] * len(solved)
     assert results(notebooks.read(tmp_path / "done.ipynb")) == ["not yet"] * len(solved)
+
+
+def test_every_solution_passes_with_the_seeds_of_a_student(tmp_path, monkeypatch):
+    monkeypatch.delenv("LABKIT_FAST", raising=False)             # in the fast form no run learns enough to pass
+    monkeypatch.delenv("LABKIT_THREADS", raising=False)           # two lessons side by side where there are two cores
+    outcome = chapter.verb(cli.parse(["chapter", "--out", str(tmp_path / "out"), "-p", "student=Ada"]))
+    assert outcome.code == 0, outcome.text
+    for path in LESSONS:
+        solved = results(notebooks.read(tmp_path / "out" / path.name))
+        assert len(solved) >= 3 and solved == ["passed"] * len(solved)
