@@ -204,6 +204,6 @@ def test_figures_are_as_wide_as_a_notebook():
 
 
 def test_every_plot_function_is_behind_the_one_door():
-    assert set(plots.__all__) >= {"plot_validation", "plot_race", "plot_u_curve", "plot_schedule", "plot_samples", "plot_step_loss"}
+    assert set(plots.__all__) >= {"plot_validation", "plot_race", "plot_u_curve", "plot_schedules", "plot_samples", "plot_step_loss"}
     assert all(callable(getattr(plots, name)) for name in plots.__all__)
     assert issubclass(type(plots.plot_validation(made_run())), Axes)
