@@ -51,7 +51,7 @@ class LabFigure(Figure):
         """Return the drawing as PNG or JPEG bytes, `scale` times the nominal size."""
         kind = kind or ("jpeg" if self.photographic else "png")
         buffer = io.BytesIO()
-        options = {"pil_kwargs": {"quality": 76}} if kind == "jpeg" else {}
+        options = {"pil_kwargs": {"quality": 70}} if kind == "jpeg" else {}
         with DRAWING:
             self.savefig(buffer, format=kind, dpi=STYLE["dpi"] * scale, **options)
         return buffer.getvalue()
