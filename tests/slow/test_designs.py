@@ -12,9 +12,8 @@ from labkit.execute import execute
 from labkit.paths import REPO
 from labkit.runs import Store
 
-DESIGNS = {"a short linear one": {"lr_scheduler": "linear", "lr_end": 1e-5, "rank": 16, "alpha": 4, "train_batch_size": 8, "learning_rate": 2e-3},
-           "a small size by SGD": {"resolution": 64, "optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.3},
-           "the matrices whole": {"adapter": "full", "learning_rate": 1e-4, "num_train_epochs": 1, "max_train_steps": None}}
+DESIGNS = {"another size, schedule and batch": {"resolution": 64, "lr_scheduler": "linear", "lr_end": 1e-5, "rank": 16, "alpha": 4, "train_batch_size": 8},
+           "the matrices whole, by SGD": {"adapter": "full", "optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.03, "num_train_epochs": 1, "max_train_steps": None}}
 LESSONS = [path for path in notebooks.lessons() if "design" in notebooks.parameters(path)]
 
 
