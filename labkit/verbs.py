@@ -213,7 +213,8 @@ def export(options):
         raise LabError(f"--to {options.to}: the file's name must end in .safetensors, which is what it will be.")
     if not folder.adapter_path.exists():
         raise LabError(f"The run {folder.run_id} has no adapter yet (it is {folder.status}): resume it first.")
-    config = folder.history().config
+    history = folder.history()
+    config = history.config
     if config.adapter != "lora":
         raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other program loads as an adapter: "
                        "train with adapter = 'lora' to export one.")
@@ -224,4 +225,19 @@ def export(options):
         save_adapter(target, folder.checkpoint(options.step).adapter, config)
     text = (f"{target}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
             f'In diffusers: pipeline.load_lora_weights("{target}")')
-    return Outcome(0, text, {"path": str(target), "format": options.format, "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling})
+    warning = broken(history, options.step)
+    if warning:
+        print(f"labkit: {warning}", file=sys.stderr)
+    data = {"path": str(target), "format": options.format, "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling}
+    return Outcome(1 if warning else 0, text, data | ({"warning": warning} if warning else {}))
+
+
+def broken(history, step=None):
+    """Return a warning where a run diverged before its checkpoint at `step`, its last by default, was kept; else None."""
+    from labkit.diagnose import diagnose
+
+    verdict = diagnose(history)
+    if verdict.label != "diverged" or step is not None and verdict.since_step is not None and step < verdict.since_step:
+        return None
+    return (f"the run {history.run_id} diverged, so its adapter spoils pictures instead of making them. {verdict.sentence} "
+            "Export an earlier checkpoint (--step), or train again at a lower learning_rate.")

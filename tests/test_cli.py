@@ -92,6 +92,24 @@ def test_an_earlier_checkpoint_is_exported_by_its_step(trained, capsys, tmp_path
     assert code == 2 and "no checkpoint at step 77" in err
 
 
+def test_an_adapter_of_a_diverged_run_is_exported_with_a_warning_and_exit_code_1(capsys, sd_folder, pictures, tmp_path):
+    code, out, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4", "--set",
+                            "train_batch_size=2", "--set", "optimizer=sgd", "--set", "max_grad_norm=0", "--set", "learning_rate=1000", "--json")
+    assert code == 0 and json.loads(out)[0]["label"] == "diverged", err
+    code, out, err = labkit(capsys, "export", json.loads(out)[0]["id"], "--to", tmp_path / "a.safetensors", "--json")
+    assert code == 1 and "diverged" in err and "lower learning_rate" in json.loads(out)["warning"]
+
+
+def test_a_checkpoint_from_before_a_run_diverged_is_exported_without_a_warning():
+    from made_runs import made_run
+
+    from labkit.verbs import broken
+
+    run = made_run("diverged", pictures=False)
+    assert "--step" in broken(run) and broken(run, 200) and broken(run, 2) is None
+    assert broken(made_run("healthy", pictures=False)) is None
+
+
 def test_a_stopped_run_says_how_to_go_on_and_goes_on(capsys, sd_folder, pictures, monkeypatch):
     from contextlib import contextmanager
 
