@@ -1,7 +1,11 @@
 """Parameter Design Lab: learn what the parameters of LoRA training do by training. Importing it loads nothing heavy."""
 import importlib
 
+from labkit.openmp import wait_passively
+
 __version__ = "0.1.0"
+
+wait_passively()  # before anything imports torch, in kernels, workers and verbs alike: this file is what they all read first
 
 # This file must parse in every Python, even an old one: labkit/__main__.py says there what is needed.
 # Functions that bear their module's name (train, sweep, diagnose) are imported from there: `from labkit.train import train`.

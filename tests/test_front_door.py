@@ -52,7 +52,7 @@ def test_an_old_python_is_told_so_before_newer_syntax_is_parsed():
     assert result.returncode == 2 and "needs Python 3.11 or newer" in result.stderr and "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("name", ["__main__.py", "__init__.py"])
+@pytest.mark.parametrize("name", ["__main__.py", "__init__.py", "openmp.py"])
 def test_the_files_that_any_python_reads_parse_in_an_old_one(name):
     import ast
 

@@ -1,8 +1,13 @@
 """Threads follow the container's quota, then the affinity, and LABKIT_THREADS above all; read from a fake root."""
 
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 
-from labkit import threads
+from labkit import openmp, paths, threads
 from labkit.errors import LabError
 
 
@@ -85,3 +90,23 @@ def test_torch_is_held_to_the_quota_and_never_raised_above_its_own_choice(monkey
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def spins(first, **environment):
+    """Return how often a waiting thread looks before it sleeps, as torch's own OpenMP says while it loads; None if it is not GNU's."""
+    asked = {name: value for name, value in os.environ.items() if name not in openmp.CHOSEN_BY} | {"OMP_DISPLAY_ENV": "verbose"}
+    said = subprocess.run([sys.executable, "-c", f"import {first}, torch"], cwd=paths.REPO, capture_output=True, text=True, check=True, env=asked | environment)
+    found = re.search(r"GOMP_SPINCOUNT = '(\w+)'", said.stderr)
+    return found and found[1]
+
+
+def test_threads_of_torch_sleep_while_they_wait_unless_the_user_chose_otherwise():
+    assert spins("labkit") == ("0" if sys.platform.startswith("linux") else None)     # its wheels bring GNU's OpenMP on Linux only
+    assert spins("labkit", OMP_WAIT_POLICY="ACTIVE") == spins("os", OMP_WAIT_POLICY="ACTIVE") != "0"
+
+
+@pytest.mark.parametrize("name, value", [("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "1000"), ("KMP_BLOCKTIME", "200"), ("KMP_LIBRARY", "turnaround")])
+def test_waiting_is_left_as_the_user_set_it(name, value):
+    environment = {name: value}
+    openmp.wait_passively(environment)
+    assert environment == {name: value}
