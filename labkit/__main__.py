@@ -10,15 +10,24 @@ if sys.version_info < (3, 11):
     )
     sys.exit(2)
 
-if not __package__:  # run as `python3 path/to/labkit`: that folder on sys.path would hide modules of the standard library
+# Python searches first in the folder of the script (`python3 path/to/labkit`), or in the one we stand in (`-m labkit`): a json.py
+# there, whoever left it, would run in place of the standard library's.
+if not __package__ or (__name__ == "__main__" and not sys.flags.safe_path):
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def main():
     """Parse the command line, make or find an environment for its verb, and run it there."""
-    from labkit import front_door
+    try:
+        from labkit import interrupts
 
-    return front_door.main(sys.argv[1:])
+        with interrupts.answered_by(interrupts.raise_interrupted):
+            from labkit import front_door
+
+            return front_door.main(sys.argv[1:])
+    except KeyboardInterrupt as stop:
+        sys.stderr.write("labkit: %s\n" % (str(stop) or "interrupted"))
+        return getattr(stop, "code", 130)
 
 
 if __name__ == "__main__":

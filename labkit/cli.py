@@ -5,6 +5,7 @@ import difflib
 import errno
 import importlib
 import json
+import os
 import sys
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ def parser():
     stored.add_argument("--store", metavar="DIR", help="folder of recorded runs (default: runs/ of the checkout, or LABKIT_STORE)")
     common.add_argument("--json", action="store_true", help="print the result as JSON on stdout; messages go to stderr")
     top = Parser(prog="labkit", description="Learn what the parameters of LoRA training do by training.",
-                 epilog="Exit code: 0 done, 1 a run or a cell failed, 2 bad input. `labkit VERB --help` says more.")
+                 epilog="Exit code: 0 done, 1 a run or a cell failed, 2 bad input, 130 interrupted. `labkit VERB --help` says more.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
     add = {verb: verbs.add_parser(verb, parents=[stored, common] if verb in STORED else [common], help=help, description=help[0].upper() + help[1:] + ".")
            for verb, (_, help) in VERBS.items()}
@@ -138,11 +139,19 @@ def run(options):
         remedy = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose a folder you may write to (--store DIR)"
         print(f"labkit: {error.strerror}: {error.filename or 'while writing'}. {remedy} and repeat.", file=sys.stderr)
         outcome = Outcome(2, "", {"error": str(error)})
-    except KeyboardInterrupt:
-        print("labkit: interrupted", file=sys.stderr)
-        return 130
     if options.json and outcome.data is not None:
-        print(json.dumps(outcome.data, indent=1))
+        tell(json.dumps(outcome.data, indent=1))
     elif outcome.text and not options.json:
-        print(outcome.text)
+        tell(outcome.text)
     return outcome.code
+
+
+def tell(text, stream=None, end="\n"):
+    """Print at once; go on in silence where nobody reads any more: `labkit runs | head`, a terminal that was closed."""
+    stream = stream or sys.stdout
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())         # or Python complains when it flushes at its end

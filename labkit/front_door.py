@@ -16,9 +16,9 @@ def main(arguments):
     """Run one command line; return its exit code: 0 done, 1 a run or cell failed, 2 bad input."""
     from labkit import cli
 
-    # Kernels and workers that a verb starts must find this checkout, whatever their working directory.
+    # Kernels and workers that a verb starts must find this checkout, whatever their working directory, and no modules in that.
     paths = [str(REPO), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    os.environ |= {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONSAFEPATH": "1"}
     options = cli.parse(arguments)  # typing errors and --help are answered before anything is installed
     installed = os.environ.pop(INSTALLED, None)
     extras = EXTRAS.get(options.verb, ())
@@ -30,9 +30,9 @@ def main(arguments):
         return 1
     try:
         python = python_for(extras, lacks)
-    except KeyboardInterrupt:
-        install.say("interrupted; the same command goes on where it stopped")
-        return 130
+    except KeyboardInterrupt as stop:
+        stop.args = ("interrupted; the same command goes on where it stopped",)
+        raise
     go_on(python, arguments)
 
 
@@ -63,7 +63,7 @@ def python_for(extras, lacks):
 
 def go_on(python, arguments):
     """Replace this process by the same command in another interpreter."""
-    command = [str(python), "-m", "labkit", *arguments]
+    command = [str(python), "-P", "-m", "labkit", *arguments]
     sys.stdout.flush()
     if os.name == "nt":  # exec on Windows returns to the shell before the new process ends
         sys.exit(subprocess.run(command).returncode)

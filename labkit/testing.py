@@ -29,7 +29,7 @@ def command(everything, extra):
     beside = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
     # Naming tests/slow beside tests would not do: pytest drops a place inside another, and then leaves it out by the setting.
     slow = ["--override-ini", "norecursedirs=.*"] if everything else []
-    return [sys.executable, "-m", "pytest", *NOTEBOOK, *slow, *beside, "tests", "notebooks", *extra]
+    return [sys.executable, "-P", "-m", "pytest", *NOTEBOOK, *slow, *beside, "tests", "notebooks", *extra]
 
 
 def verb(options):

@@ -1,16 +1,17 @@
 """The verbs that train, list, judge and export runs: each drains the same iterators as a notebook."""
-import signal
+import os
 import sys
 import traceback
-from contextlib import closing, contextmanager
+from contextlib import closing, suppress
 from pathlib import Path
 
 from labkit.atomic import cannot_write, write_file
-from labkit.cli import Outcome, pairs
+from labkit.cli import Outcome, pairs, tell
 from labkit.config import load_design, run_id
 from labkit.data import whole_path
 from labkit.errors import LabError
 from labkit.events import Stopped, Validation
+from labkit.interrupts import stop_on_interrupt
 from labkit.runs import RunFolder, Store
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
@@ -71,20 +72,27 @@ def train_all(configs, options, expected=None):
     if expected and expected not in names:
         raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} have changed since.")
     before = {name for name in names if (lab.store.root / name).is_dir() and lab.store.run(name).status in ("finished", "diverged")}
-    error = drain(lab, configs, names, options.rows)
-    return judged([lab.store.run(name) for name in dict.fromkeys(names)], before, error)
+    with stop_on_interrupt(say_stopping) as stop:
+        error = drain(lab, configs, names, options.rows, stop)
+    return judged([lab.store.run(name) for name in dict.fromkeys(names)], before, error, stop)
 
 
-def drain(lab, configs, names, rows):
-    """Train with a line of progress; Ctrl-C stops at the next update with a checkpoint. Returns what failed, or None."""
+def say_stopping():
+    """Say what a first Ctrl-C does; past Python's own streams, in which the signal may have come."""
+    with suppress(OSError):
+        os.write(2, b"\nlabkit: stopping after this update; a second time interrupts at once\n")
+
+
+def drain(lab, configs, names, rows, stop):
+    """Train with a line of progress until `stop()` says so, with a checkpoint at the end. Returns what failed, or None."""
     from labkit import sweep
 
     last = max(config.max_train_steps for config in configs)
     every = max(1, last // CHECKPOINTS)
-    with stop_on_interrupt() as asked, Progress(configs, names) as progress:
+    with Progress(configs, names) as progress:
         try:
             events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(), max_rows=rows,
-                                 stop=asked, checkpoint_at=range(every, last, every))
+                                 stop=stop, checkpoint_at=range(every, last, every))
             with closing(events):
                 for event in events:
                     progress.show(event)
@@ -94,24 +102,6 @@ def drain(lab, configs, names, rows):
             traceback.print_exc()
             return f"{type(error).__name__}: {error}"
     return None
-
-
-@contextmanager
-def stop_on_interrupt():
-    """Give a function that says whether Ctrl-C was pressed; a second Ctrl-C interrupts at once."""
-    pressed = []
-
-    def note(*_):
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(True)
-        print("\nlabkit: stopping after this update; Ctrl-C again interrupts at once", file=sys.stderr)
-
-    previous = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 class Progress:
@@ -127,24 +117,25 @@ class Progress:
         if isinstance(event, Validation) and event.name == "validation" and event.grade == "monitor":
             self.loss[event.run_id] = f"held-out loss {event.losses.mean():.4f}"
             if not self.moves:
-                print(f"{event.run_id[:8]}  {step}  {self.loss[event.run_id]}", file=sys.stderr, flush=True)
+                tell(f"{event.run_id[:8]}  {step}  {self.loss[event.run_id]}", sys.stderr)
         if self.moves:
-            print(f"\r{event.run_id[:8]}  {step}  {self.loss.get(event.run_id, '')}\033[K", end="", file=sys.stderr, flush=True)
+            tell(f"\r{event.run_id[:8]}  {step}  {self.loss.get(event.run_id, '')}\033[K", sys.stderr, end="")
         if isinstance(event, Stopped) and event.reason != "finished":
-            print(f"\n{event.run_id[:8]}  {event.reason} at update {event.global_step:,} {event.message}", file=sys.stderr)
+            tell(f"\n{event.run_id[:8]}  {event.reason} at update {event.global_step:,} {event.message}", sys.stderr)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
         if self.moves:
-            print(file=sys.stderr)
+            tell("", sys.stderr)
 
 
-def judged(folders, before, error):
+def judged(folders, before, error, stop):
     """Return the outcome of training: verdict, adapter and, for runs that were there already, when they were trained."""
     from labkit.report import entry
 
+    asked_for = len(folders)
     folders = [folder for folder in folders if folder.path.exists()]          # a sweep may have been stopped before their turn
     histories = [folder.history() for folder in folders]
     data, lines = [], []
@@ -156,7 +147,8 @@ def judged(folders, before, error):
         if history.status in ("stopped", "interrupted"):
             lines.append(f"  It is {history.status}; `labkit resume {folder.run_id}` goes on with it.")
     failed = error or any(history.status == "error" for history in histories)
-    return Outcome(1 if failed else 0, "\n".join(lines), data)
+    cut_short = stop() and (len(folders) < asked_for or any(history.status == "stopped" for history in histories))
+    return Outcome(1 if failed else stop.code if cut_short else 0, "\n".join(lines), data)
 
 
 def find(name, store=None):

@@ -1,6 +1,7 @@
 """The command line: exit codes, pure JSON on stdout, typing errors answered; a run trained, resumed, judged and exported."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -111,21 +112,24 @@ def test_a_checkpoint_from_before_a_run_diverged_is_exported_without_a_warning()
 
 
 def test_a_stopped_run_says_how_to_go_on_and_goes_on(capsys, sd_folder, pictures, monkeypatch):
-    from contextlib import contextmanager
+    from contextlib import nullcontext
 
-    from labkit import verbs
+    from labkit import interrupts, verbs
 
-    @contextmanager
-    def stop_after_three_updates():
-        updates = iter(range(100))
-        yield lambda: next(updates) >= 3
+    class AfterThreeUpdates(interrupts.Stop):
+        updates = 0
+
+        def __call__(self):
+            self.updates += 1
+            self.number = signal.SIGTERM if self.updates > 3 else None
+            return self.updates > 3
 
     words = ("--base", sd_folder, "--data", pictures, "--set", "max_train_steps=6", "--set", "train_batch_size=2")
     with monkeypatch.context() as patch:
-        patch.setattr(verbs, "stop_on_interrupt", stop_after_three_updates)
+        patch.setattr(verbs, "stop_on_interrupt", lambda say: nullcontext(AfterThreeUpdates()))
         code, out, _ = labkit(capsys, "train", *words)
     [folder] = Store().runs()
-    assert code == 0 and f"labkit resume {folder.run_id}" in out and folder.status == "stopped"
+    assert code == 128 + signal.SIGTERM and f"labkit resume {folder.run_id}" in out and folder.status == "stopped"
     assert labkit(capsys, "resume", folder.run_id)[0] == 0
     assert folder.status == "finished" and list(folder.history().steps["global_step"]) == [1, 2, 3, 4, 5, 6]
     code, _, err = labkit(capsys, "resume", folder.run_id)

@@ -172,7 +172,7 @@ install.has_nvidia_driver = lambda: False
 sys.exit(front_door.main(["runs", "--json"]))"""
     result = labkit("-c", code)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == "went on with -m labkit runs --json"
+    assert result.stdout.strip() == "went on with -P -m labkit runs --json"
     assert "Installing once into" in result.stderr and "torch" in result.stderr
 
 

@@ -45,14 +45,14 @@ def wait_for_step(store, step):
     raise AssertionError(f"no run reached step {step}")
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_killed_or_stopped_run_goes_on_to_the_very_numbers_of_one_that_never_stopped(place, tmp_path, end):
     root, environment, words = place
     process = labkit(environment, "train", *words, "--store", tmp_path)
     folder = wait_for_step(tmp_path, STEPS // 3)
     process.send_signal(end)
     code = process.wait(120)
-    assert code == (-signal.SIGKILL if end == signal.SIGKILL else 0)
+    assert code == (-signal.SIGKILL if end == signal.SIGKILL else 128 + end)
     assert folder.status == ("interrupted" if end == signal.SIGKILL else "stopped")
     assert len(folder.history().steps["loss"]) < STEPS
     resumed = labkit(environment, "resume", folder.run_id, "--store", tmp_path)

@@ -1,0 +1,46 @@
+"""Modules that lie in the folder where somebody stands, or where a notebook lies, never run in place of the standard library's."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from labkit import jupyter, notebooks, testing
+from labkit.execute import execute
+from labkit.paths import REPO
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch):
+    """Stand in a folder whose json.py, html.py and tempfile.py leave a mark when they run."""
+    for name in ("json", "html", "tempfile", "subprocess"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'a').write({name!r})\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("how", [[str(REPO / "labkit")], ["-m", "labkit"], ["-P", "-m", "labkit"]])
+def test_a_verb_runs_nothing_of_the_current_folder(trap, how):
+    result = subprocess.run([sys.executable, *how, "runs", "--json"], env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout == "[]\n", result.stderr
+    assert not (trap / "mark").exists()
+
+
+def test_what_a_verb_starts_gets_a_safe_path(trap):
+    code = "import os, sys; from labkit import cli, front_door; cli.run = lambda _: print(os.environ['PYTHONSAFEPATH']); front_door.main(['runs'])"
+    result = subprocess.run([sys.executable, "-P", "-c", code], env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True)
+    assert result.stdout == "1\n", result.stderr
+    for command in (jupyter.command("00_start.ipynb", port=1, browser=False), testing.command(False, [])):
+        assert command[1] == "-P"
+
+
+def test_a_notebook_runs_beside_such_files(trap):
+    cell = {"cell_type": "code", "id": "a", "source": "import json, html, tempfile\nprint(json.dumps(1))", "metadata": {}, "outputs": [], "execution_count": None}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = trap / "00_a.ipynb"
+    notebook.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": [cell]}))
+    _, error = execute(notebook, trap / "out.ipynb", parameters={}, environment={}, log=trap / "log", timeout=300)
+    assert error is None and not (trap / "mark").exists()
+    assert notebooks.read(trap / "out.ipynb")["cells"][0]["outputs"][0]["text"] == ["1\n"]
