@@ -208,8 +208,9 @@ def test_two_processes_cannot_write_one_run_and_death_frees_it():
 
 def test_two_writers_in_one_process_exclude_each_other():
     with runs.Store().run(ID).writer(CONFIG):
-        with pytest.raises(LabError, match="another process"):
+        with pytest.raises(LabError, match="written by this process, in another cell or panel"):
             runs.Store().run(ID).writer(CONFIG)
+    runs.Store().run(ID).writer(CONFIG).journal.close()
 
 
 def test_resuming_drops_what_followed_the_checkpoint_and_goes_on():
