@@ -131,6 +131,7 @@ class Lab:
         """Draw one picture a prompt, uint8 (N, H, W, 3), with the untouched base or with a run's adapter at a strength.
 
         seeds     one a prompt; None takes 0, 1, 2, ...
+        run       a History, or a run id as `labkit runs` shows it: its first characters suffice
         step      the checkpoint of the run; None takes its last
         strength  of the run's adapter; several give (strengths, N, H, W, 3), drawn in one pass
         options   num_inference_steps, guidance_scale
@@ -140,10 +141,7 @@ class Lab:
         if run is None:
             return self.base.generate(prompts, seeds, **options)
         from labkit.adapters import LoRAStack
-        name = run if isinstance(run, str) else run.run_id
-        folder = self.store.run(name)
-        if not folder.path.exists():
-            raise LabError(f"The run {name} is not in the store {self.store.root}: train it first, or give another run.")
+        folder = self.store.named(run if isinstance(run, str) else run.run_id)
         with self.base.lock:
             strengths = [strength] if np.ndim(strength) == 0 else list(strength)
             stack = LoRAStack(self.base.unet, [folder.history().config] * len(strengths))

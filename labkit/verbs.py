@@ -27,6 +27,9 @@ def sweep(options):
     """Train every combination of the values given, commas between them."""
     from labkit.sweep import grid
 
+    if not options.set:
+        raise LabError("sweep has nothing to vary: give values to try with --set, such as --set learning_rate=1e-4,1e-3,1e-2. "
+                       "`labkit train` trains one run.")
     values = {name: text if name in LIST_FIELDS else text.split(",") for name, text in fields(options).items()}
     return train_all(grid(load_design(options.config), **values), options)
 
@@ -155,13 +158,7 @@ def find(name, store=None):
     """Return the folder of a run, named by its path, its id or the first characters of its id; LabError if it is not one."""
     if (Path(name) / "config.json").exists():
         return RunFolder(Path(name).resolve())
-    folders = Store(store).runs()
-    close = [folder for folder in folders if folder.run_id.startswith(name)]
-    if len(close) == 1:
-        return close[0]
-    if close:
-        raise LabError(f"{name} is the beginning of {len(close)} run ids: {', '.join(folder.run_id for folder in close)}.")
-    raise LabError(f"There is no run {name} in {Store(store).root}: `labkit runs` lists the {len(folders)} that are there.")
+    return Store(store).named(name)
 
 
 def runs(options):
@@ -211,10 +208,13 @@ def export(options):
         raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other program loads as an adapter: "
                        "train with adapter = 'lora' to export one.")
     if options.step is None:
-        write_file(target, folder.adapter_path.read_bytes())
+        data = folder.adapter_path.read_bytes()
     else:
-        from labkit.adapter_files import save_adapter
-        save_adapter(target, folder.checkpoint(options.step).adapter, config)
+        from labkit.adapter_files import adapter_bytes
+        data = adapter_bytes(folder.checkpoint(options.step).adapter, config)
+    if target.exists() and target.read_bytes() != data:
+        raise LabError(f"{target} is there already and holds something else: move it away, or give another name with --to.")
+    write_file(target, data, choose="--to")
     text = (f"{target}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
             f'In diffusers: pipeline.load_lora_weights("{target}")')
     warning = broken(history, options.step)
