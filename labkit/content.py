@@ -1,4 +1,4 @@
-"""Content hashes of files, remembered by path, size and time of change, so that asking twice costs nothing."""
+"""Content hashes of files, remembered as long as the system says that a file is the same, so that asking twice costs nothing."""
 
 import hashlib
 import json
@@ -51,12 +51,13 @@ class Memo:
 
     def __call__(self, path: Path) -> str:
         stat = path.stat()
+        same = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]  # a program may set back the first time, not the second
         key = str(path.resolve())
         entry = self.known.get(key)
-        if isinstance(entry, list) and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
-            return entry[2]
+        if isinstance(entry, list) and len(entry) == 5 and entry[:4] == same:
+            return entry[4]
         value = self.compute(path)
-        self.known[key] = [stat.st_size, stat.st_mtime_ns, value]
+        self.known[key] = [*same, value]
         self.changed = True
         return value
 
