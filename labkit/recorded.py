@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from labkit import paths
@@ -42,12 +43,12 @@ def pack(folder: Path, file: Path):
 
 
 def unpacked(file: Path) -> Path:
-    """Return a folder of the cache with what a zip file holds, unpacked at first use and again where something is missing."""
+    """Return a folder of the cache with what a zip file holds, unpacked at first use and again where something is missing or changed."""
     folder = paths.cache_dir() / "recorded" / f"{file.stem}-{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
     try:
         with zipfile.ZipFile(file) as packed:
             def is_whole():
-                return all((folder / name).is_file() for name in packed.namelist())
+                return all(_is_as_packed(folder / member.filename, member) for member in packed.infolist())
 
             if is_whole():
                 return folder
@@ -66,3 +67,10 @@ def unpacked(file: Path) -> Path:
         raise LabError(f"{file} is damaged: get it back from the repository, or make it with `python data/recipes/recorded.py {file.stem}`.") from None
     except OSError as error:
         raise cannot_write(folder, error) from None
+
+
+def _is_as_packed(path: Path, member) -> bool:
+    try:
+        return path.stat().st_size == member.file_size and zlib.crc32(path.read_bytes()) == member.CRC
+    except OSError:
+        return False

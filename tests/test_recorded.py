@@ -103,6 +103,8 @@ def test_a_set_is_one_file_made_anew_where_its_unpacked_copy_is_broken_and_named
     kept.unlink()
     assert shipped.unpacked(file) == kept.parents[1] and kept.read_text() == "{}"
     assert [folder.name for folder in kept.parents[2].iterdir()] == [kept.parents[1].name]                 # nothing is left aside
+    kept.write_text("[]")
+    assert shipped.unpacked(file) == kept.parents[1] and kept.read_text() == "{}"                          # of the same size, but not as packed
     file.write_bytes(before[:-9])
     with pytest.raises(LabError, match="some.zip is damaged"):
         shipped.recorded("some")
