@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import safetensors
-from safetensors.numpy import save
 
 from labkit.atomic import write_file
 from labkit.errors import LabError
+from labkit.tensor_files import opened, sealed
 
 PREFIX = "unet."
 # diffusers reads these settings from a file's header; without them it silently takes scaling 1 on loading.
@@ -31,8 +30,7 @@ def adapter_bytes(tensors, config) -> bytes:
             "target_modules": list(config.target_modules), "lora_dropout": 0.0, "bias": "none",
         }
         header[METADATA_KEY] = json.dumps({PREFIX + name: value for name, value in peft.items()}, indent=2, sort_keys=True)
-    arrays = {PREFIX + name: np.asarray(array, dtype=np.float32, order="C") for name, array in tensors.items()}
-    return save(arrays, metadata=header)
+    return sealed({PREFIX + name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}, header)
 
 
 def save_adapter(path, tensors, config):
@@ -41,15 +39,18 @@ def save_adapter(path, tensors, config):
 
 
 def load_adapter(path) -> tuple[dict, dict]:
-    """Read an adapter file that labkit wrote; return tensors by `<module>.…` and the fields that shape the adapter."""
+    """Read an adapter file that labkit wrote; return tensors by `<module>.…` and the fields that shape the adapter.
+
+    LabError: the file cannot be read, is damaged, or was written by another program.
+    """
     try:
-        with safetensors.safe_open(str(path), framework="np") as file:
-            header = file.metadata() or {}
-            tensors = {name.removeprefix(PREFIX): file.get_tensor(name) for name in file.keys()}
-    except (OSError, safetensors.SafetensorError) as error:
-        raise LabError(f"{Path(path)} is not a readable adapter file ({error}): give the adapter.safetensors of a run.") from None
+        tensors, header = opened(path)
+    except LabError as error:
+        raise LabError(f"{Path(path)} is not a readable adapter file: give the adapter.safetensors of a run. {error}") from None
     if OWN_KEY not in header:
         raise LabError(f"{Path(path)} was not written by labkit, so its alpha cannot be trusted: convert it first.")
-    return tensors, json.loads(header[OWN_KEY])
-
-
+    try:
+        fields = dict(json.loads(header[OWN_KEY]))
+    except (ValueError, TypeError, RecursionError):
+        raise LabError(f"{Path(path)} is damaged: its header does not say what adapter it is.") from None
+    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}, fields

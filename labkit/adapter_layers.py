@@ -25,7 +25,7 @@ class AdaptedLayer:
             return self.plain(x)
         if x.shape[0] % self.stack.K:
             raise ValueError(f"{x.shape[0]} rows are not {self.stack.K} blocks of equal size")
-        if not x.is_meta and torch.is_autocast_enabled(x.device.type):    # which the meta device does not know
+        if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         return self._forward(x, self.stack.scale, *(part.to(x.dtype) for part in self.parts.values()))
 

@@ -45,7 +45,7 @@ def verb(options):
     base = load_base()
     cache = encode(base, territory("liminal"))
     figures = bench(base, cache)
-    write_file(out, json.dumps(figures, indent=1).encode(), choose="--out")
+    write_file(out, json.dumps(figures, indent=1).encode())
     return Outcome(0, f"{table(figures)}\nThe figures are in {out}.", figures)
 
 

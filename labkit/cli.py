@@ -7,9 +7,10 @@ import importlib
 import json
 import os
 import sys
+import warnings
 from typing import NamedTuple
 
-from labkit.errors import LabError
+from labkit.errors import LabError, LabWarning
 
 VERBS = {  # verb: (function, what it does)
     "lab": ("jupyter:lab", "open the lessons in JupyterLab"),
@@ -26,7 +27,6 @@ VERBS = {  # verb: (function, what it does)
     "publish": ("publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
     "bench": ("bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }
-PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "student": "--to FOLDER"}  # what sets where a verb writes
 STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export")  # the verbs that read or write runs
 
 
@@ -129,7 +129,9 @@ def run(options):
     """Run the verb of parsed options, print its outcome and return the exit code."""
     module, function = VERBS[options.verb][0].split(":")
     try:
-        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext(), warnings.catch_warnings():
+            warnings.simplefilter("always", LabWarning)
+            warnings.showwarning = say
             outcome = getattr(importlib.import_module("labkit." + module), function)(options)
     except LabError as error:
         outcome = Outcome(2, "", {"error": str(error)})
@@ -137,7 +139,7 @@ def run(options):
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
             raise
-        remedy = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"Choose a place you may write to ({PLACES.get(options.verb, '--store DIR')})"
+        remedy = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose a folder you may write to (--store DIR)"
         print(f"labkit: {error.strerror}: {error.filename or 'while writing'}. {remedy} and repeat.", file=sys.stderr)
         outcome = Outcome(2, "", {"error": str(error)})
     if options.json and outcome.data is not None:
@@ -145,6 +147,12 @@ def run(options):
     elif outcome.text and not options.json:
         tell(outcome.text)
     return outcome.code
+
+
+def say(message, category, filename, lineno, file=None, line=None):
+    """Show a warning: ours as the sentence that it is, others as Python shows them."""
+    ours = issubclass(category, LabWarning)
+    tell(f"labkit: {message}" if ours else warnings.formatwarning(message, category, filename, lineno, line), sys.stderr, "\n" if ours else "")
 
 
 def tell(text, stream=None, end="\n"):

@@ -7,3 +7,7 @@ class LabError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """Give the lines that a notebook shows: IPython asks an error for them before it writes a traceback."""
         return [f"LabError: {self}"]
+
+
+class LabWarning(UserWarning):
+    """Something went on otherwise than was asked, or was left out: one sentence that says so."""

@@ -1,20 +1,26 @@
-"""One file of events, a JSON line each: appended, flushed, locked by the system while it is written."""
+"""One file of events, a JSON line each: appended, flushed, locked by the system while it is written.
+
+Each line ends with the CRC-32 of everything in the file up to there, so that a changed byte, a missing line and a line
+from elsewhere are all noticed. Lines without one, of older stores and of the recorded sets, are read as they are.
+"""
 
 import errno
 import json
 import math
 import os
 import time
+import zlib
 
 import numpy as np
 
 from labkit.atomic import cannot_write, sync_folder
 from labkit.errors import LabError
+from labkit.regular import read_regular, require_regular
 
 SYNC_EVERY_S = 1.0
 PATIENCE_S = 1.0  # a reader that asks for the status holds a shared lock for an instant
-
-_written_here = set()  # journals that this process holds: the system's lock does not tell whose it is
+SUM_HEAD, SUM_LENGTH = b',"crc32":"', len(b',"crc32":"01234567"}')  # how a line ends
+TAIL = 4096  # bytes in which the last line is looked for first
 
 
 class Journal:
@@ -23,18 +29,23 @@ class Journal:
     def __init__(self, path):
         """Open and lock path; call `cut` before the first `append`."""
         self.path = path
+        require_regular(path, or_absent=True)
         try:
             self.handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         except OSError as error:
             raise cannot_write(path, error) from None
         if not _locked_within(self.handle, PATIENCE_S):
             os.close(self.handle)
-            who = "this process, in another cell or panel" if os.path.realpath(path) in _written_here else "another process"
-            raise LabError(f"The run {path.parent.name} is being written by {who}: wait for it or stop it first.")
-        _written_here.add(os.path.realpath(path))
+            raise LabError(f"The run {path.parent.name} is being written by another process: wait for it or stop it first.")
 
     def cut(self, keep: int):
         """Drop everything behind the first `keep` bytes; lines are appended there."""
+        self.sum = 0
+        for line in read_regular(self.path)[:keep].split(b"\n")[:-1]:
+            self.sum, _ = _sums(line, self.sum)
+        self._truncate(keep)
+
+    def _truncate(self, keep):
         try:
             os.ftruncate(self.handle, keep)
             os.lseek(self.handle, keep, os.SEEK_SET)
@@ -45,7 +56,7 @@ class Journal:
 
     def append(self, values: dict, *, durable: bool):
         """Add a line; when durable, or a second after the last time, force it to the disk before returning."""
-        line = encode(values)
+        line = encode(values, self.sum)
         try:
             rest = memoryview(line)
             while rest:
@@ -54,22 +65,31 @@ class Journal:
                 os.fsync(self.handle)
                 self.synced = time.monotonic()
         except OSError as error:
-            self.cut(self.end)
+            self._truncate(self.end)
             raise cannot_write(self.path, error) from None
         self.end += len(line)
+        self.sum, _ = _sums(line[:-1], self.sum)
 
     def close(self):
         """Force everything to the disk and release the lock."""
         try:
             os.fsync(self.handle)
         finally:
-            _written_here.discard(os.path.realpath(self.path))
             os.close(self.handle)
 
 
-def encode(values: dict) -> bytes:
-    """Return a strict JSON line: arrays as lists of their shortest digits, NaN and infinities as words."""
-    return json.dumps(_plain(values), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+def encode(values: dict, before: int) -> bytes:
+    """Return a strict JSON line: arrays as lists of their shortest digits, NaN and infinities as words; `before` is the sum so far."""
+    body = json.dumps(_plain(values), separators=(",", ":"), allow_nan=False).encode()[:-1]
+    return body + SUM_HEAD + b'%08x"}\n' % zlib.crc32(body, before)
+
+
+def _sums(line: bytes, before: int) -> tuple[int, bool]:
+    """Return the sum up to the end of a line, and whether it is the one that the line states, where it states one."""
+    if line[-SUM_LENGTH:].startswith(SUM_HEAD):
+        summed = zlib.crc32(line[:-SUM_LENGTH], before)
+        return summed, line[-10:-2] == b"%08x" % summed
+    return zlib.crc32(line, before), True
 
 
 def _plain(value):
@@ -87,52 +107,69 @@ def _plain(value):
 
 
 def read(path) -> tuple[list[dict], list[int]]:
-    """Return the lines of a journal and the offset at which each ends; a torn last line is ignored."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return [], []
-    except OSError as error:
-        raise LabError(f"{path} cannot be read ({error.strerror}).") from None
-    lines, ends, torn, start = [], [], None, 0
+    """Return the lines of a journal and the offset at which each ends; a last line without an end is torn and ignored.
+
+    LabError names the first line that is damaged.
+    """
+    data = read_regular(path, absent=b"")
+    lines, ends, start, before = [], [], 0, 0
     while (stop := data.find(b"\n", start)) >= 0:
-        try:
-            line = json.loads(data[start:stop])
-        except ValueError:
-            line, torn = None, torn or len(lines) + 1
-        if line is not None and not isinstance(line, dict):
-            line, torn = None, torn or len(lines) + 1
-        if line is not None and torn:
-            raise LabError(f"Line {torn} of {path} is damaged: restore the file or remove its folder.")
-        if line is not None:
-            lines.append(line)
-            ends.append(stop + 1)
+        line = _decoded(data[start:stop])
+        before, is_whole = _sums(data[start:stop], before)
+        if line is None or not is_whole:
+            raise LabError(f"Line {len(lines) + 1} of {path} is damaged: restore the file, or remove its folder to train the run again.")
+        lines.append(line)
+        ends.append(stop + 1)
         start = stop + 1
+    if data[start:][-SUM_LENGTH - 1 : -1].startswith(SUM_HEAD):             # a whole line, and something else where it ended
+        raise LabError(f"The last line of {path} is damaged: restore the file, or remove its folder to train the run again.")
     return lines, ends
 
 
 def last(path) -> dict:
-    """Return the last whole line, without reading the rest; {} when there is none."""
+    """Return the last whole line, without reading the rest; {} when there is none. LabError when it is damaged."""
+    require_regular(path, or_absent=True)
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 4096))
-            tail = file.read()
-    except OSError:
+            file.seek(max(0, size - TAIL))
+            *before, line, torn = [b"", *file.read().split(b"\n")]
+    except FileNotFoundError:
         return {}
-    for line in reversed(tail.split(b"\n")[:-1]):
-        try:
-            return json.loads(line)
-        except ValueError:
-            continue
-    return {}
+    except OSError as error:
+        raise LabError(f"{path} cannot be read ({error.strerror}).") from None
+    found = _decoded(line)
+    if torn or found is None or not _sums(line, _stated(before[-1]) if before else 0)[1]:
+        lines, _ = read(path)                                 # the line began before the tail or follows an old one; or this raises
+        found = lines[-1] if lines else {}
+    return found
+
+
+def _stated(line: bytes) -> int:
+    """Return the sum that a line states, 0 where it states none."""
+    try:
+        return int(line[-10:-2], 16) if line[-SUM_LENGTH:].startswith(SUM_HEAD) else 0
+    except ValueError:
+        return 0
+
+
+def _decoded(line) -> dict | None:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict):
+        return None
+    values.pop("crc32", None)
+    return values
 
 
 def is_locked(path) -> bool:
     """Tell whether a living process is writing this journal."""
     try:
+        require_regular(path)
         handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    except OSError:
+    except (OSError, LabError):
         return False
     try:
         return not _lock(handle, shared=True)

@@ -1,7 +1,6 @@
 """The run store: one folder a run, readable by anyone, never half written."""
 
 import io
-import json
 import time
 import warnings
 from contextlib import ExitStack
@@ -10,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit import journal, paths
-from labkit.adapter_files import save_adapter
+from labkit import about, journal, paths, replay
+from labkit.about import STORE_VERSION as STORE_VERSION
+from labkit.adapter_files import load_adapter, save_adapter
 from labkit.atomic import cannot_write, write_file
 from labkit.config import RunConfig, run_id
-from labkit.errors import LabError
-from labkit.events import Checkpoint, Event, Sample, Step, Stopped, Validation
+from labkit.errors import LabError, LabWarning
+from labkit.events import Checkpoint, Event, Sample, Step
 from labkit.history import History, Samples, Trace
+from labkit.regular import read_regular
+from labkit.tensor_files import opened, sealed
 
-STORE_VERSION = 1
 COMPLETE = ("finished", "diverged")  # a diverged run is a result
 
 
@@ -36,11 +37,17 @@ class RunFolder:
 
     @property
     def status(self) -> str:
-        """Return running, interrupted (its process is gone), finished, stopped, diverged or error."""
+        """Return running, interrupted (its process is gone), finished, stopped, diverged or error; LabError when that is damaged."""
         if journal.is_locked(self.events_path):
             return "running"
-        line = journal.last(self.events_path)
-        return line["reason"] if line.get("event") == "Stopped" else "interrupted"
+        return self.status_of([journal.last(self.events_path)])
+
+    def status_of(self, lines) -> str:
+        """Return the status of a run that nobody writes, from the lines of its journal or the last of them."""
+        try:
+            return replay.reason(lines[-1]) if lines and lines[-1].get("event") == "Stopped" else "interrupted"
+        except replay.FAULTS as error:
+            raise replay.damaged(len(journal.read(self.events_path)[0]), self.events_path, error) from None
 
     def history(self) -> History:
         """Return everything recorded; LabError when the folder is damaged or from a newer version."""
@@ -49,14 +56,15 @@ class RunFolder:
 
     def trace(self) -> Trace:
         """Return everything recorded as a Trace, which takes further events."""
-        about = self._about()
-        trace = Trace(self.run_id, RunConfig.from_dict(about["config"]), meta=about["sessions"][0]["meta"], origin=self.origin)
+        described = self._about()
+        trace = Trace(self.run_id, RunConfig.from_dict(described["config"]), meta=described["sessions"][0]["meta"], origin=self.origin)
         lines, _ = journal.read(self.events_path)
         for number, line in enumerate(lines, 1):
             try:
-                self._replay(trace, line)
-            except (KeyError, TypeError, ValueError) as error:
-                raise LabError(f"Line {number} of {self.events_path} is damaged ({error!r}): restore the file or remove its folder.") from None
+                found, trace.time_s = replay.told(line, self.run_id, self.path), replay.time_of(line)
+            except replay.FAULTS as error:
+                raise replay.damaged(number, self.events_path, error) from None
+            trace.add_samples(found) if isinstance(found, Samples) else trace.add(found)
         return trace
 
     @property
@@ -65,55 +73,68 @@ class RunFolder:
         return self._about()["sessions"][0]["meta"].get("group", [self.run_id])
 
     def checkpoints(self) -> list[int]:
-        """Return the steps that can be resumed from or forked at."""
-        lines, _ = journal.read(self.events_path)
-        return sorted({line["global_step"] for line in lines if line["event"] == "Checkpoint"})
+        """Return the steps at which a checkpoint was told, whether or not its file is still whole."""
+        return sorted(self._checkpoint_lines())
 
     def checkpoint(self, step=None) -> Checkpoint:
-        """Return the checkpoint after `step` updates, the last one by default."""
-        lines, _ = journal.read(self.events_path)
-        known = {line["global_step"]: line for line in lines if line["event"] == "Checkpoint"}
+        """Return the checkpoint after `step` updates, the last one by default; LabError when there is none or it is damaged."""
+        known = self._checkpoint_lines()
         if not known or step not in (None, *known):
             raise LabError(f"The run {self.run_id} has no checkpoint {'' if step is None else f'at step {step}'}: it has {sorted(known) or 'none'}.")
-        line = known[max(known) if step is None else step]
-        from safetensors.numpy import load_file
-
-        tensors = load_file(self._checkpoint_path(line["global_step"]))
+        step = max(known) if step is None else step
+        tensors, _ = opened(self.path / _checkpoint_name(step))
         parts = [{name.split("/", 1)[1]: array for name, array in tensors.items() if name.startswith(part)} for part in ("adapter/", "optimizer/")]
-        return Checkpoint(self.run_id, line["global_step"], line["samples_seen"], *parts)
+        return Checkpoint(self.run_id, step, known[step], *parts)
+
+    def adapter(self, step=None) -> dict[str, np.ndarray]:
+        """Return the tensors of the adapter after `step` updates, of adapter.safetensors by default.
+
+        LabError: there is none, it is damaged, or adapter.safetensors is not this run's.
+        """
+        if step is not None:
+            return self.checkpoint(step).adapter
+        if not self.adapter_path.exists():
+            raise LabError(f"The run {self.run_id} has no adapter yet (it is {self.status}): resume it first.")
+        tensors, _ = load_adapter(self.adapter_path)
+        try:
+            checkpoint = self.checkpoint()
+        except LabError:                                      # removed to save space, or damaged: the adapter was checked by itself
+            return tensors
+        if _bytes(tensors) != _bytes(checkpoint.adapter):
+            raise LabError(f"{self.adapter_path} is not the adapter of the last checkpoint, it was replaced or belongs to a later one that was lost: "
+                           f"take it from that checkpoint with --step {checkpoint.global_step}.")
+        return tensors
+
+    def _checkpoint_lines(self) -> dict[int, int]:
+        """Return the checkpoints that the journal tells of: how many pictures had been seen, by step."""
+        found = {}
+        for number, line in enumerate(journal.read(self.events_path)[0], 1):
+            try:
+                if (step := replay.checkpoint_step(line)) is not None:
+                    found[step] = line["samples_seen"]
+            except replay.FAULTS as error:
+                raise replay.damaged(number, self.events_path, error) from None
+        return found
 
     def writer(self, config, meta=None, resume_at=None) -> "RunWriter":
         """Lock the folder for writing; with resume_at, what lies behind that checkpoint is dropped, else everything."""
         return RunWriter(self, config, meta or {}, resume_at)
 
     def _about(self) -> dict:
-        try:
-            about = json.loads((self.path / "config.json").read_bytes())
-        except (OSError, ValueError) as error:
-            raise LabError(f"{self.path / 'config.json'} cannot be read ({error}): the run is not in this store, or its folder is damaged.") from None
-        try:
-            about["store_version"], about["config"], about["sessions"][0]["meta"]
-        except (LookupError, TypeError):
-            raise LabError(f"{self.path / 'config.json'} is not that of a run: {self.path.parent} is no run store, or its folder is damaged.") from None
-        if about["store_version"] > STORE_VERSION:
-            raise LabError(f"{self.path} was written by a newer labkit (store version {about['store_version']}): update this one.")
-        return about
+        return about.read(self.path / "config.json")
 
-    def _checkpoint_path(self, step) -> Path:
-        return self.path / "checkpoints" / f"{step:06d}.safetensors"
 
-    def _replay(self, trace, line):
-        kind, trace.time_s = line["event"], line["time"]
-        at = (self.run_id, line["global_step"], line["samples_seen"])
-        if kind == "Step":
-            trace.add(Step(*at, *(float(line[name]) for name in ("loss", "learning_rate", "grad_norm", "update_norm")), line["max_alloc"]))
-        elif kind == "Validation":
-            trace.add(Validation(*at, line["name"], line["grade"], np.array(line["losses"], dtype=np.float32), np.array(line["timesteps"])))
-        elif kind == "Sample":
-            files = tuple(self.path / name for name in line["files"])
-            trace.add_samples(Samples(at[1], tuple(line["prompts"]), tuple(line["seeds"]), line["guidance_scale"], line["scale"], files))
-        elif kind == "Stopped":
-            trace.add(Stopped(*at, line["reason"], line["message"]))
+def _checkpoint_name(step) -> str:
+    return f"checkpoints/{step:06d}.safetensors"
+
+
+def _bytes(tensors) -> dict:
+    return {name: (array.shape, array.astype(np.float32).tobytes()) for name, array in tensors.items()}
+
+
+def _files(line) -> list[str]:
+    """Return the files that a line speaks of, by their names in the run's folder."""
+    return [_checkpoint_name(line["global_step"])] if line["event"] == "Checkpoint" else list(line.get("files", ()))
 
 
 class RunWriter:
@@ -136,7 +157,7 @@ class RunWriter:
         """Keep what a resumed run, or the parent of a fork, already told; note who writes now in config.json."""
         folder, source = self.folder, self.folder
         lines, ends = journal.read(folder.events_path)
-        if lines and lines[-1].get("reason") in COMPLETE:
+        if folder.status_of(lines) in COMPLETE:
             raise LabError(f"The run {folder.run_id} is already complete in {folder.path.parent}: read it from there, or train with another seed.")
         if resume_at and not lines and self.config.parent:
             source = RunFolder(folder.path.parent / self.config.parent)
@@ -147,21 +168,37 @@ class RunWriter:
             if not kept:
                 raise LabError(f"The run {source.run_id} has no checkpoint at step {resume_at} to go on from.")
         sessions = folder._about()["sessions"] if kept and source is folder else []
-        about = {"store_version": STORE_VERSION, "run_id": folder.run_id, "config": self.config.to_dict()}
-        about["sessions"] = [*sessions, {"started_s": time.time(), "meta": meta}]
-        write_file(folder.path / "config.json", json.dumps(about, indent=1, sort_keys=True).encode())
+        session = {"started_s": time.time(), "meta": meta}
+        write_file(folder.path / "config.json", about.written(folder.run_id, self.config, [*sessions, session]))
         if source is folder:
             self.journal.cut(ends[kept - 1] if kept else 0)
         else:
             self._inherit(source, lines[:kept])
+        self._drop_stale(lines, kept, resume_at)
 
     def _inherit(self, source, lines):
         """Copy the lines of a parent and the files they speak of."""
         self.journal.cut(0)
         for line in lines:
-            for path in [source.path / name for name in line.get("files", ())] + [source._checkpoint_path(line["global_step"])] * (line["event"] == "Checkpoint"):
-                write_file(self.folder.path / path.relative_to(source.path), path.read_bytes())
+            for name in filter(lambda name: (source.path / name).is_file(), _files(line)):
+                write_file(self.folder.path / name, read_regular(source.path / name))
             self.journal.append(line, durable=line is lines[-1])
+
+    def _drop_stale(self, lines, kept, resume_at):
+        """Remove the files of lines that are no longer there, and say so where training is lost with them."""
+        folder, made = self.folder, [line["global_step"] for line in lines[kept:] if line["event"] == "Step"]
+        if made and not kept:
+            warnings.warn(f"The run {folder.run_id} was interrupted at update {max(made)} and has no checkpoint to go on from: it begins again, "
+                          "and what it had written was removed.", LabWarning, stacklevel=2)
+        named = {folder.path / name for line in lines[:kept] for name in _files(line)}
+        asides = [*folder.path.glob(".config.json.*"), *folder.path.glob(".adapter.safetensors.*")]  # left by a kill
+        for path in [*(folder.path / "checkpoints").glob("*"), *(folder.path / "samples").glob("*"), *asides]:
+            if path not in named:
+                path.unlink(missing_ok=True)
+        if kept:
+            save_adapter(folder.adapter_path, folder.checkpoint(resume_at).adapter, self.config)
+        else:
+            folder.adapter_path.unlink(missing_ok=True)
 
     def write(self, event: Event):
         """Write one event; on return a Validation, Checkpoint, Sample or Stopped is safe on the disk."""
@@ -186,11 +223,8 @@ class RunWriter:
 
     def _write_tensors(self, step, adapter, optimizer):
         """Write the files before the line that speaks of them."""
-        from safetensors.numpy import save
-
         tensors = {f"adapter/{name}": array for name, array in adapter.items()} | {f"optimizer/{name}": array for name, array in optimizer.items()}
-        data = save({name: np.asarray(array, order="C") for name, array in tensors.items()})
-        write_file(self.folder._checkpoint_path(step), data)
+        write_file(self.folder.path / _checkpoint_name(step), sealed(tensors))
         save_adapter(self.folder.adapter_path, adapter, self.config)
 
     def __enter__(self):
@@ -198,6 +232,13 @@ class RunWriter:
 
     def __exit__(self, *error):
         self.journal.close()
+
+
+def _written_at(path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:                                           # removed since, or a link to nothing: who reads it is told
+        return 0.0
 
 
 class Store:
@@ -210,30 +251,19 @@ class Store:
         """Return the folder of a run, there or not yet."""
         return RunFolder(self.root / name, self.origin)
 
-    def named(self, name: str) -> RunFolder:
-        """Return the folder of the one run whose id begins so; LabError when there is none, or more than one."""
-        folders = self.runs()
-        whole = [folder for folder in folders if folder.run_id == name]
-        close = whole or [folder for folder in folders if name and folder.run_id.startswith(name)]
-        if len(close) > 1:
-            raise LabError(f"{name} is the beginning of {len(close)} run ids: {', '.join(folder.run_id for folder in close)}.")
-        if not close:
-            raise LabError(f"There is no run {name} in the store {self.root}: `labkit runs` lists the {len(folders)} that are there.")
-        return close[0]
-
     def runs(self) -> list[RunFolder]:
         """Return the folders of all runs, oldest first."""
-        found = sorted(self.root.glob("*/config.json"), key=lambda path: (path.stat().st_mtime, path))
-        return [self.run(path.parent.name) for path in found]
+        found = sorted((_written_at(path), path) for path in self.root.glob("*/config.json"))
+        return [self.run(path.parent.name) for _, path in found]
 
-    def histories(self, last: int | None = None) -> list[History]:
-        """Return all runs that can be read, or those among the `last` ones, oldest first; warn of the others."""
+    def histories(self, last: int | None = None, names=None) -> list[History]:
+        """Return all runs that can be read, oldest first, or those among the `last` ones, or those of these names; warn of the others."""
         histories = []
-        for folder in self.runs()[-last if last else None:]:
+        for folder in self.runs()[-last if last else None:] if names is None else map(self.run, names):
             try:
                 histories.append(folder.history())
             except LabError as error:
-                warnings.warn(str(error), stacklevel=2)
+                warnings.warn(str(error), LabWarning, stacklevel=2)
         return histories
 
     def begun(self, name, config, meta=None) -> Trace:

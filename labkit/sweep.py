@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from importlib.metadata import version
 from itertools import product
 
@@ -13,8 +12,8 @@ from labkit.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.events import Event
 from labkit.monitor import Monitor
-from labkit.runs import COMPLETE, Store, record
-from labkit.schedules import rates
+from labkit.passes import passes
+from labkit.runs import Store, record
 from labkit.train import PASS_FIELDS, RANK_SPREAD, train
 
 MAX_ROWS = 64                                                 # on a CPU more rows gain nothing and the numbers wait longer
@@ -63,34 +62,26 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
           checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False, meta: dict | None = None) -> Iterator[Event]:
     """Train, group by group, the runs that the store does not have complete, record them, and yield their events.
 
-    A group that was interrupted goes on from the last checkpoint that its members share, a run with a `parent` from the parent's
-    last checkpoint before their rates part; arguments otherwise as for `train` and `record`. The same configuration given twice
-    trains once. LabError when a pass does not fit into the device's memory.
+    Runs that were interrupted go on with the company they had, from the last checkpoint they share; a run with a `parent` from
+    the parent's last checkpoint before their rates part; both in passes of their own, apart from runs that begin. Arguments
+    otherwise as for `train` and `record`. The same configuration given twice trains once. LabError when a pass does not fit
+    into the device's memory.
     """
     configs = list({config: None for config in (config.resolved(len(cache.train)) for config in configs)})
     names = {config: run_id(config, base.fingerprint, cache.fingerprint) for config in configs}
     for group in groups(configs, max_rows):
-        if stop():
-            return
-        members, resume = _members(store, {names[config]: config for config in group})
-        if members:
+        for members, resume in passes(store, {names[config]: config for config in group}):
+            if stop():
+                return
             events = train(base, cache, list(members.values()), monitor=monitor, resume=resume, checkpoint_at=checkpoint_at, stop=stop)
             at = max(checkpoint.global_step for checkpoint in resume) if resume else None
             with closing(record(store, events, members, meta=circumstances(base, cache, members) | (meta or {}), resume_at=at)) as events:
                 try:
                     yield from events
-                except (RuntimeError, MemoryError) as error:
-                    if not _is_out_of_memory(error):
-                        raise
+                except torch.OutOfMemoryError as error:
                     rows = sum(config.rows for config in members.values())
                     raise LabError(f"A pass of {len(members)} runs with {rows} pictures in all does not fit into this device's memory. "
                                    + _less(len(members), rows)) from error
-
-
-def _is_out_of_memory(error) -> bool:
-    """Tell whether an error means that memory ran out: torch has a class of its own for GPUs only, else words of its allocators."""
-    words = ("DefaultCPUAllocator", "backend out of memory")   # c10/core/impl/alloc_cpu.cpp, aten/src/ATen/mps/MPSAllocator.mm
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
 def _less(runs, rows):
@@ -107,53 +98,3 @@ def circumstances(base, cache, group: Sequence[str]) -> dict:
             "measured_fingerprint": cache.measured_fingerprint, "group": list(group),
             "device": base.device.type, "processor": device, "threads": torch.get_num_threads(), "system": platform.platform(),
             "versions": {name: version(name) for name in ("torch", "diffusers", "numpy")} | {"python": platform.python_version()}}
-
-
-def _members(store, group):
-    """Return the runs of a group that must be trained, and their checkpoints when they can all go on from the same step.
-
-    Those that were in the pass from its beginning and are complete stay in it, so that the others are computed as they were.
-    """
-    folders = {name: store.run(name) for name in group}
-    todo = [name for name, folder in folders.items() if not _is_complete(folder)]
-    known = {name: folders[name].checkpoints() or _parents(store, group[name]) for name in todo}
-    shared = set.intersection(*map(set, known.values())) if todo else set()
-    if not shared:
-        return {name: group[name] for name in todo}, None
-    at = max(shared)
-    if not all(folders[name].checkpoints() for name in todo):  # forks: nobody of the parent's company comes along
-        return {name: group[name] for name in todo}, [_checkpoint(store, name, group[name], at) for name in todo]
-    company = folders[todo[0]].group
-    inert = {}                                                # complete members of that pass: where they were by then
-    for folder in map(store.run, company):
-        if _is_complete(folder) and (earlier := [step for step in folder.checkpoints() if step <= at]):
-            inert[folder.run_id] = max(earlier)
-    names = [name for name in company if name in inert or name in todo] + [name for name in todo if name not in company]
-    members = {name: group.get(name) or store.run(name).history().config for name in names}
-    return members, [store.run(name).checkpoint(inert.get(name, at)) for name in names]
-
-
-def _parents(store, config):
-    """Return the steps at which a fork can leave its parent: checkpoints up to the first update that differs; none without one."""
-    if not config.parent:
-        return []
-    folder = store.run(config.parent)
-    if not folder.path.exists():
-        raise LabError(f"parent: there is no run {config.parent} in the store {store.root}: give one that is, or leave parent out to train from the beginning.")
-    parent = folder.history().config
-    if config.replace(lr_edits=parent.lr_edits, parent=parent.parent) != parent:
-        raise LabError(f"parent: {config.parent} differs from this run in more than lr_edits, so nothing of it can be taken over: leave parent out.")
-    differ = [step for step, (a, b) in enumerate(zip(rates(config), rates(parent))) if a != b]
-    return [step for step in folder.checkpoints() if not differ or step <= differ[0]]
-
-
-def _checkpoint(store, name, config, step):
-    """Return a run's own checkpoint, or its parent's under its name."""
-    folder = store.run(name)
-    if folder.checkpoints():
-        return folder.checkpoint(step)
-    return replace(store.run(config.parent).checkpoint(step), run_id=name)
-
-
-def _is_complete(folder) -> bool:
-    return folder.path.exists() and folder.status in COMPLETE

@@ -15,6 +15,7 @@ from labkit.batches import Batches
 from labkit.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.events import Checkpoint, Event, Step, Stopped
+from labkit.inputs import check_inputs
 from labkit.loss import per_sample_loss
 from labkit.monitor import Measurements, Monitor
 from labkit.optim import OPTIMIZERS, clip_per_run
@@ -41,7 +42,7 @@ def train(base, cache, configs: Sequence[RunConfig], *, monitor: Monitor = Monit
     stop              asked after each update; when true, Checkpoint and Stopped("stopped") follow
 
     Every run ends with Stopped: finished, stopped, diverged (at its first loss or gradient that is not finite; the others
-    go on) or error (and the exception is raised). Closing the iterator loses what follows the last Checkpoint.
+    go on) or error (and the exception is raised, as it is where weights or pictures are not finite themselves). Closing the iterator loses what follows the last Checkpoint.
     Raises LabError where runs cannot share a pass or a checkpoint does not fit.
     """
     configs = [config.resolved(len(cache.train)) for config in configs]
@@ -69,14 +70,14 @@ class _Pass:
     """Hold the state of K runs between updates."""
 
     def __init__(self, base, cache, configs, monitor, resume):
-        self.base, self.configs, self.K = base, configs, len(configs)
+        self.base, self.cache, self.configs, self.K = base, cache, configs, len(configs)
         self.ids = [run_id(config, base.fingerprint, cache.fingerprint) for config in configs]
         self.device, self.last = base.device, configs[0].max_train_steps
         self.stack = LoRAStack(base.unet, configs)
         self.optimizer = OPTIMIZERS[configs[0].optimizer](self.stack.theta, configs)
         self.weights = torch.tensor([1.0, configs[0].prior_loss_weight], device=self.device)  # of a batch's two halves
-        prior = cache.prior() if configs[0].prior_loss_weight else None
-        self.batches = Batches(cache.train, cache.null_cond, configs, self.device, len(base.noise_scheduler.alphas_cumprod), prior)
+        self.prior = cache.prior() if configs[0].prior_loss_weight else None
+        self.batches = Batches(cache.train, cache.null_cond, configs, self.device, len(base.noise_scheduler.alphas_cumprod), self.prior)
         self.measurements = Measurements(base, cache, configs, monitor, self.ids)
         self.denoiser = base.denoiser
         self.rates = [rates(config) for config in configs]    # [run][update]
@@ -194,6 +195,8 @@ class _Pass:
         for (update, _), (losses, norms, moved) in zip(self.unread, numbers):
             for k in list(self.living):
                 finite = math.isfinite(losses[k]) and math.isfinite(norms[k])
+                if not finite:                                # before the rate is blamed
+                    check_inputs(self.base, self.cache, self.prior)
                 yield Step(*self._at(k, update + 1), losses[k].item(), self.rates[k][update], norms[k].item(),
                            moved[k].item() if finite else math.nan, memory)
                 if finite:

@@ -5,7 +5,8 @@ import traceback
 from contextlib import closing, suppress
 from pathlib import Path
 
-from labkit.atomic import cannot_write, write_file
+from labkit.adapter_files import save_adapter
+from labkit.atomic import cannot_write
 from labkit.cli import Outcome, pairs, tell
 from labkit.config import load_design, run_id
 from labkit.data import whole_path
@@ -27,9 +28,6 @@ def sweep(options):
     """Train every combination of the values given, commas between them."""
     from labkit.sweep import grid
 
-    if not options.set:
-        raise LabError("sweep has nothing to vary: give values to try with --set, such as --set learning_rate=1e-4,1e-3,1e-2. "
-                       "`labkit train` trains one run.")
     values = {name: text if name in LIST_FIELDS else text.split(",") for name, text in fields(options).items()}
     return train_all(grid(load_design(options.config), **values), options)
 
@@ -47,9 +45,9 @@ def resume(options):
     if history.status in ("finished", "diverged", "running"):
         raise LabError(f"The run {folder.run_id} is {history.status}: only a stopped or interrupted run can be resumed.")
     store = Store(folder.path.parent)
-    group = [store.run(name).history().config for name in history.meta.get("group", [folder.run_id])]
+    company = store.histories(names=history.meta.get("group", [folder.run_id]))
     options.store = store.root
-    return train_all(group, options, expected=folder.run_id)
+    return train_all([found.config for found in company], options, expected=folder.run_id)
 
 
 def train_all(configs, options, expected=None):
@@ -158,7 +156,13 @@ def find(name, store=None):
     """Return the folder of a run, named by its path, its id or the first characters of its id; LabError if it is not one."""
     if (Path(name) / "config.json").exists():
         return RunFolder(Path(name).resolve())
-    return Store(store).named(name)
+    folders = Store(store).runs()
+    close = [folder for folder in folders if folder.run_id.startswith(name)]
+    if len(close) == 1:
+        return close[0]
+    if close:
+        raise LabError(f"{name} is the beginning of {len(close)} run ids: {', '.join(folder.run_id for folder in close)}.")
+    raise LabError(f"There is no run {name} in {Store(store).root}: `labkit runs` lists the {len(folders)} that are there.")
 
 
 def runs(options):
@@ -176,10 +180,13 @@ def diagnose(options):
     from labkit.report import entry
 
     folders = [find(name, options.store) for name in options.paths] or Store(options.store).runs()
-    stores = {root: Store(root).histories() for root in {folder.path.parent for folder in folders}}
+    stores = {root: {history.run_id: history for history in Store(root).histories()} for root in {folder.path.parent for folder in folders}}
     data, lines = [], []
     for folder in folders:
-        found = entry(folder.history(), siblings=stores[folder.path.parent])
+        siblings = stores[folder.path.parent]
+        if not options.paths and folder.run_id not in siblings:              # it was named with its fault; one that was asked for is an error
+            continue
+        found = entry(siblings.get(folder.run_id) or folder.history(), siblings=siblings.values())
         data.append({"path": str(folder.path)} | {name: found[name] for name in ("id", "status", "label", "since_step", "confidence", "evidence", "sentence")})
         lines += [f"{folder.run_id}: {found['label']}", f"  {found['sentence']}"]
         lines += [f"    {name}: {number(value)}" for name, value in found["evidence"].items()]
@@ -200,21 +207,12 @@ def export(options):
     folder, target = find(options.run, options.store), Path(options.to)
     if target.suffix != ".safetensors":
         raise LabError(f"--to {options.to}: the file's name must end in .safetensors, which is what it will be.")
-    if not folder.adapter_path.exists():
-        raise LabError(f"The run {folder.run_id} has no adapter yet (it is {folder.status}): resume it first.")
     history = folder.history()
     config = history.config
     if config.adapter != "lora":
         raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other program loads as an adapter: "
                        "train with adapter = 'lora' to export one.")
-    if options.step is None:
-        data = folder.adapter_path.read_bytes()
-    else:
-        from labkit.adapter_files import adapter_bytes
-        data = adapter_bytes(folder.checkpoint(options.step).adapter, config)
-    if target.exists() and target.read_bytes() != data:
-        raise LabError(f"{target} is there already and holds something else: move it away, or give another name with --to.")
-    write_file(target, data, choose="--to")
+    save_adapter(target, folder.adapter(options.step), config)
     text = (f"{target}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
             f'In diffusers: pipeline.load_lora_weights("{target}")')
     warning = broken(history, options.step)

@@ -170,6 +170,7 @@ def thin(path, steps=True):
     every = -(-sum('"Step"' in text for text in texts) // KEPT_STEPS)
     for text in texts:
         line = json.loads(text)
+        line.pop("crc32", None)                               # of the whole record; a set's zip file has its own
         single = line["event"] == "Step"
         spare = single and line["global_step"] % every and math.isfinite(float(line["loss"]))
         if line["event"] == "Checkpoint" or spare or single and not steps:

@@ -1,0 +1,91 @@
+"""What a run told, from the lines of its journal back to events: every field is checked for its type and size here."""
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from labkit.errors import LabError
+from labkit.events import Event, Step, Stopped, Validation
+from labkit.history import Samples
+
+FAULTS = (KeyError, TypeError, ValueError, OverflowError)  # what a line raises whose fields are not what they should be
+REASONS = ("finished", "stopped", "diverged", "error")
+LAST_TIME = 253402300799  # the last second of the year 9999, in seconds since 1970
+MOST = 10**15  # of steps, pictures and bytes: what an int64 holds with room to spare
+
+
+def time_of(line: dict) -> float:
+    """Return when a line was written, in seconds since 1970; ValueError when it says nothing possible."""
+    return _number(line, "time", 0, LAST_TIME)
+
+
+def told(line: dict, run_id: str, folder: Path) -> Event | Samples | None:
+    """Return what a line tells, None for kinds that tell a history nothing; one of FAULTS where a field is not what it should be."""
+    kind = _text(line, "event")
+    at = (run_id, _whole(line, "global_step"), _whole(line, "samples_seen"))
+    if kind == "Step":
+        numbers = [float(line[name]) for name in ("loss", "learning_rate", "grad_norm", "update_norm")]
+        return Step(*at, *numbers, None if line["max_alloc"] is None else _whole(line, "max_alloc"))
+    if kind == "Validation":
+        losses, timesteps = np.array(line["losses"], dtype=np.float32), np.array(line["timesteps"])
+        if losses.ndim != 2 or timesteps.shape != losses.shape or timesteps.dtype.kind not in "iu":
+            raise ValueError("losses and timesteps are not tables of one shape")
+        return Validation(*at, _text(line, "name"), _text(line, "grade"), losses, timesteps)
+    if kind == "Sample":
+        files = tuple(folder / _inside(name) for name in _list(line, "files", str))
+        prompts, seeds = _list(line, "prompts", str), _list(line, "seeds", int)
+        return Samples(at[1], prompts, seeds, _number(line, "guidance_scale"), _number(line, "scale"), files)
+    if kind == "Stopped":
+        return Stopped(*at, reason(line), _text(line, "message"))
+    return None
+
+
+def reason(line: dict) -> str:
+    """Return why a run stopped, from its last line."""
+    if line["reason"] not in REASONS:
+        raise ValueError(f"reason = {str(line['reason'])[:40]!r}")
+    return line["reason"]
+
+
+def checkpoint_step(line: dict) -> int | None:
+    """Return the step of the checkpoint that a line tells of, None for other lines."""
+    return _whole(line, "global_step") if _text(line, "event") == "Checkpoint" else None
+
+
+def damaged(number: int, path: Path, error: Exception) -> LabError:
+    """Return the error for a line that says what no line can say."""
+    said = f"no {error}" if isinstance(error, KeyError) else str(error)[:100]
+    return LabError(f"Line {number} of {path} is damaged ({said}): restore the file, or remove its folder to train the run again.")
+
+
+def _whole(line, name) -> int:
+    value = line[name]
+    if type(value) is not int or not 0 <= value <= MOST:
+        raise ValueError(f"{name} = {str(value)[:40]}")
+    return value
+
+
+def _number(line, name, low=-1e30, high=1e30) -> float:
+    value = line[name]
+    if type(value) not in (int, float) or not low <= value <= high:
+        raise ValueError(f"{name} = {str(value)[:40]}")
+    return value
+
+
+def _text(line, name) -> str:
+    if not isinstance(line[name], str):
+        raise ValueError(f"{name} = {str(line[name])[:40]}")
+    return line[name]
+
+
+def _list(line, name, kind) -> tuple:
+    if not isinstance(line[name], list) or not all(type(item) is kind for item in line[name]):
+        raise ValueError(f"{name} = {str(line[name])[:40]}")
+    return tuple(line[name])
+
+
+def _inside(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+        raise ValueError(f"files: {name[:40]!r} is not in the run's folder")
+    return path

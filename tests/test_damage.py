@@ -1,0 +1,235 @@
+"""What is damaged is named with its fault, is never taken for something else, and takes nothing else down."""
+
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+from old_store import without_checksums
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+from test_cli import labkit
+from test_runs import CONFIG, ID, checkpoint, keep, some_events
+
+from labkit import cli, runs
+from labkit.errors import LabError
+
+OTHER = "b" * 16
+LINE = {"event": "Step", "time": 1.0, "global_step": 3, "samples_seen": 12, "loss": 0.1, "learning_rate": 1e-3, "grad_norm": 0.5, "update_norm": 0.01,
+        "max_alloc": None}
+VALIDATION = {"event": "Validation", "time": 1.0, "global_step": 3, "samples_seen": 12, "name": "validation", "grade": "monitor"}
+SAMPLE = {"event": "Sample", "time": 1.0, "global_step": 3, "samples_seen": 12, "prompts": ["a"], "seeds": [0], "guidance_scale": 5.0, "scale": 1.0}
+
+
+@pytest.fixture
+def store():
+    """Give a store of two runs, the first of which a test may damage."""
+    store = runs.Store()
+    keep(store, some_events(reason="stopped"))
+    keep(store, some_events(run=OTHER, last=3, reason="stopped"), CONFIG.replace(seed=1), OTHER)
+    return store
+
+
+@pytest.fixture
+def no_waiting():
+    """Fail instead of waiting without end."""
+    def late(*_):
+        raise TimeoutError("waited for a pipe")
+
+    previous = signal.signal(signal.SIGALRM, late)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("line", [
+    "[1]", "1", "{}", "[" * 100_000, '{"a":' * 100_000, "\0" * 80, json.dumps(LINE | {"global_step": None}), json.dumps(LINE | {"global_step": 10**300}),
+    json.dumps(LINE | {"global_step": 1.5}), json.dumps(LINE | {"global_step": -1}), json.dumps(LINE | {"time": 9e99}), json.dumps(LINE | {"time": "now"}),
+    json.dumps(LINE | {"loss": None}), json.dumps(LINE | {"loss": 10**400}), json.dumps(LINE | {"loss": "much"}), json.dumps(LINE | {"max_alloc": [1]}),
+    json.dumps(LINE | {"event": 7}), json.dumps(LINE | {"event": "Stopped", "reason": "bored", "message": ""}),
+    json.dumps(LINE | {"event": "Stopped", "reason": {}, "message": ""}), json.dumps(LINE | {"event": "Stopped"}),
+    json.dumps(VALIDATION | {"losses": [[0.1], [0.2, 0.3]], "timesteps": [[1], [2]]}), json.dumps(VALIDATION | {"losses": 0.1, "timesteps": 1}),
+    json.dumps(VALIDATION | {"losses": [[10**400]], "timesteps": [[1]]}), json.dumps(VALIDATION | {"losses": [[0.1]], "timesteps": [["soon"]]}),
+    json.dumps(SAMPLE | {"files": ["../../secret.png"]}), json.dumps(SAMPLE | {"files": ["/etc/passwd"]}), json.dumps(SAMPLE | {"files": [None]})])
+def test_a_line_that_no_run_tells_is_named_and_the_other_runs_are_listed_judged_and_found(store, capsys, line):
+    with open(store.run(ID).events_path, "a") as file:
+        file.write(line + "\n")
+    for verb in ("runs", "diagnose"):
+        code, out, err = labkit(capsys, verb, "--json")
+        assert code == 0 and "events.jsonl is damaged" in err and "Traceback" not in err
+        assert [found["id"] for found in json.loads(out)] == [OTHER]
+    code, _, err = labkit(capsys, "diagnose", ID)
+    assert code == 2 and "is damaged" in err
+    assert labkit(capsys, "diagnose", OTHER)[0] == 0
+
+
+@pytest.mark.parametrize("length", [1, 30, 5000, 20_000])
+def test_a_garbled_end_of_a_journal_is_told_and_only_an_unterminated_line_is_torn(store, length):
+    folder, garbage = store.run(ID), np.random.default_rng(length).bytes(length).replace(b"\n", b"?")
+    whole = folder.events_path.read_bytes()
+    folder.events_path.write_bytes(whole + garbage)
+    assert folder.status == "stopped" and len(folder.history().steps["loss"]) == 4
+    folder.events_path.write_bytes(whole + garbage + b"\n")
+    for read in (lambda: folder.status, folder.history, folder.checkpoints):
+        with pytest.raises(LabError, match=r"Line 11 of .*events.jsonl is damaged"):
+            read()
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "config.json"])
+def test_a_flipped_bit_of_a_journal_or_a_configuration_is_told(store, name):
+    folder, told = store.run(ID), 0
+    whole, expected = (folder.path / name).read_bytes(), said(folder.history())
+    bits = np.random.default_rng(0).choice(8 * len(whole), 400, replace=False)
+    for bit in bits:
+        (folder.path / name).write_bytes(flipped(whole, int(bit)))
+        try:
+            assert said(folder.history()) == expected         # the name of a checksum: then it is not asked
+        except LabError as error:
+            told += name in str(error)
+    assert told >= 390
+
+
+def test_the_last_line_cannot_be_flipped_into_another_end(store):
+    folder, told = store.run(ID), 0
+    whole = folder.events_path.read_bytes()
+    last = len(whole[:-1].rpartition(b"\n")[0]) + 1
+    for bit in range(8 * last, 8 * len(whole)):
+        folder.events_path.write_bytes(flipped(whole, bit))
+        try:
+            assert folder.status == "stopped"
+        except LabError:
+            told += 1
+    assert told > 0.95 * 8 * (len(whole) - last)
+
+
+def said(history):
+    """Return everything that a history says, in a form that can be compared."""
+    curves = {name: (curve.steps.tolist(), curve.losses.tobytes()) for name, curve in history.validations.items()}
+    return (history.status, history.config, history.meta, history.time_s, curves, {name: column.tobytes() for name, column in history.steps.items()},
+            [sample.paths for sample in history.samples])
+
+
+def test_a_missing_or_repeated_line_is_told(store):
+    folder = store.run(ID)
+    first, second, *rest = folder.events_path.read_bytes().splitlines(keepends=True)
+    for lines in ((first, *rest), (first, second, second, *rest)):
+        folder.events_path.write_bytes(b"".join(lines))
+        with pytest.raises(LabError, match="Line [23] of"):
+            folder.history()
+
+
+def test_flipped_bits_of_checkpoints_and_adapters_are_told(store):
+    folder = store.run(ID)
+    reads = {folder.path / "checkpoints" / "000004.safetensors": folder.checkpoint, folder.adapter_path: folder.adapter}
+    for file, read in reads.items():
+        whole, expected = file.read_bytes(), contents(read())
+        told = 0
+        for bit in np.random.default_rng(1).choice(8 * len(whole), 300, replace=False):
+            file.write_bytes(flipped(whole, int(bit)))
+            try:
+                assert contents(read()) == expected           # a space of the header
+            except LabError as error:
+                told += file.name in str(error)
+        assert told >= 290
+        file.write_bytes(whole)
+
+
+def contents(found):
+    parts = (found.adapter, found.optimizer) if hasattr(found, "adapter") else (found,)
+    return [{name: (array.shape, array.dtype, array.tobytes()) for name, array in part.items()} for part in parts]
+
+
+def test_a_store_without_checksums_reads_the_same_goes_on_and_is_summed_from_there(store):
+    folder = store.run(ID)
+    before = said(folder.history())
+    without_checksums(folder.path)
+    assert said(folder.history()) == before
+    assert contents(folder.checkpoint()) == contents(checkpoint(4)) and contents(folder.adapter()) == [contents(checkpoint(4))[0]]
+    keep(store, some_events(first=2), resume_at=2)
+    whole = folder.events_path.read_bytes()
+    assert folder.status == "finished" and b"crc32" not in whole.splitlines()[0] and b"crc32" in whole.splitlines()[-1]
+    folder.events_path.write_bytes(flipped(whole, 8 * 60))    # in a line without a sum of its own
+    with pytest.raises(LabError, match="is damaged"):
+        folder.history()
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "config.json", "adapter.safetensors", "checkpoints/000004.safetensors"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(store, capsys, tmp_path, no_waiting, name):
+    folder = store.run(ID)
+    (folder.path / name).unlink()
+    os.mkfifo(folder.path / name)
+    code, out, err = labkit(capsys, "runs", "--json")
+    ids = [found["id"] for found in json.loads(out)]
+    if name.endswith("safetensors"):
+        assert code == 0 and set(ids) == {ID, OTHER}
+        step = () if name.startswith("adapter") else ("--step", 4)
+        code, _, err = labkit(capsys, "export", ID, *step, "--to", tmp_path / "a.safetensors")
+        assert code == 2 and "is not a file" in err
+    else:
+        assert code == 0 and ids == [OTHER] and "is not a file but a folder, pipe or device" in err
+        with pytest.raises(LabError, match="is not a file"):
+            keep(store, some_events(first=2), resume_at=2)
+
+
+@pytest.mark.parametrize("text", [
+    '{"store_version": "1", "config": {}, "sessions": [{"meta": {}}]}', '{"store_version": 1, "config": [], "sessions": [{"meta": {}}]}',
+    '{"store_version": 1, "config": {}, "sessions": {"0": {"meta": {}}}}', '{"store_version": 1, "config": {}, "sessions": [{"meta": {"group": 3}}]}',
+    '{"store_version": 1, "config": {"rank": {}}, "sessions": [{"meta": {}}]}', '{"store_version": 1, "config": {"rnak": 4}, "sessions": [{"meta": {}}]}',
+    "[" * 100_000, "\0" * 300, ""])
+def test_a_configuration_that_is_none_is_named_and_the_other_runs_are_listed(store, capsys, text):
+    (store.run(ID).path / "config.json").write_text(text)
+    code, out, err = labkit(capsys, "runs", "--json")
+    assert code == 0 and [found["id"] for found in json.loads(out)] == [OTHER]
+    assert "labkit: " in err and "Traceback" not in err and "UserWarning" not in err
+
+
+def test_an_adapter_that_is_cut_random_or_another_runs_is_not_exported(store, capsys, tmp_path):
+    folder, target = store.run(ID), tmp_path / "out.safetensors"
+    whole = folder.adapter_path.read_bytes()
+    with safe_open(folder.adapter_path, "np") as file:
+        words = file.metadata()
+    tensors = load_file(folder.adapter_path)
+
+    def refused(word):
+        code, _, err = labkit(capsys, "export", ID, "--to", target)
+        assert code == 2 and "adapter.safetensors" in err and word in err and not target.exists()
+
+    for size in (0, 7, 100, len(whole) // 2, len(whole) - 1):
+        folder.adapter_path.write_bytes(whole[:size])
+        refused("not a readable adapter")
+    folder.adapter_path.write_bytes(np.random.default_rng(0).bytes(len(whole)))
+    refused("not a readable adapter")
+    random = {name: np.random.default_rng(0).normal(size=array.shape).astype(np.float32) for name, array in tensors.items()}
+    save_file(random, folder.adapter_path, words)
+    refused("does not match its checksum")
+    save_file(random, folder.adapter_path, {name: value for name, value in words.items() if name != "checksum"})
+    refused("--step 4")
+    shutil.copy(store.run(OTHER).adapter_path, folder.adapter_path)
+    refused("--step 4")
+    assert labkit(capsys, "export", ID, "--step", 4, "--to", target)[0] == 0
+    assert all(np.array_equal(load_file(target)[name], array) for name, array in tensors.items())
+
+
+def test_an_adapter_is_exported_where_checkpoints_were_removed_to_save_space(store, capsys, tmp_path):
+    shutil.rmtree(store.run(ID).path / "checkpoints")
+    assert labkit(capsys, "export", ID, "--to", tmp_path / "a.safetensors")[0] == 0
+
+
+def test_a_damaged_member_of_its_pass_is_named_and_a_run_is_resumed_without_it(capsys, monkeypatch):
+    store = runs.Store()
+    for run, config in ((ID, CONFIG), (OTHER, CONFIG.replace(seed=1))):
+        keep(store, some_events(run=run, reason="stopped"), config, run, meta={"group": [ID, OTHER]})
+    store.run(OTHER).events_path.write_bytes(b"[1]\n")
+    asked = []
+    monkeypatch.setattr("labkit.verbs.train_all", lambda configs, options, expected: asked.append((configs, expected)) or cli.Outcome(0, "", []))
+    code, _, err = labkit(capsys, "resume", ID)
+    assert code == 0 and asked == [([CONFIG], ID)] and f"{OTHER}/events.jsonl is damaged" in err
