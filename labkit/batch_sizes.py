@@ -6,12 +6,13 @@ from itertools import product
 import numpy as np
 
 from labkit import plan
+from labkit.arms import basis, difference, over_seeds
 from labkit.config import RunConfig
 from labkit.curves import LOSS_AXIS, loss_axis
-from labkit.epochs import gap, over_seeds, views
+from labkit.epochs import gap, views
 from labkit.errors import LabError
 from labkit.judged import Table, loss
-from labkit.stats import Interval, by_picture, interval_of
+from labkit.stats import by_picture
 from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 BROKEN = 1.2                                                  # times the untouched base's loss: such an end says nothing of a valley
@@ -53,11 +54,6 @@ def final(history) -> np.ndarray:
     """Return the held-out losses (pictures,) at the end; not numbers where the run broke off."""
     losses = by_picture(history.validations["validation"].losses[-1])
     return np.full_like(losses, np.nan) if history.status == "diverged" else losses
-
-
-def difference(history, other) -> Interval:
-    """Return how much higher a run ends than another, paired over pictures."""
-    return interval_of(final(history) - final(other))
 
 
 def text(interval) -> str:
@@ -109,19 +105,22 @@ def rules_table(histories) -> Table:
         rows.append([run.config.train_batch_size, f"{run.config.max_train_steps:,}", rate_text(run.config.learning_rate),
                      "reference" if run is reference else ", ".join(RULES[rule] for rule in rules), f"{plan.lr_sum(run.config):.3g}",
                      f"{update_size(run) / update_size(reference):.2g} ×", loss(final(run).mean()), "" if run is reference else text(difference(run, reference))])
-    return Table(["batch", "updates", "learning rate", "rule", "sum of the rate", "length of an update", "held-out loss at the end", "against the reference (95 % interval)"], rows)
+    return Table(["batch", "updates", "learning rate", "rule", "sum of the rate", "length of an update", "held-out loss at the end", f"against the reference (95 % interval {basis(*histories)})"], rows)
 
 
 def predictions(histories, batch=None, longest=None) -> str:
     """Compare what was predicted of the runs at one rate with the race; no answer is not wrong."""
     reference = reference_of(histories)
     same = [run for run in histories if run.config.learning_rate == reference.config.learning_rate]
-    lowest = min(same, key=lambda run: np.nan_to_num(final(run).mean(), nan=math.inf)).config.train_batch_size
+    ended = [run for run in same if np.isfinite(final(run)).all()]
+    lowest = (best_of(ended) if ended else same[0]).config.train_batch_size
+    rivals = " and ".join(str(run.config.train_batch_size) for run in as_good(ended)) if ended else ""
+    kept = f", {basis(*same)}" + (f"; it cannot be told from {rivals}" if rivals else "; another seed may say otherwise")
     sizes = {run.config.train_batch_size: update_size(run) for run in same}
     most = "about equal" if max(sizes.values()) < ALIKE * min(sizes.values()) else str(max(sizes, key=sizes.get))
     lines = []
-    for words, found, said in (("Lowest at one rate: batch", str(lowest), batch), ("Longest updates at one rate:", most, longest)):
-        lines.append(f"{words} {found}." + ("" if said is None else f" You said {said}" + (": yes." if str(said).strip().casefold() == found else ".")))
+    for words, found, more, said in (("Lowest at one rate: batch", str(lowest), kept, batch), ("Longest updates at one rate:", most, "", longest)):
+        lines.append(f"{words} {found}{more}." + ("" if said is None else f" You said {said}" + (": yes." if str(said).strip().casefold() == found else ".")))
     return "\n".join(lines)
 
 
@@ -156,9 +155,10 @@ def exponent(histories) -> tuple[float, float, float]:
 
 
 def as_good(runs) -> list:
-    """Return the runs that end no higher than the best one, beyond noise, without it."""
+    """Return the runs that end no higher than the best one, beyond the noise of pictures and seeds, without it; all hold together."""
     best = best_of(runs)
-    return [run for run in runs if run is not best and np.isfinite(final(run)).all() and not difference(run, best).low > 0]
+    others = [run for run in runs if run is not best and math.isfinite(_unless_broken(run))]
+    return [run for run in others if not difference(run, best, len(others)).low > 0]
 
 
 def on_edge(runs) -> bool:
@@ -213,8 +213,9 @@ def best_rates(histories) -> Table:
         alike = as_good(runs)
         rows.append([batch, f"{best.config.max_train_steps:,}", f"{views(best, best.config.max_train_steps):.3g}", rate_text(best.config.learning_rate) + (" (at the edge)" if on_edge(runs) else ""),
                      ", ".join(rate_text(run.config.learning_rate) for run in alike) or "none", loss(final(best).mean()),
-                     "lowest" if best is lowest else text(difference(best, lowest))])
-    return Table(["batch", "updates", "epochs", "best rate", "as good within noise", "held-out loss at the end", "above the lowest (95 % interval)"], rows)
+                     "lowest" if best is lowest else text(difference(best, lowest, len(bests) - 1))])
+    return Table(["batch", "updates", "epochs", "best rate", "as good within noise", "held-out loss at the end",
+                  f"above the lowest (95 % interval {basis(*bests.values())})"], rows)
 
 
 # -- both compensations at once
@@ -229,7 +230,8 @@ def compensation(histories) -> Table:
         rows.append([config.train_batch_size, f"{views(run, config.max_train_steps):.3g}", f"{rate_text(config.learning_rate)}{' (' + rule + ')' if rule else ''}",
                      f"{config.max_train_steps:,}", f"{plan.lr_sum(config) / plan.lr_sum(first.config):.2g} ×", loss(final(run).mean()),
                      "" if run is first else text(difference(run, first)), f"{gap(run):.3f}"])
-    return Table(["batch", "epochs", "learning rate", "updates", "sum of the rate", "held-out loss at the end", "against the first row (95 % interval)", "further fall on training pictures"], rows)
+    return Table(["batch", "epochs", "learning rate", "updates", "sum of the rate", "held-out loss at the end",
+                  f"against the first row (95 % interval {basis(*runs)})", "further fall on training pictures"], rows)
 
 
 def cost_table(found) -> Table:

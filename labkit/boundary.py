@@ -51,12 +51,16 @@ def boundary(history, scores: Scored | None = None, copies: Scored | None = None
     copies    `memorization(...).copied` of the pictures generated at each evaluation
 
     A minimum or maximum at the last evaluation has not been reached. Intervals are those of 2,000 resamples of the pictures,
-    widened to the evaluations beside them, since nothing is known of what lies between.
+    widened to the evaluations beside them, since nothing is known of what lies between; of an `arms.Arm` of several seeds, from
+    the lowest to the highest end that any of its seeds gives.
     """
     held = history.validations.get("validation")
     if held is None or len(held.steps) < 3:
         raise LabError(f"The run {history.run_id} has fewer than three evaluations of held-out pictures: train it with a monitor that validates.")
     times = {"validation": _turn(held.steps, held.losses.mean(axis=2).T)}
+    for run in getattr(history, "runs", ()):
+        own, found = boundary(run)["validation"], times["validation"]
+        times["validation"] = Time(found.step, min(found.low, own.low), max(found.high, own.high))
     if scores is not None:
         steps, values = _checked("scores", scores)
         times["score"] = _turn(steps, -values)

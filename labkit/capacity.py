@@ -1,16 +1,20 @@
 """What rank buys: how far runs of every rank came, at one rate and at each rank's own best, and the smallest that is enough.
 
-Losses are held-out ones on fixed noise at the end of a run, averaged over seeds and compared picture by picture. n pictures.
+Losses are held-out ones on fixed noise at the end of a run, compared picture by picture. m seeds, n pictures. What a size lacks of
+the best is an interval over pictures and seeds that holds for all sizes together: the best is itself one of those that were measured
+(multiple comparisons with the best, after Hsu 1984).
 """
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from labkit.arms import noise_among
 from labkit.errors import LabError
 from labkit.judged import Table
-from labkit.stats import Interval, by_picture, interval_of
+from labkit.stats import LEVEL, Interval, by_picture, seeds_difference
 from labkit.style import LINES, MARKERS, STYLE, LabFigure, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 FULL = "full"                                                 # in the place of a rank: a dense change of the same matrices
@@ -20,11 +24,11 @@ FLOOR = -0.25                                                 # shares of the ga
 
 @dataclass(frozen=True, eq=False)
 class Capacity:
-    """Hold final held-out losses by size (a rank, or 'full') and rate, each (n,), on one territory."""
+    """Hold final held-out losses by size (a rank, or 'full') and rate, each (m, n), on one territory."""
 
     territory: str
     start: np.ndarray                                         # (n,) of the untouched base
-    ends: dict                                                # {size: {rate: (n,)}}; inf where a run broke
+    ends: dict                                                # {size: {rate: (m, n)}}; inf where a run broke
     probes: dict                                              # the same on training pictures
     seeds: int
 
@@ -46,40 +50,74 @@ class Capacity:
         """Tell whether the best rate is the first or last one tried, so that a better one may lie outside."""
         return self.best_rate(size) in (min(self.ends[size]), max(self.ends[size]))
 
-    @property
-    def best(self) -> np.ndarray:
-        """Return the losses (n,) of the best runs there are."""
-        return min((self.ends[size][self.best_rate(size)] for size in self.sizes), key=np.mean)
+    def end(self, size) -> np.ndarray:
+        """Return the losses (m, n) of a size at its own best rate."""
+        return self.ends[size][self.best_rate(size)]
+
+    @cached_property
+    def best(self):
+        """Return the size whose runs end lowest."""
+        return min(self.sizes, key=lambda size: self.end(size).mean())
+
+    @cached_property
+    def gain(self) -> float:
+        """Return by how much the best runs' loss fell, the measure of all shares."""
+        return float(self.start.mean() - self.end(self.best).mean())
+
+    @cached_property
+    def noise(self):
+        """Return how far seeds lie apart among the runs that learned."""
+        ends = [end for by_rate in self.ends.values() for end in by_rate.values()]
+        return noise_among(ends, [self.start.mean()] * len(ends))
+
+    def lacks(self, size, sizes=None, rate=None) -> Interval:
+        """Return what a size at a rate, its own best by default, lacks of the best of some sizes, in shares of the gain; at least 0 if it is one of them."""
+        sizes = [other for other in sizes or self.sizes if np.isfinite(self.end(other)).all()]
+        end = self.end(size) if rate is None else self.ends[size][rate]
+        others = [other for other in sizes if other != size or rate is not None]
+        level = 1 - (1 - LEVEL) / max(len(sizes) - 1, 1)
+        apart = [seeds_difference(end, self.end(other), self.noise, level) for other in others]
+        floor = 0.0 if rate is None else -math.inf
+        return Interval(*(max([floor, *(found[i] for found in apart)]) / self.gain for i in range(3)))
 
     def share(self, size, rate=None) -> Interval:
         """Return the share of the greatest gain that a size reaches at a rate, its own best by default: 0 the base, 1 the best."""
-        end = self.ends[size][self.best_rate(size) if rate is None else rate]
+        end = self.end(size) if rate is None else self.ends[size][rate]
         if not np.isfinite(end).all():
             return Interval(-math.inf, -math.inf, -math.inf)
-        short = interval_of(end - self.best)
-        gain = float(np.mean(self.start - self.best))
-        return Interval(*(1 - value / gain for value in (short.mean, short.high, short.low)))
+        mean, low, high = self.lacks(size, rate=rate)
+        return Interval(1 - mean, 1 - high, 1 - low)
 
     @property
     def enough(self) -> int:
-        """Return the smallest rank that, at its own best rate, lacks at most ENOUGH of the gain of the best rank."""
-        best = max(self.share(rank).mean for rank in self.ranks)
-        return min(rank for rank in self.ranks if self.share(rank).mean >= best - ENOUGH)
+        """Return the smallest rank that, at its own best rate, lacks at most ENOUGH of the gain of the best rank, in the mean of the seeds."""
+        return min(rank for rank in self.ranks if self._lack(rank).mean <= ENOUGH)
 
     @property
-    def perhaps_enough(self) -> int:
-        """Return the smallest rank of which the interval does not exclude that it is enough."""
-        best = max(self.share(rank).mean for rank in self.ranks)
-        return min(rank for rank in self.ranks if self.share(rank).high >= best - ENOUGH)
+    def open(self) -> tuple[int, int | None]:
+        """Return the smallest rank that may be enough and the smallest that surely is, None where none is sure: pictures and seeds leave open what lies between."""
+        may, sure = ([rank for rank in self.ranks if self._lack(rank)[i] <= ENOUGH] for i in (1, 2))
+        return min(may), min(sure, default=None)
+
+    def _lack(self, rank) -> Interval:
+        """Return what a rank lacks of the best rank."""
+        broke = Interval(math.inf, math.inf, math.inf)
+        return self.lacks(rank, self.ranks) if np.isfinite(self.end(rank)).all() else broke
+
+    @property
+    def range(self) -> str:
+        """Write which rank may be the smallest that is enough."""
+        low, high = self.open
+        return f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"
 
     @property
     def sentence(self) -> str:
         """Say which rank is enough, how sure that is, and what one direction in each matrix reaches already."""
-        first, found = self.ranks[0], self.share(self.ranks[0])
+        first, over = self.ranks[0], f"pictures and {self.seeds} seeds" if self.seeds > 1 else "pictures; one seed"
         edge = ", the largest one tried, so that a larger one may be needed" if self.enough == self.ranks[-1] else ""
-        unsure = f"; by its interval rank {self.perhaps_enough} may do as well" if self.perhaps_enough < self.enough else ""
-        return (f"{self.territory}: rank {self.enough} is the smallest within {ENOUGH:.0%} of the best rank{edge}{unsure}; rank {first} reaches {_share(found)} of the "
-                f"greatest gain at its own best rate, {rate_text(self.best_rate(first))} ({self.seeds} seeds, intervals over pictures).")
+        sure = "which is sure" if self.open == (self.enough, self.enough) else f"but the intervals leave open {self.range}"
+        return (f"{self.territory}: in the mean, rank {self.enough} is the smallest within {ENOUGH:.0%} of the best rank{edge}; {sure}. Rank {first} reaches "
+                f"{_share(self.share(first))} of the greatest gain at its own best rate, {rate_text(self.best_rate(first))} (95 % intervals over {over}, all sizes together).")
 
 
 def capacity(histories) -> Capacity:
@@ -96,8 +134,8 @@ def capacity(histories) -> Capacity:
         for found, name in ((ends, "validation"), (probes, "probe")):
             found.setdefault(size, {}).setdefault(config.learning_rate, []).append(end_of(history, name))
     start = np.mean([by_picture(history.validations["validation"].losses[0]) for history in histories], axis=0)
-    means = [{size: {rate: np.mean(values, axis=0) for rate, values in by_rate.items()} for size, by_rate in found.items()} for found in (ends, probes)]
-    return Capacity(territories.pop(), start, *means, len(seeds))
+    stacked = [{size: {rate: np.stack(values) for rate, values in by_rate.items()} for size, by_rate in found.items()} for found in (ends, probes)]
+    return Capacity(territories.pop(), start, *stacked, len(seeds))
 
 
 def end_of(history, name="validation") -> np.ndarray:
@@ -126,8 +164,10 @@ def predictions(found: dict) -> str:
     """Compare predicted smallest sufficient ranks with what was measured: (guess, Capacity) by words; no answer is not wrong."""
     lines = []
     for words, (guess, measured) in found.items():
-        said = "" if guess is None else f" You said {guess}" + (": yes." if guess == measured.enough else ".")
-        lines.append(f"Smallest rank that is enough, {words}: {measured.enough}.{said}")
+        low, high = measured.open
+        fits = guess is not None and low <= guess <= (high or math.inf)
+        said = "" if guess is None else f" You said {guess}" + (": yes." if guess == measured.enough else ", which the intervals leave open." if fits else ".")
+        lines.append(f"Smallest rank that is enough, {words}: {measured.enough} in the mean, {measured.range} by the intervals.{said}")
     return "\n".join(lines)
 
 
@@ -139,7 +179,7 @@ def plot_capacity(*found: Capacity, width=STYLE["width"]):
     for i, each in enumerate(found):
         ax = new_axes(figure.place_axes(i * panel + left, 0.6, panel - left - room, height - 1.05))
         _draw(ax, each)
-        name_axes(ax, "rank (logarithmic)", "share of the greatest gain" if not i else "", f"{each.territory}: rank {each.enough} is enough")
+        name_axes(ax, "rank (logarithmic)", "share of the greatest gain" if not i else "", f"{each.territory}: rank {each.range} is enough")
     return figure
 
 

@@ -9,36 +9,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from labkit import plan
+from labkit.arms import basis, over_seeds, rise
 from labkit.boundary import NAMES, Scored, boundary, plot_boundary, stopping_table
 from labkit.curves import SETS, STEP_AXIS, curve, loss_axis, mark_not_finite, step_axis
 from labkit.errors import LabError
-from labkit.history import Curve
 from labkit.judged import Table, loss
 from labkit.memorize import Memorization, diversity, memorization, plot_nearest, thumbnails
 from labkit.pictures import prompts_of, sample_pictures
-from labkit.stats import Interval, paired_difference
+from labkit.stats import Interval
 from labkit.style import MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 ASKED, SEEDS = 10, 2                                          # captions drawn to look for copies, and pictures of each
 SHOWN = {"count": 5, "width": 6.9}                             # of the nearest pictures; a notebook must stay small
 FRESH, FEWER = 120, 48                                        # pictures of the null at most: for evidence, and for a look
 LOOKS = {"validation": (VERDICTS["healthy"][1], MARKERS[0]), "probe": (STYLE["text"], MARKERS[1])}
-
-
-def over_seeds(histories, name="n_train") -> list:
-    """Return one run for each design, its losses the mean over seeds, ordered by the field `name`."""
-    groups = {}
-    for history in histories:
-        groups.setdefault(history.config.replace(seed=0), []).append(history)
-    return sorted((_mean(runs) for runs in groups.values()), key=lambda history: getattr(history.config, name))
-
-
-def _mean(runs):
-    first = runs[0]
-    if any(not np.array_equal(first.validations[name].steps, run.validations[name].steps) for run in runs for name in first.validations):
-        return min(runs, key=lambda run: run.validations["validation"].steps[-1])       # one of them broke off: no mean goes through all, and that one is what they share
-    curves = {name: Curve(held.steps, np.mean([run.validations[name].losses for run in runs], axis=0)) for name, held in first.validations.items()}
-    return replace(first, validations=curves)
 
 
 def views(history, step) -> float:
@@ -107,16 +91,16 @@ def or_inf(run) -> float:
 
 def turns(histories) -> Table:
     """Return one row for each number of pictures: when the held-out loss was lowest, in updates and in epochs, and what came after."""
-    rows = []
-    for run in over_seeds(histories):
+    rows, arms = [], over_seeds(histories)
+    for run in arms:
         held = run.validations["validation"]
         time, best = boundary(run)["validation"], int(np.nanargmin(held.means))
-        after = paired_difference(held.losses[-1], held.losses[best])
+        after = rise(run, best)
         reached = math.isfinite(time.step)
         rows.append([run.config.n_train, time.text(), f"{views(run, time.step):,.3g}" if reached else f"more than {views(run, held.steps[-1]):,.3g}", loss(held.means[best]),
                      f"{after.mean:+.3f} ({after.low:+.3f} to {after.high:+.3f})" if reached else "", f"{gap(run):.3f}"])
-    return Table(["training pictures", "held-out loss lowest at update (95 % interval)", "epochs by then", "lowest", "rise from there to the end (95 % interval)",
-                  "further fall on training pictures"], rows)
+    return Table(["training pictures", "held-out loss lowest at update (95 % interval)", "epochs by then", "lowest",
+                  f"rise from there to the end (95 % interval {basis(*arms)})", "further fall on training pictures"], rows)
 
 
 # -- what the pictures show

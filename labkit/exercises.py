@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labkit.arms import noise_among
 from labkit.cards import CARD, DERIVED
 from labkit.config import run_id
 from labkit.diagnose import DIVERGED, OVERSHOOTING, RISE_OF_GAIN, SHARED_RISE, UNSURE, diagnose
@@ -19,7 +20,7 @@ from labkit.history import History
 from labkit.ladders import LADDERS, rung_text
 from labkit.runs import COMPLETE
 from labkit.seeding import seed63
-from labkit.stats import by_picture, interval_of
+from labkit.stats import by_picture, interval_of, paired_difference, seeds_difference
 
 PASSED, NOT_YET = "passed", "not yet"
 MARKS = {PASSED: ("✔", "#00785A"), NOT_YET: ("○", "#A86200")}
@@ -79,7 +80,7 @@ class Checks:
     seed    the learner's first seed; it and the nine after it are the learner's own
 
     `run` is everywhere a History or a run id. Losses are held-out ones on fixed noise at the end of a run, differences
-    are paired over pictures, with 95 % intervals.
+    are paired over pictures, with 95 % intervals over pictures and seeds.
     """
 
     def __init__(self, lab, seed: int = 0):
@@ -97,12 +98,14 @@ class Checks:
         found = self._rungs(name, (value, *neighbours), design, runs)
         if not _finite(found[value]):
             raise LabError(f"At {rung_text(name, value)} the loss is no longer a number: go down the ladder.")
+        rungs = [runs for runs in found.values() if _finite(runs)]
+        noise = noise_among([_losses(runs) for runs in rungs], [_losses(runs, 0).mean() for runs in rungs])
         for other in filter(lambda other: _finite(found[other]), neighbours):
-            higher = _difference(found[value], found[other])
+            higher = _difference(found[value], found[other], noise)
             if higher.low > 0:
-                raise LabError(f"{rung_text(name, other)} ends lower than {rung_text(name, value)}, by {with_interval(higher)} in the mean of "
+                raise LabError(f"{rung_text(name, other)} ends lower than {rung_text(name, value)}, by {with_interval(higher)} over pictures and "
                                f"{len(found[other])} seeds. What made you expect otherwise? Answer again.")
-        return f"No neighbour of {rung_text(name, value)} is lower beyond noise: held-out loss ends at {_ends(name, found)}, {len(found[value])} seeds each."
+        return f"No neighbour of {rung_text(name, value)} is lower beyond noise of pictures and seeds: held-out loss ends at {_ends(name, found)}, {len(found[value])} seeds each."
 
     @check
     def largest_stable(self, answer, design, name: str = "learning_rate", runs=None) -> Result:
@@ -123,10 +126,10 @@ class Checks:
             raise LabError(f"{rung_text(name, above)}, the rung above, is stable as well ({seen}): go up the ladder.")
         if mine >= upper:
             raise LabError(f"Your seeds do not tell {rung_text(name, value)} and {rung_text(name, above)} apart ({seen}): add a seed at both, or train longer.")
-        if not _difference(found[value], found[value], earlier=0).high < 0:
+        if not any(_change(run).high < 0 for run in found[value]):
             raise LabError(f"At {rung_text(name, value)} nothing was learned beyond noise ({seen}): stable is more than standing still.")
-        if _finite(found[above]) and not _difference(found[above], found[value]).low > 0:
-            raise LabError(f"{rung_text(name, above)} ends no higher than {rung_text(name, value)} beyond noise ({seen}): add a seed at both, or train longer.")
+        if _finite(found[above]) and not all(_difference([upper], [lower]).low > 0 for upper, lower in zip(found[above], found[value])):
+            raise LabError(f"{rung_text(name, above)} does not end higher than {rung_text(name, value)} with every seed ({seen}): add a seed at both, or train longer.")
         return f"{rung_text(name, value)} learns and is stable, {rung_text(name, above)} is not: {seen}."
 
     @check
@@ -145,7 +148,7 @@ class Checks:
         if str(answer).strip().casefold() not in right:
             said = "There is no answer yet" if answer is None else f"Your answer {answer!r} does not fit"
             raise LabError(f"{said}: compare when each run turned, and how low its loss on training pictures had come by then. Is it 'prevents' or 'delays'?")
-        return f"The first run turned at step {found['best_step']} and rose by {with_interval(found['rise'])}; {seen}"
+        return f"The first run turned at step {found['best_step']} and rose by {with_interval(found['rise'])}; {seen} One seed each."
 
     @check
     def failure(self, healthy, broken, knob=None) -> Result:
@@ -157,13 +160,13 @@ class Checks:
         if len(differs) != 1 or differs[0] in ("learning_rate", "lr_edits", "seed"):
             raise LabError(f"One knob must differ, other than the rate and the seed; here differ: {', '.join(differs) or 'none'}.")
         change = f"{differs[0]} {getattr(healthy.config, differs[0])} → {getattr(broken.config, differs[0])}"
-        if BROKEN.get(diagnose(healthy).label) or not _difference([healthy], [healthy], earlier=0).high < 0:
+        if BROKEN.get(diagnose(healthy).label) or not _change(healthy).high < 0:
             raise LabError(f"The first run should learn and stay stable; it is: {diagnose(healthy).sentence}")
         if BROKEN.get(diagnose(broken).label) != 1:
             raise LabError(f"The second run does not fail ({change}): {diagnose(broken).sentence} Go further with this knob, or try another.")
         if _finite([broken]) and not (higher := _difference([broken], [healthy])).low > 0:
             raise LabError(f"The second run ends no higher than the first beyond noise ({with_interval(higher)}): go further with this knob, or train longer.")
-        return f"{change} was enough: held-out loss {_end([healthy])} in one run, {_end([broken])} in the other, at the same rate."
+        return f"{change} was enough: held-out loss {_end([healthy])} in one run, {_end([broken])} in the other, at the same rate and with one seed."
 
     def _rungs(self, name, values, design, runs) -> dict:
         """Return {value: runs}, each value with the same seeds; LabError names the runs that are still to be trained."""
@@ -178,6 +181,7 @@ class Checks:
                     unusable[seed, value] = str(error)
         complete = [seed for seed in self.seeds if len(found[seed]) == len(values)]
         if len(complete) >= SEEDS:
+            _comparable("validation", [found[seed][value] for seed in complete for value in values])
             return {value: [found[seed][value] for seed in complete] for value in values}
         nearest = sorted(self.seeds, key=lambda seed: -len(found[seed]))[:SEEDS]
         lacking = [(seed, value) for seed in sorted(nearest) for value in values if value not in found[seed]]
@@ -234,11 +238,21 @@ def _same(value, answer) -> bool:
         return False
 
 
-def _difference(runs, others, earlier=-1):
-    """Return how much higher `runs` end than `others` do at an evaluation, paired over pictures, in the mean of the seeds."""
+def _losses(runs, at=-1):
+    """Return the held-out losses (seeds, pictures) of runs that differ by the seed, at one evaluation."""
+    return np.stack([by_picture(run.validations["validation"].losses[at]) for run in runs])
+
+
+def _difference(runs, others, noise=None):
+    """Return how much higher `runs` end than `others`, over pictures and seeds; of one run each, over pictures."""
     _comparable("validation", [*runs, *others])
-    return interval_of(np.mean([by_picture(run.validations["validation"].losses[-1]) - by_picture(other.validations["validation"].losses[earlier])
-                                for run, other in zip(runs, others)], axis=0))
+    return seeds_difference(_losses(runs), _losses(others), noise)
+
+
+def _change(run):
+    """Return by how much the held-out loss changed over one run."""
+    losses = run.validations["validation"].losses
+    return paired_difference(losses[-1], losses[0])
 
 
 def _comparable(name, runs):

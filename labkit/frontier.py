@@ -11,7 +11,7 @@ import numpy as np
 
 from labkit.data import load_picture
 from labkit.pictures import show_mosaic
-from labkit.stats import Interval, interval_of
+from labkit.stats import LEVEL, Interval, share_interval, shares_difference
 from labkit.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes, spread
 
 STRENGTHS = (0.0, 0.5, 0.75, 1.0, 2.0)
@@ -51,14 +51,31 @@ class Frontier:
         return int(np.argmax(np.where(fit, self.target.mean(1), -np.inf)))
 
     @property
+    def level(self) -> float:
+        """Return the level of each interval, so that those of all strengths hold together with 95 %: one of them was chosen by what they measure."""
+        return 1 - (1 - LEVEL) / max(len(self.strengths) - 1, 1)
+
+    @property
+    def lost(self) -> Interval:
+        """Return how much the chosen strength loses of the ordinary pictures' mean score."""
+        return shares_difference(self.kept[0], self.kept[self.chosen], self.level)
+
+    @property
     def sentence(self) -> str:
-        """Say which strength was chosen and what it gives and costs."""
+        """Say which strength was chosen, what it gives and costs, and what these pictures cannot promise."""
         k, n = self.chosen, self.target.shape[1]
-        gives = f"On the base {self.base}, strength {self.strengths[k]:g} scores {_share(self.target[k])} on {n} prompts of the territory ({_share(self.target[0])} untouched) "
-        costs = f"and {_share(self.kept[k])} on {self.kept.shape[1]} ordinary ones ({_share(self.kept[0])} untouched)"
+        gives = f"On the base {self.base}, strength {self.strengths[k]:g} scores {self._share(self.target[k])} on {n} prompts of the territory ({self._share(self.target[0])} untouched) "
+        costs = f"and {self._share(self.kept[k])} on {self.kept.shape[1]} ordinary ones ({self._share(self.kept[0])} untouched)"
+        basis = f"Intervals: 95 % for all strengths together, over prompts; one trained run. Score: {self.scored_by}."
         if k == 0:
-            return f"{gives}{costs}: no strength on the frontier gains without losing more than {self.affordable:.0%}. Score: {self.scored_by}."
-        return f"{gives}{costs}; it is the best on the frontier that loses at most {self.affordable:.0%} there. Score: {self.scored_by}."
+            return f"{gives}{costs}: in these pictures no strength on the frontier gains without losing more than {self.affordable:.0%}. {basis}"
+        lost = self.lost
+        sure = f"it loses at most {self.affordable:.0%}" if lost.high <= self.affordable else f"so few pictures cannot rule out that it loses more than {self.affordable:.0%}"
+        return f"{gives}{costs}. In these pictures it is the best that loses at most {self.affordable:.0%} there; {sure} (loss {lost.mean:.0%}, {lost.low:.0%} to {lost.high:.0%}). {basis}"
+
+    def _share(self, scores) -> str:
+        found = share_interval(scores, self.level)
+        return f"{found.mean:.0%} ({found.low:.0%} to {found.high:.0%})"
 
 
 def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affordable: float = 0.1, seed: int = 0,
@@ -113,20 +130,6 @@ def nearest_by_reader(lab, reader) -> Callable:
     return score
 
 
-def _interval(scores) -> Interval:
-    """Return a mean score with its interval: of a share where every score is 0 or 1, else by bootstrap over pictures."""
-    from labkit.measure import wilson
-
-    if np.isin(scores, (0, 1)).all():
-        return Interval(float(scores.mean()), *wilson(float(scores.mean()), len(scores)))
-    return interval_of(scores)
-
-
-def _share(scores) -> str:
-    found = _interval(scores)
-    return f"{found.mean:.0%} ({found.low:.0%} to {found.high:.0%})"
-
-
 def plot_frontier(found, *, width=STYLE["width"]):
     """Draw the frontier, both scores over the strength, and the same two seeds at every strength. Returns the Figure."""
     K, chosen = len(found.strengths), found.chosen
@@ -171,10 +174,10 @@ def _plane(ax, found) -> None:
 
 
 def _curves(ax, found) -> None:
-    """Draw both scores over the strength with their 95 % intervals."""
+    """Draw both scores over the strength with their 95 % intervals, which hold together."""
     ax, labels = new_axes(ax), []
     for scores, words, color, marker, line in ((found.target, "● territory", TARGET, "o", "-"), (found.kept, "■ ordinary", KEPT, "s", (0, (4, 1.5)))):
-        mean, low, high = 100 * np.array([_interval(row) for row in scores]).T
+        mean, low, high = 100 * np.array([share_interval(row, found.level) for row in scores]).T
         ax.plot(found.strengths, mean, color=color, marker=marker, linestyle=line, markersize=STYLE["marker"], linewidth=STYLE["line"])
         ax.fill_between(found.strengths, low, high, color=color, alpha=STYLE["band"], linewidth=0)
         labels.append((mean[-1], words, color))

@@ -1,25 +1,26 @@
 """Alpha in training as a rate: where runs of several scalings end, over the learning rate.
 
-Losses are held-out ones on fixed noise, averaged over seeds and compared picture by picture. n pictures.
+Losses are held-out ones on fixed noise, compared picture by picture. m seeds, n pictures.
 """
 
 import numpy as np
 
+from labkit.arms import noise_among
 from labkit.capacity import end_of
 from labkit.curves import LOSS_AXIS, loss_axis, mark_not_finite
 from labkit.errors import LabError
-from labkit.stats import by_picture, interval_of
+from labkit.stats import by_picture, seeds_difference
 from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 
 def by_scaling(histories) -> dict:
-    """Return {scaling: {rate: final losses (n,)}}, the smallest scaling first."""
+    """Return {scaling: {rate: final losses (m, n)}}, the smallest scaling first."""
     found = {}
     for history in histories:
         found.setdefault(history.config.scaling, {}).setdefault(history.config.learning_rate, []).append(end_of(history))
     if len(found) < 2:
         raise LabError(f"histories: runs of {len(found)} scaling; give those of two at least.")
-    return {scaling: {rate: np.mean(ends, axis=0) for rate, ends in sorted(found[scaling].items())} for scaling in sorted(found)}
+    return {scaling: {rate: np.stack(ends) for rate, ends in sorted(found[scaling].items())} for scaling in sorted(found)}
 
 
 def plot_scalings(histories, ax=None):
@@ -43,7 +44,7 @@ def plot_scalings(histories, ax=None):
     loss_axis(ax, [*seen, np.array([start])])
     name_axes(ax, "learning rate (logarithmic)", LOSS_AXIS)
     direct_labels(ax, [*labels, (start, "untouched base", STYLE["faint"])])
-    ax.figure.summary = sentence(found)
+    ax.figure.summary = sentence(found, start)
     return ax
 
 
@@ -52,21 +53,24 @@ def best_rate(valley) -> float:
     return min(valley, key=lambda rate: valley[rate].mean())
 
 
-def sentence(found) -> str:
-    """Compare every scaling with the one nearest to 1: at its best rate, and each at its own."""
+def sentence(found, start) -> str:
+    """Compare every scaling with the one nearest to 1: at its best rate, and each at its own; start: the untouched base's mean loss."""
+    ends = [held for valley in found.values() for held in valley.values()]
+    noise, seeds = noise_among(ends, [start] * len(ends)), min(map(len, ends))
     one = min(found, key=lambda scaling: abs(np.log(scaling)))
     rate = best_rate(found[one])
     words = []
     for scaling, valley in found.items():
         if scaling != one:
-            at_one = _change(valley.get(rate), found[one][rate])
-            own = _change(valley[best_rate(valley)], found[one][rate])
+            at_one = _change(valley.get(rate), found[one][rate], noise)
+            own = _change(valley[best_rate(valley)], found[one][rate], noise)
             words.append(f"scaling {scaling:g} ends {at_one} at rate {rate_text(rate)}, and {own} at its own best, {rate_text(best_rate(valley))}")
-    return f"Against scaling {one:g} at its best rate {rate_text(rate)}: " + "; ".join(words) + "."
+    return f"Against scaling {one:g} at its best rate {rate_text(rate)}: " + "; ".join(words) + (
+        f" ({'one seed' if seeds == 1 else f'{seeds} seeds'}; 95 % intervals over pictures{' and seeds' if seeds > 1 else ''}).")
 
 
-def _change(ends, others) -> str:
+def _change(ends, others, noise) -> str:
     if ends is None:
         return "at no run"
-    change = interval_of(ends - others)
+    change = seeds_difference(ends, others, noise)
     return f"{change.mean:+.3f} ({change.low:+.3f} to {change.high:+.3f})" if np.isfinite(ends).all() else "broken"

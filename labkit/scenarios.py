@@ -33,10 +33,10 @@ class Scenarios:
     def sentence(self) -> str:
         """Say which cell gains and which costs most and least, by the mean over pictures."""
         gains, costs = (self.scores.losses[name].mean(1) - self.scores.base[name].mean() for name in ("territory", "ordinary"))
-        words = [f"{what}: {self.name(k)}, {text(self.scores.change(name, k))}" for what, name, k in (
+        words = [f"{what}: {self.name(k)}, {text(self.scores.change(name, k, len(gains)))}" for what, name, k in (
             ("Lowest on the territory", "territory", int(gains.argmin())), ("changed least there", "territory", int(np.abs(gains).argmin())),
             ("highest on ordinary places", "ordinary", int(costs.argmax())), ("changed least there", "ordinary", int(np.abs(costs).argmin())))]
-        return "; ".join(words) + "."
+        return "; ".join(words) + ". One trained run of each; 95 % intervals over pictures, for all of them together."
 
 
 def measure_scenarios(lab, strong, trained_faint, faint: float, **options) -> Scenarios:
@@ -74,7 +74,7 @@ def plot_scenarios(found: Scenarios, *, width=STYLE["width"]):
             ax = figure.place_axes(place, bottom, N * side, block)
             show_mosaic(ax, [list(some) for some in pictures])
             ax.set_anchor("SW")
-            said = "change of the loss,\n95 % interval" if not column else "\n".join(f"{mark} {text(found.scores.change(name, k))}" for mark, name in (("●", "territory"), ("■", "ordinary")))
+            said = "change of the loss,\n95 % interval" if not column else "\n".join(f"{mark} {text(found.scores.change(name, k, len(found.scores.strengths)))}" for mark, name in (("●", "territory"), ("■", "ordinary")))
             _write(figure, place, bottom - 0.06, said, va="top")
             if not row:
                 _write(figure, place, bottom + block + 0.06, "untouched base" if not column else COLUMNS[column - 1].replace("faint", f"faint ({found.faint:g})"), va="bottom")

@@ -7,7 +7,7 @@ import numpy as np
 
 from labkit.errors import LabError
 from labkit.ladders import rung_text
-from labkit.stats import Interval, by_picture, resampled_means, spread
+from labkit.stats import DRAWS, Interval, by_picture, resampled_means, spread
 from labkit.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes
 
 KNOBS = ("learning_rate", "max_train_steps", "train_batch_size", "alpha", "rank", "lr_scheduler")
@@ -15,14 +15,15 @@ KNOBS = ("learning_rate", "max_train_steps", "train_batch_size", "alpha", "rank"
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """Hold the share of variance of each knob alone and of each pair beyond its knobs, and the mean gain at each level of a knob."""
+    """Hold the share of variance of each knob alone and of each pair beyond its knobs, chance taken off, and the mean gain at each level of a knob."""
 
     levels: dict[str, tuple]                                  # of each knob, in their order
     alone: dict[str, Interval]
     pairs: dict[tuple[str, str], Interval]
-    rest: Interval                                            # what three knobs and more do together; also what chance does
+    rest: float                                               # what three knobs and more do together; also what chance does
     effects: dict[str, list[Interval]]                        # mean gain at each level, over all other knobs
     runs: int
+    seeds: int                                                # different ones among the runs
 
     @property
     def together(self) -> float:
@@ -35,16 +36,20 @@ class Sensitivity:
         (first, most), *others = sorted(self.alone.items(), key=lambda item: -item[1].mean)
         rival = max((share.high for _, share in others), default=0.0)
         pair, joint = max(self.pairs.items(), key=lambda item: item[1].mean)
-        sure = "more than any other knob on any draw of pictures" if most.low > rival else "the most, though not on every draw of pictures"
-        return (f"{first} alone explains {most.mean:.0%} ({most.low:.0%} to {most.high:.0%}) of what separates these {self.runs} runs, {sure}; "
-                f"pairs of knobs explain {self.together:.0%} beyond that, {pair[0]} with {pair[1]} the most ({joint.mean:.0%}).")
+        sure = "more than any other knob, beyond chance" if most.low > rival else "the most, though chance may have put it first"
+        trained = "each trained once with one seed" if self.seeds == 1 else f"trained with {self.seeds} seeds"
+        return (f"{first} alone explains {most.mean:.0%} ({most.low:.0%} to {most.high:.0%}) of what separates these {self.runs} runs, {trained}; {sure}. "
+                f"Pairs of knobs explain {self.together:.0%} beyond that, {pair[0]} with {pair[1]} the most ({joint.mean:.0%}, {joint.low:.0%} to {joint.high:.0%}).")
 
 
 def sensitivity(histories, knobs=KNOBS) -> Sensitivity:
     """Divide the variance of the gain over a full grid of runs by analysis of variance; Sobol 1993, first and second order.
 
     The gain of a run is what its held-out loss (fixed noise) fell by; one that made it worse, or broke, counts as no gain at all.
-    Intervals are over pictures. LabError: the runs are not one whole grid of two knobs or more.
+    Chance moves every mean, so that a knob without any effect explains something, too: what pictures and runs give by chance is taken
+    off, and a share's 95 % interval holds 0 unless the knob does more than that. What three knobs and more do together counts as the
+    chance of runs, since each combination was trained once.
+    LabError: the runs are not one whole grid of two knobs or more.
     """
     levels = {name: tuple(sorted({getattr(run.config, name) for run in histories})) for name in knobs}
     levels = {name: values for name, values in levels.items() if len(values) > 1}
@@ -53,17 +58,43 @@ def sensitivity(histories, knobs=KNOBS) -> Sensitivity:
     if len(levels) < 2 or len(histories) != len(cells) or set(table) != set(cells):
         raise LabError(f"These {len(histories)} runs are not one whole grid over two knobs or more of {', '.join(knobs)}: take one run for each combination.")
     gains = np.stack([gain(table[cell]) for cell in cells])   # (runs, pictures)
-    draws = np.maximum(resampled_means(gains.T), 0).reshape(-1, *map(len, levels.values()))
-    whole = np.maximum(gains.mean(1), 0).reshape(1, *map(len, levels.values()))
-    names, n = list(levels), gains.shape[1]
-    if whole.std() < 1e-9:
+    gains[gains.mean(axis=1) < 0] = 0
+    if gains.mean(axis=1).std() < 1e-9:
         raise LabError("All these runs gained the same: there is nothing to explain.")
-    estimate, drawn = shares(whole), shares(draws)
-    held = {key: spread(float(estimate[key][0]), drawn[key], n) for key in estimate}
-    effects = {name: [spread(float(level[0]), other, n) for level, other in zip(marginal(whole, (i,)).T, marginal(draws, (i,)).T)]
-               for i, name in enumerate(names)}
-    return Sensitivity(levels, {name: held[i,] for i, name in enumerate(names)},
-                       {(names[i], names[j]): held[i, j] for i, j in itertools.combinations(range(len(names)), 2)}, held[()], effects, len(cells))
+    names, chance = list(levels), Chance(gains.T.reshape(-1, *map(len, levels.values())))
+    alone, pairs = ({key: chance.share(key) for key in itertools.combinations(range(len(names)), count)} for count in (1, 2))
+    return Sensitivity(levels, {names[i]: share for (i,), share in alone.items()}, {(names[i], names[j]): share for (i, j), share in pairs.items()},
+                       1 - sum(share.mean for share in (*alone.values(), *pairs.values())), {name: chance.means(i) for i, name in enumerate(names)},
+                       len(cells), len({run.config.seed for run in histories}))
+
+
+class Chance:
+    """Tell effects from chance in gains (pictures, levels...), whose means over pictures are divided among knobs."""
+
+    def __init__(self, gains):
+        self.n, sizes = len(gains), gains.shape[1:]
+        whole = gains.mean(axis=0, keepdims=True)
+        self.whole, self.found = whole, {key: float(value[0]) for key, value in parts(whole).items()}
+        degrees = {key: int(np.prod([sizes[i] - 1 for i in key])) for key in self.found if key}
+        degrees[()] = int(np.prod(sizes)) - 1 - sum(degrees.values())
+        # A mean moves by the pictures' spread over the root of their number, in every direction of the grid. What the rest of the
+        # directions hold beyond that is the chance of runs, an equal part in each.
+        pictures = {key: float(value.sum()) / (self.n - 1) / self.n for key, value in parts(gains - whole).items()}
+        runs = max(0.0, self.found[()] - pictures[()]) / degrees[()] if degrees[()] else 0.0
+        self.noise = {key: pictures[key] + degrees[key] * runs for key in degrees}
+        rng = np.random.default_rng(len(gains))
+        self.draws = resampled_means(gains) + rng.normal(0, np.sqrt(runs * np.prod(sizes)), (DRAWS, *sizes))
+        self.drawn = parts(self.draws)
+
+    def share(self, key) -> Interval:
+        """Return the share of the variance of one effect, less chance; a draw holds chance twice, its own and that of the runs."""
+        total, drawn = sum(self.found.values()), sum(self.drawn.values()) - sum(self.noise.values())
+        found = spread((self.found[key] - self.noise[key]) / total, (self.drawn[key] - 2 * self.noise[key]) / drawn, self.n)
+        return Interval(*(max(value, 0.0) for value in found))
+
+    def means(self, knob) -> list[Interval]:
+        """Return the mean gain at each level of a knob."""
+        return [spread(float(mean), drawn, self.n) for mean, drawn in zip(marginal(self.whole, (knob,))[0], marginal(self.draws, (knob,)).T)]
 
 
 def gain(history) -> np.ndarray:
@@ -80,22 +111,20 @@ def marginal(values, axes) -> np.ndarray:
     return values.mean(axis=others) if others else values
 
 
-def shares(values) -> dict:
-    """Return the shares of variance (D,) of values (D, levels...): {(i,): of a knob, (i, j): of a pair, (): the rest}."""
+def parts(values) -> dict:
+    """Return the parts (D,) of the variance of values (D, levels...): {(i,): of a knob, (i, j): of a pair, (): the rest}."""
     knobs = range(values.ndim - 1)
     grand = values.mean(axis=tuple(i + 1 for i in knobs))
-    total = values.reshape(len(values), -1).var(axis=1)
     own = {i: marginal(values, (i,)) - grand[:, None] for i in knobs}
     found = {(i,): (own[i] ** 2).mean(axis=1) for i in knobs}
     for i, j in itertools.combinations(knobs, 2):
         joint = marginal(values, (i, j)) - own[i][:, :, None] - own[j][:, None, :] - grand[:, None, None]
         found[i, j] = (joint ** 2).mean(axis=(1, 2))
-    found = {key: value / np.where(total, total, 1) for key, value in found.items()}
-    return found | {(): 1 - sum(found.values())}
+    return found | {(): values.reshape(len(values), -1).var(axis=1) - sum(found.values())}
 
 
 def plot_shares(found, ax=None):
-    """Draw the share of each knob alone, of all its pairs, and the rest, with 95 % intervals over pictures."""
+    """Draw the share of each knob alone, of all its pairs, and the rest, with 95 % intervals over pictures and runs."""
     order = sorted(found.alone, key=lambda name: found.alone[name].mean)
     height = 0.42 * (len(order) + 1)
     ax = new_axes(ax or LabFigure(height=height + 0.75).place_axes(1.9, 0.6, 6.9, height))
@@ -106,12 +135,12 @@ def plot_shares(found, ax=None):
         ax.barh(y, paired, left=share.mean, height=0.6, facecolor="white", edgecolor="#0072B2", hatch="////", linewidth=0.8)
         ax.plot([share.low, share.high], [y, y], color="black", linewidth=1.4, marker="|")
         ax.text(max(share.mean + paired, share.high) + 0.01, y, f"{share.mean:.0%} alone, {share.mean + paired:.0%} with its pairs", va="center", fontsize=STYLE["small"])
-    ax.barh(0, max(found.rest.mean, 0), height=0.6, color="#BBBBBB")
-    ax.text(max(found.rest.mean, 0) + 0.01, 0, f"{found.rest.mean:.0%}", va="center", fontsize=STYLE["small"])
+    ax.barh(0, max(found.rest, 0), height=0.6, color="#BBBBBB")
+    ax.text(max(found.rest, 0) + 0.01, 0, f"{found.rest:.0%}", va="center", fontsize=STYLE["small"])
     ax.set_yticks(range(len(order) + 1), ["three and more, chance", *order])
     ax.set_xlim(0, 1.35)
     ax.set_xticks(np.arange(0, 1.01, 0.2), [f"{x:.0%}" for x in np.arange(0, 1.01, 0.2)])
-    name_axes(ax, "share of the variance of the gain (filled: alone; hatched: pairs, counted for both)", "")
+    name_axes(ax, "share of the variance of the gain, less chance (filled: alone; hatched: pairs, counted for both)", "")
     ax.figure.summary = found.sentence
     return ax
 

@@ -1,4 +1,9 @@
-"""Intervals by bootstrap over pictures: two losses are compared picture by picture, on the same noise."""
+"""Intervals over pictures and over seeds: two losses are compared picture by picture, on the same noise.
+
+What one run ends at has three parts of chance: which pictures it is measured on, the seed it was trained with (order, noise, the
+adapter's first numbers, the jitter of the last updates), and what is left, a seed's own effect on a picture. `interval_of` knows the
+pictures only; `seeds_difference` knows all three, as two crossed random factors, which takes runs of several seeds.
+"""
 
 import math
 from functools import lru_cache
@@ -9,6 +14,7 @@ import numpy as np
 
 DRAWS = 2000
 LEVEL = 0.95
+FAR = 4                                                       # times the variance between seeds of runs like it: chance gives that to one arm in twenty
 
 
 class Interval(NamedTuple):
@@ -47,6 +53,53 @@ def paired_difference(after, before, level=LEVEL) -> Interval:
     return interval_of(by_picture(after) - by_picture(before), level)
 
 
+class SeedNoise(NamedTuple):
+    """Hold how far the mean losses of runs that differ by the seed alone lie apart."""
+
+    variance: float
+    degrees: int                                              # of freedom: seeds less one, over all arms
+
+    @property
+    def deviation(self) -> float:
+        """Return the standard deviation between seeds, in units of the loss."""
+        return math.sqrt(self.variance)
+
+
+def seed_noise(arms) -> SeedNoise | None:
+    """Pool the noise of seeds over arms, each (seeds, pictures) of one design; None where no arm has two seeds that end with numbers."""
+    return pooled_noise([SeedNoise(float(np.mean(arm, axis=1).var(ddof=1)), len(arm) - 1) for arm in arms if len(arm) > 1 and np.isfinite(arm).all()])
+
+
+def pooled_noise(noises) -> SeedNoise | None:
+    """Average noises by their degrees of freedom; None where there are none."""
+    degrees = sum(noise.degrees for noise in noises)
+    return SeedNoise(sum(noise.variance * noise.degrees for noise in noises) / degrees, degrees) if degrees else None
+
+
+def seeds_difference(after, before, noise: SeedNoise | None = None, level=LEVEL) -> Interval:
+    """Return how much higher one arm lies than another, both (seeds, pictures) on the same pictures, over pictures and seeds.
+
+    noise    of runs like these, where it is known; an arm whose own seeds lie FAR apart beside it counts with its own. None takes
+             both arms' own seeds; where neither has two, the interval is over pictures alone and says nothing of another seed.
+
+    Two crossed random factors: the variance of the mean is that over pictures plus that over seeds, a little too much since both hold
+    what a seed does to a single picture. Degrees of freedom after Satterthwaite 1946. The seeds of two arms count as independent.
+    """
+    after, before = (np.asarray(arm, dtype=np.float64) for arm in (after, before))
+    by_picture = after.mean(axis=0) - before.mean(axis=0)
+    estimate, n, pooled = float(by_picture.mean()), len(by_picture), noise or seed_noise([after, before])
+    if pooled is None or n < 2 or not np.isfinite(by_picture).all():
+        return interval_of(by_picture, level)
+    own = [(seed_noise([arm]) or pooled).variance for arm in (after, before)]
+    seeds = sum((found if found > FAR * pooled.variance else pooled.variance) / len(arm) for found, arm in zip(own, (after, before)))
+    pictures = float(by_picture.var(ddof=1)) / n
+    if not pictures + seeds:
+        return Interval(estimate, estimate, estimate)
+    degrees = (pictures + seeds) ** 2 / (pictures**2 / (n - 1) + seeds**2 / pooled.degrees)
+    half = t_quantile((1 + level) / 2, round(degrees, 1)) * math.sqrt(pictures + seeds)
+    return Interval(estimate, estimate - half, estimate + half)
+
+
 def spread(estimate, draws, n, level=LEVEL) -> Interval:
     """Return the percentile interval of draws from n pictures, widened about the estimate for small n.
 
@@ -63,28 +116,49 @@ def spread(estimate, draws, n, level=LEVEL) -> Interval:
     return Interval(estimate, float(estimate + (low - estimate) * widening), float(estimate + (high - estimate) * widening))
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of `count` trials: Wilson 1927, eq. 4."""
-    z = 1.959964
+def wilson(share: float, count: int, level=LEVEL) -> tuple[float, float]:
+    """Return the interval of a share of `count` trials: Wilson 1927, eq. 4."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
     middle, half = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return (middle - half) / (1 + z * z / count), (middle + half) / (1 + z * z / count)
 
 
+def share_interval(scores, level=LEVEL) -> Interval:
+    """Return the mean of scores from 0 to 1 with its interval: of a share where each is 0 or 1, else by bootstrap."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if not np.isin(scores, (0, 1)).all():
+        return interval_of(scores, level)
+    return Interval(float(scores.mean()), *wilson(float(scores.mean()), len(scores), level))
+
+
+def shares_difference(after, before, level=LEVEL) -> Interval:
+    """Return the mean of after - before, scores from 0 to 1 of the same things, with its interval.
+
+    Where each score is 0 or 1: Newcombe 1998, Improved confidence intervals for the difference between binomial proportions based on
+    paired data, method 10 without its correction of phi; a bootstrap of scores that are all alike would have no width.
+    """
+    after, before = (np.asarray(scores, dtype=np.float64) for scores in (after, before))
+    if not np.isin([after, before], (0, 1)).all():
+        return interval_of(after - before, level)
+    (one, low, high), (other, least, most) = share_interval(after, level), share_interval(before, level)
+    phi = float(np.corrcoef(after, before)[0, 1]) if np.ptp(after) and np.ptp(before) else 0.0
+
+    def reach(a, b):
+        return math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0))
+
+    return Interval(one - other, one - other - reach(one - low, most - other), one - other + reach(high - one, other - least))
+
+
+@lru_cache(maxsize=4096)
 def t_quantile(probability, degrees) -> float:
-    """Return the quantile of Student's t: exact for 1 and 2 degrees of freedom, else Hill's expansion (1970)."""
-    if degrees == 1:
-        return math.tan(math.pi * (probability - 0.5))
-    if degrees == 2:
-        return (2 * probability - 1) / math.sqrt(2 * probability * (1 - probability))
-    z = NormalDist().inv_cdf(probability)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return sum(term / degrees**power for power, term in enumerate(terms))
+    """Return the quantile of Student's t, of any degrees of freedom from 1 up.
+
+    With t = sqrt(degrees) tan(angle) the density is cos(angle) ** (degrees - 1), which a grid of angles integrates well.
+    """
+    angle = np.linspace(-math.pi / 2, math.pi / 2, 20_001)
+    density = np.cos(angle).clip(0) ** (degrees - 1)
+    reached = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
+    return float(math.sqrt(degrees) * math.tan(np.interp(probability, reached / reached[-1], angle)))
 
 
 @lru_cache(maxsize=16)

@@ -12,7 +12,7 @@ from labkit.adapters import LoRAStack
 from labkit.curves import LOSS_AXIS, loss_axis
 from labkit.errors import LabError
 from labkit.monitor import FIRST_SCORED
-from labkit.stats import Interval, by_picture, interval_of
+from labkit.stats import LEVEL, Interval, by_picture, interval_of
 from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 from labkit.validate import ValidationSet, untouched_losses
 
@@ -45,9 +45,12 @@ class Scores:
     base: dict
     losses: dict
 
-    def change(self, name: str, k: int) -> Interval:
-        """Return how much adapter k changes the loss on a set, paired over pictures."""
-        return interval_of(self.losses[name][k] - self.base[name])
+    def change(self, name: str, k: int, among: int = 1) -> Interval:
+        """Return how much adapter k changes the loss on a set, paired over pictures.
+
+        among    of how many adapters k was chosen by what was measured: then the intervals of all of them hold together
+        """
+        return interval_of(self.losses[name][k] - self.base[name], 1 - (1 - LEVEL) / among)
 
     @property
     def lowest(self) -> int:
@@ -57,9 +60,10 @@ class Scores:
     @property
     def sentence(self) -> str:
         """Say where the loss on the territory is lowest, and what that costs elsewhere."""
-        k, full = self.lowest, int(np.argmin(np.abs(np.array(self.strengths) - 1)))
-        return (f"The loss on the territory is lowest at strength {self.strengths[k]:g}, {text(self.change('territory', k))} against the base; on ordinary places it changes by "
-                f"{text(self.change('ordinary', k))} there. As trained, at strength 1: {text(self.change('territory', full))} and {text(self.change('ordinary', full))}.")
+        k, K, full = self.lowest, len(self.strengths), int(np.argmin(np.abs(np.array(self.strengths) - 1)))
+        return (f"The loss on the territory is lowest at strength {self.strengths[k]:g}, {text(self.change('territory', k, K))} against the base; on ordinary places it changes by "
+                f"{text(self.change('ordinary', k, K))} there. As trained, at strength 1: {text(self.change('territory', full, K))} and {text(self.change('ordinary', full, K))}. "
+                "One trained run; 95 % intervals over pictures, for all strengths together.")
 
 
 def measure_scores(lab, runs, strengths) -> Scores:

@@ -28,7 +28,7 @@ class TwinChecks(Checks):
         if not gain > 0 or not np.isfinite(second[-1]).all():
             raise LabError("Both runs must learn something and stay finite: lower the rate of the one that broke.")
         apart = interval_of(by_picture(second[-1]) - by_picture(first[-1]))
-        seen = f"the second ends {apart.mean:+.3f} ({apart.low:+.3f} to {apart.high:+.3f}) from the first, {abs(apart.mean) / gain:.0%} of its gain"
+        seen = f"the second ends {apart.mean:+.3f} ({apart.low:+.3f} to {apart.high:+.3f}) from the first, {abs(apart.mean) / gain:.0%} of its gain (over pictures, one seed)"
         if abs(apart.mean) > ALIKE * gain:
             way = "raise" if apart.mean > 0 and second[-1].mean() < first[0].mean() else "change"
             raise LabError(f"Not alike yet: {seen}; at most {ALIKE:.0%} is asked. {way.capitalize()} the second run's rate and train it again.")

@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from labkit import plan
-from labkit.batch_sizes import BROKEN, best_of, difference, final, on_edge, text
+from labkit.arms import basis, difference, over_seeds, together
+from labkit.batch_sizes import BROKEN, as_good, best_of, final, on_edge, text
 from labkit.curves import loss_axis
-from labkit.epochs import over_seeds
 from labkit.errors import LabError
 from labkit.evidence import missing, recorded_or_none
 from labkit.judged import Table
@@ -75,17 +75,18 @@ MARKS = dict(zip(MARKERS, "●■◆▲▼✚✖⬢◂▸"))                # th
 
 def table(found) -> Table:
     """Return one row an arm at its own best rate: rates as good within noise, the loss left, how far above the lowest arm on the same pictures."""
-    groups = {arm: over_seeds(runs, "learning_rate") for arm, runs in found.items()}
+    groups = dict(zip(found, together([over_seeds(runs, "learning_rate") for runs in found.values()])))
     bests, rows = {arm: best_of(runs) for arm, runs in groups.items()}, []
     for arm, best in bests.items():
         runs = groups[arm]
-        alike = [rate_text(run.config.learning_rate) for run in runs if run is not best and not difference(run, best).low > 0 and np.isfinite(final(run)).all()]
+        alike = [rate_text(run.config.learning_rate) for run in as_good(runs)]
         comparable = [other for other in bests.values() if _pictures(other) == _pictures(best)]
         lowest = min(comparable, key=left)
-        above = "other pictures" if len(comparable) == 1 else "lowest" if best is lowest else text(difference(best, lowest))
+        above = "other pictures" if len(comparable) == 1 else "lowest" if best is lowest else text(difference(best, lowest, len(comparable) - 1))
         rows.append([arm, rate_text(best.config.learning_rate) + (" (at the edge)" if on_edge(runs) else ""), ", ".join(alike) or "none",
                      f"{plan.lr_sum(best.config):.3g}", f"{left(best):.1%}", above])
-    return Table(["arm", "best rate", "as good within noise", "sum of the rate at the best", "held-out loss left", "above the lowest (95 % interval)"], rows)
+    return Table(["arm", "best rate", "as good within noise", "sum of the rate at the best", "held-out loss left",
+                  f"above the lowest (95 % interval {basis(*bests.values())})"], rows)
 
 
 def _pictures(history):

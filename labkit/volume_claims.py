@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit import batch_sizes, boundary, epochs, plan, volume
-from labkit.batch_sizes import best_of, by_batch, difference, exponent, on_edge
+from labkit import arms, batch_sizes, boundary, epochs, plan, volume
+from labkit.arms import basis, difference
+from labkit.batch_sizes import best_of, by_batch, exponent, on_edge
 from labkit.errors import LabError
 from labkit.evidence import Note, missing, recorded_or_none
 from labkit.judged import Table, loss
-from labkit.stats import paired_difference
 
 HOLDS, IF, OTHERWISE, OPEN, IMAGE = "holds", "holds if", "measured otherwise", "not decided here", "an image"
 ORDER = (HOLDS, IF, OTHERWISE, OPEN, IMAGE)
@@ -57,11 +57,11 @@ def table(**measured) -> Table:
 # -- epochs
 
 def _turned(runs):
-    """Return (run, update of the lowest held-out loss, rise from there to the end), with inf and None where it has not turned."""
+    """Return (arm, update of the lowest held-out loss, rise from there to the end), with inf and None where it has not turned."""
     found = []
-    for run in epochs.over_seeds(runs):
-        held, time = run.validations["validation"], boundary.boundary(run)["validation"]
-        rise = paired_difference(held.losses[-1], held.losses[int(np.nanargmin(held.means))]) if math.isfinite(time.step) else None
+    for run in arms.over_seeds(runs):
+        time = boundary.boundary(run)["validation"]
+        rise = arms.rise(run, int(np.nanargmin(run.validations["validation"].means))) if math.isfinite(time.step) else None
         found.append((run, time, rise if rise is not None and rise.low > 0 else None))
     return found
 
@@ -75,7 +75,7 @@ def turns(runs):
     found = _turned(runs)
     seen = _by_pictures((run.config.n_train, f"lowest at update {time.text()}, then up by {batch_sizes.text(rise)}" if rise else "no rise beyond noise") for run, time, rise in found)
     rising = sum(rise is not None for *_, rise in found)
-    return (HOLDS if rising == len(found) else IF if rising else OPEN), f"{seen}." + (" It holds if the pictures are few for the updates." if 0 < rising < len(found) else "")
+    return (HOLDS if rising == len(found) else IF if rising else OPEN), f"{seen} ({basis(*(run for run, *_ in found))})." + (" It holds if the pictures are few for the updates." if 0 < rising < len(found) else "")
 
 
 def not_always_better(runs):
@@ -86,12 +86,16 @@ def not_always_better(runs):
 
 def fewer_epochs(runs):
     """Judge: larger sets need fewer epochs."""
-    found = [(run.config.n_train, time.step, epochs.views(run, time.step)) for run, time, rise in _turned(runs) if rise]
-    if len(found) < 2:
+    turned = [(run, time) for run, time, rise in _turned(runs) if rise]
+    if len(turned) < 2:
         return OPEN, "Fewer than two of the sets have turned, so their epochs cannot be compared."
-    seen = _by_pictures((n, f"lowest after {passes:.3g} epochs, {step:,.0f} updates") for n, step, passes in found)
-    falls = all(later[2] < earlier[2] for earlier, later in zip(found, found[1:]))
-    return (HOLDS if falls else OTHERWISE), f"{seen}."
+    spans = [tuple(epochs.views(run, step) for step in (time.step, time.low, time.high)) for run, time in turned]
+    seen = _by_pictures((run.config.n_train, f"lowest after {at:.3g} epochs ({low:.3g} to {high:.3g}), {time.step:,.0f} updates")
+                        for (run, time), (at, low, high) in zip(turned, spans))
+    falls = [later[2] < earlier[1] for earlier, later in zip(spans, spans[1:])]
+    grows = [later[1] > earlier[2] for earlier, later in zip(spans, spans[1:])]
+    verdict = HOLDS if all(falls) else OTHERWISE if any(grows) else OPEN
+    return verdict, f"{seen}" + ("; these intervals overlap." if verdict == OPEN else ".")
 
 
 def five_to_fifty(runs):
@@ -99,11 +103,13 @@ def five_to_fifty(runs):
     inside, seen = [], []
     for run, time, rise in _turned(runs):
         shares = [boundary.score(boundary.fixed_epochs(passes, run), run).gain[0] for passes in (5, 10, 50)]
-        best = epochs.views(run, time.step) if math.isfinite(time.step) else epochs.views(run, run.validations["validation"].steps[-1])
-        inside.append(5 <= best <= 50 if math.isfinite(time.step) else False if best > 50 else None)
-        seen.append((run.config.n_train, f"best after {'' if math.isfinite(time.step) else 'more than '}{best:.3g} epochs; 5, 10, 50 give {', '.join(f'{share:.0%}' for share in shares)} of its gain"))
+        best = epochs.views(run, time.step if math.isfinite(time.step) else run.validations["validation"].steps[-1])
+        low, high = epochs.views(run, time.low), epochs.views(run, time.high)
+        inside.append(True if 5 <= low and high <= 50 else False if high < 5 or low > 50 else None)
+        span = f"{low:.3g} to {high:.3g}" if math.isfinite(high) else f"{low:.3g} or later"
+        seen.append((run.config.n_train, f"best after {'' if math.isfinite(time.step) else 'more than '}{best:.3g} epochs ({span}); 5, 10, 50 give {', '.join(f'{share:.0%}' for share in shares)} of its gain"))
     known = [one for one in inside if one is not None]
-    return (OPEN if not known else HOLDS if all(inside) else IF if any(known) else OTHERWISE), _by_pictures(seen) + "."
+    return (OPEN if not known else HOLDS if all(inside) else IF if any(known) else OTHERWISE), _by_pictures(seen) + f" ({basis(*(run for run, *_ in _turned(runs)))})."
 
 
 def target_volume(runs):
@@ -114,7 +120,7 @@ def target_volume(runs):
 
 def copies(judged):
     """Judge: too many passes memorize single pictures."""
-    seen = [(one.history.config.n_train, f"copies beyond chance from update {one.times['copying'].text()}") for one in judged]
+    seen = [(one.history.config.n_train, f"copies beyond chance from update {one.times['copying'].text()}, one seed") for one in judged]
     reached = [math.isfinite(one.times["copying"].step) for one in judged]
     return (HOLDS if all(reached) else IF if any(reached) else OPEN), _by_pictures(seen) + "." + (" It holds if the pictures are few for the updates." if any(reached) and not all(reached) else "")
 
@@ -125,7 +131,7 @@ def one_boundary(judged):
     for one in judged:
         times = list(one.times.values())                      # one not reached is known to lie beyond its low end
         apart += [a.high < b.low or b.high < a.low for i, a in enumerate(times) for b in times[:i] if math.isfinite(min(a.step, b.step))]
-        seen.append((one.history.config.n_train, ", ".join(f"{boundary.NAMES[name]} {time.text()}" for name, time in one.times.items())))
+        seen.append((one.history.config.n_train, ", ".join(f"{boundary.NAMES[name]} {time.text()}" for name, time in one.times.items()) + ", one seed"))
     return (OPEN if not apart else OTHERWISE if any(apart) else HOLDS), _by_pictures(seen) + "."
 
 
@@ -154,8 +160,12 @@ def as_large_as_fits(runs):
     seen = ", ".join(f"{loss(batch_sizes.final(run).mean())} at batch {batch}" for batch, run in bests.items())
     if any(on_edge(some) for some in by_batch(runs).values()):
         return OPEN, f"{seen}; a best rate lies at the edge of those tried, so this is no fair comparison."
-    above = difference(bests[largest], bests[lowest])
-    return (OTHERWISE if largest != lowest and above.low > 0 else HOLDS if largest == lowest else OPEN), f"At equal epochs: {seen}" + (f"; the largest ends higher by {batch_sizes.text(above)}." if largest != lowest else ".")
+    how = basis(*bests.values())
+    if largest != lowest:
+        above = difference(bests[largest], bests[lowest], len(bests) - 1)
+        return (OTHERWISE if above.low > 0 else OPEN), f"At equal epochs: {seen}; the largest ends higher by {batch_sizes.text(above)}, {how}."
+    least = min((difference(bests[batch], bests[largest], len(bests) - 1) for batch in bests if batch != largest), key=lambda above: above.low)
+    return (HOLDS if least.low > 0 else OPEN), f"At equal epochs: {seen}; the others end higher by {batch_sizes.text(least)} at least, {how}."
 
 
 def rate_by_batch(sets):
@@ -183,16 +193,16 @@ def same_update(race):
 
 def eight_times(runs):
     """Judge: batch 4 instead of 32 needs 8 times the epochs."""
-    averaged = epochs.over_seeds(runs)
+    averaged = arms.over_seeds(runs)
     large = max(averaged, key=lambda run: run.config.train_batch_size)
     small = [run for run in averaged if run is not large]
     passes = min(run.config.max_train_steps for run in small)
     same = [run for run in small if run.config.max_train_steps == passes]
     more = [run for run in small if run not in same]
     best, over = (min(some, key=lambda run: batch_sizes.final(run).mean()) for some in (same, more))
-    gap, further = difference(best, large), difference(over, best)
-    return (OTHERWISE if gap.low <= 0 else HOLDS), (f"With the same epochs batch {best.config.train_batch_size} ends {batch_sizes.text(gap)} against batch {large.config.train_batch_size}; "
-                                                    f"{over.config.max_train_steps / best.config.max_train_steps:.0f} times the epochs then change it by {batch_sizes.text(further)}.")
+    gap, further = difference(best, large, len(same)), difference(over, best)
+    return (HOLDS if gap.low > 0 else OTHERWISE if gap.high < 0 else OPEN), (f"With the same epochs batch {best.config.train_batch_size} ends {batch_sizes.text(gap)} against batch {large.config.train_batch_size}; "
+                                                    f"{over.config.max_train_steps / best.config.max_train_steps:.0f} times the epochs then change it by {batch_sizes.text(further)}, {basis(large, best, over)}.")
 
 
 def formulas(_):

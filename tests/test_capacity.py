@@ -26,14 +26,14 @@ def ended(end, rate, seed=0, **knobs):
     return dataclasses.replace(run, validations=run.validations | {"validation": held._replace(losses=losses)})
 
 
-def made(floors, *, whole=0.10, break_at=None):
-    """Make runs that end at floors[rank] at a best rate which falls as the rank grows, two seeds each, and whole matrices."""
+def made(floors, *, whole=0.10, break_at=None, apart=0.0):
+    """Make runs that end at floors[rank] at a best rate which falls as the rank grows, two seeds each `apart`, and whole matrices."""
     runs = []
     for i, (rank, floor) in enumerate(floors.items()):
         best = len(RATES) - 2 - i * (len(RATES) - 3) // max(len(floors) - 1, 1)
         for j, rate in enumerate(RATES):
             end = None if break_at == rate else min(floor + 0.01 * (j - best) ** 2, 0.5)
-            runs += [ended(end, rate, seed, rank=rank) for seed in (0, 1)]
+            runs += [ended(end and end + apart * (seed - 0.5), rate, seed, rank=rank) for seed in (0, 1)]
     return runs + [ended(whole + 0.01 * abs(i - 1), rate, seed, adapter="full") for seed in (0, 1) for i, rate in enumerate((1e-4, 3e-4, 1e-3))]
 
 
@@ -78,8 +78,21 @@ def test_the_table_has_a_row_for_every_size_and_territory():
 
 def test_predictions_of_ranks_are_compared_and_none_is_not_wrong():
     found = capacity(STEEP)
-    assert predictions({"far": (16, found)}).endswith("16. You said 16: yes.") and "You said" not in predictions({"far": (None, found)})
+    assert predictions({"far": (16, found)}).endswith("16 in the mean, 16 by the intervals. You said 16: yes.") and "You said" not in predictions({"far": (None, found)})
     assert predictions({"far": (4, found)}).endswith("You said 4.")
+
+
+def test_seeds_that_lie_apart_leave_open_which_rank_is_enough_and_the_best_is_not_sure_to_be_the_best():
+    near, apart = (capacity(made({1: 0.11, 4: 0.1, 16: 0.1}, apart=apart)) for apart in (0.0, 0.02))
+    assert near.enough == apart.enough == 4 and near.open == (4, 4) and apart.open == (1, None)
+    assert near.sentence.count("which is sure") == 1 and "the intervals leave open 1 or more" in apart.sentence
+    best = apart.share(apart.best)
+    assert best.mean == best.high == 1 and best.low < 0.9 < near.share(near.best).low
+    assert "You said 1, which the intervals leave open." in predictions({"far": (1, apart)}) and predictions({"far": (1, near)}).endswith("You said 1.")
+
+
+def test_runs_of_one_seed_say_so():
+    assert "one seed" in capacity([run for run in STEEP if run.config.seed == 0]).sentence
 
 
 def test_runs_of_two_territories_and_no_runs_are_refused():

@@ -32,6 +32,14 @@ def test_the_choice_is_the_best_affordable_point_of_the_frontier(target, kept, c
     assert f"{found.strengths[chosen]:g}" in found.sentence and found.base in found.sentence
 
 
+def test_few_pictures_promise_nothing_about_what_is_lost_and_many_do():
+    few, many = (made((0, 0.5, 0.9, 0.95, 0.2), (1, 1, 1, 0.6, 0.1), n=n) for n in (16, 400))
+    assert few.chosen == many.chosen == 2
+    assert "cannot rule out that it loses more than 10%" in few.sentence and few.lost.high > 0.1
+    assert "it loses at most 10% (loss 0%" in many.sentence and many.lost.high < 0.1
+    assert "one trained run" in few.sentence and few.level == pytest.approx(0.9875)
+
+
 def test_what_may_be_lost_moves_the_choice():
     target, kept = (0, 0.5, 0.9, 0.95, 0.2), (1, 1, 0.95, 0.6, 0.1)
     assert [made(target, kept, affordable).chosen for affordable in (0, 0.1, 0.5)] == [1, 2, 3]

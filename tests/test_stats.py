@@ -58,3 +58,58 @@ def test_resampled_means_keep_the_shape_behind_the_pictures():
     assert drawn.shape == (stats.DRAWS, 5)
     np.testing.assert_allclose(drawn.mean(axis=0), values.mean(axis=0), atol=0.03)
     np.testing.assert_allclose(drawn[:, 0], stats.resampled_means(values[:, 0]))
+
+
+def made_arms(rng, arms, seeds, *, pictures=32, apart=1.0, far=None):
+    """Make arms (seeds, pictures) of equal loss: pictures, seeds `apart` (the first arm `far`) and what is left are chance."""
+    spread = np.full((arms, 1, 1), apart)
+    spread[0] = apart if far is None else far
+    return rng.normal(0, 4, (arms, 1, pictures)) + spread * rng.normal(size=(arms, seeds, 1)) + rng.normal(0, 4, (arms, seeds, pictures))
+
+
+@pytest.mark.parametrize("arms, seeds", [(2, 2), (2, 3), (20, 2)])
+def test_a_difference_between_arms_of_several_seeds_misses_the_truth_about_once_in_twenty(arms, seeds):
+    rng = np.random.default_rng(0)
+    misses = {"pictures": 0, "both": 0}
+    for _ in range(400):
+        made = made_arms(rng, arms, seeds)
+        noise = stats.seed_noise(made) if arms > 2 else None
+        misses["both"] += stats.seeds_difference(made[0], made[1], noise).excludes_zero
+        misses["pictures"] += stats.interval_of(made[0].mean(axis=0) - made[1].mean(axis=0)).excludes_zero
+    assert misses["both"] / 400 < 0.065 < 0.08 < misses["pictures"] / 400
+
+
+def test_one_seed_beside_runs_like_it_counts_what_their_seeds_show():
+    rng = np.random.default_rng(0)
+    missed = [stats.seeds_difference(made[0], made[1], stats.seed_noise(others)).excludes_zero
+              for made, others in ((made_arms(rng, 2, 1), made_arms(rng, 12, 2)) for _ in range(400))]
+    assert 0.01 < np.mean(missed) < 0.065
+
+
+def test_an_arm_whose_own_seeds_lie_far_apart_counts_with_its_own():
+    rng = np.random.default_rng(0)
+    missed = []
+    for _ in range(300):
+        made = made_arms(rng, 20, 2, far=20.0)
+        missed.append(stats.seeds_difference(made[0], made[1], stats.seed_noise(made[1:])).excludes_zero)
+    assert np.mean(missed) < 0.25                                       # without its own it would be nine in ten
+
+
+def test_without_a_second_seed_a_difference_is_over_pictures_and_broken_arms_stay_not_finite():
+    one, other = np.random.default_rng(0).normal(size=(2, 1, 16))
+    assert stats.seeds_difference(one, other) == stats.interval_of((one - other)[0])
+    assert stats.seed_noise([one, other]) is None
+    broken = stats.seeds_difference(np.full((2, 16), np.nan), np.ones((2, 16)))
+    assert math.isnan(broken.mean) and not broken.excludes_zero
+
+
+def test_a_difference_of_paired_shares_holds_the_true_one_and_has_a_width_where_all_are_alike():
+    rng, held = np.random.default_rng(0), []
+    for _ in range(500):
+        before = rng.random(16) < 0.95
+        after = before & (rng.random(16) < 0.9)
+        found = stats.shares_difference(before.astype(float), after.astype(float))
+        held.append(found.low <= 0.095 <= found.high)
+    assert np.mean(held) > 0.93
+    alike = stats.shares_difference(np.ones(16), np.ones(16))
+    assert alike.mean == 0 and alike.low < -0.1 and alike.high > 0.1

@@ -72,7 +72,7 @@ def test_the_copy_runs_to_not_yet_and_the_source_to_passed(source, monkeypatch):
     labkit("01", "--to", source / "class", "--student", "Ada")
     assert executed(source / "class/01_made.ipynb") == "not yet: There is no answer yet. It is a rung of the ladder: 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1."
     assert not os.path.exists(os.environ["LABKIT_STORE"]) or not os.listdir(os.environ["LABKIT_STORE"])
-    assert executed(source / "01_made.ipynb").startswith("passed: No neighbour of 3e-2 is lower beyond noise")
+    assert executed(source / "01_made.ipynb").startswith("passed: No neighbour of 3e-2 is lower beyond noise of pictures and seeds")
 
 
 def test_nothing_of_the_solution_is_left_in_a_copy(source):
