@@ -25,8 +25,6 @@ class AdaptedLayer:
             return self.plain(x)
         if x.shape[0] % self.stack.K:
             raise ValueError(f"{x.shape[0]} rows are not {self.stack.K} blocks of equal size")
-        if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))
         return self._forward(x, self.stack.scale, *(part.to(x.dtype) for part in self.parts.values()))
 
 
@@ -37,8 +35,7 @@ class LoRALinear(AdaptedLayer):
         return {"A": (R, weight[1]), "B": (weight[0], R)}
 
     def _forward(self, x, scale, A, B):
-        weight, bias = self.module.weight, self.module.bias
-        return _LoRALinear.apply(x, A, B, scale, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+        return _LoRALinear.apply(x, A, B, scale, self.module.weight, self.module.bias)
 
 
 class _LoRALinear(torch.autograd.Function):

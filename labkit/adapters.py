@@ -56,10 +56,12 @@ class LoRAStack:
 
     def initialize(self) -> "LoRAStack":
         """Draw A of every run by its seed and the layer's name, at the run's own rank, as PEFT does; B stays zero."""
+        drawn = torch.zeros(self.theta.shape)                 # sent in one copy
         for k, config in enumerate(self.configs):
             for (name, part), (columns, shape) in self.slots.items():
                 if part == "A":
-                    self._view(self.theta, k, columns, shape)[: config.rank] = _drawn_A(config, name, shape)
+                    drawn[k, columns].view(shape)[: config.rank] = _drawn_A(config, name, shape)
+        self.theta.copy_(drawn)
         return self
 
     @property
@@ -114,17 +116,13 @@ class LoRAStack:
     # -- one run in and out
 
     def tensors(self, k: int, stacked: Tensor | None = None) -> dict[str, np.ndarray]:
-        """Return run k's adapter, or its share of another (K, P) tensor, as float32 arrays at its own rank.
+        """Return run k's adapter, or its share of another (K, P) tensor, as float32 arrays at its own rank, in one copy from the device.
 
         Keys are `<module>.lora_A.weight` (rank, in) and `<module>.lora_B.weight` (out, rank), or `<module>.delta.weight`.
         """
-        stacked = self.theta if stacked is None else stacked
-        rank = self.configs[k].rank
-        arrays = {}
-        for (name, part), (columns, shape) in self.slots.items():
-            value = _own_rank(self._view(stacked, k, columns, shape), part, rank)
-            arrays[f"{name}.{KEYS[part]}"] = np.array(value.cpu().numpy())
-        return arrays
+        row, rank = (self.theta if stacked is None else stacked)[k].cpu(), self.configs[k].rank
+        return {f"{name}.{KEYS[part]}": np.array(_own_rank(row[columns].view(shape), part, rank).numpy())
+                for (name, part), (columns, shape) in self.slots.items()}
 
     def load(self, k: int, arrays, stacked: Tensor | None = None):
         """Set run k's adapter, or its share of another (K, P) tensor, from what `tensors` gave."""
@@ -134,16 +132,15 @@ class LoRAStack:
             odd = sorted(expected.symmetric_difference(arrays))[0]
             raise LabError(f"adapter: {odd} is {'missing' if odd in expected else 'not a layer of this run'}; "
                            "the file belongs to another base or other target_modules.")
+        row = stacked[k].cpu()                                # the run's own memory on a CPU, a copy that is sent back elsewhere
         for (name, part), (columns, shape) in self.slots.items():
-            value = _own_rank(self._view(stacked, k, columns, shape), part, self.configs[k].rank)
+            value = _own_rank(row[columns].view(shape), part, self.configs[k].rank)
             array = torch.from_numpy(np.ascontiguousarray(arrays[f"{name}.{KEYS[part]}"]))
             if array.shape != value.shape:
                 raise LabError(f"adapter: {name}.{KEYS[part]} has shape {tuple(array.shape)}, not {tuple(value.shape)}; "
                                "give the rank that the file was trained with.")
             value.copy_(array)
-
-    def _view(self, stacked, k, columns, shape):
-        return stacked[k, columns].view(shape)
+        stacked[k].copy_(row)
 
 
 KEYS = {"A": "lora_A.weight", "B": "lora_B.weight", "delta": "delta.weight"}

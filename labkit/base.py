@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from labkit.adapters import bare
 from labkit.allocator import keep_freed_memory
 from labkit.basefiles import BaseFiles, find_base
+from labkit.casting import cast, fit_for_cpu
 from labkit.errors import LabError
 from labkit.loss import Denoiser
 from labkit.seeding import generator
@@ -46,7 +48,7 @@ def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str 
     with _quiet():
         try:
             unet, vae, text_encoder, tokenizer, noise_scheduler = _load(files)
-            unet.to(device, dtype), vae.to(device, torch.float32), text_encoder.to(device, torch.float32)
+            unet.to(device, dtype), vae.float(), text_encoder.float()
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise LabError(f"base: {name} could not be loaded ({reason}). Its files do not fit each other or this version of "
@@ -56,7 +58,7 @@ def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str 
                        f"{vae.config.latent_channels}: an inpainting or depth model. Give its text-to-image sibling.")
     for model in (unet, vae, text_encoder):
         model.requires_grad_(False).eval()
-    base = Base(name=str(name), fingerprint=fingerprint, unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer,
+    base = Base(name=str(name), fingerprint=fingerprint, unet=fit_for_cpu(unet), vae=vae, text_encoder=text_encoder, tokenizer=tokenizer,
                 noise_scheduler=noise_scheduler, device=device, dtype=dtype)
     return base.at(base.own_resolution)
 
@@ -68,8 +70,8 @@ class Base:
     name: str
     fingerprint: str                                          # 64 hex digits of the content of all its files
     unet: torch.nn.Module
-    vae: torch.nn.Module
-    text_encoder: torch.nn.Module
+    vae: torch.nn.Module                                      # encoders wait on the CPU and come to the device while they work,
+    text_encoder: torch.nn.Module                             # since training needs the room
     tokenizer: object
     noise_scheduler: object                                   # diffusers' DDPMScheduler: the betas and the prediction type
     device: torch.device
@@ -102,7 +104,7 @@ class Base:
         """Give the steps after which a drawn picture is settled: few for the embedded base's small latents, twenty for Stable Diffusion's."""
         return 8 if max(self.latent_shape[1:]) <= 32 else 20
 
-    @property
+    @cached_property
     def denoiser(self) -> Denoiser:
         """Give what the loss needs of this base: U-Net, noise levels, prediction type."""
         return Denoiser(self.unet, self.noise_scheduler.alphas_cumprod.to(self.device), self.prediction_type)
@@ -124,11 +126,15 @@ class Base:
                            "it would draw nothing there, and the machine might run out of memory.")
         return replace(self, resolution=resolution)
 
+    def in_precision(self, dtype: torch.dtype) -> "Base":
+        """Give this base with its U-Net in `dtype`: itself where it is kept so, else one with a U-Net of its own."""
+        return self if dtype == self.dtype else replace(self, unet=cast(self.unet, dtype), dtype=dtype)
+
     @torch.no_grad()
     def encode_pictures(self, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
         """Encode uint8 (N, H, W, 3) into mean and standard deviation of the scaled latents, each (N, C, H/8, W/8) float32."""
         mean, std = [], []
-        with self.lock:
+        with self.lock, self._at_work(self.vae):
             for some in np.split(pictures, range(PICTURES_AT_ONCE, len(pictures), PICTURES_AT_ONCE)):
                 x = torch.from_numpy(np.ascontiguousarray(some)).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
                 latents = self.vae.encode(x).latent_dist
@@ -140,11 +146,23 @@ class Base:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> np.ndarray:
         """Decode scaled latents (N, C, H, W) into uint8 (N, 8H, 8W, 3). What is not finite comes out black."""
-        with self.lock:
+        with self.lock, self._at_work(self.vae):
             x = torch.cat([self.vae.decode(some / self.vae.config.scaling_factor + self._shift).sample
                            for some in latents.float().to(self.device).split(PICTURES_AT_ONCE)])
         x = ((x / 2 + 0.5).clamp(0, 1).nan_to_num(0) * 255).round()     # a cast of NaN to uint8 differs between machines
         return x.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
+
+    @contextlib.contextmanager
+    def _at_work(self, *encoders):
+        """Hold encoders on the device; those that were there before stay."""
+        guests = [encoder for encoder in encoders if encoder.device != self.device]
+        try:
+            for encoder in guests:
+                encoder.to(self.device)
+            yield
+        finally:
+            for encoder in guests:
+                encoder.to("cpu")
 
     @property
     def _shift(self) -> float:
@@ -156,7 +174,7 @@ class Base:
         ids = self.tokenizer(list(captions), padding="max_length", max_length=self.tokenizer.model_max_length,
                              truncation=True, return_tensors="pt")
         mask = ids.attention_mask.to(self.device) if getattr(self.text_encoder.config, "use_attention_mask", False) else None
-        with self.lock:
+        with self.lock, self._at_work(self.text_encoder):
             hidden = self.text_encoder(ids.input_ids.to(self.device), attention_mask=mask)[0]
         return {"encoder_hidden_states": hidden.float()}
 
@@ -198,9 +216,9 @@ class Base:
         cond = {name: value.repeat(K, *[1] * (value.dim() - 1)) for name, value in words.items()}
         noise = torch.cat([torch.randn((1, *self.latent_shape), generator=generator(seed, "sample")) for seed in seeds])
         latents = noise.to(self.device).expand(K, *noise.shape)                          # (K, N, C, H, W)
-        for t in sampler.timesteps:
+        for t, there in zip(sampler.timesteps, sampler.timesteps.to(self.device)):       # sent once: a copy a step would wait for the device
             rows = torch.cat([latents, latents], dim=1) if guided else latents
-            prediction = denoiser(rows.flatten(0, 1), t.to(self.device), cond).unflatten(0, (K, -1))
+            prediction = denoiser(rows.flatten(0, 1), there, cond).unflatten(0, (K, -1))
             if guided:
                 plain, told = prediction.chunk(2, dim=1)
                 prediction = plain + guidance_scale * (told - plain)
@@ -213,7 +231,7 @@ def diffusers_picture(base: Base, prompt: str, seed: int, adapter_file, *, num_i
 
     LabError: peft is not installed, or the file is none that diffusers can load.
     """
-    with base.lock, bare(base.unet), _quiet(), torch.no_grad():
+    with base.lock, bare(base.unet), base._at_work(base.vae, base.text_encoder), _quiet(), torch.no_grad():
         from diffusers import StableDiffusionPipeline         # which remarks on what is not installed
         pipe = StableDiffusionPipeline(vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet,
                                        scheduler=base.sampler(), safety_checker=None, feature_extractor=None,

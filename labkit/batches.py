@@ -43,51 +43,66 @@ def pictures(seed: int, n: int, first: int, count: int, of: str = "") -> list[in
 class Batches:
     """Cut the updates of K runs into batches from an encoded training set.
 
-    encoded           mean, std (n, C, H, W) of the latents; cond, a mapping of (n, ...)
+    encoded           cache.Encoded: mean, std (n, C, H, W) of the latents; cond, a mapping of (n, ...)
     null_cond         the condition of the empty caption, (1, ...) each, for caption dropout
     timesteps         number of noise levels of the base
     prior             the base's own pictures, like encoded; None where none are shown
+    dtype             of the conditions
     """
 
-    def __init__(self, encoded, null_cond, configs, device, timesteps: int = TIMESTEPS, prior=None):
-        self.encoded, self.null_cond, self.configs, self.prior = encoded, null_cond, configs, prior
+    def __init__(self, encoded, null_cond, configs, device, timesteps: int = TIMESTEPS, prior=None, dtype=torch.float32):
+        self.sets, self.configs = [encoded] if prior is None else [encoded, prior], configs
         self.device, self.timesteps = device, timesteps
+        self.cond = [one.cond_on(device, dtype) for one in self.sets]
+        self.null_cond = {name: value.to(device, dtype) for name, value in null_cond.items()}
         gamma = torch.tensor([float("nan") if c.snr_gamma is None else c.snr_gamma for c in configs])
-        B = configs[0].train_batch_size * (1 if prior is None else 2)
+        B = configs[0].train_batch_size * len(self.sets)
         self.snr_gamma = None if gamma.isnan().all() else gamma.repeat_interleave(B).to(device)
 
     def __call__(self, update: int) -> Iterator[Batch]:
         """Give the batches of update number `update`, one for each step of accumulation."""
-        blocks = [block for config in self.configs for block in self._blocks(config, update)]
-        B = self.configs[0].train_batch_size
-        for start in range(0, self.configs[0].effective_batch_size, B):
-            rows = {name: self._rows([block[name][start : start + B] for block in blocks]) for name in blocks[0]}
-            yield Batch(rows.pop("latents"), rows.pop("noise"), rows.pop("timesteps"), rows, self.snr_gamma)
+        return map(self.send, self.draw(update))
 
-    def _blocks(self, config, update) -> list[dict[str, Tensor]]:
-        """Return one run's update, and beside it that of the base's own pictures, whose draws leave the others as they are."""
-        own = self._draw(self.encoded, config.n_train, config, update)
-        return [own] if self.prior is None else [own, self._draw(self.prior, len(self.prior), config, update, "prior_")]
+    def draw(self, update: int) -> list[dict[str, Tensor]]:
+        """Draw an update on the CPU: what `send` takes, for each step of accumulation. No device is touched, so a thread may do it."""
+        runs = [[self._draw(i, config, update) for i in range(len(self.sets))] for config in self.configs]
+        names, B = runs[0][0], self.configs[0].train_batch_size
+        # (K, 1, E, ...), or 2 with the base's own pictures, whose draws leave the others as they are
+        drawn = {name: torch.stack([torch.stack([one[name] for one in run]) for run in runs]) for name in names}
+        starts = range(0, self.configs[0].effective_batch_size, B)
+        return [{name: self._pinned(value[:, :, start : start + B]) for name, value in drawn.items()} for start in starts]
 
-    def _draw(self, encoded, n, config, update, of="") -> dict[str, Tensor]:
-        """Return latents, noise, timesteps and conditions of one run's update, (E, ...) each, from the first n pictures.
+    def send(self, drawn: dict[str, Tensor]) -> Batch:
+        """Give what was drawn as a batch on the device, without waiting for it."""
+        drawn = {name: value.to(self.device, non_blocking=value.is_pinned()) for name, value in drawn.items()}
+        cond = {name: self._cond(name, drawn["pictures"], drawn["dropped"]) for name in self.null_cond}
+        latents, noise, timesteps = (drawn[name].flatten(0, 2) for name in ("latents", "noise", "timesteps"))
+        return Batch(latents, noise, timesteps, cond, self.snr_gamma)
+
+    def _draw(self, i, config, update) -> dict[str, Tensor]:
+        """Return one run's update from set number i, (E, ...) each: latents, noise, timesteps, which pictures, and whose captions are dropped.
 
         They are drawn for the update, not for the batch, which makes accumulation equal to one large batch.
         """
+        encoded, of, n = self.sets[i], ("", "prior_")[i], (config.n_train, len(self.sets[i]))[i]
         E, seed = config.effective_batch_size, config.seed
         index = torch.tensor(pictures(seed, n, update * E, E, of))
         mean, std = encoded.mean[index].float(), encoded.std[index].float()
-        cond = {name: value[index] for name, value in encoded.cond.items()}
+        dropped = torch.zeros(E, dtype=torch.bool)
         if config.caption_dropout:
             dropped = torch.rand(E, generator=generator(seed, of + "caption_dropout", update)) < config.caption_dropout
-            for name, value in cond.items():
-                value[dropped] = self.null_cond[name].to(value.dtype)
         return {"latents": mean + std * torch.randn(mean.shape, generator=generator(seed, of + "latents", update)),
                 "noise": torch.randn(mean.shape, generator=generator(seed, of + "noise", update)),
-                "timesteps": torch.randint(self.timesteps, (E,), generator=generator(seed, of + "timesteps", update)), **cond}
+                "timesteps": torch.randint(self.timesteps, (E,), generator=generator(seed, of + "timesteps", update)),
+                "pictures": index, "dropped": dropped}
 
-    def _rows(self, blocks) -> Tensor:
-        rows = torch.cat(blocks)
-        if self.device.type == "cuda":
-            rows = rows.pin_memory()
-        return rows.to(self.device, non_blocking=True)
+    def _cond(self, name, pictures, dropped) -> Tensor:
+        """Gather a condition on the device, (rows, ...), for pictures (K, 1 or 2, B)."""
+        cond = torch.stack([table[name][pictures[:, i]] for i, table in enumerate(self.cond)], dim=1)
+        if any(config.caption_dropout for config in self.configs):
+            cond = torch.where(dropped.view(*dropped.shape, *[1] * (cond.dim() - 3)), self.null_cond[name], cond)
+        return cond.flatten(0, 2)
+
+    def _pinned(self, value: Tensor) -> Tensor:
+        """Pin what a CUDA device shall fetch by itself; elsewhere it is sent at once, since an unpinned copy may still be read when its memory is reused."""
+        return value.contiguous().pin_memory() if self.device.type == "cuda" else value

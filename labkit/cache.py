@@ -8,7 +8,7 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +39,16 @@ class Encoded:
     cond: Mapping[str, Tensor]                                # encoder_hidden_states (n, L, D) float32
     captions: tuple[str, ...]
     paths: tuple[Path, ...]
+    _sent: dict = field(default_factory=dict, repr=False)     # (device, dtype) -> cond there
 
     def __len__(self) -> int:
         return len(self.captions)
+
+    def cond_on(self, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
+        """Give the conditions on a device, where they are sent once for all passes."""
+        if (device, dtype) not in self._sent:
+            self._sent[device, dtype] = {name: value.to(device, dtype) for name, value in self.cond.items()}
+        return self._sent[device, dtype]
 
     def take(self, n: int) -> "Encoded":
         """Give the first n pictures."""

@@ -3,9 +3,9 @@
 Prints nothing, writes nothing, seeds nothing global. K runs, P numbers of one adapter, B batch of one run.
 """
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -17,16 +17,19 @@ from labkit.errors import LabError
 from labkit.events import Checkpoint, Event, Step, Stopped
 from labkit.inputs import check_inputs
 from labkit.loss import per_sample_loss
+from labkit.loss_scale import LossScale
 from labkit.monitor import Measurements, Monitor
 from labkit.optim import OPTIMIZERS, clip_per_run
+from labkit.prefetch import prefetched
 from labkit.schedules import rates
 
 # What runs must have in common to share a pass; ranks may differ by RANK_SPREAD, since the smaller are padded.
 PASS_FIELDS = ("base", "revision", "data", "resolution", "adapter", "target_modules", "train_batch_size",
                "gradient_accumulation_steps", "prior_loss_weight", "mixed_precision", "optimizer", "max_train_steps")
 RANK_SPREAD = 4
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}  # asked for by a run; others compute as the base is kept
 CPU_BLOCK, GPU_BLOCK = 1, 10                                  # steps whose numbers reach the host together
-FP16_LOSS_SCALE = 4096.0                                      # keeps float16 gradients above their smallest number
+GPU_AHEAD = 2                                                 # updates drawn before they are needed; on a CPU drawing and training share the cores
 
 
 def train(base, cache, configs: Sequence[RunConfig], *, monitor: Monitor = Monitor(), resume: Sequence[Checkpoint] | None = None,
@@ -70,22 +73,27 @@ class _Pass:
     """Hold the state of K runs between updates."""
 
     def __init__(self, base, cache, configs, monitor, resume):
+        self.dtype = PRECISIONS.get(configs[0].mixed_precision, base.dtype)                  # of the U-Net; adapters are float32
+        base = base.in_precision(self.dtype)
         self.base, self.cache, self.configs, self.K = base, cache, configs, len(configs)
         self.ids = [run_id(config, base.fingerprint, cache.fingerprint) for config in configs]
         self.device, self.last = base.device, configs[0].max_train_steps
         self.stack = LoRAStack(base.unet, configs)
         self.optimizer = OPTIMIZERS[configs[0].optimizer](self.stack.theta, configs)
+        self.loss_scale = LossScale(self.K, self.device) if self.dtype == torch.float16 else None
         self.weights = torch.tensor([1.0, configs[0].prior_loss_weight], device=self.device)  # of a batch's two halves
         self.prior = cache.prior() if configs[0].prior_loss_weight else None
-        self.batches = Batches(cache.train, cache.null_cond, configs, self.device, len(base.noise_scheduler.alphas_cumprod), self.prior)
+        self.batches = Batches(cache.train, cache.null_cond, configs, self.device, len(base.noise_scheduler.alphas_cumprod), self.prior, self.dtype)
         self.measurements = Measurements(base, cache, configs, monitor, self.ids)
         self.denoiser = base.denoiser
         self.rates = [rates(config) for config in configs]    # [run][update]
+        self.lr = torch.tensor(self.rates, device=self.device)                               # (K, updates), so that a step sends nothing
+        self.lr_ratio = self._lr_ratio()
         self.max_norm = torch.tensor([config.max_grad_norm or math.inf for config in configs], device=self.device)
         self.alive = torch.ones(self.K, dtype=torch.bool, device=self.device)
         self.done = [0] * self.K                              # completed updates of each run
         self.living = list(range(self.K))                     # runs that still train, as far as the host knows
-        self.unread = []                                      # (update, (3, K) numbers) still on the device
+        self.unread = []                                      # (update, (4, K) numbers) still on the device
         if resume is None:
             self.stack.initialize()
         else:
@@ -100,10 +108,16 @@ class _Pass:
             for name, state in self.optimizer.state.items():
                 self.stack.load(k, _within(checkpoint.optimizer, name), state)
             self.done[k] = checkpoint.global_step
+            self._restore_counts(k, checkpoint)
         start = max(self.done)
-        self.optimizer.steps = [start] * self.K
         self.living = [k for k in range(self.K) if self.done[k] == start]
         self.alive = torch.tensor([k in self.living for k in range(self.K)], device=self.device)
+
+    def _restore_counts(self, k, checkpoint):
+        self.optimizer.steps[k] = int(checkpoint.optimizer["step"])
+        if self.loss_scale is not None:
+            for name, now in vars(self.loss_scale).items():
+                now[k] = float(checkpoint.optimizer[name])
 
     def run(self, checkpoint_at, stop):
         """Yield the events of the pass; `finally` restores the base."""
@@ -121,8 +135,12 @@ class _Pass:
         told = checkpoint_at | set(self.measurements.steps) | set(self.measurements.sample_steps) | {self.last}
         if start == 0:
             yield from self._measure(0)
-        for update in range(start, self.last):
-            self.unread.append((update, self._update(update)))
+        with closing(prefetched(self.batches.draw, range(start, self.last), self._ahead())) as draws:
+            yield from self._train(draws, start, block, told, checkpoint_at, stop)
+
+    def _train(self, draws, start, block, told, checkpoint_at, stop):
+        for update, drawn in enumerate(draws, start):
+            self.unread.append((update, self._update(update, drawn)))
             asked = stop()
             if asked or len(self.unread) == block or update + 1 in told:
                 yield from self._read()
@@ -133,47 +151,56 @@ class _Pass:
                 yield from self._end("stopped")
                 return
             if update + 1 in checkpoint_at and update + 1 < self.last:
-                yield from (self._checkpoint(k) for k in self.living)
+                yield from self._checkpoints(self.living)
         yield from self._end("finished")
 
-    def _update(self, update: int) -> torch.Tensor:
-        """Make update number `update` (from 0) of all runs; return loss, gradient norm and relative change, (3, K)."""
+    def _ahead(self):
+        return 0 if self.device.type == "cpu" else GPU_AHEAD
+
+    def _update(self, update: int, drawn) -> torch.Tensor:
+        """Make update number `update` (from 0) of all runs; return loss, gradient norm, relative change and who lives, (4, K).
+
+        Nothing here waits for the device, or is waited for: what it needs lies there or comes from pinned memory, and what it
+        tells stays there.
+        """
         stack, passes = self.stack, self.configs[0].gradient_accumulation_steps
-        scale = FP16_LOSS_SCALE if self._precision() == torch.float16 else 1.0
+        scale = None if self.loss_scale is None else self.loss_scale.loss_scale
         loss = torch.zeros(self.K, device=self.device)
         with torch.enable_grad():                             # whatever mode the caller is in
-            for batch in self.batches(update):
-                with self._autocast():
-                    losses = per_sample_loss(self.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond, batch.snr_gamma)
+            for batch in map(self.batches.send, drawn):
+                losses = per_sample_loss(self.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond, batch.snr_gamma)
                 shown = losses.unflatten(0, (self.K, -1, self.configs[0].train_batch_size)).mean(2)    # (K, 1), or 2 with the base's own
                 per_run = (shown if shown.shape[1] == 1 else shown * self.weights).sum(1) / passes      # (K,)
-                (per_run.sum() * scale).backward()            # rows do not meet, so neither do the runs' gradients
+                scaled = per_run if scale is None else per_run * scale
+                scaled.sum().backward()                       # rows do not meet, so neither do the runs' gradients
                 loss += per_run.detach()
         with torch.no_grad():
-            grad = stack.take_grad().div_(scale)
+            grad = stack.take_grad()
+            if scale is not None:
+                grad.div_(scale[:, None])
             norm = clip_per_run(grad, self.max_norm)
-            self.alive &= loss.isfinite() & norm.isfinite()
-            change = self.optimizer.step(grad, self._lr(update), self.alive)
+            finite = loss.isfinite() & norm.isfinite()
+            if scale is None:
+                self.alive &= finite
+            else:                                             # an overflow costs a run this update, not its life
+                self.loss_scale.update(finite | ~self.alive)
+                self.alive &= self.loss_scale.usable
+            change = self.optimizer.step(grad, self._lr(update), self.alive & finite)
             moved = torch.linalg.vector_norm(change, dim=1) / torch.linalg.vector_norm(stack.theta, dim=1)
-            return torch.stack([loss, norm, moved])
+            return torch.stack([loss, norm, moved, self.alive])
 
     def _lr(self, update):
         """Return the rates (K, 1), or (K, P) where B has its own."""
-        lr = torch.tensor([[run[update]] for run in self.rates], device=self.device)
+        lr = self.lr[:, update, None]
+        return lr if self.lr_ratio is None else lr * self.lr_ratio
+
+    def _lr_ratio(self):
+        """Return the factor on the rate of every number of an adapter, (K, P); None where all are 1."""
         if all(config.lr_ratio_B == 1 for config in self.configs):
-            return lr
-        lr = lr.repeat(1, self.stack.theta.shape[1])
-        lr[:, self.stack.first_B:] *= torch.tensor([[config.lr_ratio_B] for config in self.configs], device=self.device)
-        return lr
-
-    def _precision(self):
-        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.configs[0].mixed_precision, self.base.dtype)
-
-    def _autocast(self):
-        """Compute in the run's precision where the base's weights are kept in another."""
-        if self._precision() == self.base.dtype:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, self._precision())
+            return None
+        ratio = torch.ones_like(self.stack.theta)
+        ratio[:, self.stack.first_B:] = torch.tensor([[config.lr_ratio_B] for config in self.configs])
+        return ratio
 
     # -- what is told
 
@@ -184,38 +211,40 @@ class _Pass:
     def _measure(self, step):
         samples_seen = [step * config.effective_batch_size for config in self.configs]
         if self.living:
-            with self._autocast():                            # left before anything is yielded, or the caller would be in it
-                events = list(self.measurements(step, self.stack, samples_seen, self.living))
-            yield from events
+            yield from self.measurements(step, self.stack, samples_seen, self.living)
 
     def _read(self):
         """Bring the numbers of the last updates to the host and yield them, with the end of runs that diverged."""
-        numbers = torch.stack([row for _, row in self.unread]).cpu().double().numpy()        # (updates, 3, K)
+        numbers = torch.stack([row for _, row in self.unread]).cpu().double().numpy()        # (updates, 4, K)
         memory = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
-        for (update, _), (losses, norms, moved) in zip(self.unread, numbers):
+        for (update, _), (losses, norms, moved, alive) in zip(self.unread, numbers):
             for k in list(self.living):
-                finite = math.isfinite(losses[k]) and math.isfinite(norms[k])
-                if not finite:                                # before the rate is blamed
+                if not alive[k]:                              # before the rate is blamed
                     check_inputs(self.base, self.cache, self.prior)
                 yield Step(*self._at(k, update + 1), losses[k].item(), self.rates[k][update], norms[k].item(),
-                           moved[k].item() if finite else math.nan, memory)
-                if finite:
+                           moved[k].item() if alive[k] else math.nan, memory)
+                if alive[k]:
                     self.done[k] = update + 1
                 else:                                         # this update was not made: the adapter is that of the one before
                     self.living.remove(k)
-                    yield self._checkpoint(k)
+                    yield from self._checkpoints([k])
                     yield Stopped(*self._at(k), "diverged", f"loss or gradient was not finite at update {update + 1}")
         self.unread = []
 
-    def _checkpoint(self, k):
-        optimizer = {f"{name}.{key}": array for name, state in self.optimizer.state.items()
-                     for key, array in self.stack.tensors(k, state).items()}
-        optimizer["step"] = np.array(self.done[k])
-        return Checkpoint(*self._at(k), self.stack.tensors(k), optimizer)
+    def _checkpoints(self, runs):
+        """Yield a Checkpoint of each of these runs; everything comes to the host in one copy a tensor."""
+        states = {name: state.cpu() for name, state in self.optimizer.state.items()}
+        adapters, steps = self.stack.theta.cpu(), self.optimizer.steps.cpu().numpy()
+        scales = {} if self.loss_scale is None else {name: value.cpu().numpy() for name, value in vars(self.loss_scale).items()}
+        for k in runs:
+            optimizer = {f"{name}.{key}": array for name, state in states.items() for key, array in self.stack.tensors(k, state).items()}
+            optimizer["step"] = np.array(steps[k])
+            optimizer |= {name: np.array(values[k]) for name, values in scales.items()}
+            yield Checkpoint(*self._at(k), self.stack.tensors(k, adapters), optimizer)
 
     def _end(self, reason):
-        for k in self.living:
-            yield self._checkpoint(k)
+        for checkpoint, k in zip(self._checkpoints(self.living), self.living):
+            yield checkpoint
             yield Stopped(*self._at(k), reason)
 
 

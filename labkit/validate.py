@@ -46,6 +46,7 @@ class ValidationSet:
         mean, std = encoded.mean[self.chosen].float(), encoded.std[self.chosen].float()
         self.latents = mean[:, None] + std[:, None] * spread  # (images, strata, C, H, W), as in training
         self.cond = {name: value[self.chosen] for name, value in encoded.cond.items()}
+        self._sent = None, ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -66,28 +67,34 @@ class ValidationSet:
         """
         images, strata = self._timesteps.shape
         at_once = max(1, rows // K)
-        parts = [self._part(denoiser, K, some) for some in torch.arange(images * strata).split(at_once)]
-        return torch.cat(parts, dim=1).unflatten(1, (images, strata)).numpy()
+        there, pairs = self._on(denoiser.alphas_cumprod.device), images * strata
+        parts = [self._part(denoiser, K, there, slice(i, min(i + at_once, pairs))) for i in range(0, pairs, at_once)]
+        return torch.cat(parts, dim=1).cpu().unflatten(1, (images, strata)).numpy()
 
-    def _part(self, denoiser: Denoiser, K: int, some: Tensor) -> Tensor:
-        """Measure the (picture, stratum) pairs with these numbers: (K, n)."""
-        device = denoiser.alphas_cumprod.device
+    def _on(self, device):
+        """Give latents, noise, timesteps, (pairs of picture and stratum, ...) each, and the pictures' conditions on a device, sent once."""
+        if self._sent[0] != device:
+            pairs = [value.flatten(0, 1).to(device) for value in (self.latents, self.noise, self._timesteps)]
+            self._sent = device, (*pairs, {name: value.to(device) for name, value in self.cond.items()})
+        return self._sent[1]
+
+    def _part(self, denoiser: Denoiser, K: int, there, some: slice) -> Tensor:
+        """Measure some pairs: (K, n) on the device."""
+        latents, noise, timesteps, cond = there
+        picture = torch.arange(some.start, some.stop, device=latents.device) // self._timesteps.shape[1]
 
         def blocks(value):
-            return value.to(device).repeat(K, *[1] * (value.dim() - 1))                      # (K*n, ...)
+            return value.repeat(K, *[1] * (value.dim() - 1))                                 # (K*n, ...)
 
-        cond = {name: blocks(value[some // self._timesteps.shape[1]]) for name, value in self.cond.items()}
-        losses = per_sample_loss(denoiser, blocks(self.latents.flatten(0, 1)[some]), blocks(self.noise.flatten(0, 1)[some]),
-                                 blocks(self._timesteps.flatten()[some]), cond)
-        return losses.unflatten(0, (K, -1)).float().cpu()
+        losses = per_sample_loss(denoiser, blocks(latents[some]), blocks(noise[some]), blocks(timesteps[some]),
+                                 {name: blocks(value[picture]) for name, value in cond.items()})
+        return losses.unflatten(0, (K, -1)).float()
 
 
 def untouched_losses(base, fixed: ValidationSet) -> np.ndarray:
     """Return the losses (1, images, strata) of the base without adapters: measured once, and anew when its weights have changed."""
     sums = torch.stack([weight.sum(dtype=torch.float32) for weight in base.unet.parameters() if not weight.requires_grad])
-    kind = base.device.type
-    computed_in = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else base.dtype
-    key = fixed.fingerprint, computed_in, sums.cpu().numpy().tobytes()
+    key = fixed.fingerprint, base.dtype, sums.cpu().numpy().tobytes()
     with base.lock, bare(base.unet):
         if key not in base.known_losses:
             base.known_losses[key] = fixed.losses(base.denoiser)

@@ -5,6 +5,7 @@ import logging
 import shutil
 import socket
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,6 +122,24 @@ def test_another_resolution_shares_the_weights(sd_base):
     assert large.generate(["a"], [0], num_inference_steps=1).shape == (1, 192, 192, 3)
     with pytest.raises(LabError, match="resolution: 100 .* multiple of 64"):
         sd_base.at(100)
+
+
+def test_encoders_come_to_the_device_to_work_and_leave_it_even_after_an_error(sd_base):
+    moves = []
+
+    class Encoder:
+        device = torch.device("cpu")
+
+        def to(self, device):
+            moves.append(torch.device(device).type)
+
+    gpu = replace(sd_base, device=torch.device("cuda"))
+    with pytest.raises(KeyError), gpu._at_work(Encoder(), Encoder()):
+        assert moves == ["cuda", "cuda"]
+        raise KeyError
+    assert moves == ["cuda", "cuda", "cpu", "cpu"]
+    with sd_base._at_work(Encoder()):
+        assert len(moves) == 4                                # on a CPU they are where they work
 
 
 # -- loading

@@ -223,6 +223,15 @@ def test_numbers_in_blocks_are_the_same_numbers_with_the_same_steps(base, cache,
     assert told(train(base, cache, SIX[:2], monitor=Monitor(images=4, validate_at=(3,)), checkpoint_at=(13,))) == one_by_one
 
 
+def test_updates_drawn_ahead_in_a_thread_change_no_bit(base, cache, monkeypatch):
+    pair = [config.replace(max_train_steps=8, caption_dropout=0.3) for config in SIX[:2]]
+    straight = list(train(base, cache, pair, monitor=QUIET))
+    monkeypatch.setattr(engine._Pass, "_ahead", lambda self: engine.GPU_AHEAD)
+    ahead = list(train(base, cache, pair, monitor=QUIET))
+    assert np.array_equal(losses(ahead, 2), losses(straight, 2))
+    assert all(equal_states(a, b) for a, b in zip(of(Checkpoint, ahead), of(Checkpoint, straight), strict=True))
+
+
 def test_gradient_accumulation_equals_the_big_batch(base, cache):
     big = RunConfig(learning_rate=3e-3, train_batch_size=6, max_train_steps=10, caption_dropout=0.3, snr_gamma=5)
     accumulated = big.replace(train_batch_size=2, gradient_accumulation_steps=3)
@@ -259,7 +268,7 @@ def test_full_adapters_train_side_by_side(base, cache):
 def test_bf16_runs_are_near_float32_ones_and_keep_float32_weights(base, cache):
     config = RunConfig(learning_rate=3e-3, max_train_steps=5)
     exact = losses(train(base, cache, [config], monitor=QUIET))
-    for half in (base, tiny.base(dtype=torch.bfloat16)):      # autocast over float32 weights, and weights kept in bfloat16
+    for half in (base, tiny.base(dtype=torch.bfloat16)):      # weights cast for the pass, and weights kept in bfloat16
         events = list(train(half, cache, [config.replace(mixed_precision="bf16")], monitor=QUIET))
         np.testing.assert_allclose(losses(events), exact, rtol=0.05)
         assert not np.array_equal(losses(events), exact)
@@ -334,7 +343,7 @@ def test_validation_steps_are_log_spaced_and_always_hold_the_first_and_the_last(
 
 
 def test_an_error_ends_every_run_with_its_message_and_is_raised_and_frees_the_base(base, cache, monkeypatch):
-    monkeypatch.setattr(engine.Batches, "__call__", lambda self, update: 1 / 0)
+    monkeypatch.setattr(engine.Batches, "draw", lambda self, update: 1 / 0)
     told = []
     with pytest.raises(ZeroDivisionError):
         for event in train(base, cache, SIX[:2], monitor=QUIET):

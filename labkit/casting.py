@@ -1,0 +1,40 @@
+"""Keep a frozen U-Net in another precision: cast once, where `torch.autocast` casts every weight again in each forward pass."""
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def cast(unet: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a U-Net of the same weights in `dtype`; the given one stays as it is."""
+    weights = [weight for weight in (*unet.parameters(), *unet.buffers()) if weight.is_floating_point()]
+    # told in advance what each weight becomes, the copy never holds one in both precisions
+    copied = {id(weight): nn.Parameter(weight.data.to(dtype), False) if isinstance(weight, nn.Parameter) else weight.to(dtype)
+              for weight in weights}
+    return fit_for_cpu(copy.deepcopy(unet, copied))
+
+
+def fit_for_cpu(unet: nn.Module) -> nn.Module:
+    """Let 16-bit weights on a CPU attend in float32, and return the U-Net.
+
+    In 16 bits the backward pass of attention takes all the time there that the matrix products save.
+    """
+    weight = next(unet.parameters())
+    if weight.device.type == "cpu" and weight.dtype != torch.float32:
+        unet.set_attn_processor({name: AttendInFloat32() if type(one).__name__ == "AttnProcessor2_0" else one
+                                 for name, one in unet.attn_processors.items()})
+    return unet
+
+
+class AttendInFloat32:
+    """Attend as diffusers' AttnProcessor2_0 does in a U-Net's transformer blocks, with only the attention itself in float32."""
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
+        """Return (rows, positions, C) for hidden_states of that shape and words (rows, L, D); None is self-attention."""
+        words = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        heads = [layer.unflatten(-1, (attn.heads, -1)).transpose(1, 2).float()               # (rows, heads, positions, C / heads)
+                 for layer in (attn.to_q(hidden_states), attn.to_k(words), attn.to_v(words))]
+        attended = F.scaled_dot_product_attention(*heads, attn_mask=attention_mask)
+        return attn.to_out[0](attended.transpose(1, 2).flatten(2).to(hidden_states.dtype))

@@ -1,0 +1,25 @@
+"""Make what is needed next in a thread, while what is there is being used."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+
+def prefetched(make: Callable, items: Iterable, ahead: int) -> Iterator:
+    """Yield make(item) for each item, in order, each begun `ahead` items before it is asked for; 0 makes them here, without a thread.
+
+    What `make` raises is raised in its place. Closing the iterator ends the thread.
+    """
+    if not ahead:
+        yield from map(make, items)
+        return
+    pool, begun = ThreadPoolExecutor(1, thread_name_prefix="labkit-prefetch"), deque()
+    try:
+        for item in items:
+            begun.append(pool.submit(make, item))
+            if len(begun) > ahead:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
