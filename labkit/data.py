@@ -4,25 +4,22 @@ A folder holds pictures and either `metadata.jsonl` or `metadata.csv` (columns `
 Hugging Face image-folder convention) or one `.txt` of the same name beside each picture.
 """
 
-import csv
-import io
-import json
 import math
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
-
+from labkit import copies, folder_notes
+from labkit.captions import captioned
 from labkit.content import Memo, sha256, sha256_of_texts
 from labkit.errors import LabError
+from labkit.folder_notes import counted
 from labkit.paths import data_dir
+from labkit.pixels import Look, look
+from labkit.pixels import load_picture as load_picture  # where everyone looks for it
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-CAPTIONS = "metadata.jsonl or metadata.csv with the columns file_name and text, or one .txt of the same name beside each picture"
 HELD_OUT = 0.1                                                # of a folder without its own validation pictures
 FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 128
+VALIDATION = ("validation", "valid", "val", "test")           # names of the held-out part, the first that is there
 PROMPTS = 4
 
 
@@ -34,7 +31,9 @@ class PictureFolder:
     paths: tuple[Path, ...]
     captions: tuple[str, ...]
     attributes: tuple[dict, ...]                              # the other columns of the captions' file
-    hashes: tuple[str, ...]                                   # SHA-256 of each picture's file
+    hashes: tuple[str, ...]                                   # SHA-256 of each picture's file, and of how its colours are read
+    looks: tuple[Look, ...] = ()                              # what each picture is; none of what ships, which is not decoded first
+    notes: tuple[str, ...] = ()                               # what a person should know of the folder: left out, cut, doubtful
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -47,8 +46,8 @@ class PictureFolder:
     def at(self, indices) -> "PictureFolder":
         """Give the pictures with these numbers, in this order."""
         indices = list(indices)
-        return PictureFolder(self.folder, *(tuple(column[i] for i in indices)
-                                            for column in (self.paths, self.captions, self.attributes, self.hashes)))
+        columns = (self.paths, self.captions, self.attributes, self.hashes, self.looks)
+        return PictureFolder(self.folder, *(tuple(column[i] for i in indices) if column else () for column in columns), self.notes)
 
     def take(self, n: int) -> "PictureFolder":
         """Give the first n pictures."""
@@ -69,6 +68,12 @@ class Territory:
     validation: PictureFolder                                 # held out, of the same territory
     ordinary: PictureFolder                                   # of what the base knew before: what forgetting is measured on
     prompts: tuple[str, ...]                                  # captions worth drawing while training
+    notes: tuple[str, ...] = ()                               # what a person should know before training on it
+
+    @property
+    def summary(self) -> str:
+        """Say how many pictures are trained on and held out."""
+        return f"{self.name}: {counted(len(self.train), 'picture')} to train on, {len(self.validation)} held out to judge by"
 
     @property
     def fingerprint(self) -> str:
@@ -108,8 +113,8 @@ def _several(values) -> tuple[str, ...]:
 def territory(name: str = "liminal") -> Territory:
     """Open a territory: a name that ships with the kit, or an image folder; attributes behind it filter, as in "liminal/kind=pool,maze".
 
-    A folder may have train/ and validation/ inside, and ordinary/. One with pictures alone is split by content: a tenth of
-    them, at least 4 and at most 128, are held out, always the same ones, and identical pictures stay on one side.
+    A folder may have train/ and validation/ inside, and ordinary/. One with pictures alone, or with train/ alone, is split by
+    content: a tenth of them, at least 4 and at most 128, are held out, always the same ones, and copies stay on one side.
     LabError: no such territory, or anything wrong in its folders.
     """
     name, attributes = filtered(name)
@@ -120,15 +125,17 @@ def territory(name: str = "liminal") -> Territory:
     if not folder.is_dir():
         raise LabError(f"data: there is no folder {name}. Give a folder of pictures, or one of the territories that ship: "
                        f"{', '.join(shipped_territories()) or 'none are here'}.")
-    if (folder / "train").is_dir() or (folder / "validation").is_dir():
-        train, validation = load_folder(folder / "train"), load_folder(folder / "validation")
-        if copies := [path for path, own in zip(validation.paths, validation.hashes) if own in train.hashes]:
-            raise LabError(f"data: {copies[0]} is also in train ({len(copies)} such pictures), so validation could not show "
-                           "overfitting. Take them out of one of the two.")
+    held_out = next((folder / part for part in VALIDATION if (folder / part).is_dir()), None)
+    if (folder / "train").is_dir() and held_out or held_out == folder / "validation":
+        train, validation = load_folder(folder / "train"), load_folder(held_out)
+        notes = _shared(train, validation)
     else:
-        train, validation = _split(load_folder(folder))
-    ordinary = folder / "ordinary" if (folder / "ordinary").is_dir() else shipped / "ordinary" / "validation"
-    return Territory(str(name), train, validation, load_folder(ordinary), _prompts(validation))
+        train, validation, notes = _split(load_folder(folder / "train" if (folder / "train").is_dir() else folder))
+    ordinary = load_folder(folder / "ordinary" if (folder / "ordinary").is_dir() else shipped / "ordinary" / "validation")
+    if shipped not in folder.parents:
+        parts = (train, validation, ordinary)
+        notes = [*folder_notes.unused(folder, parts), *(note for part in parts for note in part.notes), *notes]
+    return Territory(str(name), train, validation, ordinary, _prompts(validation), tuple(dict.fromkeys(notes)))
 
 
 def filtered(name) -> tuple[str, dict]:
@@ -146,17 +153,51 @@ def shipped_territories() -> list[str]:
     return sorted(folder.parent.name for folder in (data_dir() / "territories").glob("*/train"))
 
 
-def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder]:
-    held_out = min(max(math.ceil(HELD_OUT * len(pictures)), FEWEST_HELD_OUT), MOST_HELD_OUT)
+def _shared(train: PictureFolder, validation: PictureFolder) -> list[str]:
+    """Refuse pictures that are in both parts, by their files or their pixels, and tell of those that look alike."""
+    known = {*train.hashes, *(one.pixels for one in train.looks)}
+    looks = validation.looks or [None] * len(validation)
+    both = [path for path, own, one in zip(validation.paths, validation.hashes, looks) if own in known or one and one.pixels in known]
+    if both:
+        raise LabError(f"data: {both[0]} is also in train ({len(both)} such pictures), so validation could not show "
+                       "overfitting. Take them out of one of the two.")
+    near = copies.near_pairs(validation.looks, train.looks)
+    if not near:
+        return []
+    return [f"{counted(len({i for i, _ in near}), 'held-out picture')} very like training pictures, {validation.paths[near[0][0]].name} like "
+            f"{train.paths[near[0][1]].name} for one: copies would hide overfitting; take them out of one of the two"]
+
+
+def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder, list[str]]:
+    """Hold out the pictures of the lowest hashes, copies together; a set of near copies too large to hold out is trained on."""
+    wanted = min(max(math.ceil(HELD_OUT * len(pictures)), FEWEST_HELD_OUT), MOST_HELD_OUT)
     if len(pictures) < 2 * FEWEST_HELD_OUT:
         raise LabError(f"data: {pictures.folder} has {len(pictures)} pictures, of which {FEWEST_HELD_OUT} would be held out to see "
                        f"overfitting. Give at least {2 * FEWEST_HELD_OUT}, or make the folders train and validation inside it.")
-    ranked = sorted(pictures.hashes)
-    chosen = set(ranked[:held_out])                           # a set of contents: copies go together
-    sides = [[i for i, own in enumerate(pictures.hashes) if (own in chosen) == held] for held in (False, True)]
-    if not sides[0]:
-        raise LabError(f"data: all pictures in {pictures.folder} are the same one. Give different pictures.")
-    return pictures.at(sides[0]), pictures.at(sides[1])
+    found = copies.groups(pictures.looks)
+    held = _lowest(pictures, found, wanted)
+    if not held:
+        raise LabError(f"data: all pictures in {pictures.folder} are the same one, or look so. Give different pictures, or make the "
+                       "folders train and validation inside it.")
+    alike = [group for group in found if len(group) > 1]
+    notes = [f"{sum(map(len, alike))} pictures are copies or near copies of each other, such as {' and '.join(pictures.paths[i].name for i in alike[0][:2])}: "
+             "none is held out while its copies are trained on"] if alike else []
+    train = [i for i in range(len(pictures)) if i not in held]
+    return pictures.at(train), pictures.at(sorted(held)), notes
+
+
+def _lowest(pictures: PictureFolder, groups: list[list[int]], wanted: int) -> set[int]:
+    """Choose groups by the lowest hash in each until `wanted` pictures are held out; groups that are too large wait, and may
+    fill what is missing up to half of all."""
+    ranked = sorted(groups, key=lambda group: min(pictures.hashes[i] for i in group))
+    held = set()
+    for group in ranked:
+        if len(held) + len(group) <= wanted:
+            held |= set(group)
+    for group in sorted(ranked, key=len):
+        if len(held) < wanted and not held & set(group) and len(held) + len(group) <= len(pictures) // 2:
+            held |= set(group)
+    return held
 
 
 def _prompts(validation: PictureFolder) -> tuple[str, ...]:
@@ -184,111 +225,15 @@ def load_folder(path) -> PictureFolder:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise LabError(f"data: there is no folder {folder}.")
-    rows = _rows(folder)
+    rows, foreign, notes = captioned(folder)
+    left_out = folder_notes.left_out(foreign, len(rows) + len(foreign))
     if not rows:
-        inside = next((sub.name for sub in sorted(folder.iterdir()) if sub.is_dir() and any(map(_is_picture, sub.iterdir()))), None)
-        raise LabError(f"data: {folder} has no pictures ({', '.join(SUFFIXES)})." + (f" Did you mean {folder / inside}?" if inside else ""))
+        raise LabError(f"data: {folder} has no pictures that can be read{': ' + left_out[0] if left_out else ''}.{folder_notes.candidates(folder)}")
     paths, captions, attributes = zip(*rows)
-    shipped = data_dir().resolve() in folder.resolve().parents          # decoded by a test instead, for speed at the first click
-    with Memo("sha256", sha256) if shipped else Memo("picture", _checked) as of:
-        return PictureFolder(folder, paths, captions, attributes, tuple(of(path) for path in paths))
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-
-
-def _rows(folder: Path) -> list[tuple[Path, str, dict]]:
-    """Match pictures with captions: (picture, caption, attributes) each."""
-    pictures = sorted(filter(_is_picture, folder.iterdir()), key=lambda path: path.name)
-    table = next((folder / name for name in ("metadata.jsonl", "metadata.csv") if (folder / name).is_file()), None)
-    if table is None:
-        return [(path, _text(path), {}) for path in pictures]
-    rows = {}
-    for where, row in (_jsonl(table) if table.suffix == ".jsonl" else _csv(table)):
-        name, text = row.pop("file_name", None), row.pop("text", None)
-        if not isinstance(name, str) or not isinstance(text, str):
-            raise LabError(f"data: {where} needs file_name and text, both texts.")
-        path = folder / name
-        if not path.is_file():
-            raise LabError(f"data: {where} names {name}, which is not in {folder}. Add the picture or delete the line.")
-        if path in rows:
-            raise LabError(f"data: {where} names {name} a second time. Delete one of the lines.")
-        rows[path] = (path, text.strip(), row)
-    if left := [path.name for path in pictures if path not in rows]:
-        raise LabError(f"data: {left[0]} ({len(left)} in all) has no line in {table}. Add a caption, or take the picture out.")
-    return list(rows.values())
-
-
-def _text(picture: Path) -> str:
-    beside = picture.with_suffix(".txt")
-    if not beside.is_file():
-        raise LabError(f"data: {picture} has no caption. Write {CAPTIONS}.")
-    return " ".join(_read(beside).split())
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise LabError(f"data: {path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
-
-
-def _jsonl(table: Path):
-    for number, line in enumerate(_read(table).split("\n"), 1):
-        if line.strip():
-            where = f"{table}, line {number},"
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise LabError(f"data: {where} is not JSON ({error}).") from None
-            if not isinstance(row, dict):
-                raise LabError(f"data: {where} is not a JSON object such as {{\"file_name\": \"a.png\", \"text\": \"...\"}}.")
-            yield where, row
-
-
-def _csv(table: Path):
-    reader = csv.DictReader(io.StringIO(_read(table), newline=""))
-    try:
-        for row in reader:
-            yield f"{table}, line {reader.line_num},", {name: value for name, value in row.items() if name is not None}
-    except csv.Error as error:
-        raise LabError(f"data: {table}, line {reader.line_num}, is no CSV ({error}): mend its quotation marks.") from None
-
-
-def _checked(path: Path) -> str:
-    """Decode a picture wholly, then hash its file."""
-    _rgb(_open(path), path)
-    return sha256(path)
-
-
-def _open(path: Path) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning)        # remarks on odd metadata are no concern of the pixels
-        try:
-            with Image.open(path) as picture:
-                picture.load()
-                return ImageOps.exif_transpose(picture)
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise LabError(f"data: {path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels. Scale it down first.") from None
-        except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError) as error:
-            raise LabError(f"data: {path} is truncated or not a picture ({error}). Replace it or take it out.") from None
-
-
-def load_picture(path, size: int) -> np.ndarray:
-    """Read one picture as uint8 (size, size, 3): upright, on white, its middle square, scaled by Lanczos."""
-    picture = _rgb(_open(Path(path)), path)
-    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
-
-
-def _rgb(picture: Image.Image, path) -> Image.Image:
-    if picture.mode.startswith("I"):                          # 16 bits of grey: PIL's own conversion clips them to 8
-        values = np.asarray(picture).astype(np.float64)
-        return Image.fromarray((values.clip(0, 65535) / 257).round().astype(np.uint8)).convert("RGB")
-    if picture.mode == "F":
-        raise LabError(f"data: {path} holds floating-point values without a known white. Save it as PNG or JPEG.")
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return picture.convert("RGB")
+    if data_dir().resolve() in folder.resolve().parents:      # decoded by a test instead, for speed at the first click
+        with Memo("sha256", sha256) as of:
+            return PictureFolder(folder, paths, captions, attributes, tuple(map(of, paths)), notes=tuple(notes))
+    with Memo("look", look) as of:
+        looks = tuple(Look(*of(path)) for path in paths)
+    notes = [*left_out, *notes, *folder_notes.of_pixels(paths, looks)]
+    return PictureFolder(folder, paths, captions, attributes, tuple(one.sha256 for one in looks), looks, tuple(notes))

@@ -1,5 +1,6 @@
 """One base, one territory and one store: what a notebook, the panel and ten lines of Python share."""
 
+import warnings
 from contextlib import closing
 from functools import cached_property
 
@@ -7,8 +8,9 @@ import numpy as np
 
 from labkit import lesson
 from labkit.config import RunConfig, load_design, run_id
-from labkit.errors import LabError
+from labkit.errors import LabError, LabWarning
 from labkit.history import History, Trace
+from labkit.folder_notes import cut_captions
 from labkit.ladders import rung_text
 from labkit.live import live
 from labkit.monitor import Monitor
@@ -44,7 +46,10 @@ class Lab:
     def territory(self):
         """Return pictures and captions, checked."""
         from labkit.data import territory
-        return territory(self.data_name)
+        found = territory(self.data_name)
+        for note in found.notes:
+            warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)
+        return found
 
     @cached_property
     def base(self):
@@ -58,6 +63,9 @@ class Lab:
     def cache(self):
         """Return the encoded pictures and captions."""
         from labkit.cache import encode
+        train, validation = self.territory.train, self.territory.validation
+        if train.looks and (note := cut_captions(self.base, train.captions + validation.captions)):      # what ships was made to fit
+            warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)
         return encode(self.base, self.territory)
 
     def config(self, design=None, **knobs) -> RunConfig:

@@ -63,7 +63,7 @@ def train_all(configs, options, expected=None):
     precisions = {config.mixed_precision for config in configs}
     dtype = precisions.pop() if len(precisions) == 1 else None  # float32 serves them all
     lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution, dtype=dtype)
-    lab.territory  # bad pictures are found before a model loads
+    tell(f"labkit: {lab.territory.summary}", sys.stderr)  # bad pictures are found before a model loads
     configs = [lab.config(config) for config in configs]
     try:
         lab.store.root.mkdir(parents=True, exist_ok=True)
@@ -217,7 +217,7 @@ def export(options):
             f'In diffusers: pipeline.load_lora_weights("{target}")')
     warning = broken(history, options.step)
     if warning:
-        print(f"labkit: {warning}", file=sys.stderr)
+        tell(f"labkit: {warning}", sys.stderr)
     data = {"path": str(target), "format": options.format, "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling}
     return Outcome(1 if warning else 0, text, data | ({"warning": warning} if warning else {}))
 

@@ -273,7 +273,7 @@ def test_a_caption_file_that_does_not_fit_its_pictures(tmp_path, spoil, message)
     ("metadata.jsonl", b'{"file_name": "000.png", "text": "a"}\n{oops\n', "metadata.jsonl, line 2, is not JSON"),
     ("metadata.jsonl", b'["000.png"]\n', "line 1, is not a JSON object"),
     ("metadata.jsonl", b'{"file_name": "000.png", "text": "caf\xe9"}\n', "metadata.jsonl is not UTF-8"),
-    ("metadata.csv", b"file,caption\n000.png,a\n", "metadata.csv, line 2, needs file_name and text"),
+    ("metadata.csv", b"number,caption\n000.png,a\n", "metadata.csv, line 2, needs file_name and text, both texts. Its columns are: number, caption"),
     ("metadata.csv", b"file_name,text\n000.png\n", "line 2, needs file_name and text"),
 ])
 def test_a_caption_file_that_cannot_be_read(tmp_path, name, content, message):

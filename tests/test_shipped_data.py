@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from labkit import cache
 from labkit.basefiles import find_base
@@ -36,6 +37,13 @@ def test_every_shipped_picture_decodes(shipped):
         for path in getattr(shipped, name).paths:
             picture = load_picture(path, 128)
             assert picture.shape == (128, 128, 3) and picture.std() > 1, path
+
+
+def test_no_shipped_picture_has_a_colour_profile_that_its_hash_would_have_to_tell(shipped):
+    for name in SETS:
+        for path in getattr(shipped, name).paths:
+            with Image.open(path) as picture:
+                assert "icc_profile" not in picture.info, path
 
 
 def test_no_picture_and_no_caption_with_its_picture_is_in_two_sets(shipped):

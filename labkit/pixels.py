@@ -1,0 +1,158 @@
+"""One picture file as pixels: opened whole, upright, in sRGB, on white. No torch here."""
+
+import base64
+import hashlib
+import io
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, features
+
+from labkit.content import sha256, sha256_of_texts
+from labkit.errors import LabError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".tga")
+LIBRARIES = {".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000"}      # that a build of Pillow may lack
+FOREIGN = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".psd", ".svg")  # pictures Pillow alone cannot read
+THUMB = 16                                                    # pixels a side of what copies are told by
+SAME_COLOURS = 2                                              # of 255: a profile that changes no colour by more is sRGB under another name
+PROFILED = {"RGB": ("RGB", "RGBA", "P", "PA", "L", "LA", "1"), "L": ("L", "LA", "1"), "CMYK": ("CMYK",)}  # modes that a profile of each kind is for
+PNG, PNG_TEXT = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt")
+
+
+class Look(NamedTuple):
+    """Hold what one look at a picture told; plain values, so that it can be remembered."""
+
+    sha256: str                                               # of the file, and of how its colours are read
+    width: int                                                # pixels, upright
+    height: int
+    pixels: str                                               # SHA-256 of the decoded pixels
+    thumb: str                                                # base64 of uint8 (THUMB, THUMB, 3)
+    profile: str                                              # "", "converted" or "unreadable"
+
+    @property
+    def lost(self) -> float:
+        """Return the share of the picture outside its middle square."""
+        return 1 - min(self.width, self.height) / max(self.width, self.height)
+
+
+def is_picture(path: Path) -> bool:
+    """Tell a picture that can be read here by its name."""
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES and (suffix not in LIBRARIES or features.check(LIBRARIES[suffix]))
+
+
+def is_foreign(path: Path) -> bool:
+    """Tell a picture, by its name, that cannot be read here."""
+    suffix = path.suffix.lower()
+    return suffix in FOREIGN or suffix in SUFFIXES and not is_picture(path)
+
+
+def look(path) -> Look:
+    """Decode a picture wholly and tell what it is; LabError names a file that is truncated or no picture."""
+    path = Path(path)
+    picture, profile = _open(path)
+    thumb = np.asarray(picture.resize((THUMB, THUMB), Image.Resampling.BOX))
+    name = sha256(path)
+    if profile == "converted":                                # other pixels than an earlier labkit took from the same file
+        name = sha256_of_texts([name, "sRGB"])
+    pixels = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
+    return Look(name, *picture.size, pixels, base64.b64encode(thumb.tobytes()).decode(), profile)
+
+
+def thumbs(looks) -> np.ndarray:
+    """Return the small versions of n pictures as float32 (n, THUMB * THUMB * 3)."""
+    small = b"".join(base64.b64decode(one.thumb) for one in looks)
+    return np.frombuffer(small, np.uint8).reshape(-1, 3 * THUMB**2).astype(np.float32)
+
+
+def load_picture(path, size: int) -> np.ndarray:
+    """Read one picture as uint8 (size, size, 3): upright, in sRGB, on white, its middle square, scaled by Lanczos."""
+    picture, _ = _open(Path(path))
+    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
+
+
+def _open(path: Path) -> tuple[Image.Image, str]:
+    """Return a picture as RGB and what became of its colour profile."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning)        # remarks on odd metadata are no concern of the pixels
+        try:
+            return _rgb(_decoded(path), path)
+        except LabError:
+            raise
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise LabError(f"data: {path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels. Scale it down first.") from None
+        except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError) as error:
+            raise LabError(f"data: {path} is truncated or not a picture ({error}). Replace it or take it out.") from None
+
+
+def _decoded(path: Path) -> Image.Image:
+    try:
+        return _upright(path)
+    except ValueError:                                        # a text above Pillow's limit: those that draw pictures write whole workflows into them
+        data = path.read_bytes()
+        if not data.startswith(PNG):
+            raise
+        return _upright(io.BytesIO(_without_text(data)))
+
+
+def _upright(source) -> Image.Image:
+    with Image.open(source) as picture:
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+
+
+def _without_text(data: bytes) -> bytes:
+    """Take the text chunks out of a PNG file. W3C, PNG, section 5: length, type, data and checksum of each chunk."""
+    kept, at = [data[:8]], 8
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in PNG_TEXT:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
+
+
+def _rgb(picture: Image.Image, path) -> tuple[Image.Image, str]:
+    if picture.mode == "F":
+        raise LabError(f"data: {path} holds floating-point values without a known white. Save it as PNG or JPEG.")
+    profile = picture.info.get("icc_profile")
+    if picture.mode.startswith("I"):                          # 16 bits of grey: PIL's own conversion clips them to 8
+        values = np.asarray(picture).astype(np.float64)
+        picture = Image.fromarray((values.clip(0, 65535) / 257).round().astype(np.uint8))
+    alpha = picture.convert("RGBA") if "A" in picture.getbands() or "transparency" in picture.info else None
+    colours, became = _in_srgb(picture, profile) if profile and picture.mode != "LAB" else (None, "")  # Lab needs none
+    if alpha is None:
+        return colours or picture.convert("RGB"), became
+    if colours:
+        colours.putalpha(alpha.getchannel("A"))
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), colours or alpha).convert("RGB"), became
+
+
+def _in_srgb(picture: Image.Image, profile: bytes) -> tuple[Image.Image | None, str]:
+    """Return the colours as sRGB, None where they are sRGB already or the profile cannot be used, and what became of it."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}[source.profile.xcolor_space]
+        if picture.mode not in PROFILED[mode]:                # a profile of another kind of picture
+            return None, "unreadable"
+        convert = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        if mode != "CMYK" and np.abs(_levels(ImageCms.applyTransform(_ramp(mode), convert)) - _levels(_ramp(mode).convert("RGB"))).max() <= SAME_COLOURS:
+            return None, ""
+        return ImageCms.applyTransform(picture.convert(mode), convert), "converted"
+    except (ImageCms.PyCMSError, ImportError, OSError, KeyError, ValueError, TypeError):
+        return None, "unreadable"
+
+
+def _ramp(mode: str) -> Image.Image:
+    """Return a picture of colours from all over, to see what a profile does to them."""
+    if mode == "L":
+        return Image.fromarray(np.arange(0, 256, 5, dtype=np.uint8)[None])
+    return Image.fromarray(np.stack(np.meshgrid(*[np.arange(0, 256, 51, dtype=np.uint8)] * 3), -1).reshape(6, 36, 3))
+
+
+def _levels(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture).astype(int)
