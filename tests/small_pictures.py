@@ -10,7 +10,7 @@ def write_territory(folder):
     for part, count in (("train", 8), ("validation", 4), ("ordinary", 4)):
         (folder / part).mkdir()
         for i in range(count):
-            pixels = np.tile(np.linspace(0, 255, 64), (64, 1))[..., None] + draw.normal(0, 20, (64, 64, 3))
+            pixels = np.tile(np.linspace(0, 255, 64), (64, 1))[..., None] + draw.normal(0, 60, (64, 64, 3))
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / part / f"{i}.png")
             (folder / part / f"{i}.txt").write_text(f"a yellow room, number {i}")
     return folder

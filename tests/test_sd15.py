@@ -24,7 +24,7 @@ def own_pictures(tmp_path, monkeypatch):
     def write(folder, n, first):
         folder.mkdir(parents=True)
         for i in range(n):
-            Image.fromarray(np.random.default_rng(first + i).integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(folder / f"{i}.jpg")
+            Image.fromarray(np.random.default_rng(first + i).integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / f"{i}.jpg")
             (folder / f"{i}.txt").write_text(f"my room {i}")
         return folder
 
