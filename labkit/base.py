@@ -20,6 +20,7 @@ from labkit.basefiles import BaseFiles, find_base
 from labkit.casting import cast, fit_for_cpu
 from labkit.errors import LabError
 from labkit.loss import Denoiser
+from labkit.old_keys import old_text_encoder
 from labkit.seeding import generator
 from labkit.threads import limit_torch
 
@@ -252,13 +253,23 @@ def diffusers_picture(base: Base, prompt: str, seed: int, adapter_file, *, num_i
 
 def _load(files: BaseFiles):
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     here = {"pretrained_model_name_or_path": str(files.folder), "local_files_only": True}
     if files.single_file:
         from diffusers import StableDiffusionPipeline         # seconds to import, and only needed here
-        pipe = StableDiffusionPipeline.from_single_file(str(files.single_file), config=str(files.folder), local_files_only=True,
-                                                        safety_checker=None, requires_safety_checker=False)
+        from diffusers.loaders.single_file_utils import SingleFileComponentError
+        ready = {}
+        if weights := old_text_encoder(files.single_file):
+            config = CLIPTextConfig.from_pretrained(**here, subfolder="text_encoder")
+            ready["text_encoder"], told = CLIPTextModel.from_pretrained(None, config=config, state_dict=weights, output_loading_info=True)
+            if missing := sorted(told["missing_keys"]):       # which would be drawn at random
+                raise ValueError(f"its text encoder lacks {missing[0]}")
+        try:
+            pipe = StableDiffusionPipeline.from_single_file(str(files.single_file), config=str(files.folder), local_files_only=True,
+                                                            safety_checker=None, requires_safety_checker=False, **ready)
+        except SingleFileComponentError as error:             # an Exception of its own kind, of several lines
+            raise ValueError(str(error)) from error
         parts = pipe.unet, pipe.vae, pipe.text_encoder, pipe.tokenizer
     else:
         def weights(part):

@@ -172,4 +172,8 @@ def _download(name: str, revision: str | None, *, weights: bool = True, beside: 
                   else "If you meant a folder, it is not there; if you meant a hub name, check its spelling, the network, and "
                   "whether the model's page asks you to accept its terms first.")
         raise LabError(f"base: {name} could not be had from the Hugging Face hub ({why}). {remedy}") from error
+    lacks = [part for part, *files in zip(WEIGHTS, large, half) if not any((folder / file).is_file() for file in files)]
+    if weights and lacks and (folder / "model_index.json").is_file():
+        raise LabError(f"base: {name} has no safetensors weights of its {', '.join(lacks)} on the hub. If it has .bin files there, those are pickles, "
+                       "which can run any program when opened, so labkit does not load them. Take a copy of the model with safetensors.")
     return folder

@@ -158,6 +158,32 @@ def test_a_single_file_loads_as_its_folder_does(sd_folder, sd_base, tmp_path, be
     assert (base.generate(PROMPTS, SEEDS, num_inference_steps=2) == sd_base.generate(PROMPTS, SEEDS, num_inference_steps=2)).all()
 
 
+def test_a_single_file_with_the_text_encoder_keys_of_before_loads_too(sd_folder, sd_base, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(sd_folder, tmp_path, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
+    tensors = load_file(write_single_file(sd_folder, tmp_path / "model.safetensors"))
+    save_file({key.replace("transformer.text_model.", "transformer."): value for key, value in tensors.items()}, tmp_path / "old.safetensors")
+    ours, theirs = state(load_base(tmp_path / "old.safetensors", device="cpu")), state(sd_base)
+    assert ours.keys() == theirs.keys() and all((ours[key] == theirs[key]).all() for key in ours)
+
+
+def test_a_single_file_without_the_weights_of_a_part_is_refused_in_one_sentence(sd_folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(sd_folder, tmp_path, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
+    tensors = load_file(write_single_file(sd_folder, tmp_path / "model.safetensors"))
+    words = {key for key in tensors if "transformer.text_model." in key}
+    lacking = {key: value for key, value in tensors.items() if key not in words} | {"cond_stage_model.transformer.text_model.x": torch.zeros(1)}
+    save_file(lacking, tmp_path / "cut.safetensors")
+    with pytest.raises(LabError, match="cut.safetensors could not be loaded .*CLIPTextModel"):
+        load_base(tmp_path / "cut.safetensors", device="cpu")
+    old = {key.replace("transformer.text_model.", "transformer."): value for key, value in tensors.items() if "final_layer_norm" not in key or key not in words}
+    save_file(old, tmp_path / "old.safetensors")
+    with pytest.raises(LabError, match="old.safetensors could not be loaded .*its text encoder lacks .*final_layer_norm"):
+        load_base(tmp_path / "old.safetensors", device="cpu")
+
+
 def test_a_folder_with_half_precision_files_alone_loads(sd_folder, sd_base, tmp_path):
     StableDiffusionPipeline.from_pretrained(sd_folder, safety_checker=None).to(torch.float16).save_pretrained(tmp_path / "half", variant="fp16")
     base = load_base(tmp_path / "half", device="cpu")
@@ -309,6 +335,13 @@ def test_a_hub_name_loads_what_the_hub_gives_and_never_asks_for_a_pickle(sd_fold
     monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
     assert load_base("somebody/model", revision="v1", device="cpu").fingerprint == sd_base.fingerprint
     assert asked == [("somebody/model", "v1")]
+
+
+def test_a_hub_repository_that_has_its_weights_only_as_pickles_says_so(sd_folder, tmp_path, monkeypatch):
+    shutil.copytree(sd_folder, tmp_path / "hub", ignore=shutil.ignore_patterns("*.safetensors"))   # pickles are not asked for, so none arrive
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path / "hub"))
+    with pytest.raises(LabError, match="somebody/model has no safetensors weights of its unet, vae, text_encoder on the hub.*pickles, .*Take a copy"):
+        load_base("somebody/model")
 
 
 def test_an_adapter_or_another_model_as_single_file_is_named_as_such(sd_folder, tmp_path):
