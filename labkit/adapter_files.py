@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from labkit import json_text
 from labkit.atomic import write_file
+from labkit.config import RunConfig
 from labkit.errors import LabError
 from labkit.tensor_files import opened, sealed
 
@@ -39,7 +41,7 @@ def save_adapter(path, tensors, config):
 
 
 def load_adapter(path) -> tuple[dict, dict]:
-    """Read an adapter file that labkit wrote; return tensors by `<module>.…` and the fields that shape the adapter.
+    """Read an adapter file that labkit wrote; return tensors by `<module>.…` and the fields that shape the adapter, checked.
 
     LabError: the file cannot be read, is damaged, or was written by another program.
     """
@@ -50,7 +52,8 @@ def load_adapter(path) -> tuple[dict, dict]:
     if OWN_KEY not in header:
         raise LabError(f"{Path(path)} was not written by labkit, so its alpha cannot be trusted: convert it first.")
     try:
-        fields = dict(json.loads(header[OWN_KEY]))
-    except (ValueError, TypeError, RecursionError):
-        raise LabError(f"{Path(path)} is damaged: its header does not say what adapter it is.") from None
-    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}, fields
+        told = json_text.parse(header[OWN_KEY])
+        fields = RunConfig.from_dict({name: told[name] for name in FIELDS}).to_dict()
+    except (KeyError, ValueError) as error:
+        raise LabError(f"{Path(path)} tells labkit nothing it can use of how it was made ({error}): export the run again.") from None
+    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}, {name: fields[name] for name in FIELDS}

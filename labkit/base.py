@@ -22,6 +22,7 @@ from labkit.errors import LabError
 from labkit.loss import Denoiser
 from labkit.old_keys import old_text_encoder
 from labkit.seeding import generator
+from labkit.shown import shown
 from labkit.threads import limit_torch
 
 DTYPES = {"no": torch.float32, "fp32": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16,
@@ -46,22 +47,34 @@ def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str 
     limit_torch()
     keep_freed_memory()
     fingerprint = files.fingerprint()
-    with _quiet():
-        try:
-            unet, vae, text_encoder, tokenizer, noise_scheduler = _load(files)
-            unet.to(device, dtype), vae.float(), text_encoder.float()
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise LabError(f"base: {name} could not be loaded ({reason}). Its files do not fit each other or this version of "
-                           "diffusers; download it again.") from error
+    with _loading(name), _quiet():
+        unet, vae, text_encoder, tokenizer, noise_scheduler = _load(files)
+        unet.to(device, dtype), vae.float(), text_encoder.float()
     if unet.config.in_channels != vae.config.latent_channels:
         raise LabError(f"base: the U-Net of {name} takes {unet.config.in_channels} channels where its autoencoder makes "
                        f"{vae.config.latent_channels}: an inpainting or depth model. Give its text-to-image sibling.")
+    if not 2 < tokenizer.model_max_length <= text_encoder.config.max_position_embeddings:
+        raise LabError(f"base: the tokenizer of {name} makes captions of {shown(tokenizer.model_max_length)} tokens, its text encoder takes "
+                       f"{text_encoder.config.max_position_embeddings}: set model_max_length in tokenizer/tokenizer_config.json to that.")
     for model in (unet, vae, text_encoder):
         model.requires_grad_(False).eval()
     base = Base(name=str(name), fingerprint=fingerprint, unet=fit_for_cpu(unet), vae=vae, text_encoder=text_encoder, tokenizer=tokenizer,
                 noise_scheduler=noise_scheduler, device=device, dtype=dtype)
-    return base.at(base.own_resolution)
+    with _loading(name):                                      # its configuration may tell no size
+        return base.at(base.own_resolution)
+
+
+@contextlib.contextmanager
+def _loading(name):
+    """Turn what goes wrong in it into a LabError: the libraries build models from unchecked files, and fail on odd ones in every way."""
+    try:
+        yield
+    except (LabError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise LabError(f"base: {name} could not be loaded ({reason}). Its files do not fit each other or this version of "
+                       "diffusers; download it again.") from error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,19 +5,21 @@ file with the original Stable Diffusion keys, or a name on the Hugging Face hub 
 `stable-diffusion-v1-5/stable-diffusion-v1-5`. Only the last one touches the network.
 """
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labkit import json_text
 from labkit.content import Memo, sha256, sha256_of_texts
 from labkit.errors import LabError
-from labkit.paths import data_dir
+from labkit.paths import data_dir, given_path
+from labkit.shown import shown
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
+LARGEST = 10**6                                               # whole number in a configuration: beyond words, channels and timesteps
 SUPPORTED = "labkit takes Stable Diffusion 1.x and 2.x text-to-image bases"
 
 
@@ -47,7 +49,7 @@ def find_base(name: str = "embedded", revision: str | None = None) -> BaseFiles:
     LabError: nothing there, a pickle, a damaged file, or another kind of model.
     """
     name = str(name)
-    path = Path(name).expanduser()
+    path = given_path(name)
     if name == "embedded":
         return _folder(name, data_dir() / "base")
     if path.suffix.lower() in PICKLES:
@@ -78,13 +80,15 @@ def _check_configs(folder: Path) -> None:
     index = folder / "model_index.json"
     parts = _json(index)
     if "text_encoder_2" in parts:
-        raise LabError(f"base: {index} describes a {parts.get('_class_name')} with two text encoders. {SUPPORTED}.")
+        raise LabError(f"base: {index} describes a {shown(parts.get('_class_name'))} with two text encoders. {SUPPORTED}.")
     for part, wanted in CLASSES.items():
         found = parts.get(part)
         if not (isinstance(found, list) and len(found) == 2 and found[1] == wanted):
-            raise LabError(f"base: {index} names {found} as its {part}, not {wanted}. {SUPPORTED}.")
+            raise LabError(f"base: {index} names {shown(found)} as its {part}, not {wanted}. {SUPPORTED}.")
     for file in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"):
-        _json(folder / file)
+        for name, number in _whole_numbers(_json(folder / file)):
+            if abs(number) > LARGEST:
+                raise LabError(f"base: {folder / file} gives {shown(name)} = {shown(number)}, which no such model has. Download the base again.")
     # without these transformers makes an empty tokenizer, silently, and every caption reads alike
     if not any(all((folder / "tokenizer" / file).is_file() for file in files) for files in (("tokenizer.json",), ("vocab.json", "merges.txt"))):
         raise LabError(f"base: {folder / 'tokenizer'} has neither tokenizer.json nor vocab.json with merges.txt. Download the base again.")
@@ -92,11 +96,20 @@ def _check_configs(folder: Path) -> None:
 
 def _json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json_text.read(path)
     except FileNotFoundError:
         raise LabError(f"base: {path} is missing. Download the base again, with its configuration files.") from None
-    except ValueError as error:
-        raise LabError(f"base: {path} is not readable as JSON ({error}). Download it again.") from None
+    except (OSError, ValueError) as error:
+        raise LabError(f"base: {path} is not readable as JSON ({getattr(error, 'strerror', None) or error}). Download it again.") from None
+
+
+def _whole_numbers(values):
+    """Yield (name, number) for every whole number of a configuration, at whatever depth."""
+    for name, value in values.items() if isinstance(values, dict) else enumerate(values):
+        if isinstance(value, dict | list):
+            yield from _whole_numbers(value)
+        elif isinstance(value, int):
+            yield name, value
 
 
 def _weights(folder: Path, stem: str) -> Path:
@@ -112,18 +125,13 @@ def _weights(folder: Path, stem: str) -> Path:
 
 def tensors(path: Path) -> dict[str, list[int]]:
     """Read the names and shapes in a .safetensors file without its numbers; LabError where the file is damaged."""
-    size = path.stat().st_size
+    import safetensors
+
     try:
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length < size else None
-        entries = {key: entry for key, entry in header.items() if key != "__metadata__"}
-        end = 8 + length + max(entry["data_offsets"][1] for entry in entries.values())
-    except (ValueError, AttributeError, KeyError, TypeError):
-        raise LabError(f"base: {path} is not a .safetensors file, or its beginning is damaged. Download it again.") from None
-    if size != end:
-        raise LabError(f"base: {path} has {size} bytes where its header announces {end}. Download it again.")
-    return {key: entry["shape"] for key, entry in entries.items()}
+        with safetensors.safe_open(path, "np") as file:       # it holds the header's size, types and places against the file
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise LabError(f"base: {path}, of {path.stat().st_size} bytes, is not a whole .safetensors file ({error}). Download it again.") from None
 
 
 def _single_file(name: str, path: Path) -> BaseFiles:
@@ -144,9 +152,9 @@ def _single_file(name: str, path: Path) -> BaseFiles:
         if (folder / "model_index.json").is_file():
             _check_configs(folder)
             return BaseFiles(name, folder, single_file=path)
-    width = shapes["model.diffusion_model.input_blocks.0.0.weight"][0]
-    words = next((shape[-1] for key, shape in shapes.items() if key.endswith("attn2.to_k.weight")), None)
-    if (width, words) != (320, 768):
+    first = shapes.get("model.diffusion_model.input_blocks.0.0.weight", [])
+    words = next((shape for key, shape in shapes.items() if key.endswith("attn2.to_k.weight")), [])
+    if (first[:1], words[-1:]) != ([320], [768]):
         # 2.x files do not say whether they predict noise or v, so no configuration can be guessed for them.
         raise LabError(f"base: {name} is not of Stable Diffusion 1.x, and a single file does not say how it was made. Put the "
                        f"model's configuration files (model_index.json, unet/config.json, tokenizer/ ...) in {path.with_suffix('')}.")

@@ -11,7 +11,6 @@ import statistics
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,7 +24,7 @@ from labkit.errors import LabError
 from labkit.events import Step
 from labkit.loss import per_sample_loss
 from labkit.monitor import Monitor
-from labkit.paths import REPO
+from labkit.paths import REPO, given_path
 from labkit.sweep import circumstances
 from labkit.train import train
 
@@ -39,7 +38,7 @@ def verb(options):
     from labkit.cache import encode
     from labkit.data import territory
 
-    out = Path(options.out or REPO / "out" / "bench.json")
+    out = given_path(options.out or REPO / "out" / "bench.json")
     if out.is_dir():
         raise LabError(f"--out {out} is a folder: give the name of a file, such as {out / 'bench.json'}.")
     base = load_base()

@@ -3,11 +3,12 @@
 import csv
 import functools
 import io
-import json
+import os
 import posixpath
 import unicodedata
 from pathlib import Path
 
+from labkit import json_text
 from labkit.errors import LabError
 from labkit.pixels import is_foreign, is_picture
 
@@ -82,7 +83,7 @@ def _matched(folder: Path, table: Path, pictures: list[Path]) -> tuple[list[Row]
         path = _find(table.parent, name, names)
         if path is None:
             short = posixpath.basename(name.replace("\\", "/"))
-            hint = f" {short} is there: names are counted from the table's own folder." if (folder / short).is_file() else " Add the picture or delete the line."
+            hint = f" {short} is there: names are counted from the table's own folder." if os.path.isfile(folder / short) else " Add the picture or delete the line."
             raise LabError(f"data: {where} names {name}, which is not in {table.parent}.{hint}")
         if table.parent != folder and folder not in path.parents:
             continue                                          # of another part
@@ -105,11 +106,8 @@ def _column(row: dict, column: str) -> str | None:
 
 def _find(base: Path, name: str, names) -> Path | None:
     """Find a file by its name, however its letters are composed and whichever way its slashes lean; `names()` gives all there are."""
-    try:
-        if (base / name).is_file():
-            return base / name
-    except (OSError, ValueError):                             # too long, or with a null in it: no file's name
-        return None
+    if os.path.isfile(base / name):                           # False too for what no file can be called: too long, or with a null in it
+        return base / name
     return names().get(_plain(posixpath.normpath(name.replace("\\", "/"))))
 
 
@@ -133,11 +131,9 @@ def _jsonl(table: Path):
         if line.strip():
             where = f"{table}, line {number},"
             try:
-                row = json.loads(line)
+                row = json_text.parse(line)
             except ValueError as error:
-                raise LabError(f"data: {where} is not JSON ({error}).") from None
-            if not isinstance(row, dict):
-                raise LabError(f"data: {where} is not a JSON object such as {{\"file_name\": \"a.png\", \"text\": \"...\"}}.")
+                raise LabError(f"data: {where} is not a JSON object such as {{\"file_name\": \"a.png\", \"text\": \"...\"}} ({error}).") from None
             yield where, row
 
 

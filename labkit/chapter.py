@@ -11,14 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
-from labkit import checkup, notebooks, threads
+from labkit import checkup, json_text, notebooks, threads
 from labkit.atomic import cannot_write, write_file
-from labkit.cli import Outcome
+from labkit.cli import Outcome, tell
 from labkit.config import RunConfig, load_design
 from labkit.data import whole_path
 from labkit.errors import LabError
 from labkit.execute import execute, stop_all
-from labkit.paths import REPO
+from labkit.fields import number
+from labkit.paths import REPO, given_path
+from labkit.shown import printable
 
 SCHEMA_VERSION = 1
 QUOTA = {"00": 100, "01": 1200, "02": 1200, "03": 1200, "04": 800}  # run-steps at batch 4 to train live, fresh store
@@ -36,9 +38,9 @@ def verb(options):
     for parameters in given.values():                          # a bad value is found before a kernel starts
         load_design(**{name: value for name, value in parameters.items() if name in (*RunConfig.__dataclass_fields__, "design")})
     limit = timeout()
-    out = Path(options.out or REPO / "out" / "chapter").expanduser().absolute()          # lessons run in a folder of their own
+    out = given_path(options.out or REPO / "out" / "chapter").absolute()          # lessons run in a folder of their own
     fresh = options.store is None
-    one = fresh or Path(options.store).expanduser().absolute()
+    one = fresh or given_path(options.store).absolute()
     stores = {path: out / STORES / path.stem if fresh else one for path in paths}
     # A quota speaks about the lesson as it is committed, trained from nothing, in full.
     counts = fresh and os.environ.get("LABKIT_FAST") != "1"
@@ -47,9 +49,9 @@ def verb(options):
     lessons, each = side_by_side(len(paths)) if fresh else (1, threads.quota()[0])       # two lessons may train the same run
 
     def run(path):
-        print(f"{path.stem} ...", file=sys.stderr, flush=True)
+        tell(f"{path.stem} ...", sys.stderr)
         result = run_lesson(path, out, stores[path], given[path], quotas[path], limit, each)
-        print(f"  {sentence(result)}", file=sys.stderr, flush=True)
+        tell(f"  {printable(sentence(result))}", sys.stderr)
         return result
 
     with ThreadPoolExecutor(lessons) as pool:
@@ -102,8 +104,8 @@ def prepare(out):
 def is_ours(out) -> bool:
     """Tell whether a folder holds the results of a chapter."""
     try:
-        return "schema_version" in json.loads((out / RESULTS).read_bytes())
-    except (OSError, ValueError, TypeError):
+        return "schema_version" in json_text.read(out / RESULTS)
+    except (OSError, ValueError):
         return False
 
 
@@ -130,14 +132,7 @@ def run_lesson(path, out, store, parameters, quota, limit, lesson_threads):
 
 def timeout():
     """Return the seconds one lesson may take: LABKIT_TIMEOUT, else 1200."""
-    text = os.environ.get("LABKIT_TIMEOUT", str(TIMEOUT_S))
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if seconds <= 0:
-        raise LabError(f"LABKIT_TIMEOUT = {text!r} is not a number of seconds above 0.")
-    return seconds
+    return number(float, 0, 1e6, above=True)("LABKIT_TIMEOUT", os.environ.get("LABKIT_TIMEOUT", TIMEOUT_S))
 
 
 def sentence(result):
@@ -156,5 +151,5 @@ def write(out, stores, results):
             "fast": os.environ.get("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": report.machine()}
     write_file(out / RESULTS, json.dumps(data, indent=1).encode())
     report.write(out / "report.html", data, stores)
-    lines = [report.table(runs), *map(sentence, results), f"Report: {out / 'report.html'}"]
+    lines = [report.table(runs), *(printable(sentence(result)) for result in results), f"Report: {out / 'report.html'}"]
     return Outcome(0 if ok else 1, "\n".join(lines), data)

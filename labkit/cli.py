@@ -11,6 +11,7 @@ import warnings
 from typing import NamedTuple
 
 from labkit.errors import LabError, LabWarning
+from labkit.shown import one_sentence, printable
 
 VERBS = {  # verb: (function, what it does)
     "lab": ("jupyter:lab", "open the lessons in JupyterLab"),
@@ -45,7 +46,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message}\n`{self.prog} --help` says more.\n")
+        self.exit(2, f"{self.prog}: {one_sentence(message)}\n`{self.prog} --help` says more.\n")
 
 
 def suggest(word, known):
@@ -135,12 +136,12 @@ def run(options):
             outcome = getattr(importlib.import_module("labkit." + module), function)(options)
     except LabError as error:
         outcome = Outcome(2, "", {"error": str(error)})
-        print(f"labkit: {error}", file=sys.stderr)
+        tell(f"labkit: {error}", sys.stderr)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
             raise
         remedy = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose a folder you may write to (--store DIR)"
-        print(f"labkit: {error.strerror}: {error.filename or 'while writing'}. {remedy} and repeat.", file=sys.stderr)
+        tell(f"labkit: {error.strerror}: {error.filename or 'while writing'}. {remedy} and repeat.", sys.stderr)
         outcome = Outcome(2, "", {"error": str(error)})
     if options.json and outcome.data is not None:
         tell(json.dumps(outcome.data, indent=1))
@@ -152,12 +153,19 @@ def run(options):
 def say(message, category, filename, lineno, file=None, line=None):
     """Show a warning: ours as the sentence that it is, others as Python shows them."""
     ours = issubclass(category, LabWarning)
-    tell(f"labkit: {message}" if ours else warnings.formatwarning(message, category, filename, lineno, line), sys.stderr, "\n" if ours else "")
+    tell(f"labkit: {one_sentence(message)}" if ours else warnings.formatwarning(message, category, filename, lineno, line), sys.stderr, "\n" if ours else "")
 
 
 def tell(text, stream=None, end="\n"):
-    """Print at once; go on in silence where nobody reads any more: `labkit runs | head`, a terminal that was closed."""
+    """Print at once, with what a terminal would obey written out: names and metadata of files may hold it.
+
+    Goes on in silence where nobody reads any more: `labkit runs | head`, a terminal that was closed. Letters that the stream's
+    encoding lacks are written out too.
+    """
     stream = stream or sys.stdout
+    text = printable(text, keep="\n")
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
     try:
         print(text, end=end, file=stream, flush=True)
     except OSError as error:

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 from labkit import fields
 from labkit.design import ALSO_REASONED, read_design, split
 from labkit.errors import LabError
+from labkit.shown import shown
 
 ENGINE_VERSION = 1
 SHARE_PREFIX = "lab1~"
@@ -139,6 +140,8 @@ class RunConfig:
     @classmethod
     def from_dict(cls, values) -> "RunConfig":
         """Build a configuration from names and values; an unknown name is refused with a suggestion."""
+        if not isinstance(values, dict):
+            raise LabError(f"A configuration is a mapping of fields to values, not {type(values).__name__}.")
         for name in values:
             cls.check_name(name)
         return cls(**values)
@@ -148,9 +151,9 @@ class RunConfig:
         """Refuse a name that is no field, with what was meant."""
         known = [knob_.name for knob_ in dataclasses.fields(cls)]
         if name not in known:
-            close = [OTHER_NAMES[name]] if name in OTHER_NAMES else difflib.get_close_matches(str(name), known, 1)
+            close = [OTHER_NAMES[name]] if name in OTHER_NAMES else difflib.get_close_matches(str(name)[:40], known, 1)
             hint = f"did you mean {close[0]}?" if close else "the fields are " + ", ".join(known) + "."
-            raise LabError(f"{where}{name} is not a field of a run: {hint}")
+            raise LabError(f"{where}{name if isinstance(name, str) and len(name) <= 80 else shown(name)} is not a field of a run: {hint}")
 
     def resolved(self, n_images: int) -> "RunConfig":
         """Return the configuration with everything derived filled in, for a folder of n_images training pictures.
@@ -188,7 +191,7 @@ def _shared(text) -> dict:
     words = [unquote(word) for word in words]
     pairs = dict(zip(words[::2], words[1::2]))
     if not text.strip().startswith(SHARE_PREFIX) or len(words) % 2 or checksum != _checksum(pairs):
-        raise LabError(f"The share string {text!r} is damaged: copy it again, from {SHARE_PREFIX} to its end.")
+        raise LabError(f"The share string {shown(text)} is damaged: copy it again, from {SHARE_PREFIX} to its end.")
     return pairs
 
 

@@ -4,9 +4,12 @@ import hashlib
 import json
 from pathlib import Path
 
+from labkit import json_text
 from labkit.atomic import write_file
 from labkit.errors import LabError
 from labkit.paths import cache_dir
+
+MOST_BYTES = 500_000_000                                      # of a memo: small pictures of a hundred thousand files
 
 
 def sha256(path: Path) -> str:
@@ -43,7 +46,7 @@ class Memo:
     def __enter__(self):
         self.file = cache_dir() / f"memo-{self.kind}.json"
         try:
-            self.known = json.loads(self.file.read_text("utf-8"))
+            self.known = json_text.read(self.file, most_bytes=MOST_BYTES)
         except (OSError, ValueError):
             self.known = {}
         self.changed = False
@@ -54,12 +57,16 @@ class Memo:
         same = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]  # a program may set back the first time, not the second
         key = str(path.resolve())
         entry = self.known.get(key)
-        if isinstance(entry, list) and len(entry) == 5 and entry[:4] == same:
+        if isinstance(entry, list) and len(entry) == 6 and entry[:4] == same and entry[5] == self._seal(key, entry[4]):
             return entry[4]
         value = self.compute(path)
-        self.known[key] = [*same, value]
+        self.known[key] = [*same, value, self._seal(key, value)]
         self.changed = True
         return value
+
+    def _seal(self, key, value) -> str:
+        """Give a short checksum of an entry: whatever a rotten or edited file says is computed again, of whatever type it is."""
+        return sha256_of_texts([self.kind, key, json.dumps(value)])[:16]
 
     def __exit__(self, *error):
         if not self.changed:

@@ -13,7 +13,7 @@ from labkit.captions import captioned
 from labkit.content import Memo, sha256, sha256_of_texts
 from labkit.errors import LabError
 from labkit.folder_notes import counted
-from labkit.paths import data_dir
+from labkit.paths import data_dir, given_path
 from labkit.pixels import Look, look
 from labkit.pixels import load_picture as load_picture  # where everyone looks for it
 
@@ -121,7 +121,7 @@ def territory(name: str = "liminal") -> Territory:
     if attributes:
         return territory(name).where(**attributes)
     shipped = data_dir() / "territories"
-    folder = shipped / name if name in shipped_territories() else Path(name).expanduser()
+    folder = shipped / name if name in shipped_territories() else given_path(name)
     if not folder.is_dir():
         raise LabError(f"data: there is no folder {name}. Give a folder of pictures, or one of the territories that ship: "
                        f"{', '.join(shipped_territories()) or 'none are here'}.")
@@ -142,10 +142,14 @@ def filtered(name) -> tuple[str, dict]:
     """Cut "liminal/kind=pool,maze" into the territory and its filter; a folder of that very name is no filter."""
     parts = str(name).split("/")
     first = next((i for i, part in enumerate(parts) if i and "=" in part), len(parts))
-    if not all("=" in part for part in parts[first:]) or Path(name).expanduser().is_dir():
+    if not all("=" in part for part in parts[first:]) or given_path(name).is_dir():
         return str(name), {}
-    pairs = (part.split("=", 1) for part in parts[first:])
-    return "/".join(parts[:first]), {key: tuple(values.split(",")) for key, values in pairs}
+    found = {}
+    for key, values in (part.split("=", 1) for part in parts[first:]):
+        if key in found:
+            raise LabError(f"data: {name} gives {key} twice. Write its values with commas between: {key}={','.join(found[key])},{values}.")
+        found[key] = tuple(values.split(","))
+    return "/".join(parts[:first]), found
 
 
 def shipped_territories() -> list[str]:
@@ -211,9 +215,9 @@ def _prompts(validation: PictureFolder) -> tuple[str, ...]:
 def whole_path(name: str) -> str:
     """Return what names a base, a territory or a file with its whole path where it is one of this folder's; a shipped name as it is."""
     place, _ = filtered(name)
-    if not place or place in ("embedded", *shipped_territories()) or not Path(place).expanduser().exists():
+    if not place or place in ("embedded", *shipped_territories()) or not given_path(place).exists():
         return name
-    return str(Path(place).expanduser().resolve()) + name.removeprefix(place)
+    return str(given_path(place).resolve()) + name.removeprefix(place)
 
 
 def load_folder(path) -> PictureFolder:
@@ -222,7 +226,7 @@ def load_folder(path) -> PictureFolder:
     LabError names the file: no pictures, a picture without a caption or a caption without its picture, a file that is
     truncated or no picture.
     """
-    folder = Path(path).expanduser()
+    folder = given_path(path)
     if not folder.is_dir():
         raise LabError(f"data: there is no folder {folder}.")
     rows, foreign, notes = captioned(folder)

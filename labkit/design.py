@@ -9,8 +9,11 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
+from labkit import json_text
 from labkit.errors import LabError
 from labkit.fields import number, text
+from labkit.paths import given_path
+from labkit.shown import shown
 
 ALSO_REASONED = ("stop", "strength")                          # decisions that are no field of a run
 EXPECTED = {
@@ -25,6 +28,7 @@ EXPECTED = {
 }
 
 
+MOST_BYTES = 100_000
 POSITIVE = number(float, 0, 1e30, above=True)
 CHECKS = {"base": text(), "data": text()}
 
@@ -46,7 +50,7 @@ def split(values, where="The design") -> Design:
             raise LabError(f"{where}: {name} must hold {kind}, in lines of their own, not {type(section).__name__}.")
     for name, reason in reasons.items():
         if not isinstance(reason, str):
-            raise LabError(f"{where}: the reason for {name} must be a text, not {reason!r}.")
+            raise LabError(f"{where}: the reason for {name} must be a text, not {shown(reason)}.")
     for name in expected:
         if name not in EXPECTED:
             raise LabError(f"{where}: expected has no {name}. It knows " + ", ".join(EXPECTED) + ".")
@@ -55,11 +59,15 @@ def split(values, where="The design") -> Design:
 
 def read_design(path) -> Design:
     """Read a design file; LabError when it cannot be read, says a thing twice, or a section is not what it must be."""
-    path = Path(str(path))
+    path = given_path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            text = file.read(MOST_BYTES + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise LabError(f"The design {path} cannot be read ({error}): give a YAML or JSON file, or a share string, which starts with lab1~.") from None
+        raise LabError(f"The design {path} cannot be read ({getattr(error, 'strerror', None) or error}): give a YAML or JSON file, or a share string, "
+                       "which starts with lab1~.") from None
+    if len(text) > MOST_BYTES:
+        raise LabError(f"The design {path} has more than {MOST_BYTES // 1000} kB: give the file of fields and reasons, which has about three.")
     values = _json(text, path) if path.suffix == ".json" else _yaml(text, path)
     if not isinstance(values or {}, dict):
         raise LabError(f"The design {path} must hold lines such as 'rank: 8', not {type(values).__name__}.")
@@ -68,11 +76,16 @@ def read_design(path) -> Design:
 
 def _json(text, path):
     def once(pairs):
-        _refuse_twice([name for name, _ in pairs], path)
-        return dict(pairs)
+        """Refuse a name given twice: JSON would silently take the last."""
+        values = {}
+        for name, value in pairs:
+            if name in values:
+                raise LabError(f"The design {path} gives {name} twice: keep one of them.")
+            values[name] = value
+        return values
 
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return json_text.parse(text, object, pairs=once)
     except LabError:
         raise
     except ValueError as error:
@@ -82,24 +95,16 @@ def _json(text, path):
 def _yaml(text, path):
     import yaml
 
+    from labkit import yaml_text
+
     try:
-        top = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        return yaml_text.parse(text)
     except (yaml.YAMLError, ValueError) as error:             # ValueError: a date that does not exist
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise LabError(f"The design {path}{where} is not valid YAML: {getattr(error, 'problem', None) or error}. Write one field a line, such as 'rank: 8', "
-                       "indented by spaces where it belongs to a section.") from None
-    if isinstance(top, yaml.MappingNode):
-        for node in (top, *(value for _, value in top.value if isinstance(value, yaml.MappingNode))):
-            _refuse_twice([key.value for key, _ in node.value], path)
-    return values
-
-
-def _refuse_twice(names, path):
-    """Refuse a name given twice: YAML and JSON would silently take the last."""
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise LabError(f"The design {path} gives {twice[0]} twice: keep one of them.")
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        remedy = getattr(error, "note", None) or "Write one field a line, such as 'rank: 8', indented by spaces where it belongs to a section"
+        raise LabError(f"The design {path}{where} is not valid YAML: {problem}. {remedy}.") from None
 
 
 def design_text(config, reasons=None, expected=None) -> str:

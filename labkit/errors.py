@@ -1,8 +1,14 @@
 """The one error whose message is meant for the person at the keyboard."""
 
+from labkit.shown import one_sentence
+
 
 class LabError(ValueError):
     """Say what is wrong with an input and what to do about it; shown as it is, without a traceback."""
+
+    def __init__(self, message):
+        """Take the sentence; what it quotes from outside is made fit for a terminal here, for all messages."""
+        super().__init__(one_sentence(message))
 
     def _render_traceback_(self) -> list[str]:
         """Give the lines that a notebook shows: IPython asks an error for them before it writes a traceback."""

@@ -1,16 +1,16 @@
 """Check and coerce one value of a configuration; every check raises LabError with field, value and range."""
 
-import math
 import re
 
 from labkit.errors import LabError
+from labkit.shown import CONTROL, shown
 
 NOTHING = ("", "none", "null")
 
 
 def refuse(name, value, allowed):
     """Raise LabError naming the field, what was given and what is allowed."""
-    raise LabError(f"{name} = {value!r} is not possible: it must be {allowed}.")
+    raise LabError(f"{name} = {shown(value)} is not possible: it must be {allowed}.")
 
 
 def number(kind, low, high, *, above=False, optional=False):
@@ -19,12 +19,12 @@ def number(kind, low, high, *, above=False, optional=False):
     allowed += " or None" if optional else ""
 
     def check(name, value):
-        if optional and (value is None or str(value).strip().lower() in NOTHING):
+        if optional and (value is None or isinstance(value, str) and value.strip().lower() in NOTHING):
             return None
         if isinstance(value, bool) or not isinstance(value, str | int | float) and not hasattr(value, "item"):
             refuse(name, value, allowed)
         result = _read(kind, value)
-        if result is None or not math.isfinite(result) or not low <= result <= high or (above and result == low):
+        if result is None or not low <= result <= high or (above and result == low):      # neither NaN nor infinity is within
             refuse(name, value, allowed)
         return result
 
@@ -63,14 +63,14 @@ def flag(name, value):
     return value
 
 
-def text(*, optional=False, pattern=r".*\S.*", allowed="a non-empty text"):
+def text(*, optional=False, pattern=r".*\S.*", allowed="a non-empty text on one line"):
     """Return a check for a text that matches a pattern; paths are read as text."""
 
     def check(name, value):
         if optional and (value is None or value == ""):
             return None
         value = value.__fspath__() if hasattr(value, "__fspath__") else value
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        if not isinstance(value, str) or not re.fullmatch(pattern, value) or CONTROL.search(value):
             refuse(name, value, allowed)
         return value
 

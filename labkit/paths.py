@@ -1,10 +1,12 @@
 """Where the kit finds its data and keeps what it makes; asked at each call, so that a changed environment counts."""
 
+import errno
 import os
 import sys
 from pathlib import Path
 
 from labkit.errors import LabError
+from labkit.shown import shown
 
 REPO = Path(__file__).resolve().parent.parent
 FOLDER = "parameter-design-lab"
@@ -33,9 +35,22 @@ def cache_dir() -> Path:
     return _absolute(os.environ.get("LABKIT_CACHE") or _user_dir("XDG_CACHE_HOME", ".cache", "Caches"))
 
 
+def given_path(text) -> Path:
+    """Return the path that a person wrote, its ~ replaced; LabError where no file can have such a name."""
+    try:
+        path = Path(str(text)).expanduser()
+        os.lstat(path)
+    except RuntimeError:
+        raise LabError(f"{text} begins with the home folder of a user who is not known here: write the whole path.") from None
+    except (OSError, ValueError) as error:                    # a file that is not there yet is for the caller to judge
+        if isinstance(error, ValueError) or error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+            raise LabError(f"{shown(str(text))} cannot be the name of a file ({getattr(error, 'strerror', None) or error}): give a path.") from None
+    return path
+
+
 def _absolute(folder) -> Path:
     """A worker or a kernel may stand in another folder than the one a variable was set in."""
-    return Path(folder).expanduser().absolute()
+    return given_path(folder).absolute()
 
 
 def _user_dir(variable, linux, mac) -> Path:

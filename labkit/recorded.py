@@ -3,9 +3,12 @@
 A set is hundreds of small files, which as such take eight times their bytes on a disk.
 """
 
-import hashlib
+import contextlib
+import lzma
 import os
+import re
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -13,11 +16,17 @@ from pathlib import Path
 
 from labkit import paths
 from labkit.atomic import cannot_write, write_file
+from labkit.content import sha256
 from labkit.errors import LabError
 from labkit.history import History
 from labkit.runs import Store
+from labkit.shown import shown
 
 EPOCH = (1980, 1, 1, 0, 0, 0)                                 # the earliest time that a zip file can tell: of every file, so that equal sets are equal files
+MOST_BYTES, MOST_FILES = 50_000_000, 10_000                 # the largest set has 1 MB in 500 files
+NAME = r"(?!\.)[\w.+-]{1,100}(/(?!\.)[\w.+-]{1,100}){0,5}"     # of a file in a set: no absolute one, none above the folder
+# What zipfile raises on damaged files: LookupError, RuntimeError and ValueError where bytes, passwords or names are not what it takes.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, LookupError, RuntimeError, ValueError, OverflowError)
 
 
 def recorded(name: str) -> list[History]:
@@ -44,9 +53,11 @@ def pack(folder: Path, file: Path):
 
 def unpacked(file: Path) -> Path:
     """Return a folder of the cache with what a zip file holds, unpacked at first use and again where something is missing or changed."""
-    folder = paths.cache_dir() / "recorded" / f"{file.stem}-{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
+    folder = paths.cache_dir() / "recorded" / f"{file.stem}-{sha256(file)[:16]}"
     try:
         with zipfile.ZipFile(file) as packed:
+            _check(packed)
+
             def is_whole():
                 return all(_is_as_packed(folder / member.filename, member) for member in packed.infolist())
 
@@ -54,19 +65,29 @@ def unpacked(file: Path) -> Path:
                 return folder
             folder.parent.mkdir(parents=True, exist_ok=True)
             aside = tempfile.mkdtemp(dir=folder.parent)
-            packed.extractall(aside)
-            if not is_whole():                                # else another process was first, and may be reading it
-                shutil.rmtree(folder, ignore_errors=True)
-                try:
-                    os.replace(aside, folder)
-                except OSError:                               # another process was first by a moment
-                    pass
-            shutil.rmtree(aside, ignore_errors=True)
+            try:
+                packed.extractall(aside)
+                if not is_whole():                            # else another process was first, and may be reading it
+                    shutil.rmtree(folder, ignore_errors=True)
+                    with contextlib.suppress(OSError):        # another process was first by a moment
+                        os.replace(aside, folder)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
         return folder
-    except zipfile.BadZipFile:
-        raise LabError(f"{file} is damaged: get it back from the repository, or make it with `python data/recipes/recorded.py {file.stem}`.") from None
     except OSError as error:
         raise cannot_write(folder, error) from None
+    except DAMAGED as error:
+        raise LabError(f"{file} is damaged ({error or type(error).__name__}): get it back from the repository, or make it with "
+                       f"`python data/recipes/recorded.py {file.stem}`.") from None
+
+
+def _check(packed: zipfile.ZipFile) -> None:
+    """Refuse, by a ValueError, what no set holds; more than a file's announced size is never unpacked of it."""
+    inside = packed.infolist()
+    if (size := sum(item.file_size for item in inside)) > MOST_BYTES or len(inside) > MOST_FILES:
+        raise ValueError(f"it would unpack to {len(inside):,} files of {size / 1e6:,.0f} MB, more than any set")
+    if odd := next((item.filename for item in inside if not re.fullmatch(NAME, item.filename)), None):
+        raise ValueError(f"it names a file {shown(odd)}")
 
 
 def _is_as_packed(path: Path, member) -> bool:

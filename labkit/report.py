@@ -7,6 +7,7 @@ from labkit.checkup import machine
 from labkit.diagnose import diagnose
 from labkit.publish import clean_output
 from labkit.runs import Store
+from labkit.shown import printable
 from labkit.style import VERDICTS, rate_text
 
 MIN_RACE = 3  # runs that differ by the learning rate alone, from which their race is drawn
@@ -71,7 +72,7 @@ def table(runs):
     """Return the table of verdicts as text."""
     if not runs:
         return "No run was trained."
-    lines = [COLUMNS, *rows(runs)]
+    lines = [tuple(map(printable, line)) for line in (COLUMNS, *rows(runs))]
     widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 

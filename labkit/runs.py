@@ -245,7 +245,7 @@ class Store:
     """Find the runs in one folder, `paths.store_dir()` by default."""
 
     def __init__(self, root=None, origin="store"):
-        self.root, self.origin = Path(root) if root else paths.store_dir(), origin
+        self.root, self.origin = paths.given_path(root) if root else paths.store_dir(), origin
 
     def run(self, name) -> RunFolder:
         """Return the folder of a run, there or not yet."""

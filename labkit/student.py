@@ -5,11 +5,11 @@ are left out whole. So are those tagged `assert`, plain asserts for nbgrader or 
 traceback, and those tagged `badges`, whose links lead to the solutions.
 """
 import re
-from pathlib import Path
 
 from labkit import notebooks, publish
 from labkit.cli import Outcome
 from labkit.errors import LabError
+from labkit.paths import given_path
 
 SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.DOTALL | re.MULTILINE)
 MARK = re.compile(r"\b(BEGIN|END) SOLUTION", re.IGNORECASE)
@@ -20,7 +20,7 @@ STUDENT = re.compile(r"^student *= *(''|\"\")", re.MULTILINE)
 
 def verb(options):
     """Write a student's copy of each lesson; nothing is written over."""
-    folder, name = Path(options.to), options.student
+    folder, name = given_path(options.to), options.student
     paths = notebooks.choose([] if "all" in options.names else options.names)
     if name is not None and not (name.strip() and name.isprintable()):
         raise LabError(f"--student {name!r} is not a name.")

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from labkit.errors import LabError
+from labkit.fields import number
 
 
 def quota(root: Path = Path("/")) -> tuple[int, str]:
@@ -15,9 +15,7 @@ def quota(root: Path = Path("/")) -> tuple[int, str]:
     """
     asked = os.environ.get("LABKIT_THREADS", "").strip()
     if asked:
-        if not asked.isdecimal() or int(asked) < 1:
-            raise LabError(f"LABKIT_THREADS = {asked!r}: give a whole number of threads, at least 1, or leave it unset.")
-        return int(asked), "LABKIT_THREADS"
+        return number(int, 1, 1024)("LABKIT_THREADS", asked), "LABKIT_THREADS"
     cores, source = _cores()
     granted = cgroup_quota(root)
     if granted is not None and granted < cores:

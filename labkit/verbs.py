@@ -3,7 +3,6 @@ import os
 import sys
 import traceback
 from contextlib import closing, suppress
-from pathlib import Path
 
 from labkit.adapter_files import save_adapter
 from labkit.atomic import cannot_write
@@ -13,7 +12,9 @@ from labkit.data import whole_path
 from labkit.errors import LabError
 from labkit.events import Stopped, Validation
 from labkit.interrupts import stop_on_interrupt
+from labkit.paths import given_path
 from labkit.runs import RunFolder, Store
+from labkit.shown import printable
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
 CHECKPOINTS = 10  # kept over a run, so that a kill costs at most a tenth of it
@@ -120,9 +121,9 @@ class Progress:
             if not self.moves:
                 tell(f"{event.run_id[:8]}  {step}  {self.loss[event.run_id]}", sys.stderr)
         if self.moves:
-            tell(f"\r{event.run_id[:8]}  {step}  {self.loss.get(event.run_id, '')}\033[K", sys.stderr, end="")
+            tell(f"{event.run_id[:8]}  {step}  {self.loss.get(event.run_id, '')}", sys.stderr, end="\033[K\r")
         if isinstance(event, Stopped) and event.reason != "finished":
-            tell(f"\n{event.run_id[:8]}  {event.reason} at update {event.global_step:,} {event.message}", sys.stderr)
+            tell(f"\n{event.run_id[:8]}  {event.reason} at update {event.global_step:,} {printable(event.message)}", sys.stderr)
 
     def __enter__(self):
         return self
@@ -149,13 +150,13 @@ def judged(folders, before, error, stop):
             lines.append(f"  It is {history.status}; `labkit resume {folder.run_id}` goes on with it.")
     failed = error or any(history.status == "error" for history in histories)
     cut_short = stop() and (len(folders) < asked_for or any(history.status == "stopped" for history in histories))
-    return Outcome(1 if failed else stop.code if cut_short else 0, "\n".join(lines), data)
+    return Outcome(1 if failed else stop.code if cut_short else 0, "\n".join(map(printable, lines)), data)
 
 
 def find(name, store=None):
     """Return the folder of a run, named by its path, its id or the first characters of its id; LabError if it is not one."""
-    if (Path(name) / "config.json").exists():
-        return RunFolder(Path(name).resolve())
+    if (given_path(name) / "config.json").exists():
+        return RunFolder(given_path(name).resolve())
     folders = Store(store).runs()
     close = [folder for folder in folders if folder.run_id.startswith(name)]
     if len(close) == 1:
@@ -190,7 +191,7 @@ def diagnose(options):
         data.append({"path": str(folder.path)} | {name: found[name] for name in ("id", "status", "label", "since_step", "confidence", "evidence", "sentence")})
         lines += [f"{folder.run_id}: {found['label']}", f"  {found['sentence']}"]
         lines += [f"    {name}: {number(value)}" for name, value in found["evidence"].items()]
-    return Outcome(0, "\n".join(lines) or f"There are no runs in {Store(options.store).root}.", data)
+    return Outcome(0, "\n".join(map(printable, lines)) or f"There are no runs in {Store(options.store).root}.", data)
 
 
 def number(value):
@@ -204,7 +205,7 @@ def number(value):
 
 def export(options):
     """Write the adapter of a run, its last or that of an earlier checkpoint, to a file that diffusers loads, alpha included."""
-    folder, target = find(options.run, options.store), Path(options.to)
+    folder, target = find(options.run, options.store), given_path(options.to)
     if target.suffix != ".safetensors":
         raise LabError(f"--to {options.to}: the file's name must end in .safetensors, which is what it will be.")
     history = folder.history()
@@ -213,8 +214,8 @@ def export(options):
         raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other program loads as an adapter: "
                        "train with adapter = 'lora' to export one.")
     save_adapter(target, folder.adapter(options.step), config)
-    text = (f"{target}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
-            f'In diffusers: pipeline.load_lora_weights("{target}")')
+    text = (f"{printable(target)}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
+            f'In diffusers: pipeline.load_lora_weights("{printable(target)}")')
     warning = broken(history, options.step)
     if warning:
         tell(f"labkit: {warning}", sys.stderr)

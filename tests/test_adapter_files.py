@@ -57,6 +57,14 @@ def test_files_that_are_no_adapters_of_ours_are_named(tmp_path):
             load_adapter(tmp_path / f"{name}.safetensors")
 
 
+@pytest.mark.parametrize("told", ["{", "[]", "[" * 100_000, '{"rank": 4}', json.dumps({"adapter": "lora", "rank": "9" * 400, "alpha": 4, "use_rslora": False,
+                                                                                    "init_lora_weights": "default", "target_modules": ["to_q"]})])
+def test_a_file_whose_settings_are_none_is_named(tmp_path, told):
+    save_file({"unet.x.lora_A.weight": np.ones((4, 8), np.float32)}, tmp_path / "a.safetensors", metadata={"labkit": told})
+    with pytest.raises(LabError, match="a.safetensors tells labkit nothing it can use"):
+        load_adapter(tmp_path / "a.safetensors")
+
+
 def test_saving_replaces_a_file_whole(tmp_path):
     for value in (1.0, 2.0):
         save_adapter(tmp_path / "a.safetensors", {"x.lora_A.weight": np.full((2, 2), value)}, RunConfig(rank=2))

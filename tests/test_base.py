@@ -278,12 +278,23 @@ def pointer(path):
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
 
 
+def changed(**values):
+    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def lying(length, header=b"{}"):
+    return lambda path: path.write_bytes(length.to_bytes(8, "little") + header)
+
+
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
 @pytest.mark.parametrize("file, change, message", [
-    (UNET, cut, "diffusion_pytorch_model.safetensors has .* bytes where its header announces"),
-    (UNET, pointer, "is not a .safetensors file"),
+    (UNET, cut, "diffusion_pytorch_model.safetensors, of .* bytes, is not a whole .safetensors file"),
+    (UNET, pointer, "is not a whole .safetensors file"),
+    (UNET, lying(5 * 10**9), "is not a whole .safetensors file"),
+    (UNET, lying(17, b'{"a": {"dtype":1}'), "is not a whole .safetensors file"),
+    (UNET, lying(100_000, b"[" * 100_000), "is not a whole .safetensors file"),
     (UNET, as_pickle, r"only as a pickle \(diffusion_pytorch_model.bin\)"),
     (UNET, lambda path: path.unlink(), "diffusion_pytorch_model.safetensors is missing"),
     ("vae/config.json", lambda path: path.unlink(), "vae/config.json is missing"),
@@ -296,6 +307,13 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
     ("tokenizer", shutil.rmtree, "has neither tokenizer.json nor vocab.json"),
     ("unet/config.json", lambda path: path.write_text(path.read_text().replace('"cross_attention_dim": 32', '"cross_attention_dim": 48')),
      "could not be loaded"),
+    ("unet/config.json", changed(sample_size="wide"), "could not be loaded"),
+    ("unet/config.json", changed(down_block_types=[{}]), "could not be loaded"),
+    ("unet/config.json", changed(block_out_channels=[10**300]), "unet/config.json gives 0 = 10.* which no such model has"),
+    ("vae/config.json", lambda path: path.write_text("[" * 100_000), "vae/config.json is not readable as JSON .nested too deeply"),
+    ("vae/config.json", lambda path: path.write_text("[]"), "an object in braces is needed, not list"),
+    ("tokenizer/tokenizer_config.json", changed(model_max_length=10**30), "tokens, its text encoder takes 77: set model_max_length"),
+    ("model_index.json", lambda path: path.write_text("7"), "an object in braces is needed, not int"),
 ])
 def test_a_damaged_folder_is_refused_by_name(sd_folder, tmp_path, file, change, message):
     with pytest.raises(LabError, match=message):

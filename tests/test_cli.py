@@ -253,3 +253,19 @@ def test_a_filtered_folder_is_found_from_elsewhere_too(tmp_path, monkeypatch):
     options = cli.parse(["train", "--data", "mine/rooms/kind=pool,maze/light=dim light"])
     assert fields(options) == {"data": str(tmp_path.resolve() / "mine" / "rooms") + "/kind=pool,maze/light=dim light"}
     assert fields(cli.parse(["train", "--data", "liminal/kind=pool"])) == {"data": "liminal/kind=pool"}
+
+
+def test_names_and_metadata_reach_a_terminal_without_what_it_would_obey(tmp_path, capsys):
+    assert cli.run(cli.parse(["train", "--data", "a\x1b]0;title\x07\nlabkit: done größer"])) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("labkit: ") and "\\x1b]0;title\\x07\\nlabkit: done größer" in said and said.count("\n") == 1
+    cli.tell("run \x1b[2J\udcff größer\nnext")
+    assert capsys.readouterr().out == "run \\x1b[2J\\udcff größer\nnext\n"
+
+
+def test_a_terminal_without_the_letters_gets_them_written_out():
+    import io
+
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    cli.tell("größer", narrow)
+    assert narrow.buffer.getvalue() == b"gr\\xf6\\xdfer\n"

@@ -5,6 +5,8 @@ import os
 import shutil
 import time
 
+import pytest
+
 from labkit.content import Memo, sha256
 from labkit.paths import cache_dir
 
@@ -58,3 +60,27 @@ def test_what_an_older_version_remembered_is_computed_again(tmp_path):
     cache_dir().mkdir(parents=True)
     (cache_dir() / "memo-test.json").write_text(json.dumps({str(file.resolve()): [stat.st_size, stat.st_mtime_ns, "old"]}))
     assert remembered(file) == (sha256(file), 1)
+
+
+@pytest.mark.parametrize("change", [lambda known: [], lambda known: "text", lambda known: None, lambda known: {name: {} for name in known}, lambda known: {name: [] for name in known},
+                                    lambda known: {name: [*entry[:-1], 7] for name, entry in known.items()}, lambda known: {name: entry[:-1] for name, entry in known.items()},
+                                    lambda known: {name: [*entry[:-2], "0" * 64, entry[-1]] for name, entry in known.items()}])
+def test_a_memo_that_is_none_is_made_again(tmp_path, change):
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"numbers")
+    with Memo("sha256", sha256) as of:
+        right = of(file)
+    memo = cache_dir() / "memo-sha256.json"
+    memo.write_text(json.dumps(change(json.loads(memo.read_text()))))
+    with Memo("sha256", sha256) as of:
+        assert of(file) == right
+    assert right in memo.read_text()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", ""])
+def test_a_memo_that_is_no_json_is_made_again(tmp_path, text):
+    (tmp_path / "file").write_text("x")
+    cache_dir().mkdir(parents=True)
+    (cache_dir() / "memo-sha256.json").write_text(text)
+    with Memo("sha256", sha256) as of:
+        assert of(tmp_path / "file") == sha256(tmp_path / "file")

@@ -270,7 +270,7 @@ def test_a_caption_file_that_does_not_fit_its_pictures(tmp_path, spoil, message)
 
 
 @pytest.mark.parametrize("name, content, message", [
-    ("metadata.jsonl", b'{"file_name": "000.png", "text": "a"}\n{oops\n', "metadata.jsonl, line 2, is not JSON"),
+    ("metadata.jsonl", b'{"file_name": "000.png", "text": "a"}\n{oops\n', "metadata.jsonl, line 2, is not a JSON object"),
     ("metadata.jsonl", b'["000.png"]\n', "line 1, is not a JSON object"),
     ("metadata.jsonl", b'{"file_name": "000.png", "text": "caf\xe9"}\n', "metadata.jsonl is not UTF-8"),
     ("metadata.csv", b"number,caption\n000.png,a\n", "metadata.csv, line 2, needs file_name and text, both texts. Its columns are: number, caption"),
@@ -332,3 +332,18 @@ def test_a_filter_that_leaves_nothing_held_out_is_refused(tmp_path):
 
 def test_a_folder_whose_own_name_looks_like_a_filter_is_that_folder(tmp_path):
     assert len(territory(pictures(tmp_path / "light=dim", 10)).train) == 6
+
+
+@pytest.mark.parametrize("name", ["x/kind=a/kind=b", "liminal/kind=pool/light=dim light/kind=maze"])
+def test_a_filter_given_twice_is_refused_with_what_was_meant(name):
+    with pytest.raises(LabError, match=r"gives kind twice. Write its values with commas between: kind=\w+,\w+"):
+        territory(name)
+
+
+@pytest.mark.parametrize("line, message", [("[" * 100_000, "line 1, is not a JSON object .*nested too deeply"), ('{"file_name": "\\ud800", "text": "x"}', "half a character"),
+                                           (json.dumps({"file_name": "x" * 5000, "text": "x"}), "which is not in")])
+def test_a_line_of_captions_that_no_person_would_write_is_named(tmp_path, line, message):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "metadata.jsonl").write_text(line)
+    with pytest.raises(LabError, match=message):
+        load_folder(tmp_path)

@@ -38,3 +38,20 @@ def test_data_that_are_not_there_are_named_with_a_remedy(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(LabError, match="nowhere.*LABKIT_DATA"):
         paths.data_dir()
+
+
+@pytest.mark.parametrize("text, message", [("~nouser/x", "~nouser/x begins with the home folder of a user who is not known here"), ("x" * 5000, "cannot be the name of a file"),
+                                           ("a/" * 3000, "cannot be the name of a file")])
+def test_a_name_that_no_file_can_have_is_refused_wherever_a_path_is_taken(monkeypatch, text, message):
+    from labkit.basefiles import find_base
+    from labkit.config import load_design
+    from labkit.data import load_folder, territory
+    from labkit.verbs import find
+
+    for variable, function in [("LABKIT_STORE", paths.store_dir), ("LABKIT_DATA", paths.data_dir), ("LABKIT_CACHE", paths.cache_dir)]:
+        with monkeypatch.context() as patched, pytest.raises(LabError, match=message):
+            patched.setenv(variable, text)
+            function()
+    for door in (load_design, territory, load_folder, find_base, find):
+        with pytest.raises(LabError, match=message):
+            door(text)

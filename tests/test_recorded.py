@@ -90,6 +90,38 @@ def test_a_set_is_of_one_territory():
     assert all(len({part.get("data", "liminal") for part in recorded.grids}) == 1 for recorded in recipe.SETS.values())
 
 
+@pytest.mark.parametrize("name, data, message", [
+    ("run/config.json", bytes(60_000_000), "would unpack to 1 files of 60 MB, more than any set"), ("../x", b"{}", "names a file '../x'"), ("/x", b"{}", "names a file '/x'"),
+    ("a\x1b[31m", b"{}", r"names a file 'a.x1b"), ("a/" * 2000 + "b", b"{}", "names a file"), ("a" * 300, b"{}", "names a file"),
+])
+def test_a_set_that_is_none_is_refused_before_anything_is_unpacked(tmp_path, monkeypatch, name, data, message):
+    import zipfile
+
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
+    (tmp_path / "data" / "runs").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "data" / "runs" / "some.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr(name, data)
+    with pytest.raises(LabError, match=message):
+        shipped.recorded("some")
+    assert not list((tmp_path / "cache").rglob("*"))
+
+
+@pytest.mark.parametrize("at, byte", [(8, 0x01), (8, 99), (6, 0x01), (30, 0xFF)])
+def test_a_set_that_is_encrypted_or_packed_otherwise_is_damaged(tmp_path, monkeypatch, at, byte):
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "config.json").write_text("{}")
+    file = tmp_path / "data" / "runs" / "some.zip"
+    shipped.pack(tmp_path / "set", file)
+    data = bytearray(file.read_bytes())
+    directory = data.index(b"PK\1\2")
+    data[at] = byte
+    data[directory + at + 2] = byte                           # the directory repeats what stands before each file, two bytes on
+    file.write_bytes(data)
+    with pytest.raises(LabError, match="some.zip is damaged"):
+        shipped.recorded("some")
+
+
 def test_a_set_is_one_file_made_anew_where_its_unpacked_copy_is_broken_and_named_where_it_is_itself(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
     (tmp_path / "set" / "run").mkdir(parents=True)

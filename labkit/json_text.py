@@ -1,0 +1,53 @@
+"""JSON from outside: read to a bounded size and depth, of the kind that is expected. Standard library only.
+
+Python's own reader ends deep nesting in a RecursionError and takes halves of characters that cannot be written again.
+"""
+
+import json
+import os
+import re
+
+from labkit.regular import require_regular
+
+DEEPEST = 64                                                  # levels; what the kit reads has five
+MOST_BYTES = 20_000_000
+HALF = re.compile("[\ud800-\udfff]")                          # one of the two halves that UTF-16 writes a rare character in
+
+
+def parse(data, kind=dict, *, pairs=None, most_bytes=MOST_BYTES):
+    """Return the value of a JSON text, str or UTF-8 bytes; `pairs` makes each object, as `object_pairs_hook` does.
+
+    ValueError says in a few words what is wrong: not JSON, too deep, half a character, or another kind than asked for.
+    """
+    if len(data) > most_bytes:
+        raise ValueError(f"more than {most_bytes / 1e6:.0f} MB")
+    text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+    try:
+        value = json.loads(text, object_pairs_hook=pairs)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if text.count("[") + text.count("{") > DEEPEST or "\\u" in text:
+        _check(value)
+    if not isinstance(value, kind):
+        raise ValueError(f"{'an object in braces' if kind is dict else kind.__name__} is needed, not {type(value).__name__}")
+    return value
+
+
+def read(path, kind=dict, *, most_bytes=MOST_BYTES):
+    """Return what a JSON file holds; OSError where it cannot be read, ValueError as for `parse` and where it is a pipe or a device."""
+    require_regular(path, or_absent=True)
+    with open(path, "rb") as file:
+        return parse(file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1), kind, most_bytes=most_bytes)
+
+
+def _check(value):
+    """Refuse deep nesting and halves of characters, level by level."""
+    level = [value]
+    for _ in range(DEEPEST):
+        texts = [item for item in level if isinstance(item, str)] + [name for item in level if isinstance(item, dict) for name in item]
+        if any(map(HALF.search, texts)):
+            raise ValueError("a text with half a character (\\ud800 to \\udfff alone)")
+        level = [part for item in level if isinstance(item, dict | list) for part in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")

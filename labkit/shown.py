@@ -1,0 +1,30 @@
+"""Text that may come from anywhere, made fit for one sentence and for a terminal. Standard library only."""
+
+import re
+import reprlib
+
+# What moves a cursor, starts a line, turns the direction of writing, or is half a character; letters of every script are none.
+CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+MOST = 1_500                                                  # characters of a sentence: room for two long paths
+
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxother, _short.maxlong = 2, 80, 80, 40
+
+
+def printable(text, keep="") -> str:
+    """Return a text with its control characters written out, as in \\x1b; `keep` holds those that may stay."""
+    return CONTROL.sub(lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), str(text))
+
+
+def shown(value) -> str:
+    """Return a value as Python writes it, cut to a few words however large or nested it is."""
+    try:
+        return _short.repr(value)
+    except ValueError:                                        # Python refuses to write whole numbers of thousands of digits
+        return f"a long {type(value).__name__}"
+
+
+def one_sentence(text) -> str:
+    """Return a text on one line and of bounded length: its beginning, which names the fault, and its end, which tells the remedy."""
+    text = str(text)
+    return printable(text if len(text) <= MOST else f"{text[: 2 * MOST // 3]} ... {text[-MOST // 3 :]}")

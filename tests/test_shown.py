@@ -1,0 +1,38 @@
+"""Values and texts from outside are shown short, on one line, and without what a terminal obeys."""
+
+import pytest
+
+from labkit.errors import LabError
+from labkit.fields import refuse
+from labkit.shown import MOST, printable, shown
+
+
+def bomb(levels=12):
+    """Give a list that is small in memory and whose text has 9 to the power of `levels` words."""
+    value = ["x"] * 9
+    for _ in range(levels):
+        value = [value] * 9
+    return value
+
+
+@pytest.mark.parametrize("value", [bomb(), "x" * 10**6, 10**400, 16**20_000, {"a" * 5000: bomb()}, [[[[[[]]]]]]], ids=["bomb", "text", "400 digits", "20,000 digits", "mapping", "nested"])
+def test_no_value_is_shown_at_length(value):
+    assert len(shown(value)) < 1000
+    with pytest.raises(LabError, match="rank = .* is not possible: it must be small"):
+        refuse("rank", value, "small")
+
+
+def test_plain_values_are_shown_whole():
+    assert [shown(value) for value in (8, 1e-4, None, "to_q", ["to_q", "to_k"])] == ["8", "0.0001", "None", "'to_q'", "['to_q', 'to_k']"]
+
+
+def test_what_a_terminal_obeys_is_written_out_and_letters_of_all_scripts_stay():
+    assert printable("\x1b[31mred\x07\nline\u202e\ud800") == "\\x1b[31mred\\x07\\nline\\u202e\\ud800"
+    assert printable("two\nlines\r", keep="\n") == "two\nlines\\r"
+    for word in ("Größe", "画像　一", "ش\u200cب", "naïve\xa0e\u0301", "👩\u200d🎨"):
+        assert printable(word) == word
+
+
+def test_a_labs_error_is_one_line_of_bounded_length_that_keeps_its_beginning_and_its_end():
+    said = str(LabError("the file a\nb\x1b[2J " + "x" * 10**5 + " is damaged: get it again."))
+    assert said.startswith("the file a\\nb\\x1b[2J") and said.endswith("get it again.") and len(said) < MOST + 20
