@@ -69,13 +69,14 @@ def losses(run, at=-1, name="validation") -> np.ndarray:
     return np.stack([np.full_like(found, np.nan) if at == -1 and one.status == "diverged" else found for one, found in held])
 
 
-def difference(run, other, among: int = 1) -> Interval:
+def difference(run, other, among: int = 1, noise: SeedNoise | None = None) -> Interval:
     """Return how much higher an arm (or a run) ends than another.
 
     among    of how many such differences this is one, if one of the two was chosen as the best of them: then all hold together
              with 95 % (Bonferroni), which choosing cannot spoil
+    noise    of seeds; None takes what the arms know
     """
-    noise = _pooled([getattr(run, "noise", None), getattr(other, "noise", None)])
+    noise = noise or _pooled([getattr(run, "noise", None), getattr(other, "noise", None)])
     return seeds_difference(losses(run), losses(other), noise, 1 - (1 - LEVEL) / max(among, 1))
 
 

@@ -12,10 +12,12 @@ from labkit.curves import LOSS_AXIS, loss_axis
 from labkit.epochs import gap, views
 from labkit.errors import LabError
 from labkit.judged import Table, loss
+from labkit.seed_spread import caution, recorded_noise
 from labkit.stats import by_picture
 from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 BROKEN = 1.2                                                  # times the untouched base's loss: such an end says nothing of a valley
+LIKE = "batch_equal_epochs"                                   # the recorded set whose seeds tell of a race's
 ALIKE = 1.5                                                   # updates whose lengths differ by less are about equal
 RULES = {"none": "the same rate", "sqrt": "rate × √batch", "linear": "rate × batch"}
 
@@ -109,19 +111,19 @@ def rules_table(histories) -> Table:
 
 
 def predictions(histories, batch=None, longest=None) -> str:
-    """Compare what was predicted of the runs at one rate with the race; no answer is not wrong."""
+    """Compare what was predicted of the runs at one rate with the race, and say what one seed cannot show; no answer is not wrong."""
     reference = reference_of(histories)
     same = [run for run in histories if run.config.learning_rate == reference.config.learning_rate]
     ended = [run for run in same if np.isfinite(final(run)).all()]
     lowest = (best_of(ended) if ended else same[0]).config.train_batch_size
-    rivals = " and ".join(str(run.config.train_batch_size) for run in as_good(ended)) if ended else ""
-    kept = f", {basis(*same)}" + (f"; it cannot be told from {rivals}" if rivals else "; another seed may say otherwise")
+    rivals = " and ".join(str(run.config.train_batch_size) for run in as_good(ended, recorded_noise(reference, LIKE))) if ended else ""
+    kept = f" (within noise also {rivals})" if rivals else ""
     sizes = {run.config.train_batch_size: update_size(run) for run in same}
     most = "about equal" if max(sizes.values()) < ALIKE * min(sizes.values()) else str(max(sizes, key=sizes.get))
     lines = []
     for words, found, more, said in (("Lowest at one rate: batch", str(lowest), kept, batch), ("Longest updates at one rate:", most, "", longest)):
         lines.append(f"{words} {found}{more}." + ("" if said is None else f" You said {said}" + (": yes." if str(said).strip().casefold() == found else ".")))
-    return "\n".join(lines)
+    return "\n".join([*lines, caution(reference, LIKE)])
 
 
 # -- the best rate of each batch
@@ -154,11 +156,14 @@ def exponent(histories) -> tuple[float, float, float]:
     return powers[0], min(powers), max(powers)
 
 
-def as_good(runs) -> list:
-    """Return the runs that end no higher than the best one, beyond the noise of pictures and seeds, without it; all hold together."""
+def as_good(runs, noise=None) -> list:
+    """Return the runs that end no higher than the best one, beyond the noise of pictures and seeds, without it; all hold together.
+
+    noise    of seeds, for runs that have one each
+    """
     best = best_of(runs)
     others = [run for run in runs if run is not best and math.isfinite(_unless_broken(run))]
-    return [run for run in others if not difference(run, best, len(others)).low > 0]
+    return [run for run in others if not difference(run, best, len(others), noise).low > 0]
 
 
 def on_edge(runs) -> bool:

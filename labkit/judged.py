@@ -5,9 +5,11 @@ import math
 from collections import Counter
 
 from labkit import plan
+from labkit.arms import losses
 from labkit.diagnose import LABELS, diagnose
 from labkit.ladders import rung_text
-from labkit.stats import interval_of, paired_difference
+from labkit.seed_spread import caution, recorded_noise
+from labkit.stats import LEVEL, paired_difference, seeds_difference, t_interval
 from labkit.style import VERDICTS, rate_text
 
 
@@ -52,24 +54,31 @@ def change(curve) -> str:
     return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
-def lowest(histories, share=1.0):
-    """Return the run whose held-out loss is lowest at the evaluation nearest to a share of the updates."""
-    def value(history):
-        steps, means = history.validations["validation"].steps, history.validations["validation"].means
-        at = min(range(len(steps)), key=lambda i: abs(steps[i] - share * history.config.max_train_steps))
-        return means[at] if math.isfinite(means[at]) else math.inf
+def lowest(histories, share=1.0) -> list:
+    """Return the run whose held-out loss is lowest at the evaluation nearest to a share of the updates, then those that cannot be told from it.
 
-    return min(histories, key=value)
+    Of runs of one seed each, seeds count as far as a recorded set tells how far they lie apart.
+    """
+    def then(history):
+        steps = history.validations["validation"].steps
+        return losses(history, min(range(len(steps)), key=lambda i: abs(steps[i] - share * history.config.max_train_steps)))
+
+    best = min(histories, key=lambda history: found if math.isfinite(found := then(history).mean()) else math.inf)
+    noise, level = recorded_noise(best), 1 - (1 - LEVEL) / max(len(histories) - 1, 1)
+    apart = ((run, seeds_difference(then(run), then(best), noise, level)) for run in histories if run is not best)
+    return [best, *(run for run, above in apart if above.low <= 0)]
 
 
 def predictions(histories, at_the_end=None, after_a_tenth=None) -> str:
-    """Compare predicted rates with the race's; no answer is not wrong."""
+    """Compare predicted rates with the race's, and say what one seed cannot show; no answer is not wrong."""
     lines = []
-    for words, guess, history in (("at the end", at_the_end, lowest(histories)), ("after a tenth of the updates", after_a_tenth, lowest(histories, 0.1))):
-        found = history.config.learning_rate
-        said = "" if guess is None else f" You said {rate_text(float(guess))}" + (": yes." if math.isclose(float(guess), found) else ".")
-        lines.append(f"Lowest {words}: {rate_text(found)}.{said}")
-    return "\n".join(lines)
+    for words, guess, share in (("at the end", at_the_end, 1.0), ("after a tenth of the updates", after_a_tenth, 0.1)):
+        found, *rivals = (run.config.learning_rate for run in lowest(histories, share))
+        beside = f" (within noise also {', '.join(map(rate_text, sorted(rivals)))})" if rivals else ""
+        fits = guess is not None and any(math.isclose(float(guess), rate) for rate in (found, *rivals))
+        said = "" if guess is None else f" You said {rate_text(float(guess))}" + (": yes." if math.isclose(float(guess), found) else ", which these runs cannot rule out." if fits else ".")
+        lines.append(f"Lowest {words}: {rate_text(found)}{beside}.{said}")
+    return "\n".join([*lines, caution(histories[0])])
 
 
 def stability(histories, name="learning_rate") -> Table:
@@ -81,7 +90,7 @@ def stability(histories, name="learning_rate") -> Table:
     for value, runs in sorted(groups.items()):
         siblings = {seed: [other for other in histories if other.config.seed == seed] for seed in {run.config.seed for run in runs}}
         labels = Counter(diagnose(run, siblings[run.config.seed]).label for run in runs)
-        final = interval_of([run.validations["validation"].means[-1] for run in runs])
+        final = t_interval([run.validations["validation"].means[-1] for run in runs])
         ends = f"{final.mean:.3f} ({final.low:.3f} to {final.high:.3f})" if math.isfinite(final.mean) else "not finite"
         rows.append([rung_text(name, value), len(runs), ends, ", ".join(f"{labels[label]} × {label}" for label in LABELS if labels[label])])
     return Table([name.replace("_", " "), "seeds", "final held-out loss (95 % interval over seeds)", "verdicts"], rows)

@@ -120,7 +120,7 @@ def plot_width(full, lora, ax=None):
     ax.minorticks_off()
     name_axes(ax, "width of the layer (inputs)", "change of its output by one update\n(per unit of rate and input)")
     direct_labels(ax, labels)
-    said = [f"{words} {found.slope:+.2f} (95 % interval {found.interval[0]:+.2f} to {found.interval[1]:+.2f})"
+    said = [f"{words} {found.slope:+.2f} (95 % interval over layers {found.interval[0]:+.2f} to {found.interval[1]:+.2f})"
             for found, words in ((full, "whole matrices"), (lora, "LoRA"))]
     ax.figure.summary = "Power of the width by which one update of equal rate changes a layer's output: " + ", ".join(said) + "."
     return ax

@@ -53,7 +53,7 @@ def short_test(train, config, *, start: float = 1e-4) -> Iterator[Trial]:
     train     takes a configuration, gives its History: `Lab.train`, or `among` finished runs
     config    of the short runs; its schedule should be constant, since a warm-up of 100 updates swallows a test of 100
 
-    A rung is better when its held-out loss on fixed noise is lower and the paired interval over pictures excludes zero: single
+    A rung is better when its held-out loss on fixed noise is lower and the paired interval over pictures excludes zero, one seed each: single
     steps' losses are drawn at new timesteps and cannot tell two rates apart.
     """
     rung = _rung(start)
@@ -103,7 +103,7 @@ def _compare(history, best, verdict) -> tuple[bool, str]:
     difference = paired_difference(history.validations["validation"].losses[-1], best.validations["validation"].losses[-1])
     if difference.high < 0:
         return True, f"lower by {-difference.mean:.3f}"
-    return False, f"higher by {difference.mean:.3f}" if difference.low > 0 else "no different beyond noise"
+    return False, f"higher by {difference.mean:.3f}" if difference.low > 0 else "no different beyond the noise of pictures"
 
 
 def _final(history) -> float:
@@ -118,5 +118,5 @@ def _raw(history) -> tuple[float, float]:
 
 def trial_table(trials) -> Table:
     """Return one row a short run: rate, held-out loss, verdict, what single steps' losses would have said, the decision."""
-    return Table(["learning rate", "held-out loss", "verdict", "mean loss of single steps, first and last fifth", "decision"],
+    return Table(["learning rate", "held-out loss", "verdict", "mean loss of single steps, first and last fifth", "decision (one seed each)"],
                  [[rate_text(t.learning_rate), f"{t.loss:.3f}", t.verdict.label, f"{t.raw_loss[0]:.3f}, {t.raw_loss[1]:.3f}", t.decision] for t in trials])

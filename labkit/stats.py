@@ -100,6 +100,16 @@ def seeds_difference(after, before, noise: SeedNoise | None = None, level=LEVEL)
     return Interval(estimate, estimate - half, estimate + half)
 
 
+def t_interval(values, level=LEVEL) -> Interval:
+    """Return the mean of a few values, such as those of seeds, with its interval by Student's t."""
+    values = np.asarray(values, dtype=np.float64)
+    estimate = float(values.mean())
+    if len(values) < 2:
+        return Interval(estimate, -math.inf, math.inf)
+    half = t_quantile((1 + level) / 2, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Interval(estimate, estimate - half, estimate + half)
+
+
 def spread(estimate, draws, n, level=LEVEL) -> Interval:
     """Return the percentile interval of draws from n pictures, widened about the estimate for small n.
 

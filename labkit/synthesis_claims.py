@@ -53,9 +53,9 @@ def derived(given):
     best = chosen(trials)
     own = min(stable, key=lambda trial: abs(math.log(trial.learning_rate / rate)))
     if own is best:
-        return IF, f"The proposed rate of {rate_text(rate)} was the best of {len(trials)} that were tried here; that it is could only be known by trying its neighbours."
+        return IF, f"The proposed rate of {rate_text(rate)} was the best of {len(trials)} that were tried here, with one seed each; that it is could only be known by trying its neighbours."
     return OTHERWISE, (f"The short test found {rate_text(best.learning_rate)} where {rate_text(rate)} was proposed: held-out loss {best.loss:.3f} instead of {own.loss:.3f} "
-                       f"after as many updates.")
+                       f"after as many updates, one seed each.")
 
 
 def complete(_):
@@ -68,7 +68,7 @@ def between(trials):
     """Judge: too aggressive is chaos, too cautious is stagnation, and the good region lies between."""
     order = sorted(trials, key=lambda trial: trial.learning_rate)
     best = order.index(chosen(trials))
-    seen = ", ".join(f"{rate_text(trial.learning_rate)} {trial.verdict.label} ({trial.loss:.3f})" for trial in order) + "."
+    seen = ", ".join(f"{rate_text(trial.learning_rate)} {trial.verdict.label} ({trial.loss:.3f})" for trial in order) + ", one seed each."
     if 0 < best < len(order) - 1:
         return HOLDS, f"For the rate: {seen}"
     return OPEN, f"The best rate is at the edge of those that the short test tried: {seen}"

@@ -1,0 +1,27 @@
+"""What recorded runs tell of seeds, for comparisons of runs that have one seed each and cannot tell it themselves."""
+
+import math
+
+from labkit.arms import over_seeds
+from labkit.evidence import recorded_or_none
+from labkit.stats import SeedNoise
+
+
+def recorded_noise(history, name="u_curve") -> SeedNoise | None:
+    """Return how far seeds lie apart in a recorded set on the same base and pictures; None where there is no such set.
+
+    A comparison of two runs of one seed each that counts it was wrong as often as it says on recorded pairs that differ by seed
+    alone, each left out of the noise that judged it (`tools/comparisons_study.py`).
+    """
+    recorded = recorded_or_none(name) or []
+    same = all(run.meta.get(key) == history.meta.get(key) for run in recorded[:1] for key in ("base_fingerprint", "data_fingerprint"))
+    return over_seeds(recorded)[0].noise if recorded and same else None
+
+
+def caution(history, name="u_curve") -> str:
+    """Say in one sentence what a comparison with this run of one seed cannot show."""
+    noise = recorded_noise(history, name)
+    if noise is None:
+        return "One seed each: another order and other noise may say otherwise, and how far seeds lie apart here was not recorded."
+    return (f"One seed each. Recorded runs of this base and these pictures that differ by the seed alone have a standard deviation of "
+            f"{noise.deviation:.4f}: two runs have to lie {2 * math.sqrt(2) * noise.deviation:.3f} or so apart before it is not the seed's.")
