@@ -1,5 +1,6 @@
 """Write a file whole or not at all: aside, flushed to the disk, then renamed."""
 
+import errno
 import os
 import stat
 import tempfile
@@ -7,11 +8,16 @@ from pathlib import Path
 
 from labkit.errors import LabError
 
-REMEDY = "free some space, or choose a folder you may write to (LABKIT_STORE or --store for runs). What was acknowledged before is safe."
+RUNS = "LABKIT_STORE or --store for runs"
+# What systems answer that cannot flush a folder, or will not open one: some network and FUSE file systems.
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR)
 
 
-def write_file(path, data: bytes):
-    """Put data at path, replacing what is there; LabError when the disk is full or may not be written."""
+def write_file(path, data: bytes, choose: str = RUNS):
+    """Put data at path, replacing what is there; LabError when the disk is full or may not be written.
+
+    choose    what sets the place, for the remedy
+    """
     path = Path(path)
     aside = None
     try:
@@ -27,7 +33,7 @@ def write_file(path, data: bytes):
     except OSError as error:
         if aside and os.path.exists(aside):
             os.unlink(aside)
-        raise cannot_write(path, error) from None
+        raise cannot_write(path, error, choose) from None
 
 
 def _mode(path) -> int:
@@ -40,16 +46,22 @@ def _mode(path) -> int:
         return 0o666 & ~mask
 
 
-def cannot_write(path, error) -> LabError:
-    """Turn an OSError into a sentence with a remedy."""
-    return LabError(f"{path} cannot be written ({error.strerror or error}): {REMEDY}")
+def cannot_write(path, error, choose: str = RUNS) -> LabError:
+    """Turn an OSError into a sentence with a remedy; choose: what sets the place."""
+    return LabError(f"{path} cannot be written ({error.strerror or error}): free some space, or choose a folder you may write to ({choose}). "
+                    "What was acknowledged before is safe.")
 
 
 def sync_folder(folder):
-    """Make a rename or a new name survive a power cut; Windows keeps names by itself and cannot open folders."""
-    if os.name == "posix":
+    """Make a rename or a new name survive a power cut, where the file system can; Windows keeps names by itself and cannot open folders."""
+    if os.name != "posix":
+        return
+    try:
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise

@@ -44,7 +44,7 @@ def verb(options):
     base = load_base()
     cache = encode(base, territory("liminal"))
     figures = bench(base, cache)
-    write_file(out, json.dumps(figures, indent=1).encode())
+    write_file(out, json.dumps(figures, indent=1).encode(), choose="--out")
     return Outcome(0, f"{table(figures)}\nThe figures are in {out}.", figures)
 
 

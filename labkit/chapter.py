@@ -91,9 +91,9 @@ def prepare(out):
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not is_ours(out):
             raise LabError(f"--out {out} holds other files: give an empty folder, or one that an earlier chapter wrote.")
-        write_file(out / RESULTS, json.dumps({"schema_version": SCHEMA_VERSION, "ok": False, "notebooks": []}).encode())
+        write_file(out / RESULTS, json.dumps({"schema_version": SCHEMA_VERSION, "ok": False, "notebooks": []}).encode(), choose="--out")
     except OSError as error:
-        raise cannot_write(out, error) from None
+        raise cannot_write(out, error, choose="--out") from None
     for lesson in notebooks.choose([]):
         for ending in (".ipynb", ".html", ".log", ".json"):
             (out / f"{lesson.stem}{ending}").unlink(missing_ok=True)
@@ -149,7 +149,7 @@ def write(out, stores, results):
     ok = all(result["ok"] for result in results)
     data = {"schema_version": SCHEMA_VERSION, "ok": ok, "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "fast": os.environ.get("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": report.machine()}
-    write_file(out / RESULTS, json.dumps(data, indent=1).encode())
+    write_file(out / RESULTS, json.dumps(data, indent=1).encode(), choose="--out")
     report.write(out / "report.html", data, stores)
     lines = [report.table(runs), *(printable(sentence(result)) for result in results), f"Report: {out / 'report.html'}"]
     return Outcome(0 if ok else 1, "\n".join(lines), data)

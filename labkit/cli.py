@@ -28,6 +28,7 @@ VERBS = {  # verb: (function, what it does)
     "publish": ("publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
     "bench": ("bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }
+PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "student": "--to FOLDER"}  # what sets where a verb writes
 STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export")  # the verbs that read or write runs
 
 
@@ -140,7 +141,7 @@ def run(options):
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
             raise
-        remedy = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose a folder you may write to (--store DIR)"
+        remedy = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"Choose a place you may write to ({PLACES.get(options.verb, '--store DIR')})"
         tell(f"labkit: {error.strerror}: {error.filename or 'while writing'}. {remedy} and repeat.", sys.stderr)
         outcome = Outcome(2, "", {"error": str(error)})
     if options.json and outcome.data is not None:

@@ -194,15 +194,13 @@ class Checks:
         name = run_id(config, self.lab.base.fingerprint, self.lab.cache.fingerprint)
         if given is not None:
             return given.get(name)
-        return self._own(name) if (self.lab.store.run(name).path / "config.json").exists() else None
+        folder = self.lab.store.run(name)
+        return self._own(folder.history()) if (folder.path / "config.json").exists() else None
 
     def _own(self, run) -> History:
         """Return a run if it is complete, measured and the learner's own; LabError says what it is instead."""
         if isinstance(run, str) and run:
-            folder = self.lab.store.run(run)
-            if not (folder.path / "config.json").exists():
-                raise LabError(f"There is no run {run} in the store {self.lab.store.root}: train it, or hand in what lab.train returned.")
-            run = folder.history()
+            run = self.lab.store.named(run).history()
         if not isinstance(run, History) or run.config is None:
             raise LabError("There is no run yet: hand in what lab.train returned, or a run's id.")
         if not run.config.is_resolved or run.run_id != run_id(run.config, self.lab.base.fingerprint, self.lab.cache.fingerprint):

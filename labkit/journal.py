@@ -22,6 +22,8 @@ PATIENCE_S = 1.0  # a reader that asks for the status holds a shared lock for an
 SUM_HEAD, SUM_LENGTH = b',"crc32":"', len(b',"crc32":"01234567"}')  # how a line ends
 TAIL = 4096  # bytes in which the last line is looked for first
 
+_written_here = set()  # journals that this process holds: the system's lock does not tell whose it is
+
 
 class Journal:
     """Append lines to a file that no other process may write; the lock goes when the process goes."""
@@ -36,7 +38,9 @@ class Journal:
             raise cannot_write(path, error) from None
         if not _locked_within(self.handle, PATIENCE_S):
             os.close(self.handle)
-            raise LabError(f"The run {path.parent.name} is being written by another process: wait for it or stop it first.")
+            who = "this process, in another cell or panel" if os.path.realpath(path) in _written_here else "another process"
+            raise LabError(f"The run {path.parent.name} is being written by {who}: wait for it or stop it first.")
+        _written_here.add(os.path.realpath(path))
 
     def cut(self, keep: int):
         """Drop everything behind the first `keep` bytes; lines are appended there."""
@@ -75,6 +79,7 @@ class Journal:
         try:
             os.fsync(self.handle)
         finally:
+            _written_here.discard(os.path.realpath(self.path))
             os.close(self.handle)
 
 

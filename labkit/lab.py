@@ -1,7 +1,7 @@
 """One base, one territory and one store: what a notebook, the panel and ten lines of Python share."""
 
 import warnings
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import cached_property
 
 import numpy as np
@@ -14,9 +14,10 @@ from labkit.folder_notes import cut_captions
 from labkit.ladders import rung_text
 from labkit.live import live
 from labkit.monitor import Monitor
-from labkit.runs import Store
+from labkit.runs import COMPLETE, Store
 from labkit.sweep import sweep
 from labkit.train import train
+from labkit.turns import turn
 
 
 class Lab:
@@ -107,12 +108,14 @@ class Lab:
         """
         configs = [self.config(config) for config in configs]
         names = [self._id(config) for config in configs]
-        traces = {name: self.begun(config) for name, config in zip(names, configs)}
-        monitor = monitor or self.monitor(pictures=pictures)
-        events = sweep(self.base, self.cache, configs, self.store, monitor=monitor, checkpoint_at=checkpoint_at)
-        with closing(live(events, traces, label=label)) as events:
-            for _ in events:
-                pass
+        to_train = sum(self.store.run(name).status not in COMPLETE for name in names)
+        with turn(f"the training of {to_train} runs in a cell", say=print) if to_train else nullcontext():
+            traces = {name: self.begun(config) for name, config in zip(names, configs)}
+            monitor = monitor or self.monitor(pictures=pictures)
+            events = sweep(self.base, self.cache, configs, self.store, monitor=monitor, checkpoint_at=checkpoint_at)
+            with closing(live(events, traces, label=label)) as events:
+                for _ in events:
+                    pass
         whole = {name: traces[name].stopped and not config.parent for name, config in zip(names, configs)}  # a fork's beginning is its parent's
         return [traces[name].history() if whole[name] else self.store.run(name).history() for name in names]
 
@@ -126,8 +129,9 @@ class Lab:
         """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""
         configs = [self.config(design, **knobs | {"learning_rate": rate, "max_train_steps": 1}) for rate in learning_rates]
         traces = {self._id(config): Trace(self._id(config), config) for config in configs}
-        for event in train(self.base, self.cache, configs, monitor=self.monitor(pictures=0, sets=("validation",))):
-            traces[event.run_id].add(event)
+        with turn("the single updates of a cell", say=print):
+            for event in train(self.base, self.cache, configs, monitor=self.monitor(pictures=0, sets=("validation",))):
+                traces[event.run_id].add(event)
         return [trace.history() for trace in traces.values()]
 
     def generate(self, prompts, seeds=None, *, run: History | str | None = None, step: int | None = None,
@@ -135,6 +139,7 @@ class Lab:
         """Draw one picture a prompt, uint8 (N, H, W, 3), with the untouched base or with a run's adapter at a strength.
 
         seeds     one a prompt; None takes 0, 1, 2, ...
+        run       a History, or a run id as `labkit runs` shows it: its first characters suffice
         step      the checkpoint of the run; None takes its last
         strength  of the run's adapter; several give (strengths, N, H, W, 3), drawn in one pass
         options   num_inference_steps, guidance_scale
@@ -144,10 +149,7 @@ class Lab:
         if run is None:
             return self.base.generate(prompts, seeds, **options)
         from labkit.adapters import LoRAStack
-        name = run if isinstance(run, str) else run.run_id
-        folder = self.store.run(name)
-        if not folder.path.exists():
-            raise LabError(f"The run {name} is not in the store {self.store.root}: train it first, or give another run.")
+        folder = self.store.named(run if isinstance(run, str) else run.run_id)
         with self.base.lock:
             strengths = [strength] if np.ndim(strength) == 0 else list(strength)
             stack = LoRAStack(self.base.unet, [folder.history().config] * len(strengths))

@@ -1,5 +1,9 @@
 """The steps a knob moves in: few, named, from nothing happens to everything breaks."""
 
+import difflib
+
+from labkit.config import OTHER_NAMES
+from labkit.errors import LabError
 from labkit.style import rate_text
 
 LADDERS = {
@@ -21,6 +25,16 @@ LADDERS = {
 }
 NONE_MEANS = {"alpha": "as rank", "n_train": "all", "snr_gamma": "off"}
 RATES = ("learning_rate", "weight_decay")
+
+
+def check_knobs(names) -> tuple[str, ...]:
+    """Return the names of knobs as a tuple; LabError names one that has no ladder, and the nearest that has."""
+    names = (names,) if isinstance(names, str) else tuple(names)
+    for name in names:
+        if name not in LADDERS:
+            near = [OTHER_NAMES[name]] if OTHER_NAMES.get(name) in LADDERS else difflib.get_close_matches(str(name), LADDERS, 1)
+            raise LabError(f"knobs: {name!r} is not a knob of a panel. " + (f"Did you mean {near[0]}?" if near else f"The knobs are {', '.join(LADDERS)}."))
+    return names
 
 
 def rungs(name: str, current=None) -> list[tuple[str, object]]:

@@ -3,18 +3,16 @@
 import contextvars
 import math
 import threading
-import time
-from contextlib import closing
 
-from labkit import lesson
+from labkit import lesson, panel_run
 from labkit.config import RunConfig, load_design
 from labkit.curves import plot_validation
-from labkit.diagnose import diagnose
-from labkit.events import Step, Validation
+from labkit.errors import LabError
 from labkit.frontend import frontend, show
-from labkit.ladders import LADDERS
+from labkit.ladders import check_knobs
+from labkit.panel_run import PanelRun
 from labkit.pictures import plot_beside
-from labkit.presets import PRESETS
+from labkit.presets import PRESETS, preset
 from labkit.runs import Store
 from labkit.shelf import RunShelf
 
@@ -37,34 +35,41 @@ class LabPanel:
 
     A notebook that ends a cell with the panel shows it. Where nobody can press a button the same cell trains the design and
     shows a static figure and a sentence. `train`, `stop`, `pin` and `choose` do what the buttons do; `run` trains in the
-    calling thread and returns the History.
+    calling thread and returns the History. One run trains at a time in a kernel: a panel that is shown meanwhile shows that
+    run, and others wait for their turn.
     """
 
     def __init__(self, territory="liminal", *, knobs=KNOBS, presets=PRESETS, design=None, base="embedded", store=None,
                  lab=None, voice="both", pictures=2):
-        for name in knobs:
-            LADDERS[name]
-        self.knobs, self.presets, self.voice, self.pictures = tuple(knobs), dict(presets), voice, pictures
+        self.knobs, self.presets, self.voice, self.pictures = check_knobs(knobs), dict(presets), voice, pictures
         self._lab, self._where = lab, {"base": base, "data": str(territory), "store": store}
         if lab is not None:
             self._where = {"base": lab.base_name, "data": lab.data_name, "store": lab.store.root}
         self.design = self._short(load_design(design, base=self._where["base"], data=self._where["data"]))
         self.history = self.verdict = self.error = self.preset = None
         self.found, self.pictures_known = False, None
-        self._stop, self._starting, self._thread = threading.Event(), threading.Lock(), None
+        self._run, self._starting = None, threading.Lock()
         self._view, self.pace = Silent(), Pace()
 
     # -- what a person does
 
-    def choose(self, preset: str) -> None:
-        """Take over a preset's design, on top of this panel's own knobs and seed."""
-        self.preset = self.presets[preset]
-        self.change(**RunConfig().replace(**self.preset.changes).to_dict() | {name: getattr(self.design, name) for name in ("base", "data", "seed")})
+    def choose(self, name: str) -> None:
+        """Take over a preset's design, on top of this panel's own knobs and seed; the last run's verdict is not its."""
+        chosen = preset(self.presets, name)
+        self._refuse_while_training()
+        self.preset = chosen
+        self._view.clear()
+        self.change(**RunConfig().replace(**chosen.changes).to_dict() | {name: getattr(self.design, name) for name in ("base", "data", "seed")})
 
     def change(self, **fields) -> None:
-        """Move knobs; LabError names the field that cannot be."""
+        """Move knobs; LabError names the field that cannot be, or says that a run trains, whose design this is."""
+        self._refuse_while_training()
         self.design = self._short(self.design.replace(**fields))
         self._view.design_changed()
+
+    def _refuse_while_training(self):
+        if self.is_training:
+            raise LabError("This panel is training, and its design is that run's: stop it or wait for it, then change the design.")
 
     def train(self, *, new_seed=False) -> None:
         """Train the design: in a thread where a browser watches, else here. A run that was found is shown instead."""
@@ -72,28 +77,24 @@ class LabPanel:
             self.run(new_seed=new_seed)
             return
         with self._starting:
-            if self.is_training:
-                return
-            self._begin()
-            context = contextvars.copy_context()                      # carries the cell to which updates belong
-            self._thread = threading.Thread(target=context.run, args=(self._work, new_seed), name="labkit-train-panel", daemon=True)
-            self._thread.start()
+            if not self.is_training:
+                self._begin(new_seed).start()
 
     def run(self, *, new_seed=False):
         """Train the design in the calling thread and return its History; raise what went wrong."""
-        self._begin()
-        self._work(new_seed)
+        self._begin(new_seed).work()
         return self.wait()
 
     def stop(self) -> None:
-        """End training after the update that is under way."""
-        self._stop.set()
+        """End training after the update that is under way, or waiting for the turn to train."""
+        if self._run is not None:
+            self._run.stopping.set()
         self._view.stage("stopping after this update")
 
     def wait(self, timeout=None):
-        """Wait for training to end and return the History; raise what went wrong."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        """Wait for training to end and return the shown History; raise what went wrong."""
+        if self._run is not None:
+            self._run.wait(timeout)
         if self.error is not None:
             raise self.error
         return self.history
@@ -102,12 +103,17 @@ class LabPanel:
         """Keep the shown run beside the next ones, as their baseline; again takes it off."""
         if self.history is not None:
             self.shelf.pin(self.history)
-            self._view.history(self.history, self.verdict)
+            self._view.pinned()
 
     @property
     def is_training(self) -> bool:
-        """Tell whether a run is going on in the background."""
-        return self._thread is not None and self._thread.is_alive()
+        """Tell whether a run is going on that this panel began or shows."""
+        return self._run is not None and not self._run.is_over
+
+    @property
+    def place(self) -> tuple:
+        """Return what runs of this panel have in common: base, territory, store, resolution."""
+        return self._where["base"], self._where["data"], str(Store(self._where["store"]).root.resolve()), getattr(self._lab, "resolution", None)
 
     @property
     def lab(self):
@@ -147,7 +153,7 @@ class LabPanel:
         show(self.widget)
         if where == "colab":
             self.run()
-        else:
+        elif not self.is_training and not self._adopt():
             self._start_warming()
 
     def figures(self) -> list:
@@ -170,97 +176,78 @@ class LabPanel:
 
     def _warm(self):
         try:
-            self._load()
+            self.load(lambda words: None if self.is_training else self._view.stage(words))
             if not self.is_training:
                 self._view.stage("ready")
                 self._view.design_changed()
         except Exception as error:
-            self._fail(error)
+            self.error = error
+            self._view.error(error)
 
-    # -- what happens in the worker
+    # -- what the run tells
 
-    def _begin(self):
-        """Clear what the last run left, and say within an instant that something happens."""
-        self._stop.clear()
+    def _begin(self, new_seed):
+        """Clear what the last run left, say within an instant that something happens, and return the run to be."""
         self.error, self.found = None, False
         self._view.begin()
+        self._run = PanelRun(self, new_seed=new_seed)
+        return self._run
 
-    def _work(self, new_seed):
-        try:
-            self._load()
-            config = self.lab.config(self.design)
-            history = self._find(config)
-            while new_seed and history is not None:
-                self.design = self.design.replace(seed=self.design.seed + 1)
-                config = config.replace(seed=self.design.seed)
-                history = self._find(config)
-            self.found = history is not None
-            self._follow(config) if history is None else self._take(history)
-            self.shelf.add(self.history)
-        except BaseException as error:                                # an interrupted cell as well: nothing may be lost
-            self._fail(error)
-        finally:
-            time.sleep(0.05)                                          # a last frame sent right after others may be dropped
-            self._view.end()
+    def _adopt(self) -> bool:
+        """Show the run that goes on in this kernel, where there is one, as if it had been begun here."""
+        run = panel_run.going()
+        if run is None or not run.watch(self):
+            return False
+        self._run, self.error, self.found = run, None, False
+        if run.place == self.place:
+            self.design = run.design
+            self._view.design_changed()
+        self._view.begin()
+        self._view.stage(run.said)
+        if run.history is not None:
+            self.show(run.history, run.verdict)
+        return True
 
-    def _load(self):
+    def load(self, stage):
         """Open the base and the encoded pictures, telling each stage."""
         with LOADING:
-            self._view.stage("warming up: importing")
+            stage("warming up: importing")
             lab = self.lab
-            self._view.stage("warming up: loading the base")
+            stage("warming up: loading the base")
             lab.base
-            self._view.stage("warming up: reading the pictures")
+            stage("warming up: reading the pictures")
             self.pictures_known = len(lab.cache.train)
 
-    def _find(self, config):
-        return self.lab.store.find(config, self.lab.base.fingerprint, self.lab.cache.fingerprint)
+    def show(self, history, verdict) -> None:
+        """Show a run as far as it is; of another territory's only the drawing, since it is not this panel's."""
+        if self._run is None or self._run.place == self.place:
+            self.history, self.verdict = history, verdict
+        self._view.history(history, verdict)
 
-    def _follow(self, config):
-        """Train a resolved configuration, or go on with it where it was stopped, and show every change."""
-        from labkit.sweep import sweep
-
-        lab, started, unjudged = self.lab, time.monotonic(), False
-        trace = lab.begun(config)
-        done = trace.last_step
-        self._view.stage(f"going on from step {done}" if done else "measuring the untouched base")
-        events = sweep(lab.base, lab.cache, [config], lab.store, monitor=lab.monitor(pictures=self.pictures), stop=self._stop.is_set,
-                       meta={"made_by": "panel"})
-        with closing(events):
-            for event in events:
-                trace.add(event)
-                unjudged |= isinstance(event, Validation)
-                if isinstance(event, Step):
-                    self._view.progress(event.global_step, config.max_train_steps, time.monotonic() - started)
-                if self._view.is_due():
-                    self._show(trace.history(), unjudged)
-                    unjudged = False
-        history = trace.history()
-        if history.status == "finished" and not done:
-            self.pace.measured(config, time.monotonic() - started)
-        self._take(history)
-
-    def _show(self, history, unjudged):
-        """Draw what there is so far, with a verdict so far."""
-        if "validation" not in history.validations:
+    def ended(self, run) -> None:
+        """Show how a run ended; one of another territory leaves this panel as it was, and one that still goes on is shown next."""
+        if run is not self._run:
             return
-        if unjudged or self.verdict is None:
-            self.verdict = diagnose(history, self._siblings(history))
-        self.history = history
-        self._view.history(history, self.verdict)
+        try:
+            if run.place == self.place:
+                self._take(run)
+            else:
+                self._view.clear()
+        except Exception as error:
+            self.error = error
+        self._view.end(run)
+        if run.owner is not self:
+            self._adopt()
 
-    def _take(self, history):
-        """Show a complete history with its verdict."""
-        self.history, self.verdict = history, diagnose(history, self._siblings(history))
-        if "validation" in history.validations:                       # else it was stopped before the first measurement
-            self._view.history(history, self.verdict)
-
-    def _siblings(self, history):
-        return [other for other in self.shelf.histories if other.run_id != history.run_id]
-
-    def _fail(self, error):
-        self.error = error
-        self._view.error(error)
+    def _take(self, run):
+        self.design, self.error, self.found = run.design, run.error, run.found
+        self._lab = run.owner.lab
+        self.pictures_known = run.owner.pictures_known
+        if run.history is not None and run.error is None:
+            self.history, self.verdict = run.history, run.verdict
+            if "validation" in run.history.validations:               # else it was stopped before the first measurement
+                self._view.history(run.history, run.verdict)
+            self.shelf.add(run.history)
 
     def _short(self, design):
         """Keep a design as it is, or cut it to a few updates where tests ask for the short form."""

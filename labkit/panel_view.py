@@ -137,22 +137,36 @@ class PanelView:
     def begin(self):
         """Say that a run was asked for."""
         with self._lock:
+            self._lock_design(True)
             self.train.disabled = True
             self.stop.disabled, self.pin.disabled = False, True
             self.again.layout.display, self.errors.value = "none", ""
             self.progress_bar.value, self.progress_bar.bar_style = 0, ""
             self.stage_text.value = "starting"
 
-    def end(self):
-        """Say how the run ended, and let the next one start."""
+    def end(self, run):
+        """Say how a run ended, and let the next one start."""
         with self._lock:
             panel = self.panel
+            self._lock_design(False)
             self.train.disabled, self.stop.disabled, self.pin.disabled = False, True, panel.history is None
             self.progress_bar.bar_style = "danger" if panel.error else "success"
-            if panel.error is None:
-                self.stage_text.value = ending_text(panel)
-                self.again.layout.display = "" if panel.found else "none"
+            self.stage_text.value = ending_text(run)
+            if panel.error is not None:
+                self.error(panel.error)
+            self.again.layout.display = "" if panel.found and panel.error is None else "none"
             self.design_changed()
+
+    def clear(self):
+        """Take the last run's curve, pictures and verdict away: what is chosen next has not been trained."""
+        with self._lock:
+            self.verdict.value, self._drawn = "", None
+            self.curve.layout.display = self.samples.layout.display = "none"
+
+    def _lock_design(self, locked):
+        """Let nobody move what a run that goes on was begun with."""
+        for control in [*self.presets, *(control for _, control in self.knobs.values())]:
+            control.disabled = locked
 
     def stage(self, words):
         """Say what is being done."""
@@ -188,10 +202,16 @@ class PanelView:
             took = time.monotonic() - started
             self._next_frame = started + max(FRAME_S, min(DRAWING_SHARE * took, SLOWEST_S))
 
+    def pinned(self):
+        """Draw what is shown again, beside the pinned run; where a preset was chosen since, nothing is shown."""
+        if self.curve.layout.display != "none":
+            self.history(self.panel.history, self.panel.verdict)
+
     def error(self, error):
         """Show what went wrong, where it can't be missed."""
         self.errors.value = error_card(error)
-        self.stage_text.value = "stopped by an error"
+        if not self.panel.is_training or self.panel.error is error:   # else the run goes on, whatever else was refused
+            self.stage_text.value = "stopped by an error"
 
 
 def follow(control, ladder, value):
@@ -229,12 +249,14 @@ def cost_text(config, pace) -> str:
             f"<b>About {plan.duration(pace.guess(config))}</b> <span style='{QUIET}'>({known})</span></div>")
 
 
-def ending_text(panel) -> str:
-    """Say how the last run ended."""
-    if panel.found:
+def ending_text(run) -> str:
+    """Say how a run ended."""
+    if run.found:
         from labkit.cards import trained_at
 
-        return f"found, from {trained_at(panel.history)}: this design was already trained"
+        return f"found, from {trained_at(run.history)}: this design was already trained"
+    if run.history is None:
+        return "stopped before it began"
     words = {"finished": "finished", "stopped": "stopped", "diverged": "diverged: the loss is no longer a number"}
-    done = panel.history.stopped.global_step if panel.history.stopped else 0
-    return f"{words.get(panel.history.status, panel.history.status)} after {done:,} updates"
+    done = run.history.stopped.global_step if run.history.stopped else 0
+    return f"{words.get(run.history.status, run.history.status)} after {done:,} updates"

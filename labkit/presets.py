@@ -1,6 +1,9 @@
 """Designs to begin with, each with what it sets and what to look at: one for every verdict, and those of single lessons."""
 
+import difflib
 from dataclasses import dataclass, field
+
+from labkit.errors import LabError
 
 
 @dataclass(frozen=True)
@@ -9,6 +12,14 @@ class Preset:
 
     look: str
     changes: dict = field(default_factory=dict)
+
+
+def preset(presets, name) -> Preset:
+    """Return one of a panel's presets; LabError gives the nearest name where there is none."""
+    if name not in presets:
+        near = difflib.get_close_matches(str(name), presets, 1)
+        raise LabError(f"{name!r} is not a preset of this panel. " + (f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(presets) or 'none'}."))
+    return presets[name]
 
 
 # Rates and steps are those of the embedded base; on another base the same six happen at other rates.

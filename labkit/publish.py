@@ -33,7 +33,7 @@ def verb(options):
         write(path, clean(notebook))
         lines.append(f"{path.stem}: {path.stat().st_size / 1000:.0f} kB")
     page = REPO / "README.md"
-    write_file(page, readme.filled(page.read_text(encoding="utf-8")).encode())
+    write_file(page, readme.filled(page.read_text(encoding="utf-8")).encode(), choose="the checkout")
     return Outcome(0, "\n".join(lines))
 
 
@@ -97,9 +97,9 @@ def without_paths(text):
     return text
 
 
-def write(path, notebook):
+def write(path, notebook, choose="the checkout"):
     """Write a notebook; LabError if it is too large to commit."""
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     if len(text.encode()) > LIMIT_BYTES:
         raise LabError(f"{path.name} would be {len(text.encode()) / 1e6:.1f} MB; at most {LIMIT_BYTES / 1e6:g}: draw fewer or smaller pictures.")
-    write_file(path, text.encode())
+    write_file(path, text.encode(), choose=choose)

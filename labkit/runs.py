@@ -251,6 +251,17 @@ class Store:
         """Return the folder of a run, there or not yet."""
         return RunFolder(self.root / name, self.origin)
 
+    def named(self, name: str) -> RunFolder:
+        """Return the folder of the one run whose id begins so; LabError when there is none, or more than one."""
+        folders = self.runs()
+        whole = [folder for folder in folders if folder.run_id == name]
+        close = whole or [folder for folder in folders if name and folder.run_id.startswith(name)]
+        if len(close) > 1:
+            raise LabError(f"{name} is the beginning of {len(close)} run ids: {', '.join(folder.run_id for folder in close)}.")
+        if not close:
+            raise LabError(f"There is no run {name} in the store {self.root}: `labkit runs` lists the {len(folders)} that are there.")
+        return close[0]
+
     def runs(self) -> list[RunFolder]:
         """Return the folders of all runs, oldest first."""
         found = sorted((_written_at(path), path) for path in self.root.glob("*/config.json"))

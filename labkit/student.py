@@ -32,7 +32,7 @@ def verb(options):
         if target.exists():
             raise LabError(f"{target} is there already, perhaps with somebody's work in it: move it away, or give another folder with --to.")
     for target, notebook in copies.items():
-        publish.write(target, notebook)
+        publish.write(target, notebook, choose="--to")
     return Outcome(0, "\n".join(map(str, copies)), [str(target) for target in copies])
 
 

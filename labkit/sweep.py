@@ -78,10 +78,18 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
             with closing(record(store, events, members, meta=circumstances(base, cache, members) | (meta or {}), resume_at=at)) as events:
                 try:
                     yield from events
-                except torch.OutOfMemoryError as error:
+                except (RuntimeError, MemoryError) as error:
+                    if not _is_out_of_memory(error):
+                        raise
                     rows = sum(config.rows for config in members.values())
                     raise LabError(f"A pass of {len(members)} runs with {rows} pictures in all does not fit into this device's memory. "
                                    + _less(len(members), rows)) from error
+
+
+def _is_out_of_memory(error) -> bool:
+    """Tell whether an error means that memory ran out: torch has a class of its own for GPUs only, else words of its allocators."""
+    words = ("DefaultCPUAllocator", "backend out of memory")   # c10/core/impl/alloc_cpu.cpp, aten/src/ATen/mps/MPSAllocator.mm
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
 def _less(runs, rows):

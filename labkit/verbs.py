@@ -4,8 +4,10 @@ import sys
 import traceback
 from contextlib import closing, suppress
 
-from labkit.adapter_files import save_adapter
-from labkit.atomic import cannot_write
+import numpy as np
+
+from labkit.adapter_files import adapter_bytes, load_adapter
+from labkit.atomic import cannot_write, write_file
 from labkit.cli import Outcome, pairs, tell
 from labkit.config import load_design, run_id
 from labkit.data import whole_path
@@ -29,6 +31,9 @@ def sweep(options):
     """Train every combination of the values given, commas between them."""
     from labkit.sweep import grid
 
+    if not options.set:
+        raise LabError("sweep has nothing to vary: give values to try with --set, such as --set learning_rate=1e-4,1e-3,1e-2. "
+                       "`labkit train` trains one run.")
     values = {name: text if name in LIST_FIELDS else text.split(",") for name, text in fields(options).items()}
     return train_all(grid(load_design(options.config), **values), options)
 
@@ -157,13 +162,7 @@ def find(name, store=None):
     """Return the folder of a run, named by its path, its id or the first characters of its id; LabError if it is not one."""
     if (given_path(name) / "config.json").exists():
         return RunFolder(given_path(name).resolve())
-    folders = Store(store).runs()
-    close = [folder for folder in folders if folder.run_id.startswith(name)]
-    if len(close) == 1:
-        return close[0]
-    if close:
-        raise LabError(f"{name} is the beginning of {len(close)} run ids: {', '.join(folder.run_id for folder in close)}.")
-    raise LabError(f"There is no run {name} in {Store(store).root}: `labkit runs` lists the {len(folders)} that are there.")
+    return Store(store).named(name)
 
 
 def runs(options):
@@ -203,6 +202,16 @@ def number(value):
     return str(value)
 
 
+def holds(path, tensors, data) -> bool:
+    """Tell whether a file has this adapter's tensors and as many bytes; header words come in any order, so bytes may differ."""
+    try:
+        there, _ = load_adapter(path)
+    except LabError:
+        return False
+    same = there.keys() == tensors.keys() and all(np.array_equal(there[name], tensors[name]) for name in there)
+    return same and path.stat().st_size == len(data)
+
+
 def export(options):
     """Write the adapter of a run, its last or that of an earlier checkpoint, to a file that diffusers loads, alpha included."""
     folder, target = find(options.run, options.store), given_path(options.to)
@@ -213,7 +222,11 @@ def export(options):
     if config.adapter != "lora":
         raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other program loads as an adapter: "
                        "train with adapter = 'lora' to export one.")
-    save_adapter(target, folder.adapter(options.step), config)
+    tensors = folder.adapter(options.step)
+    data = adapter_bytes(tensors, config)
+    if target.exists() and not holds(target, tensors, data):
+        raise LabError(f"{printable(target)} is there already and holds something else: move it away, or give another name with --to.")
+    write_file(target, data, choose="--to")
     text = (f"{printable(target)}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
             f'In diffusers: pipeline.load_lora_weights("{printable(target)}")')
     warning = broken(history, options.step)

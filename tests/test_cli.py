@@ -111,6 +111,17 @@ def test_a_checkpoint_from_before_a_run_diverged_is_exported_without_a_warning()
     assert broken(made_run("healthy", pictures=False)) is None
 
 
+def test_a_file_that_is_there_is_not_written_over_unless_it_holds_the_same(trained, capsys, tmp_path):
+    target = tmp_path / "place.safetensors"
+    for _ in range(2):
+        assert labkit(capsys, "export", trained["id"], "--to", target)[0] == 0
+    target.write_bytes(b"somebody's")
+    code, _, err = labkit(capsys, "export", trained["id"], "--to", target)
+    assert code == 2 and "is there already and holds something else" in err and target.read_bytes() == b"somebody's"
+    code, _, err = labkit(capsys, "export", trained["id"], "--step", 1, "--to", target)
+    assert code == 2 and target.read_bytes() == b"somebody's"
+
+
 def test_a_stopped_run_says_how_to_go_on_and_goes_on(capsys, sd_folder, pictures, monkeypatch):
     from contextlib import nullcontext
 
@@ -159,7 +170,9 @@ def test_a_run_that_ends_in_an_error_gives_exit_code_1(capsys, sd_folder, pictur
     (["train", "--set", "learning_rate=fast"], "learning_rate = 'fast'"),
     (["train", "--set", "rank=0"], "rank = '0'"),
     (["train", "--set", "rank"], "key=value"),
-    (["sweep", "--rows", "0"], "--rows 0: give a whole number from 1 up"),
+    (["sweep"], "sweep has nothing to vary: give values to try with --set"),
+    (["sweep", "--data", "liminal", "--rows", "4"], "sweep has nothing to vary"),
+    (["sweep", "--set", "rank=4,8", "--rows", "0"], "--rows 0: give a whole number from 1 up"),
     (["train", "--set", "rank=4", "--set", "rank=8"], "given twice"),
     (["train", "--data", "no/such/folder"], "no/such/folder"),
     (["train", "--data", ""], "data"),
@@ -211,6 +224,17 @@ def test_a_full_disk_is_bad_input_with_a_remedy(capsys, monkeypatch):
     monkeypatch.setattr("labkit.verbs.runs", full)
     code, _, err = labkit(capsys, "runs")
     assert code == 2 and "Free some space" in err
+
+
+@pytest.mark.parametrize("arguments, place", [(["chapter"], "--out DIR"), (["student", "all", "--to", "x"], "--to FOLDER"), (["runs"], "--store DIR")])
+def test_a_place_that_may_not_be_written_is_answered_with_what_sets_it(capsys, monkeypatch, arguments, place):
+    def closed(_):
+        raise OSError(30, "Read-only file system", "/checkout/x")
+
+    module, function = cli.VERBS[arguments[0]][0].split(":")
+    monkeypatch.setattr(f"labkit.{module}.{function}", closed)
+    code, _, err = labkit(capsys, *arguments)
+    assert code == 2 and f"Choose a place you may write to ({place})" in err
 
 
 def test_every_verb_has_its_help_and_its_function():

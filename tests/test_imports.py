@@ -97,7 +97,7 @@ def test_torch_is_not_even_imported_later_by(module):
 
 @pytest.mark.parametrize("module, never", [
     ("train", {"plots", "widgets", "runs", "journal", "cli", "claims", "diagnose", "exercises"}),
-    ("loss", {"base", "cache", "train", "runs"}), ("adapters", {"base", "cache", "train", "runs"}), ("validate", {"train", "runs", "base"}),
+    ("loss", {"base", "cache", "train", "runs"}), ("adapters", {"base", "cache", "train", "runs"}), ("validate", {"train", "runs", "base"}), ("memory", {"train", "runs", "base", "cache"}),
     ("base", {"cache", "train", "runs", "plots"}), ("cache", {"train", "runs", "plots"}), ("data", {"base", "cache", "runs"}),
     ("plots", {"widgets", "train", "base", "cli"}), ("runs", {"train", "base", "cache", "plots", "widgets", "sweep"}),
     ("exercises", {"train", "base", "cache", "lab", "plots", "widgets", "cli", "sweep"}),

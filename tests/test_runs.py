@@ -208,8 +208,9 @@ def test_two_processes_cannot_write_one_run_and_death_frees_it():
 
 def test_two_writers_in_one_process_exclude_each_other():
     with runs.Store().run(ID).writer(CONFIG):
-        with pytest.raises(LabError, match="another process"):
+        with pytest.raises(LabError, match="written by this process, in another cell or panel"):
             runs.Store().run(ID).writer(CONFIG)
+    runs.Store().run(ID).writer(CONFIG).journal.close()
 
 
 def test_resuming_drops_what_followed_the_checkpoint_and_goes_on():
@@ -361,3 +362,15 @@ def test_a_run_gone_on_with_other_held_out_pictures_keeps_one_curve():
     for step, n in ((0, 8), (2, 8), (3, 16), (4, 16)):
         trace.add(Validation(ID, step, step * 4, "validation", "monitor", np.ones((n, 1), np.float32), np.zeros((n, 1), int)))
     assert trace.history().validations["validation"].steps.tolist() == [3, 4]
+
+
+def test_a_run_is_named_by_the_first_characters_of_its_id(tmp_path):
+    store = runs.Store(tmp_path)
+    for name in ("ab" * 8, "ac" * 8):
+        keep(store, iter([Stopped(name, 0, 0, "finished", "")]), run=name)
+    assert store.named("ab").run_id == store.named("ab" * 8).run_id == "ab" * 8
+    with pytest.raises(LabError, match="a is the beginning of 2 run ids: a"):
+        store.named("a")
+    for name in ("", "b", "../x"):
+        with pytest.raises(LabError, match="There is no run .* lists the 2 that are there"):
+            store.named(name)

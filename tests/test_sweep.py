@@ -122,9 +122,19 @@ def test_shorter_runs_of_a_sweep_are_drawn_at_their_own_end():
     assert Monitor().sample_steps(50) == () and Monitor(prompts=("a",), sample_at=()).sample_steps(50) == ()
 
 
-def test_a_pass_too_large_for_the_device_is_told_with_what_needs_less(base, cache, tmp_path, monkeypatch):
+def cpu_memory_error():
+    """Give the error of a tensor that no machine can hold."""
+    try:
+        torch.empty(2**60)
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), cpu_memory_error(), MemoryError(),
+                                   RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GiB)")])
+def test_a_pass_too_large_for_the_device_is_told_with_what_needs_less(base, cache, tmp_path, monkeypatch, error):
     def full(*_, **__):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
         yield
 
     monkeypatch.setattr("labkit.sweep.train", full)

@@ -53,6 +53,24 @@ def shown(image):
     return bytes(image.value)[:4] == b"\x89PNG"
 
 
+def threads_that_train():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("labkit-train")]
+
+
+def begun(panel):
+    """Press Train on a run too long to end by itself, and wait for its first update."""
+    panel.change(max_train_steps=100_000)
+    panel._view.train.click()
+    until(lambda: panel._view.progress_bar.value >= 1)
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"still waiting after {seconds} s"
+        time.sleep(0.01)
+
+
 # -- knobs and presets
 
 def test_moving_a_knob_changes_the_design_and_nothing_else(panel):
@@ -66,6 +84,30 @@ def test_the_knobs_follow_the_design_also_between_the_rungs_of_their_ladder(pane
     knob = controls(panel)["learning_rate"]
     assert knob.options[knob.index] == "2e-3" and controls(panel)["lr_scheduler"].index == 4
     assert panel.design.learning_rate == 2e-3
+
+
+@pytest.mark.parametrize("knobs, nearest", [(("lora_alpha",), "Did you mean alpha?"), (("learning_rat",), "Did you mean learning_rate?"),
+                                            ("lr", "Did you mean learning_rate?"), (("dataset",), "The knobs are learning_rate")])
+def test_a_knob_that_there_is_not_is_answered_with_the_nearest(lab, knobs, nearest):
+    with pytest.raises(LabError, match=nearest.replace("?", "[?]")):
+        LabPanel(lab=lab, knobs=knobs)
+
+
+def test_a_preset_that_there_is_not_is_answered_with_the_nearest(panel):
+    with pytest.raises(LabError, match="Did you mean 'overshooting'[?]"):
+        panel.choose("overshoting")
+
+
+def test_a_new_preset_takes_away_the_verdict_of_the_last_run_which_can_still_be_pinned(panel):
+    run, view = panel.run(), panel._view
+    assert view.verdict.value and view.curve.layout.display == ""
+    view.presets[1].click()
+    assert view.verdict.value == "" and view.curve.layout.display == view.samples.layout.display == "none"
+    view.pin.click()
+    assert panel.shelf.pinned is run and view.verdict.value == "" and view.curve.layout.display == "none"
+    panel.change(max_train_steps=5, train_batch_size=2)
+    panel.run()
+    assert panel.verdict.label in view.verdict.value and view.curve.layout.display == ""
 
 
 def test_only_the_knobs_that_are_asked_for_appear(lab):
@@ -147,7 +189,7 @@ def test_an_impossible_design_is_explained_in_the_panel_and_mended_by_the_next_m
 def test_a_click_trains_in_one_thread_and_shows_curve_verdict_and_shelf(panel):
     panel._view.train.click()
     assert panel._view.train.disabled and not panel._view.stop.disabled and panel._view.stage_text.value
-    assert any(thread.name.startswith("labkit-train") for thread in threading.enumerate())
+    assert threads_that_train()
     history = panel.wait()
     assert history.status == "finished" and history.steps["global_step"][-1] == 5
     view = panel._view
@@ -211,11 +253,92 @@ def test_a_stopped_run_goes_on_where_it_was_stopped(panel, lab):
 def test_a_second_click_while_training_starts_nothing(panel):
     panel.change(max_train_steps=2000)
     panel.train()
-    thread = panel._thread
+    run = panel._run
     panel.train()
-    assert panel._thread is thread
+    assert panel._run is run
     panel.stop()
     panel.wait()
+
+
+# -- one run at a time in a kernel
+
+def test_what_trains_can_not_be_changed_until_it_ends(panel):
+    begun(panel)
+    design, moved = panel.design, [*controls(panel).values(), *panel._view.presets]
+    assert all(control.disabled for control in moved)
+    panel._view.presets[0].click()                                    # a click that was on its way
+    with pytest.raises(LabError, match="stop it or wait"):
+        panel.change(learning_rate=1e-5)
+    assert panel.design == design and "is training" in panel._view.errors.value and "error" not in panel._view.stage_text.value
+    panel._view.stop.click()
+    assert panel.wait().config.learning_rate == design.learning_rate
+    assert not any(control.disabled for control in moved)
+
+
+def test_a_panel_whose_cell_is_run_again_shows_and_stops_the_run_that_goes_on(panel, lab):
+    begun(panel)
+    again = LabPanel(lab=lab, design={"learning_rate": 1e-5}, pictures=0)
+    again._ipython_display_()
+    assert again.is_training and again.design == panel.design and again._view.train.disabled and not again._view.stop.disabled
+    until(lambda: again._view.progress_bar.value >= 1)
+    assert "panel that was opened last" in panel._view.stage_text.value
+    again._view.stop.click()
+    history = again.wait()
+    assert history.status == "stopped" and panel.wait() is history and len(threads_that_train()) == 0
+    assert not again._view.train.disabled and not panel._view.train.disabled and history in again.shelf.histories
+    assert again.verdict is panel.verdict
+
+
+def test_a_panel_of_another_territory_shows_the_run_that_goes_on_and_then_its_own_design(panel, lab):
+    begun(panel)
+    other = LabPanel("near", design={"learning_rate": 1e-5}, pictures=0)
+    other._ipython_display_()
+    assert other.is_training and other.design.learning_rate == 1e-5
+    other._view.stop.click()
+    panel.wait()
+    until(lambda: not other.is_training)
+    assert other.history is None and other._view.curve.layout.display == "none" and not other._view.train.disabled
+
+
+def test_a_run_that_waits_for_its_turn_says_for_what_and_can_be_stopped(panel, lab):
+    waiting = LabPanel(lab=lab, design=START | {"learning_rate": 1e-2}, pictures=0)
+    waiting.widget
+    begun(panel)
+    waiting._view.train.click()
+    until(lambda: "waiting for the run at learning rate 1e-3" in waiting._view.stage_text.value)
+    waiting._view.stop.click()
+    assert waiting.wait() is None and waiting._view.stage_text.value == "stopped before it began" and panel.is_training
+    waiting._view.train.click()
+    until(lambda: "waiting for" in waiting._view.stage_text.value)
+    panel._view.stop.click()
+    assert waiting.wait().status == "finished" and panel.wait().status == "stopped"
+
+
+def test_the_same_design_waits_for_the_panel_that_trains_it_and_goes_on_from_there(panel, lab):
+    same = LabPanel(lab=lab, pictures=0, design=START)
+    same.widget
+    begun(panel)
+    same.change(max_train_steps=100_000)
+    same._view.train.click()
+    until(lambda: "waiting for" in same._view.stage_text.value)
+    panel._view.stop.click()
+    done = panel.wait().stopped.global_step
+    until(lambda: same._view.progress_bar.value > done)
+    same._view.stop.click()
+    assert same.wait().steps["global_step"][-1] > done and same.error is None
+
+
+def test_a_cell_that_trains_waits_for_the_panel_and_says_so(panel, lab, capsys, monkeypatch):
+    begun(panel)
+    monkeypatch.setenv("LABKIT_FRONTEND", "headless")
+    found = []
+    cell = threading.Thread(target=lambda: found.extend(Lab.race(lab, "learning_rate", [1e-3, 1e-2], START, pictures=0)))
+    cell.start()
+    said = []
+    until(lambda: said.append(capsys.readouterr().out) or "waiting for the run at learning rate 1e-3" in "".join(said))
+    panel._view.stop.click()
+    cell.join(60)
+    assert [run.status for run in found] == ["finished"] * 2
 
 
 def test_an_error_in_training_is_shown_kept_and_raised(panel, lab):
@@ -289,7 +412,7 @@ def test_without_a_browser_an_error_fails_the_cell(lab, monkeypatch):
 def test_on_colab_a_click_trains_in_the_callback_since_threads_cannot_update_widgets_there(panel, monkeypatch):
     monkeypatch.setenv("LABKIT_FRONTEND", "colab")
     panel._view.train.click()
-    assert panel.history.status == "finished" and panel._thread is None
+    assert panel.history.status == "finished" and not threads_that_train()
 
 
 def test_a_plain_interpreter_is_headless(monkeypatch):

@@ -1,0 +1,154 @@
+"""Predict what a pass holds in memory, and from that how many runs may share one: a pass is walked once on no device at all.
+
+Tensors on torch's meta device have shapes and no content, so the U-Net's own forward and backward say what they keep, at the
+true size, within seconds and without its weights. K runs side by side, P numbers of one adapter, rows pictures of a pass.
+"""
+
+import contextlib
+import functools
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.checkpoint import checkpoint
+
+from labkit.adapters import LoRAStack
+from labkit.config import RunConfig
+from labkit.optim import OPTIMIZERS
+
+SPARE = 0.9                                                   # of free memory that is planned with: kernels want workspace too
+UPDATE = 3                                                    # (K, P) tensors beside theta and moments while an update is made:
+                                                              # gradients, their square root and, once, all rates
+_walked = weakref.WeakKeyDictionary()                         # U-Net: {what was asked: (kept, most, P)}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Hold the predicted bytes of a pass, by what they are for."""
+
+    weights: int                                              # of the frozen U-Net
+    adapters: int                                             # parameters and moments of all runs, float32
+    kept: int                                                 # activations that the forward keeps for the backward
+    passing: int                                              # gradients and what else lives beside them at the worst moment
+
+    @property
+    def beside_weights(self) -> int:
+        """Give what a pass adds to a base that is already on the device."""
+        return self.adapters + self.kept + self.passing
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.beside_weights
+
+
+def predict(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Tensor], configs: Sequence[RunConfig], *,
+            dtype: torch.dtype | None = None, checkpointing: bool = False) -> Memory:
+    """Predict the memory of one pass.
+
+    unet              a diffusers U-Net on any device, the meta device included; it is not touched
+    latent_shape      (C, H, W) of one picture
+    cond              conditions of one picture, (1, ...) each, of which only the shapes count: `cache.null_cond`
+    configs           resolved runs that share the pass
+    dtype             in which weights are kept and computed with; None: the U-Net's own
+    checkpointing     whether activations are computed again in the backward (Chen et al. 2016)
+    """
+    dtype = dtype or next(unet.parameters()).dtype
+    config, K, rank = configs[0], len(configs), max(one.rank for one in configs)
+    rows = sum(one.rows for one in configs)
+    shapes = tuple((name, tuple(value.shape[1:])) for name, value in sorted(cond.items()))
+    asked = tuple(latent_shape), shapes, rows, K, rank, config.adapter, config.target_modules, dtype, checkpointing
+    known = _walked.setdefault(unet, {})
+    if asked not in known:
+        known[asked] = _walk(unet, latent_shape, dict(shapes), configs, rows, dtype, checkpointing)
+    kept, most, P = known[asked]
+    moments = len(OPTIMIZERS[config.optimizer].moments)
+    return Memory(weights=sum(p.numel() for p in unet.parameters()) * dtype.itemsize, adapters=(1 + moments) * 4 * K * P,
+                  kept=kept, passing=max(most, UPDATE * 4 * K * P) - kept)
+
+
+def fitting(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Tensor], config: RunConfig, free: int, *,
+            dtype: torch.dtype | None = None, checkpointing: bool | None = None) -> tuple[int, bool]:
+    """Return how many runs like `config` fit into `free` bytes beside the base's weights, and whether to checkpoint.
+
+    With checkpointing None, activations are computed again only where not one run fits otherwise: it costs about a third of
+    the time, more than a larger pass gains on a busy device. 0 runs: not even one fits. Other arguments as for `predict`.
+    """
+    for recomputed in (False, True) if checkpointing is None else (checkpointing,):
+        one, two = (predict(unet, latent_shape, cond, [config] * K, dtype=dtype, checkpointing=recomputed).beside_weights for K in (1, 2))
+        runs = int((SPARE * free - one) // (two - one)) + 1 if one <= SPARE * free else 0
+        if runs:
+            break
+    return runs, recomputed
+
+
+def _walk(unet, latent_shape, shapes, configs, rows, dtype, checkpointing) -> tuple[int, int, int]:
+    """Walk one forward and backward on the meta device: bytes alive between the two, the most alive at any time, and P."""
+    with torch.device("meta"):
+        twin = nn.Module.to(type(unet).from_config(unet.config), dtype).eval().requires_grad_(False)
+        latents = torch.empty(rows, *latent_shape, dtype=dtype)
+        timesteps = torch.zeros(rows, dtype=torch.long)
+        cond = {name: torch.empty(rows, *shape, dtype=dtype) for name, shape in shapes.items()}
+    attention = _FusedAttention()
+    if checkpointing:                                         # as diffusers does, and with the mode, which is off in a backward
+        twin.enable_gradient_checkpointing(functools.partial(
+            checkpoint, use_reentrant=False, context_fn=lambda: (contextlib.nullcontext(), attention)))
+    stack = LoRAStack(twin, configs)
+    before = [*twin.parameters(), *twin.buffers(), stack.theta, stack.scale, latents, timesteps, *cond.values()]
+    words, added = cond.pop("encoder_hidden_states"), {"added_cond_kwargs": cond} if cond else {}
+    alive = _Alive(before)
+    with torch.enable_grad(), stack.attached(), alive, attention:
+        loss = twin(latents, timesteps, words, return_dict=False, **added)[0].float().square().sum()
+        kept = alive.now
+        loss.backward()
+    return kept, alive.most, stack.theta.shape[1]
+
+
+class _Alive(TorchDispatchMode):
+    """Follow the bytes of all storages that operations make, from the first tensor to the last that holds them."""
+
+    def __init__(self, before):
+        super().__init__()
+        self.now = self.most = 0
+        self.known = {tensor.untyped_storage()._cdata for tensor in before}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage())._cdata not in self.known:
+                self.known.add(storage._cdata)
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
+        return made
+
+    def _gone(self, address, nbytes):
+        self.known.discard(address)
+        self.now -= nbytes
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Let attention keep what the fused kernels of a device keep; the meta device would keep every weight of every pair."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return _Attention.apply(*args[:3]) if func is F.scaled_dot_product_attention else func(*args, **(kwargs or {}))
+
+
+class _Attention(torch.autograd.Function):
+    """Keep query, key, value, output and one number a row: Dao et al. 2022, algorithm 1."""
+
+    @staticmethod
+    def forward(ctx, query, key, value):
+        out = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, out, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        query, key, value, _, _ = ctx.saved_tensors
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)

@@ -1,0 +1,42 @@
+"""One trainer a kernel: whoever trains has the turn, the others wait for it and say for what.
+
+Two trainings at once would share the cores, and each would take more than twice as long; on one base they cannot.
+"""
+
+import threading
+from contextlib import contextmanager
+
+ASK_EVERY_S = 0.1
+
+_lock, _holders = threading.RLock(), []                       # of one thread: a training inside a training does not wait for itself
+
+
+@contextmanager
+def turn(what, *, say, stop=lambda: False):
+    """Hold the kernel's turn to train; gives True, or False without it where `stop` came first.
+
+    what    names this training to those who wait for it, such as "a race of 6 runs"
+    say     hears for what is waited, once for each training that is
+    """
+    mine = _wait(say, stop)
+    if not mine:
+        yield False
+        return
+    _holders.append(what)
+    try:
+        yield True
+    finally:
+        _holders.pop()
+        _lock.release()
+
+
+def _wait(say, stop) -> bool:
+    said = None
+    while not stop():
+        if _lock.acquire(timeout=ASK_EVERY_S if said else 0):
+            return True
+        holder = next(iter(_holders[-1:]), "another training")
+        if holder != said:
+            say(f"waiting for {holder} to end")
+            said = holder
+    return False

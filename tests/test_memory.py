@@ -1,0 +1,122 @@
+"""What a pass is predicted to hold is what it holds, and what the architectures people train are known to need."""
+
+import pytest
+import tiny
+import torch
+from diffusers import UNet2DConditionModel
+
+from labkit.adapters import LoRAStack
+from labkit.config import RunConfig
+from labkit.memory import SPARE, fitting, predict
+
+GiB = 2**30
+SD15 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
+SDXL = {"sample_size": 128, "block_out_channels": (320, 640, 1280), "transformer_layers_per_block": (1, 2, 10),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), "attention_head_dim": (5, 10, 20),
+        "cross_attention_dim": 2048, "use_linear_projection": True, "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816}
+SD15_COND = {"encoder_hidden_states": (77, 768)}
+SDXL_COND = {"encoder_hidden_states": (77, 2048), "text_embeds": (1280,), "time_ids": (6,)}
+
+
+def config(batch=1, **fields):
+    return RunConfig(rank=8, train_batch_size=batch, max_train_steps=10, **fields).resolved(12)
+
+
+def weightless(settings):
+    with torch.device("meta"):
+        return UNet2DConditionModel(**settings)
+
+
+def conditions(shapes):
+    return {name: torch.empty(1, *shape, device="meta") for name, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def sd15():
+    return weightless(SD15)
+
+
+def kept_by_hooks(unet, latent_shape, words, configs, checkpointing=False):
+    """Measure a real forward on the CPU: the bytes of all storages that autograd saves, those of weights left out."""
+    rows = sum(one.rows for one in configs)
+    stack = LoRAStack(unet, configs).initialize()
+    own = {t.untyped_storage().data_ptr() for t in (*unet.parameters(), *unet.buffers(), stack.theta, stack.scale)}
+    given = torch.randn(rows, *latent_shape), torch.arange(rows), torch.randn(rows, *words)
+    own |= {t.untyped_storage().data_ptr() for t in given}
+    saved = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    (unet.enable_gradient_checkpointing if checkpointing else unet.disable_gradient_checkpointing)()
+    with stack.attached(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = unet(*given, return_dict=False)[0].square().sum()
+    unet.disable_gradient_checkpointing()
+    assert loss.requires_grad
+    return sum(saved.values())
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("fields", [{}, {"adapter": "full"}, {"target_modules": ("to_q", "to_v", "ff.net.2", "conv1", "proj_in")}],
+                         ids=["attention", "full", "convolutions"])
+def test_what_is_kept_is_what_autograd_saves(fields, checkpointing):
+    unet = tiny.unet()
+    for runs, batch in ((1, 1), (3, 2)):
+        configs = [config(batch, seed=k, **fields) for k in range(runs)]
+        predicted = predict(unet, tiny.LATENT, tiny.cache().null_cond, configs, checkpointing=checkpointing)
+        measured = kept_by_hooks(unet, tiny.LATENT, (tiny.WORDS, tiny.WIDTH), configs, checkpointing)
+        assert predicted.kept == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.parametrize("dtype, checkpointing, stated", [
+    (torch.float32, False, 1.5), (torch.bfloat16, False, 0.75), (torch.bfloat16, True, 0.14)])
+def test_stable_diffusion_at_512_keeps_what_was_measured_of_it(sd15, dtype, checkpointing, stated):
+    memory = predict(sd15, (4, 64, 64), conditions(SD15_COND), [config()], dtype=dtype, checkpointing=checkpointing)
+    assert memory.kept / GiB == pytest.approx(stated, rel=0.2)
+    assert memory.weights == 859_520_964 * dtype.itemsize
+    assert memory.kept < memory.kept + memory.passing < 2 * memory.kept       # one block computed again is less than all that is kept
+
+
+@pytest.mark.parametrize("checkpointing, stated", [(False, 5.2), (True, 0.46)])
+def test_sdxl_at_1024_keeps_what_was_measured_of_it(checkpointing, stated):
+    memory = predict(weightless(SDXL), (4, 128, 128), conditions(SDXL_COND), [config()], dtype=torch.bfloat16, checkpointing=checkpointing)
+    assert memory.kept / GiB == pytest.approx(stated, rel=0.2)
+
+
+def test_memory_is_proportional_to_the_runs_and_adapters_count_their_moments():
+    one, two, three = (predict(tiny.unet(), tiny.LATENT, tiny.cache().null_cond, [config()] * K) for K in (1, 2, 3))
+    assert three.beside_weights - two.beside_weights == pytest.approx(two.beside_weights - one.beside_weights, rel=0.01)
+    P = LoRAStack(tiny.unet(), [config()]).theta.shape[1]
+    assert one.adapters == 3 * 4 * P and two.adapters == 2 * one.adapters
+    plain = predict(tiny.unet(), tiny.LATENT, tiny.cache().null_cond, [config(optimizer="sgd")])
+    assert plain.adapters == 4 * P and plain.kept == one.kept
+    assert one.total == one.weights + one.beside_weights
+
+
+def test_as_many_runs_fit_as_the_prediction_says():
+    unet, words = tiny.unet(), tiny.cache().null_cond
+
+    def needed(K, checkpointing=False):
+        return predict(unet, tiny.LATENT, words, [config()] * K, checkpointing=checkpointing).beside_weights / SPARE
+
+    def fit(free, **options):
+        return fitting(unet, tiny.LATENT, words, config(), int(free), **options)
+
+    assert fit(needed(5) + 1000) == (5, False) and fit(needed(5) - 1000) == (4, False)
+    assert fit(needed(1) + 1000) == (1, False)
+    runs, recomputed = fit(needed(1) - 1000)                  # recomputed only where not one run fits otherwise
+    assert recomputed and runs >= 1 and needed(runs, True) <= needed(1) - 1000 < needed(runs + 1, True)
+    assert fit(needed(5), checkpointing=True)[0] > 5
+    assert fit(1000) == (0, True)
+
+
+def test_a_prediction_leaves_the_base_as_it_was():
+    unet = tiny.unet()
+    before = {name: value.clone() for name, value in unet.state_dict().items()}
+    predict(unet, tiny.LATENT, tiny.cache().null_cond, [config()], checkpointing=True)
+    assert not unet.is_gradient_checkpointing and all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
