@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from labkit import install, paths
 from labkit.cli import Outcome
+from labkit.errors import LabError
 from labkit.requirements import installed_version, missing, pyproject, requirements, split
 
 MEMORY_GIB = 2.0  # a lesson on the embedded base needs 1.5
@@ -40,13 +41,35 @@ def text(found=None):
 
 
 def verb(options):
-    """Print the self-check of the machine, exit code 1 if something is bad; or that of a design, exit code 2."""
+    """Print the self-check of the machine, exit code 1 if something is bad; of a design, a base or a folder, exit code 2."""
     if options.design:
         from labkit.checklist import look_over
         found, code = look_over(options.design, base=options.base, data=options.data), 2
     else:
-        found, code = findings(), 1
+        given, code = inputs(options.base, options.data), 1
+        code = 2 if any(finding.state == "bad" for finding in given) else code
+        found = findings() + given
     return Outcome(code * any(finding.state == "bad" for finding in found), text(found), [finding._asdict() for finding in found])
+
+
+def inputs(base=None, data=None):
+    """Return what there is to say of a base's files and of a folder of pictures, as far as they are given; no model is loaded."""
+    found = []
+    if base is not None:
+        from labkit.basefiles import find_base
+        try:
+            files = find_base(base)
+            found.append(Finding("base", "good", f"{files.single_file or files.folder} can be read"))
+        except LabError as error:
+            found.append(Finding("base", "bad", str(error).removeprefix("base: ")))
+    if data is not None:
+        from labkit.data import territory
+        try:
+            pictures = territory(data)
+            found += [Finding("data", "good", pictures.summary), *(Finding("data", "note", note) for note in pictures.notes)]
+        except LabError as error:
+            found.append(Finding("data", "bad", str(error).removeprefix("data: ")))
+    return found
 
 
 def python(version=sys.version_info):

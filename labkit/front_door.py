@@ -22,7 +22,8 @@ def main(arguments):
     options = cli.parse(arguments)  # typing errors and --help are answered before anything is installed
     installed = os.environ.pop(INSTALLED, None)
     extras = EXTRAS.get(options.verb, ())
-    lacks = [] if options.verb in NO_PACKAGES and not options.design else lacking(extras)
+    bare = options.verb in NO_PACKAGES and not (options.design or options.base or options.data)  # looks at the machine alone
+    lacks = [] if bare else lacking(extras)
     if not lacks:
         return cli.run(options)
     if installed:  # once is enough: a useless installation must not loop

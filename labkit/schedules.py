@@ -30,6 +30,13 @@ def rates(config) -> list[float]:
     return [lr_at(step, config) for step in range(config.max_train_steps)]
 
 
+def check_warmup(config):
+    """Refuse a run that would end before its warm-up: it never reaches the rate that was asked for. LabError names both lengths."""
+    if config.lr_warmup_steps > config.max_train_steps:
+        raise LabError(f"lr_warmup_steps = {config.lr_warmup_steps:,} is more than the run's max_train_steps = {config.max_train_steps:,}, so the rate "
+                       "would never reach learning_rate: make the warm-up shorter or the run longer.")
+
+
 def _scheduled(step, config) -> float:
     if config.lr_scheduler == "three_phase":
         return _three_phase(step, config)

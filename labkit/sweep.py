@@ -14,6 +14,7 @@ from labkit.events import Event
 from labkit.monitor import Monitor
 from labkit.passes import passes
 from labkit.runs import Store, record
+from labkit.schedules import check_warmup
 from labkit.train import PASS_FIELDS, RANK_SPREAD, train
 
 MAX_ROWS = 64                                                 # on a CPU more rows gain nothing and the numbers wait longer
@@ -73,6 +74,8 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
         for members, resume in passes(store, {names[config]: config for config in group}):
             if stop():
                 return
+            for config in members.values() if not resume else ():
+                check_warmup(config)
             events = train(base, cache, list(members.values()), monitor=monitor, resume=resume, checkpoint_at=checkpoint_at, stop=stop)
             at = max(checkpoint.global_step for checkpoint in resume) if resume else None
             with closing(record(store, events, members, meta=circumstances(base, cache, members) | (meta or {}), resume_at=at)) as events:

@@ -16,6 +16,7 @@ from labkit.events import Stopped, Validation
 from labkit.interrupts import stop_on_interrupt
 from labkit.paths import given_path
 from labkit.runs import RunFolder, Store
+from labkit.schedules import check_warmup
 from labkit.shown import printable
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
@@ -71,6 +72,8 @@ def train_all(configs, options, expected=None):
     lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution, dtype=dtype)
     tell(f"labkit: {lab.territory.summary}", sys.stderr)  # bad pictures are found before a model loads
     configs = [lab.config(config) for config in configs]
+    for config in configs if not expected else ():
+        check_warmup(config)
     try:
         lab.store.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:

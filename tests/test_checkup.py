@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from labkit import checkup
+from labkit import checkup, cli
 from labkit.paths import REPO
 
 
@@ -64,3 +64,23 @@ def test_the_self_check_works_in_an_interpreter_without_any_package(tmp_path):
     assert found["packages"]["state"] == "note" and "torch" in found["packages"]["remedy"]
     assert found["torch"]["found"].startswith("not installed")
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--data", "/no/such/folder"], "there is no folder /no/such/folder"), (["--base", "/no/such/base.safetensors"], "there is no file or folder /no/such/base"),
+    (["--base", "model.ckpt"], "is a pickle")])
+def test_a_base_or_a_folder_that_cannot_be_used_is_found_without_a_design(monkeypatch, arguments, words):
+    monkeypatch.setattr(checkup, "findings", lambda: [])
+    outcome = checkup.verb(cli.parse(["checkup", *arguments]))
+    assert outcome.code == 2 and words in outcome.text and outcome.data[0]["state"] == "bad"
+
+
+def test_a_base_and_a_folder_that_can_be_used_say_what_they_are(tmp_path):
+    from small_pictures import write_territory
+
+    (write_territory(tmp_path) / "extra").mkdir()
+    (tmp_path / "train/0.png").rename(tmp_path / "extra/0.png")
+    (tmp_path / "train/0.txt").unlink()
+    base, pictures, more = checkup.inputs("embedded", str(tmp_path))
+    assert (base.state, pictures.state, more.state) == ("good", "good", "note")
+    assert "7 pictures to train on, 4 held out" in pictures.found and "1 picture in " in more.found

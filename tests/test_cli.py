@@ -178,6 +178,7 @@ def test_a_run_that_ends_in_an_error_gives_exit_code_1(capsys, sd_folder, pictur
     (["train", "--data", ""], "data"),
     (["train", "--set", "resolution=4096"], "resolution: 4096 is more than 4 times the"),
     (["train", "--config", "no_such.yaml"], "no_such.yaml"),
+    (["train", "--set", "lr_warmup_steps=300"], "lr_warmup_steps = 300 is more than the run's max_train_steps = 200"),
     (["export", "abc", "--to", "x.safetensors"], "There is no run abc"),
     (["diagnose", "abc"], "labkit runs"),
     (["resume", "abc"], "There is no run abc")])

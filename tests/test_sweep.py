@@ -37,6 +37,12 @@ def final(store):
     return {history.run_id: (history.status, history.steps["loss"].tolist()) for history in store.histories()}
 
 
+def test_a_warm_up_longer_than_its_run_is_refused_before_anything_is_recorded(base, cache, tmp_path):
+    with pytest.raises(LabError, match="lr_warmup_steps = 7 is more than the run's max_train_steps = 6"):
+        list(sweep(base, cache, [RACE[0].replace(lr_warmup_steps=7)], Store(tmp_path), monitor=QUIET))
+    assert not Store(tmp_path).runs()
+
+
 def test_a_grid_is_all_combinations_with_the_last_field_changing_fastest():
     configs = grid(RunConfig(seed=7), rank=[2, 4], learning_rate=("1e-4", 1e-3), train_batch_size=2)
     assert [(c.rank, c.learning_rate, c.train_batch_size, c.seed) for c in configs] == [(2, 1e-4, 2, 7), (2, 1e-3, 2, 7), (4, 1e-4, 2, 7), (4, 1e-3, 2, 7)]
