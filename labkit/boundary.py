@@ -197,7 +197,7 @@ def stopping_table(history, rules=None) -> Table:
         mean, low, high = found.gain
         spent = f"{found.stopped:,.0f}" if math.isfinite(found.stopped) else "the run ends first"
         rows.append([found.rule, spent, f"{found.kept:,}", f"{mean:.0%} ({low:.0%} to {high:.0%})"])
-    return Table(["rule", "stops after updates", "gives the checkpoint of", "share of the best gain (95 % interval)"], rows)
+    return Table(["rule", "stops after updates", "gives the checkpoint of", "share of the best gain (95 % interval over pictures, one run)"], rows)
 
 
 def plot_boundary(history, times, scores: Scored | None = None, copies: Scored | None = None):

@@ -121,7 +121,7 @@ class Capacity:
 
 
 def capacity(histories) -> Capacity:
-    """Return how far runs of one territory came; LabError where they are of several, or none."""
+    """Return how far runs of one territory came; LabError where they are of several or none, or no rank ended with a number."""
     histories = list(histories)
     territories = {history.config.data for history in histories}
     if len(territories) != 1:
@@ -135,6 +135,8 @@ def capacity(histories) -> Capacity:
             found.setdefault(size, {}).setdefault(config.learning_rate, []).append(end_of(history, name))
     start = np.mean([by_picture(history.validations["validation"].losses[0]) for history in histories], axis=0)
     stacked = [{size: {rate: np.stack(values) for rate, values in by_rate.items()} for size, by_rate in found.items()} for found in (ends, probes)]
+    if not any(np.isfinite(end).all() for size, by_rate in stacked[0].items() if size != FULL for end in by_rate.values()):
+        raise LabError("histories: no run of a rank ended with a number; record lower rates.")
     return Capacity(territories.pop(), start, *stacked, len(seeds))
 
 

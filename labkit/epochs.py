@@ -235,4 +235,4 @@ def times_table(judged) -> Table:
     """Return one row for each number of pictures with the three times, in updates."""
     names = list(dict.fromkeys(name for one in judged for name in one.times))
     rows = [[one.history.config.n_train, *(one.times[name].text() if name in one.times else "not read" for name in names)] for one in judged]
-    return Table(["training pictures", *(f"{NAMES[name]} (95 % interval)" for name in names)], rows)
+    return Table(["training pictures", *(f"{NAMES[name]} (95 % interval over pictures, one seed)" for name in names)], rows)

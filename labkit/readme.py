@@ -52,8 +52,7 @@ def verbs():
 
 def files():
     """Return the file map: every module with the first sentence of its docstring."""
-    rows = [f"- `labkit/{path.name}`: {first_sentence(path)}" for path in sorted((REPO / "labkit").glob("*.py"))]
-    rows += [f"- `data/recipes/{path.name}`: {first_sentence(path)}" for path in sorted((REPO / "data" / "recipes").glob("*.py"))]
+    rows = [f"- `{folder}/{path.name}`: {first_sentence(path)}" for folder in ("labkit", "data/recipes", "tools") for path in sorted((REPO / folder).glob("*.py"))]
     return "\n".join(rows + [f"- `{name}`: {what}" for name, what in OTHER_FILES.items()]) + "\n"
 
 

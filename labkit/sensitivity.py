@@ -20,15 +20,11 @@ class Sensitivity:
     levels: dict[str, tuple]                                  # of each knob, in their order
     alone: dict[str, Interval]
     pairs: dict[tuple[str, str], Interval]
+    together: Interval                                        # share of all pairs
     rest: float                                               # what three knobs and more do together; also what chance does
     effects: dict[str, list[Interval]]                        # mean gain at each level, over all other knobs
     runs: int
     seeds: int                                                # different ones among the runs
-
-    @property
-    def together(self) -> float:
-        """Return the share of all pairs."""
-        return sum(share.mean for share in self.pairs.values())
 
     @property
     def sentence(self) -> str:
@@ -39,7 +35,7 @@ class Sensitivity:
         sure = "more than any other knob, beyond chance" if most.low > rival else "the most, though chance may have put it first"
         trained = "each trained once with one seed" if self.seeds == 1 else f"trained with {self.seeds} seeds"
         return (f"{first} alone explains {most.mean:.0%} ({most.low:.0%} to {most.high:.0%}) of what separates these {self.runs} runs, {trained}; {sure}. "
-                f"Pairs of knobs explain {self.together:.0%} beyond that, {pair[0]} with {pair[1]} the most ({joint.mean:.0%}, {joint.low:.0%} to {joint.high:.0%}).")
+                f"Pairs of knobs explain {self.together.mean:.0%} ({self.together.low:.0%} to {self.together.high:.0%}) beyond that, {pair[0]} with {pair[1]} the most ({joint.mean:.0%}, {joint.low:.0%} to {joint.high:.0%}).")
 
 
 def sensitivity(histories, knobs=KNOBS) -> Sensitivity:
@@ -64,7 +60,7 @@ def sensitivity(histories, knobs=KNOBS) -> Sensitivity:
     names, chance = list(levels), Chance(gains.T.reshape(-1, *map(len, levels.values())))
     alone, pairs = ({key: chance.share(key) for key in itertools.combinations(range(len(names)), count)} for count in (1, 2))
     return Sensitivity(levels, {names[i]: share for (i,), share in alone.items()}, {(names[i], names[j]): share for (i, j), share in pairs.items()},
-                       1 - sum(share.mean for share in (*alone.values(), *pairs.values())), {name: chance.means(i) for i, name in enumerate(names)},
+                       chance.share(*pairs), 1 - sum(share.mean for share in (*alone.values(), *pairs.values())), {name: chance.means(i) for i, name in enumerate(names)},
                        len(cells), len({run.config.seed for run in histories}))
 
 
@@ -86,10 +82,11 @@ class Chance:
         self.draws = resampled_means(gains) + rng.normal(0, np.sqrt(runs * np.prod(sizes)), (DRAWS, *sizes))
         self.drawn = parts(self.draws)
 
-    def share(self, key) -> Interval:
-        """Return the share of the variance of one effect, less chance; a draw holds chance twice, its own and that of the runs."""
-        total, drawn = sum(self.found.values()), sum(self.drawn.values()) - sum(self.noise.values())
-        found = spread((self.found[key] - self.noise[key]) / total, (self.drawn[key] - 2 * self.noise[key]) / drawn, self.n)
+    def share(self, *keys) -> Interval:
+        """Return the share of the variance of some effects, less chance; a draw holds chance twice, its own and that of the runs."""
+        found, drawn, noise = (sum(parts[key] for key in keys) for parts in (self.found, self.drawn, self.noise))
+        total, all_drawn = sum(self.found.values()), sum(self.drawn.values()) - sum(self.noise.values())
+        found = spread((found - noise) / total, (drawn - 2 * noise) / all_drawn, self.n)
         return Interval(*(max(value, 0.0) for value in found))
 
     def means(self, knob) -> list[Interval]:

@@ -32,9 +32,9 @@ def table(**measured) -> Table:
 def distinct(divided):
     """Judge: each parameter is a dimension of its own."""
     pair, share = max(divided.pairs.items(), key=lambda item: item[1].mean)
-    seen = (f"Pairs of knobs explain {divided.together:.0%} of what separates {divided.runs} runs beyond what each does alone, most of it "
+    seen = (f"Pairs of knobs explain {divided.together.mean:.0%} ({divided.together.low:.0%} to {divided.together.high:.0%}) of what separates {divided.runs} runs beyond what each does alone, most of it "
             f"{pair[0]} with {pair[1]} ({share.mean:.0%}, {share.low:.0%} to {share.high:.0%}).")
-    return (HOLDS if divided.together < DISTINCT else OTHERWISE), seen
+    return (HOLDS if divided.together.high < DISTINCT else OTHERWISE if divided.together.low > DISTINCT else OPEN), seen
 
 
 def tasks(divided):

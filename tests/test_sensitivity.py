@@ -32,7 +32,7 @@ def test_what_adds_up_is_explained_by_single_knobs_alone():
     rate, rank = 0.04 ** 2 * 2 / 3, 0.02 ** 2 / 4
     assert found.alone["learning_rate"].mean == pytest.approx(rate / (rate + rank), abs=1e-6)
     assert found.alone["rank"].mean == pytest.approx(rank / (rate + rank), abs=1e-6)
-    assert found.together == pytest.approx(0, abs=1e-9) and found.rest == pytest.approx(0, abs=1e-9)
+    assert found.together.mean == pytest.approx(0, abs=1e-9) and found.rest == pytest.approx(0, abs=1e-9)
     assert "learning_rate alone explains" in found.sentence and "beyond chance" in found.sentence and "one seed" in found.sentence
 
 
