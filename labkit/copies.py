@@ -20,10 +20,10 @@ def near_pairs(looks, others=None) -> list[tuple[int, int]]:
     if not len(small) or not len(large):
         return []
     bound, bounds = _bounds(small), _bounds(large)
-    means, order = large.mean(1), np.argsort(large.mean(1))
-    pairs = []
+    order = np.argsort(large.mean(1))
+    means, pairs = large.mean(1)[order], []
     for i, one in enumerate(small):                           # means differ by less than pictures do: only these few can be near
-        first, last = np.searchsorted(means[order], [one.mean() - bound[i] - 1e-3, one.mean() + bound[i] + 1e-3])
+        first, last = np.searchsorted(means, [one.mean() - bound[i] - 1e-3, one.mean() + bound[i] + 1e-3])
         close = order[first:last]
         if others is None:
             close = close[close > i]

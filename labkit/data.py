@@ -180,12 +180,15 @@ def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder, list[
                        f"overfitting. Give at least {2 * FEWEST_HELD_OUT}, or make the folders train and validation inside it.")
     found = copies.groups(pictures.looks)
     held = _lowest(pictures, found, wanted)
+    alike = next((group for group in found if len(group) > 1), None)
+    notes = []
+    if alike:
+        how_many = sum(len(group) for group in found if len(group) > 1)
+        notes = [f"{how_many} pictures are copies or near copies of each other, such as {' and '.join(pictures.paths[i].name for i in alike[:2])}: "
+                 + ("none is held out while its copies are trained on" if held else "held-out losses will hide overfitting")]
+    held = held or _lowest(pictures, copies.groups(pictures.looks, near=False), wanted)
     if not held:
-        raise LabError(f"data: all pictures in {pictures.folder} are the same one, or look so. Give different pictures, or make the "
-                       "folders train and validation inside it.")
-    alike = [group for group in found if len(group) > 1]
-    notes = [f"{sum(map(len, alike))} pictures are copies or near copies of each other, such as {' and '.join(pictures.paths[i].name for i in alike[0][:2])}: "
-             "none is held out while its copies are trained on"] if alike else []
+        raise LabError(f"data: all pictures in {pictures.folder} are the same one. Give different pictures.")
     train = [i for i in range(len(pictures)) if i not in held]
     return pictures.at(train), pictures.at(sorted(held)), notes
 

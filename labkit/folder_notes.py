@@ -39,13 +39,13 @@ def of_pixels(paths, looks) -> list[str]:
     return notes
 
 
-def cut_captions(base, captions) -> str | None:
-    """Tell of captions longer than what the base's text encoder reads; None where there are none."""
+def cut_texts(base, texts, noun: str = "caption") -> str | None:
+    """Tell of captions, or prompts, longer than what the base's text encoder reads; None where there are none."""
     limit, ends = base.tokenizer.model_max_length, base.tokenizer.num_special_tokens_to_add()
-    long = [n for n in (len(base.tokenizer.tokenize(caption)) + ends for caption in captions) if n > limit]
+    long = [n for n in (len(base.tokenizer.tokenize(text)) + ends for text in texts) if n > limit]
     if not long:
         return None
-    return (f"{len(long)} of {counted(len(captions), 'caption')} are cut: {base.name} reads {limit} tokens, the longest has {max(long)}; "
+    return (f"{len(long)} of {counted(len(texts), noun)} cut: {base.name} reads {limit} tokens, the longest has {max(long)}; "
             "shorten them, or put first what matters")
 
 

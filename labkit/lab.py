@@ -10,7 +10,7 @@ from labkit import lesson
 from labkit.config import RunConfig, load_design, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.history import History, Trace
-from labkit.folder_notes import cut_captions
+from labkit.folder_notes import cut_texts
 from labkit.ladders import rung_text
 from labkit.live import live
 from labkit.monitor import Monitor
@@ -65,7 +65,7 @@ class Lab:
         """Return the encoded pictures and captions."""
         from labkit.cache import encode
         train, validation = self.territory.train, self.territory.validation
-        if train.looks and (note := cut_captions(self.base, train.captions + validation.captions)):      # what ships was made to fit
+        if train.looks and (note := cut_texts(self.base, train.captions + validation.captions)):      # what ships was made to fit
             warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)
         return encode(self.base, self.territory)
 
@@ -146,6 +146,8 @@ class Lab:
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         seeds = list(range(len(prompts))) if seeds is None else list(seeds)
+        if note := cut_texts(self.base, prompts, "prompt"):
+            warnings.warn(f"{note}.", LabWarning, stacklevel=2)
         if run is None:
             return self.base.generate(prompts, seeds, **options)
         from labkit.adapters import LoRAStack

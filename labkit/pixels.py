@@ -1,6 +1,7 @@
 """One picture file as pixels: opened whole, upright, in sRGB, on white. No torch here."""
 
 import base64
+import functools
 import hashlib
 import io
 import warnings
@@ -41,7 +42,14 @@ class Look(NamedTuple):
 def is_picture(path: Path) -> bool:
     """Tell a picture that can be read here by its name."""
     suffix = path.suffix.lower()
-    return suffix in SUFFIXES and (suffix not in LIBRARIES or features.check(LIBRARIES[suffix]))
+    return suffix in SUFFIXES and (suffix not in LIBRARIES or _has(LIBRARIES[suffix]))
+
+
+@functools.cache
+def _has(library: str) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")                       # an older Pillow remarks on what it has never heard of
+        return features.check(library)
 
 
 def is_foreign(path: Path) -> bool:

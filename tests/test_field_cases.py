@@ -12,8 +12,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from labkit import cli
 from labkit.data import load_folder, load_picture, territory
-from labkit.errors import LabError
-from labkit.folder_notes import cut_captions
+from labkit.errors import LabError, LabWarning
+from labkit.folder_notes import cut_texts
+from labkit.lab import Lab
 
 RED_HEAVY = ((0.61, 0.31, 0.02), (0.205, 0.626, 0.061), (0.149, 0.063, 0.745))   # primaries of a wide space, as XYZ at D50
 
@@ -138,18 +139,19 @@ def test_captions_longer_than_the_text_encoder_reads_are_counted(sd_base):
     limit = sd_base.tokenizer.model_max_length
     long, short = "room " * limit, "a b"
     tokens = len(sd_base.tokenizer(long, truncation=False).input_ids)
-    assert cut_captions(sd_base, [short, long, long]).startswith(f"2 of 3 captions are cut: {sd_base.name} reads {limit} tokens, the longest has {tokens}")
-    assert cut_captions(sd_base, [short]) is None
+    assert cut_texts(sd_base, [short, long, long]).startswith(f"2 of 3 captions cut: {sd_base.name} reads {limit} tokens, the longest has {tokens}")
+    assert cut_texts(sd_base, [short]) is None
+    lab = Lab(sd_base.name)
+    lab.__dict__["base"] = sd_base
+    with pytest.warns(LabWarning, match="1 of 1 prompt cut"):
+        lab.generate([long], num_inference_steps=1)
 
 
-def test_cut_captions_are_told_before_training(sd_folder, tmp_path):
-    from labkit.errors import LabWarning
-    from labkit.lab import Lab
-
+def test_cut_texts_are_told_before_training(sd_folder, tmp_path):
     folder = with_texts(tmp_path / "own", 9)
     (folder / "03.txt").write_text("a long hall with many doors " * 20)
     lab = Lab(str(sd_folder), str(folder), device="cpu", resolution=64)
-    with pytest.warns(LabWarning, match="1 of 9 captions are cut"):
+    with pytest.warns(LabWarning, match="1 of 9 captions cut"):
         lab.cache
 
 
@@ -293,6 +295,14 @@ def test_a_crowd_of_copies_is_trained_on_rather_than_held_out(tmp_path):
     assert len(own.validation) == 4 and not [path for path in own.validation.paths if path.name.startswith("copy")]
 
 
+def test_pictures_that_all_look_alike_are_split_with_a_word(tmp_path):
+    (tmp_path / "own").mkdir()
+    for i in range(9):
+        drawn(0, 192).save(tmp_path / f"own/{i}.jpg", quality=60 + i)
+        (tmp_path / f"own/{i}.txt").write_text("again")
+    assert len(territory(tmp_path / "own").validation) == 4 and "held-out losses will hide overfitting" in notes(tmp_path / "own")
+
+
 def test_copies_across_given_parts_are_refused_and_near_copies_told(tmp_path):
     with_texts(tmp_path / "own/train", 9)
     with_texts(tmp_path / "own/validation", 4, first=20)
@@ -385,10 +395,11 @@ def test_what_the_middle_square_takes_away_is_told(tmp_path):
 
 # -- what the command line says
 
-def test_train_says_before_a_model_loads_what_it_uses_and_what_it_leaves_out(tmp_path, capsys):
+@pytest.mark.parametrize("words", [("train", "--set", "learning_rate=1e-3"), ("sweep", "--set", "learning_rate=1e-3,1e-2")])
+def test_train_and_sweep_say_before_a_model_loads_what_they_use_and_leave_out(tmp_path, capsys, words):
     folder = with_texts(tmp_path / "own", 12)
     with_texts(folder / "more", 3, first=50)
-    code, out, err = labkit(capsys, "train", "--base", "no/such/base", "--data", folder, "--set", "train_batch_size=2")
+    code, out, err = labkit(capsys, *words, "--base", "no/such/base", "--data", folder, "--set", "train_batch_size=2")
     assert code == 2 and out == "" and "8 pictures to train on, 4 held out" in err
     assert f"labkit: data: 3 pictures in {folder / 'more'} not used" in err and "LabWarning" not in err
 
