@@ -11,7 +11,8 @@ from labkit import paths
 
 SHOTS = paths.REPO / "out/browser"
 CELL = """from labkit.widgets import LabPanel
-panel = LabPanel(territory="liminal", knobs=("learning_rate", "lr_scheduler", "max_train_steps", "rank"))
+panel = LabPanel(territory="liminal", knobs=("learning_rate", "lr_scheduler", "max_train_steps", "rank"),
+                 design={"max_train_steps": 500})
 panel"""
 
 
@@ -71,6 +72,18 @@ def test_training_speaks_within_half_a_second_and_the_picture_grows(page):
     (SHOTS / "seconds.txt").write_text(f"first words after {spoke:.2f} s, second frame after {time.monotonic() - start:.1f} s\n")
 
 
+def test_a_cell_that_is_run_again_shows_the_run_that_goes_on_with_its_knobs_locked(page):
+    from playwright.sync_api import expect
+
+    run_all(page)
+    expect(page.locator(".jp-CodeCell .jp-InputPrompt").last).to_have_text(re.compile(r"\[2\]:"))
+    stage(page, r"update \d+ of")
+    wait_new_picture(page, "lab-curve", "", 300)
+    assert page.locator(".lab-panel").count() == 1 and page.locator(".lab-train").is_disabled() and page.locator(".lab-stop").is_enabled()
+    assert page.locator("button.lab-preset-healthy").is_disabled() and page.locator(".lab-knob-lr_scheduler select, select.lab-knob-lr_scheduler").is_disabled()
+    page.screenshot(path=SHOTS / "2b-run-again.png")
+
+
 def test_stop_ends_at_a_completed_update_and_the_run_is_on_the_shelf(page):
     press(page, "lab-stop")
     stage(page, r"stopped after [\d,]+ updates")
@@ -80,7 +93,10 @@ def test_stop_ends_at_a_completed_update_and_the_run_is_on_the_shelf(page):
 
 
 def test_a_preset_trains_to_its_end_and_the_same_design_is_found_afterwards(page):
+    assert page.locator("img.lab-curve").is_visible()
     press(page, "lab-preset-not-enough-evidence")
+    page.locator("img.lab-curve").wait_for(state="hidden")
+    assert page.locator(".lab-verdict").inner_text().strip() == ""
     press(page, "lab-train")
     stage(page, r"finished after [\d,]+ updates")
     page.locator("img.lab-pictures").wait_for(state="visible")
