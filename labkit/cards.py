@@ -8,13 +8,14 @@ import traceback
 from labkit.errors import LabError
 from labkit.glossary import glossary, term
 from labkit.ladders import rung_text
+from labkit.naming import differing
 from labkit.stats import Interval
 from labkit.style import VERDICTS
 
 CARD = "border-left:5px solid {color};padding:4px 12px;margin:6px 0;line-height:1.45;color:var(--jp-ui-font-color1,#222)"
+CELL = "text-align:left;padding:2px 7px"
+SCROLLING = "width:0;min-width:100%;overflow-x:auto"                  # as wide as there is room: a widget's box would grow with its table
 QUIET = "color:var(--jp-ui-font-color2,#666)"
-# A run differs from another by what was chosen; these follow from it, or name the run.
-DERIVED = ("parent", "num_train_epochs", "lr_end", "base", "data", "revision")
 
 
 def verdict_card(verdict, history, voice="both") -> str:
@@ -50,16 +51,10 @@ def error_card(error: BaseException) -> str:
     return f"<div role='alert' style='{CARD.format(color='#C44601')}'><b style='color:#C44601'>✖ This did not work.</b> {html.escape(words)}{trace}</div>"
 
 
-def differing(histories) -> list[str]:
-    """Return the fields in which runs differ, in the order of the configuration; the rate always among them."""
-    settings = [history.config.to_dict() for history in histories]
-    return [name for name in (settings[0] if settings else ()) if name == "learning_rate"
-            or name not in DERIVED and any(setting[name] != settings[0][name] for setting in settings)]
-
-
 def shelf_table(histories, verdicts, *, baseline=None, pinned=(), current=None) -> str:
     """Return a table of runs, newest first; what differs from the baseline run is marked.
 
+    The outcome stands left of the settings, of which there may be more than a page is wide: these scroll.
     `baseline` and `current` are run ids, `pinned` a collection of them; the oldest run is the baseline by default.
     """
     if not histories:
@@ -67,17 +62,18 @@ def shelf_table(histories, verdicts, *, baseline=None, pinned=(), current=None) 
     names = differing(histories)
     ids = [history.run_id for history in histories]
     base = histories[ids.index(baseline) if baseline in ids else 0].config.to_dict()
-    heads = ["", "trained", *(term(name, "field") if name in glossary() else name for name in names), "held-out loss", "", "verdict"]
+    heads = ["", "trained", "verdict", "held-out loss", "", *(term(name, "field") if name in glossary() else name for name in names)]
     lines = []
     for history, verdict in reversed(list(zip(histories, verdicts))):
         config, symbol_color = history.config.to_dict(), VERDICTS[verdict.label]
         mark = "★" if history.run_id in pinned else "▸" if history.run_id == current else ""
-        cells = [mark, trained_at(history), *(setting(name, config[name], config[name] != base[name]) for name in names),
+        cells = [mark, trained_at(history), f"<span style='color:{symbol_color[1]}'>{symbol_color[0]} {html.escape(verdict.label)}</span>",
                  loss_change(history), sparkline(history, symbol_color[1]),
-                 f"<span style='color:{symbol_color[1]}'>{symbol_color[0]} {html.escape(verdict.label)}</span>"]
-        lines.append("<tr>" + "".join(f"<td style='text-align:left;padding:2px 10px'>{cell}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th style='text-align:left;padding:2px 10px'>{html.escape(name)}</th>" for name in heads)
-    return (f"<table style='border-collapse:collapse;font-size:92%'><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+                 *(setting(name, config[name], config[name] != base[name]) for name in names)]
+        lines.append("<tr>" + "".join(f"<td style='{CELL};white-space:nowrap'>{cell}</td>" for cell in cells) + "</tr>")
+    head = "".join(f"<th style='{CELL};vertical-align:bottom'>{html.escape(name)}</th>" for name in heads)
+    return (f"<div style='{SCROLLING}'><table style='border-collapse:collapse;font-size:92%;line-height:1.35'>"
+            f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
             f"<div style='{QUIET};font-size:88%'>≠ differs from the {'pinned' if baseline in ids else 'oldest'} run</div>")
 
 

@@ -3,15 +3,16 @@
 import math
 
 import numpy
+from matplotlib.ticker import MaxNLocator
 
 from labkit.diagnose import DIVERGED, DIVERGED_FACTOR, diagnose
+from labkit.naming import apart
 from labkit.schedules import rates
 from labkit.stats import by_picture, paired_difference, t_quantile
-from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+from labkit.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 STEP_AXIS = "updates done (logarithmic)"
 LOSS_AXIS = "loss on fixed noise\n(mean squared error, no unit)"
-PINNED = "#8A5A00"
 SETS = {"validation": ("held-out pictures", "-"), "probe": ("training pictures", LINES[2]), "ordinary": ("ordinary places", LINES[3])}
 
 
@@ -29,12 +30,13 @@ def curve(history, name: str = "validation"):
 def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=None, title=None, pinned=None, raw=False):
     """Draw one run's loss on held-out and on training pictures, on one axis, with the verdict as its title (unless `title` is given).
 
-    `pinned` is another run whose held-out loss is drawn for comparison; `raw` adds the loss of single steps, faintly.
+    `pinned` is another run whose held-out loss is drawn for comparison, both then named by what sets them apart; `raw` adds the
+    loss of single steps, faintly.
     """
     ax = new_axes(ax)
     verdict = verdict or diagnose(history)
     symbol, color = VERDICTS[verdict.label]
-    labels, last_step, seen = [], 1, []
+    labels, last_step, seen, bands = [], 1, [], []
     for name, tint, marker in zip(names, (color, STYLE["text"], STYLE["faint"]), MARKERS):
         if name not in history.validations:
             continue
@@ -44,6 +46,7 @@ def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=
                 markerfacecolor=tint if name == "validation" else "white")
         ax.fill_between(steps, low, high, color=tint, alpha=STYLE["band"], linewidth=0)
         seen.append(mean)
+        bands += [low, high]
         last_step = max(last_step, steps[-1])
         labels.append((end(mean), f"{words} {loss_text(mean)}", tint))
         mark_not_finite(ax, steps, mean, tint)
@@ -53,14 +56,15 @@ def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=
         labels.append((middle(history.steps["loss"]), "· single steps, not judged", STYLE["faint"]))
     if pinned:
         steps, mean, _, _ = curve(pinned)
-        ax.plot(steps, mean, color=PINNED, linestyle=LINES[4], marker="v", markersize=STYLE["marker"], linewidth=1.2, zorder=1)
-        mark_not_finite(ax, steps, mean, PINNED)
+        marker, tint = PINNED
+        ax.plot(steps, mean, color=tint, linestyle=LINES[4], marker=marker, markersize=STYLE["marker"], linewidth=1.2, zorder=1)
+        mark_not_finite(ax, steps, mean, tint)
         seen.append(mean)
         last_step = max(last_step, steps[-1])
-        labels.append((end(mean), f"pinned {rate_text(pinned.config.learning_rate)} {loss_text(mean)}", PINNED))
+        labels.append((end(mean), f"pinned {loss_text(mean)}:  {apart(pinned, history)}", tint))
     step_axis(ax, last_step)
-    loss_axis(ax, seen)
-    name_axes(ax, STEP_AXIS, LOSS_AXIS, title or f"{symbol} {verdict.label}: learning rate {rate_text(history.config.learning_rate)}", color)
+    loss_axis(ax, seen, bands)
+    name_axes(ax, STEP_AXIS, LOSS_AXIS, title or f"{symbol} {verdict.label}: {apart(history, pinned or history)}", color)
     direct_labels(ax, labels)
     ax.figure.summary = f"{verdict.label}: {verdict.sentence}"
     return ax
@@ -76,20 +80,23 @@ def plot_curves(histories, ax=None, *, name="validation", verdicts=None, label=N
     histories = list(histories)
     label = label or (lambda history: rate_text(history.config.learning_rate))
     verdicts = verdicts or [diagnose(history, histories) for history in histories]
-    labels, last_step, seen = [], 1, []
+    labels, last_step, seen, bands = [], 1, [], []
     for i, (history, verdict, color) in enumerate(zip(histories, verdicts, ordered_colors(len(histories)))):
         if name not in history.validations:
             continue
         steps, mean, low, high = curve(history, name)
         ax.plot(steps, mean, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i % len(MARKERS)],
                 markersize=STYLE["marker"], linewidth=STYLE["line"])
-        ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
         mark_not_finite(ax, steps, mean, color)
-        seen.append((mean, verdict.label == DIVERGED))
+        left = verdict.label == DIVERGED                              # how sure the loss of such a run is interests nobody
+        seen.append((mean, left))
+        if not left:
+            ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
+            bands += [low, high]
         last_step = max(last_step, steps[-1])
         labels.append((end(mean), f"{label(history)}  {VERDICTS[verdict.label][0]} {verdict.label}", color))
     step_axis(ax, last_step)
-    loss_axis(ax, [mean for mean, left in seen if not left] or [mean for mean, _ in seen])
+    loss_axis(ax, [mean for mean, left in seen if not left] or [mean for mean, _ in seen], bands)
     top = ax.get_ylim()[1]
     labels = [(value, text + (" ↑" if value > top else ""), color) for value, text, color in labels]
     name_axes(ax, STEP_AXIS, LOSS_AXIS)
@@ -107,13 +114,14 @@ def step_axis(ax, last_step: int) -> None:
     ax.set_xlim(-0.08, last_step * 1.06)
 
 
-def loss_axis(ax, curves) -> None:
-    """Scale the y axis to the finite losses: logarithmic where they span more than a factor of three."""
-    finite = numpy.concatenate([c[numpy.isfinite(c)] for c in curves]) if curves else numpy.array([])
+def loss_axis(ax, curves, bands=()) -> None:
+    """Scale the y axis to the finite losses, logarithmic where they span more than a factor of three, with room for their bands."""
+    finite, around = _finite(curves), _finite([*curves, *bands])
     if not finite.size:
         return
-    low, high = finite.min(), finite.max()
-    if low > 0 and high / low > 3:
+    is_log = finite.min() > 0 and finite.max() / finite.min() > 3
+    low, high = around[around > (0 if is_log else -math.inf)].min(), around.max()
+    if is_log:
         ax.set_yscale("log")
         ticks = [m * 10.0 ** e for e in range(-4, 4) for m in (1, 2, 3, 5) if low * 0.8 <= m * 10.0 ** e <= high * 1.25]
         ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -121,7 +129,13 @@ def loss_axis(ax, curves) -> None:
         ax.set_ylim(low * 0.85, high * 1.2)
     else:
         room = (high - low or abs(high) * 0.1 or 1) * 0.12
+        ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))     # few digits: wide numbers would push the axis' name off
         ax.set_ylim(low - room, high + room)
+
+
+def _finite(curves):
+    """Return all finite numbers of some curves."""
+    return numpy.concatenate([curve[numpy.isfinite(curve)] for curve in map(numpy.asarray, curves)] or [numpy.array([])])
 
 
 def middle(losses) -> float:

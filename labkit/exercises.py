@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.arms import noise_among
-from labkit.cards import CARD, DERIVED
+from labkit.cards import CARD
 from labkit.config import run_id
 from labkit.diagnose import DIVERGED, OVERSHOOTING, RISE_OF_GAIN, SHARED_RISE, UNSURE, diagnose
 from labkit.errors import LabError
 from labkit.history import History
 from labkit.ladders import LADDERS, rung_text
+from labkit.naming import DERIVED
 from labkit.runs import COMPLETE
 from labkit.seeding import seed63
 from labkit.stats import by_picture, interval_of, paired_difference, seeds_difference

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.data import load_picture
+from labkit.labels import name_points
 from labkit.pictures import show_mosaic
 from labkit.stats import LEVEL, Interval, share_interval, shares_difference
-from labkit.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes, spread
+from labkit.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 STRENGTHS = (0.0, 0.5, 0.75, 1.0, 2.0)
 TARGET, KEPT = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
@@ -159,17 +160,12 @@ def _plane(ax, found) -> None:
     for fill, some in ((STYLE["text"], front), ("white", ~front)):
         ax.plot(kept[some], target[some], "o", color=STYLE["text"], markerfacecolor=fill, markersize=STYLE["marker"] + 1, zorder=2)
     ax.plot(kept[found.chosen], target[found.chosen], "o", color=STYLE["text"], markerfacecolor="none", markersize=14, markeredgewidth=1.6, zorder=3)
-    places = {}
-    for strength, place in zip(found.strengths, zip(kept.round(), target.round())):
-        places.setdefault(place, []).append(f"{strength:g}")
-    for column in {round(x / 12) for x, _ in places}:         # labels of points above each other are pushed apart
-        stacked = sorted((y, x) for x, y in places if round(x / 12) == column)
-        for (y, x), at in zip(stacked, spread([(y + 12) / 124 for y, _ in stacked], [0.07] * len(stacked))):
-            inward = x < 100 * (found.kept[0].mean() - found.affordable)
-            ax.annotate(", ".join(places[x, y]), (x, 124 * at - 12), (-9 if inward else 11, 0), textcoords="offset points", va="center",
-                        ha="right" if inward else "left", fontsize=STYLE["small"], color=STYLE["text"], annotation_clip=False)
     ax.set_xlim(-5, 112)
     ax.set_ylim(-12, 112)
+    places = {}                                               # strengths at one point share its name
+    for strength, place in zip(found.strengths, zip(kept.round(), target.round())):
+        places.setdefault(place, []).append(f"{strength:g}")
+    name_points(ax, list(places), [", ".join(names) for names in places.values()])
     name_axes(ax, "score on ordinary prompts (%); grey: too much lost", "score on the territory (%)", "Frontier; numbers are strengths")
 
 

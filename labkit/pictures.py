@@ -6,9 +6,9 @@ import numpy
 from matplotlib.transforms import blended_transform_factory
 
 from labkit.diagnose import diagnose
-from labkit.curves import PINNED, plot_curves
+from labkit.curves import plot_curves
 from labkit.ladders import rung_text
-from labkit.style import MARKERS, STYLE, VERDICTS, LabFigure, ordered_colors, rate_text
+from labkit.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, ordered_colors, rate_text
 
 GAP = 4                                                               # pixels of white between pictures
 
@@ -93,7 +93,7 @@ class Comparison:
         self.side = min((width - self.NAMES) / max(self.columns * len(self.shown), 1), 1.15)
         self.height = (self.side * len(histories) + self.HEADS) if self.steps else 0.0
 
-    def draw(self, figure, names, verdicts, colors) -> None:
+    def draw(self, figure, names, verdicts, colors, markers=MARKERS) -> None:
         """Draw at the bottom of a figure; `names` are the runs' names."""
         if not self.steps:
             return
@@ -110,7 +110,7 @@ class Comparison:
             ax.annotate(words, (xs[first] - ys[0], 0), (0, 18), textcoords="offset points", va="bottom", fontsize=STYLE["small"],
                         fontstyle="italic", color=STYLE["text"])
         for i, (y, name, verdict, color) in enumerate(zip(ys, names, verdicts, colors)):
-            name_row(ax, y, ys[0], name, verdict, color, MARKERS[i % len(MARKERS)])
+            name_row(ax, y, ys[0], name, verdict, color, markers[i % len(markers)])
 
 
 def name_row(ax, y, half, name, verdict, color, marker) -> None:
@@ -124,21 +124,21 @@ def name_row(ax, y, half, name, verdict, color, marker) -> None:
             transform=blended_transform_factory(ax.figure.transFigure, ax.transData))
 
 
-def plot_comparison(histories, *, verdicts=None, names=None, colors=None, prompts=None, width=STYLE["width"]):
+def plot_comparison(histories, *, verdicts=None, names=None, colors=None, markers=MARKERS, prompts=None, width=STYLE["width"]):
     """Draw a row of pictures per run with its verdict, without curves. Returns the Figure."""
     verdicts = verdicts or [diagnose(history, histories) for history in histories]
     names = names or [rate_text(history.config.learning_rate) for history in histories]
     layout = Comparison(histories, prompts, width)
     figure = LabFigure(width, max(layout.height, 0.5), photographic=True, summary=summary_of(names, verdicts))
-    layout.draw(figure, names, verdicts, colors or ordered_colors(len(histories)))
+    layout.draw(figure, names, verdicts, colors or ordered_colors(len(histories)), markers)
     return figure
 
 
 def plot_beside(history, verdict, pinned=None):
-    """Draw a run's pictures, and under them those of the pinned run, in the colours of `plot_validation`. Returns the Figure."""
+    """Draw a run's pictures, and under them those of the pinned run, in `plot_validation`'s colours and markers. Returns the Figure."""
     others = [pinned] if pinned is not None else []
     return plot_comparison([history, *others], verdicts=[verdict, *map(diagnose, others)], names=["this run", "pinned"][:1 + len(others)],
-                           colors=[VERDICTS[verdict.label][1], PINNED])
+                           colors=[VERDICTS[verdict.label][1], PINNED[1]], markers=[MARKERS[0], PINNED[0]])
 
 
 def plot_race(histories, name="learning_rate", *, verdicts=None, prompts=None, width=STYLE["width"]):

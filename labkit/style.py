@@ -8,12 +8,14 @@ import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from labkit.text_fit import fitted
+
 # Widths are a notebook's output column; colours are readable on white and told apart by people who see no red or no green
 # (Okabe and Ito 2008, the light ones darkened). Nothing is told by colour alone: every line has a label and a marker.
 STYLE = {
     "width": 9.0, "height": 4.2, "dpi": 100, "retina": 1.2,           # inches, dots per inch, factor for sharp screens
     "text": "#222222", "faint": "#767676", "grid": "#E4E4E4",
-    "margins": (0.95, 1.95, 0.55),                                    # inches at left, right (for labels), bottom
+    "margins": (1.0, 1.95, 0.55),                                    # inches at left, right (for labels), bottom
     "title": 12.0, "label": 10.0, "small": 9.0,                       # points
     "line": 1.8, "marker": 5.0, "band": 0.16,                         # points, points, opacity
 }
@@ -28,6 +30,7 @@ VERDICTS = {                                                          # symbol, 
     "diverged": ("✖", "#C44601"),
     "not enough evidence": ("?", "#5F5F5F"),
 }
+PINNED = ("v", "#5D00D0")                                             # marker and colour of a run that others are held against: no verdict's
 
 
 class LabFigure(Figure):
@@ -124,10 +127,12 @@ def rate_text(rate: float) -> str:
 
 
 def direct_labels(ax, labels) -> None:
-    """Write `(y, text, color)` labels at the right edge of the axes, pushed apart so that none touch.
+    """Write `(y, text, color)` labels at the right edge of the axes, broken to fit the figure and pushed apart so that none touch.
 
     A label that had to move is joined to its line's end by a thin leader.
     """
+    room = (ax.figure.bbox.width - ax.bbox.x0 - 1.03 * ax.bbox.width) / ax.figure.dpi * 72 - 2   # points
+    labels = [(y, fitted(text, room, STYLE["small"]), color) for y, text, color in labels]
     line = STYLE["small"] * 1.35 / (ax.bbox.height / ax.figure.dpi * 72)  # height of a line of text as a fraction of the axes
     to_fraction = (ax.transScale + ax.transLimits).transform
     wanted = [(min(max(to_fraction((1.0, y))[1], 0.0), 1.0), text, color) for y, text, color in sorted(labels)]

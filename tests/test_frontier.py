@@ -4,6 +4,8 @@ import io
 
 import numpy as np
 import pytest
+from figures import assert_words_keep_apart
+from matplotlib.text import Text
 from PIL import Image
 from small_pictures import write_territory
 
@@ -47,6 +49,23 @@ def test_what_may_be_lost_moves_the_choice():
 
 def test_a_point_that_another_beats_in_both_is_off_the_frontier():
     assert made((0, 0.5, 0.9, 0.4, 0.2), (1, 0.9, 0.8, 0.7, 0.9)).on_frontier.tolist() == [True, True, True, False, False]
+
+
+def scattered(seed):
+    """Return scores that rise and scores that fall, by a little or by much."""
+    draw = np.random.default_rng(seed)
+    return np.sort(draw.uniform(0, 1, 5).round(2)), 1 - np.sort(draw.uniform(0, draw.choice([0.1, 1]), 5).round(2))
+
+
+@pytest.mark.parametrize("target, kept", [((0, 0.5, 0.5, 0.5, 0.51), (1, 0.88, 0.88, 0.88, 0.78)), *map(scattered, range(6))])
+def test_strengths_are_named_apart_from_each_other_and_from_the_points_wherever_they_lie(target, kept):
+    figure = plot_frontier(made(target, kept, strengths=STRENGTHS, n=100))
+    assert_words_keep_apart(figure)
+    ax = figure.axes[0]
+    points = ax.transData.transform(np.column_stack([100 * np.array(kept), 100 * np.array(target)]))
+    names = [text for text in ax.texts if text.get_text()]
+    assert sum(len(text.get_text().split(", ")) for text in names) == len(STRENGTHS)
+    assert not any(Text.get_window_extent(text).contains(*point) for text in names for point in points)
 
 
 @pytest.fixture(scope="module")

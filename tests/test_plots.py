@@ -14,9 +14,10 @@ from PIL import Image
 from labkit import plots
 from labkit.config import RunConfig
 from labkit.history import Curve
-from labkit.pictures import mosaic
+from labkit.diagnose import diagnose
+from labkit.pictures import mosaic, plot_beside
 from labkit.schedules import rates
-from labkit.style import LINES, MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, rate_text, spread
+from labkit.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, rate_text, spread
 
 
 def schedules():
@@ -35,6 +36,8 @@ FIGURES = {
     "validation beyond the finite": lambda: plots.plot_validation(made_run("blown up")).figure,
     "validation of a run just begun": lambda: plots.plot_validation(made_run(upto=2), raw=True).figure,
     "curves": lambda: plots.plot_curves(made_race()).figure,
+    "curves of runs nobody can judge, with long names": lambda: plots.plot_curves([made_run(rank=rank, upto=2) for rank in (1, 4)], label=lambda run: "sixteen, rate doubled").figure,
+    "validation of another rank than the pinned run's": lambda: plots.plot_validation(made_run(rank=64, lr_scheduler="three_phase"), pinned=made_run()).figure,
     "race": lambda: plots.plot_race(made_race()),
     "race without pictures": lambda: plots.plot_race(made_race(pictures=False)),
     "U-curve": lambda: plots.plot_u_curve(seeds()).figure,
@@ -85,6 +88,48 @@ def test_the_band_is_that_of_the_change_so_it_has_no_width_at_step_0():
     band = plots.plot_validation(made_run(), names=("validation",)).collections[0].get_paths()[0].vertices
     widths = [np.ptp(band[band[:, 0] == step, 1]) for step in STEPS]
     assert widths[0] == 0 and all(width > 0 for width in widths[1:])
+
+
+def test_no_band_is_cut_at_the_axes_and_a_run_that_left_has_none():
+    for ax in (plots.plot_validation(made_run("overfitting")), plots.plot_curves(made_race())):
+        low, high = ax.get_ylim()
+        bands = [band.get_paths()[0].vertices[:, 1] for band in ax.collections]
+        assert all(low < edge.min() and edge.max() < high for edge in bands)
+    assert len(bands) == 3                                            # of five runs, two of which diverged
+
+
+def test_a_pinned_run_is_named_by_what_sets_it_apart():
+    rank = plots.plot_validation(made_run(rank=64), pinned=made_run())
+    assert any(text.get_text().replace("\n", " ").endswith("rank 8") for text in rank.texts) and rank.get_title("left") == "● healthy: rank 64"
+    seeds = plots.plot_validation(made_run(seed=1), pinned=made_run())
+    assert any("seed 0" in text.get_text() for text in seeds.texts)
+    both = plots.plot_validation(made_run(learning_rate=1e-2, max_train_steps=500), pinned=made_run())
+    assert any("learning rate 1e-3, 200 updates" in text.get_text().replace("\n", " ") for text in both.texts)
+    assert plots.plot_validation(made_run()).get_title("left") == "● healthy: learning rate 1e-3"
+
+
+def test_a_pinned_run_has_one_marker_and_one_colour_in_curves_and_pictures_and_no_verdict_has_them():
+    run, pinned = made_run("overshooting", learning_rate=1e-2), made_run()
+    marker, color = PINNED
+    assert any((line.get_marker(), line.get_color()) == PINNED for line in plots.plot_validation(run, pinned=pinned).lines)
+    rows = plot_beside(run, diagnose(run), pinned).axes[0].lines
+    assert [(line.get_marker(), line.get_color()) for line in rows] == [("o", VERDICTS["overshooting"][1]), PINNED]
+    for _, other in [*VERDICTS.values(), ("", STYLE["text"]), ("", STYLE["faint"])]:
+        assert min(np.linalg.norm(lab_color(color, sees) - lab_color(other, sees)) for sees in SIGHTS) > 25, other
+
+
+# What eyes without the middle (deuteranopia) or the long cones (protanopia) make of linear RGB: Machado et al. 2009, severity 1.
+SIGHTS = (np.eye(3), np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
+          np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]))
+
+
+def lab_color(color, sees):
+    """Return CIELAB of a hexadecimal sRGB colour, where a distance of 2 is just seen."""
+    parts = np.array([int(color[i:i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = sees @ np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear / (0.9505, 1, 1.089)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def test_every_run_of_a_race_has_its_own_marker_and_label():
@@ -169,6 +214,16 @@ def test_a_figure_shows_itself_in_a_notebook_with_a_text_for_those_who_cannot_se
     data, about = race._repr_jpeg_()
     assert race._repr_png_() is None and Image.open(io.BytesIO(data)).format == "JPEG" and "3e-2: diverged" in about["alt"]
     assert len(data) < 400_000
+
+
+def test_a_label_too_long_for_its_room_is_broken_between_words_and_measured_as_it_is_drawn():
+    from labkit.text_fit import fitted, text_size
+
+    assert fitted("1e-3  ● healthy", 100, 9) == "1e-3  ● healthy"
+    assert fitted("sixteen, rate doubled  ? not enough evidence", 100, 9) == "sixteen, rate\ndoubled\n? not enough\nevidence"
+    figure = LabFigure()
+    text = figure.text(0, 0.5, "? not enough evidence", fontsize=9)
+    assert text_size(text.get_text(), 9)[0] == pytest.approx(text.get_window_extent(figure._get_renderer()).width * 72 / STYLE["dpi"], rel=0.02)
 
 
 def test_labels_are_pushed_apart_and_stay_in_order():

@@ -1,6 +1,7 @@
 """The panel and the shelf without a browser: construct, act, assert state; real training on a base of a few thousand weights."""
 
 import html
+import re
 import threading
 import time
 from types import SimpleNamespace
@@ -445,6 +446,12 @@ def test_the_shelf_shows_runs_of_its_own_base_and_territory_only(tmp_path, lab):
     run = panel.run()
     assert [history.run_id for history in RunShelf(lab.store).histories] == [run.run_id]
     assert RunShelf(lab.store, data="elsewhere").histories == []
+
+
+def test_the_outcome_of_a_run_stands_left_of_its_settings_which_scroll_where_a_page_is_narrow():
+    table = cards.shelf_table(made_race(pictures=False), [diagnose(run) for run in made_race(pictures=False)])
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", table)
+    assert heads.index("verdict") < heads.index("held-out loss") < heads.index("learning rate") and "overflow-x:auto" in table
 
 
 def test_pinning_twice_takes_the_pin_off():

@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from labkit import threads  # noqa: E402
-from labkit.presets import PRESETS  # noqa: E402
+from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA  # noqa: E402
 from labkit.recorded import pack  # noqa: E402
 
 
@@ -53,6 +53,7 @@ KINDS = {1: "pool", 3: "pool,maze,garage", 6: "pool,maze,garage,corridor,mall,pl
 SETS = {
     "u_curve": RecordedSet(({"learning_rate": [1e-5, 1e-4, *RATES, 1e-1], "seed": TRIPLE, "max_train_steps": 100},)),
     "presets": RecordedSet(tuple(preset.changes | {"seed": TRIPLE} for preset in PRESETS.values())),
+    "lesson_presets": RecordedSet(tuple(preset.changes | {"seed": PAIR} for preset in (RANK_AND_ALPHA | EPOCHS_AND_BATCHES).values())),
     # 01: every schedule at its own best peak, SGD, as many pictures of more and more kinds, smaller pictures.
     "schedules": RecordedSet((SHORT | {"lr_scheduler": ["linear", "cosine", "exponential", "three_phase"], "learning_rate": RATES[1:]},), ends_only=True),
     "sgd": RecordedSet((SHORT | {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": [0.3, 1.0, 3.0, 10.0, 30.0, 100.0]},), ends_only=True),

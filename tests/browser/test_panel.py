@@ -108,4 +108,12 @@ def test_a_preset_trains_to_its_end_and_the_same_design_is_found_afterwards(page
     page.screenshot(path=SHOTS / "4-found.png", full_page=True)
     page.locator(".lab-shelf").scroll_into_view_if_needed()
     page.screenshot(path=SHOTS / "5-shelf.png")
+    page.set_viewport_size({"width": 1000, "height": 1400})
+    page.locator(".lab-shelf").scroll_into_view_if_needed()
+    edge = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)").bounding_box()
+    outcome = page.locator(".lab-shelf tbody tr td:nth-child(4)").first.bounding_box()
+    assert outcome["x"] + outcome["width"] <= edge["x"] + edge["width"]
+    scrolls = page.locator(".lab-shelf div").filter(has=page.locator("table")).last
+    assert scrolls.bounding_box()["x"] + scrolls.bounding_box()["width"] <= edge["x"] + edge["width"]    # whatever is wider scrolls inside
+    page.screenshot(path=SHOTS / "6-shelf-narrow.png")
     assert page.locator(".lab-error").inner_text().strip() == ""

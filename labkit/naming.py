@@ -1,0 +1,32 @@
+"""What sets runs apart: the settings in which they differ, as fields and in words."""
+
+from labkit.ladders import rung_text
+
+# A run differs from another by what was chosen; these follow from it, or name the run.
+DERIVED = ("parent", "num_train_epochs", "lr_end", "base", "data", "revision")
+UNITS = {"max_train_steps": "updates"}                                # a number of them; other settings stand behind their names
+MOST = 2                                                              # settings that a label has room for
+
+
+def differing(histories) -> list[str]:
+    """Return the fields in which runs differ, in the order of the configuration; the rate always among them."""
+    settings = [history.config.to_dict() for history in histories]
+    return [name for name in (settings[0] if settings else ()) if name == "learning_rate"
+            or name not in DERIVED and any(setting[name] != settings[0][name] for setting in settings)]
+
+
+def apart(history, other) -> str:
+    """Name a run by the settings in which it differs from another, at most two of them; by its rate where none differs."""
+    names = differing([history, other])
+    if history.config.learning_rate == other.config.learning_rate and len(names) > 1:
+        names.remove("learning_rate")
+    if "rank" in names and "alpha" in names and history.config.scaling == other.config.scaling:
+        names.remove("alpha")                                         # it only followed the rank
+    return ", ".join(setting_text(name, getattr(history.config, name)) for name in names[:MOST])
+
+
+def setting_text(name, value) -> str:
+    """Write a setting as people say it: `rank 8`, `100 updates`, `learning rate 1e-3`."""
+    if name in UNITS:
+        return f"{value:,} {UNITS[name]}"
+    return f"{name.removeprefix('lr_').replace('_', ' ')} {rung_text(name, value)}"
