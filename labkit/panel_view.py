@@ -8,6 +8,7 @@ import ipywidgets as W
 
 from labkit import plan
 from labkit.cards import QUIET, error_card, verdict_card
+from labkit.config import RunConfig
 from labkit.curves import plot_schedules, plot_validation
 from labkit.errors import LabError
 from labkit.glossary import glossary, term
@@ -108,7 +109,7 @@ class PanelView:
                     follow(control, rungs(name, value := getattr(self.panel.design, name)), value)
             finally:
                 self._following = False
-            self.look.value = f"<div style='{TIGHT}'><b>What to look at.</b> {html.escape(self.panel.preset.look)}</div>" if self.panel.preset else ""
+            self.look.value = look_text(self.panel.preset, self.panel.design, self.panel.knobs) if self.panel.preset else ""
             config = self._resolved()
             if config is not None:
                 self._preview(config)
@@ -231,6 +232,14 @@ def marked(widget, css):
     """Give a widget a css class of ours; return it."""
     widget.add_class(css)
     return widget
+
+
+def look_text(preset, design, knobs) -> str:
+    """Say what to look at in a preset; and that it speaks of the preset, where a knob was moved since."""
+    meant = RunConfig().replace(**preset.changes)
+    moved = [name.replace("_", " ") for name in knobs if getattr(design, name) != getattr(meant, name)]
+    aside = f" <span style='{QUIET}'>in the preset, before {' and '.join(moved)} moved</span>" if moved else ""
+    return f"<div style='{TIGHT}'><b>What to look at{aside}.</b> {html.escape(preset.look)}</div>"
 
 
 def scaling_text(config) -> str:

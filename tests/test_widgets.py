@@ -111,6 +111,14 @@ def test_a_new_preset_takes_away_the_verdict_of_the_last_run_which_can_still_be_
     assert panel.verdict.label in view.verdict.value and view.curve.layout.display == ""
 
 
+def test_what_to_look_at_is_said_of_the_preset_once_a_knob_was_moved(panel):
+    panel.choose("overshooting")
+    assert "moved" not in panel._view.look.value
+    knob = controls(panel)["learning_rate"]
+    knob.index = list(knob.options).index("1e-3")
+    assert "in the preset, before learning rate moved" in panel._view.look.value
+
+
 def test_only_the_knobs_that_are_asked_for_appear(lab):
     panel = LabPanel(lab=lab, knobs=("rank", "alpha"), presets=())
     assert panel.widget.children and set(controls(panel)) == {"rank", "alpha"} and panel._view.presets == []
