@@ -5,12 +5,14 @@ import functools
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+HINTING = 1.04                                                # letters drawn on pixels are set a little wider than the font says
+
 
 @functools.lru_cache(maxsize=1024)
 def text_size(text: str, size: float) -> tuple[float, float]:
-    """Return width and height of one line of text of a font size, all in points."""
+    """Return width and height that one line of text of a font size takes at most, all in points."""
     width, height, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
-    return width, height
+    return HINTING * width, height
 
 
 def fitted(text: str, room: float, size: float) -> str:
