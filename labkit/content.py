@@ -33,6 +33,12 @@ def sha256_of_texts(texts) -> str:
     return digest.hexdigest()
 
 
+def identity(path: Path) -> list[int]:
+    """Return what changes when a file does: its size, its times and its inode; a program may set back the first time, not the second."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
 class Memo:
     """Remember `compute(path)` on disk for files that have not changed.
 
@@ -53,8 +59,7 @@ class Memo:
         return self
 
     def __call__(self, path: Path) -> str:
-        stat = path.stat()
-        same = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]  # a program may set back the first time, not the second
+        same = identity(path)
         key = str(path.resolve())
         entry = self.known.get(key)
         if isinstance(entry, list) and len(entry) == 6 and entry[:4] == same and entry[5] == self._seal(key, entry[4]):

@@ -170,26 +170,26 @@ def find(name, store=None):
 
 def runs(options):
     """List the runs of the store."""
-    from labkit import report
+    from labkit import listing, report
 
-    histories = Store(options.store).histories()
-    entries = [report.entry(history, siblings=histories) for history in histories]
+    entries = listing.entries(Store(options.store))
     data = [{name: found[name] for name in ("id", "status", "label", "config")} for found in entries]
     return Outcome(0, report.table(entries) if entries else f"There are no runs in {Store(options.store).root}.", data)
 
 
 def diagnose(options):
     """Judge runs and show the evidence."""
-    from labkit.report import entry
+    from labkit.listing import entries
 
     folders = [find(name, options.store) for name in options.paths] or Store(options.store).runs()
-    stores = {root: {history.run_id: history for history in Store(root).histories()} for root in {folder.path.parent for folder in folders}}
+    stores = {root: {found["id"]: found for found in entries(Store(root))} for root in {folder.path.parent for folder in folders}}
     data, lines = [], []
     for folder in folders:
-        siblings = stores[folder.path.parent]
-        if not options.paths and folder.run_id not in siblings:              # it was named with its fault; one that was asked for is an error
+        found = stores[folder.path.parent].get(folder.run_id)
+        if found is None and not options.paths:               # it was named with its fault; one that was asked for is an error
             continue
-        found = entry(siblings.get(folder.run_id) or folder.history(), siblings=siblings.values())
+        if found is None:
+            folder.history()                                  # raises what is wrong with it
         data.append({"path": str(folder.path)} | {name: found[name] for name in ("id", "status", "label", "since_step", "confidence", "evidence", "sentence")})
         lines += [f"{folder.run_id}: {found['label']}", f"  {found['sentence']}"]
         lines += [f"    {name}: {number(value)}" for name, value in found["evidence"].items()]
