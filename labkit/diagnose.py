@@ -1,8 +1,9 @@
 """Judge a run from its fixed-noise losses: a label, since when, the numbers behind it and how sure it is.
 
-The same rule is applied to the mean losses and to 2,000 resamples of the pictures. The label is what the rule says of
-the means, the confidence is the share of resamples of which it says the same. Losses of single steps are never judged:
-each has a new timestep, which moves it more than learning does.
+Not the evaluations as they came out are judged but the course behind them (`labkit.course`): 2,000 draws of it that agree
+with the pictures, the jitter of the run and its evaluations. One rule is applied to each draw. The label is the one that
+most draws get, and the confidence is their share; under MIN_CONFIDENCE the verdict is "not enough evidence". Losses of
+single steps are never judged: each has a new timestep, which moves it more than learning does.
 """
 
 import math
@@ -10,21 +11,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.stats import Interval, resampled_means, spread
+from labkit.course import course, resampled
+from labkit.stats import LEVEL, Interval
+from labkit.verdict_text import DIVERGED, HEALTHY, LABELS, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE, doubt, sentence
 
-DIVERGED, OVERSHOOTING, STAGNATING = "diverged", "overshooting", "stagnating"
-OVERFITTING, HEALTHY, UNSURE = "overfitting", "healthy", "not enough evidence"
-LABELS = (DIVERGED, OVERSHOOTING, STAGNATING, OVERFITTING, HEALTHY, UNSURE)
+__all__ = ["DIVERGED", "HEALTHY", "LABELS", "OVERFITTING", "OVERSHOOTING", "STAGNATING", "UNSURE", "Verdict", "diagnose"]
 
-DIVERGED_FACTOR = 1.5  # of the loss at step 0 ...
-DIVERGED_EVALUATIONS = 2  # ... at so many evaluations
-RISE_OF_GAIN = 0.10  # a rise from the minimum counts above this share of what had been gained ...
-RISE_OF_START = 0.005  # ... and above this share of the loss at step 0
-SURE_RISE = 5  # a rise seen at one evaluation only must be so many times larger
+DIVERGED_FACTOR = 1.5  # of the loss at step 0, at the last two evaluations
+RISE_OF_GAIN = 0.10  # a rise from the minimum counts above this share of what had been gained
 SHARED_RISE = 0.25  # overfitting: the probe takes part in less than this share of the rise
-NO_CHANGE = 0.01  # of the loss at step 0; all there is to gain may be a few times this on a large base
-PROPORTIONAL = 0.8  # gain per unit of rate in the second half, over that in the first
-OF_BEST_SIBLING = 0.5  # a run with less than this share of the best sibling's gain is slow
+NEGLIGIBLE = 0.002  # of the loss at step 0: an eighth of what a fine-tune of Stable Diffusion 1.5 has to gain at all
+LITTLE = 0.05  # of the loss at step 0: without siblings a proportional gain is called slow below this share
+PROPORTIONAL = 0.7  # gain per unit of rate in the second half, over that in the first
+OF_BEST_SIBLING = 0.5  # a proportional gain is slow below this share of the best sibling's ...
+FAR_BELOW_SIBLING = 0.15  # ... and any gain below this share
 MIN_EVALUATIONS = 3
 MIN_UPDATES = 50  # before them every run is still in its first, proportional stretch
 MIN_CONFIDENCE = 0.8
@@ -40,6 +40,7 @@ class Verdict:
     confidence: float
     sentence: str
     still_improving: bool = False
+    so_far: bool = False  # the run has not come to its last update: what it will do next is not judged
 
     def to_dict(self) -> dict:
         """Return the verdict in a form that strict JSON keeps."""
@@ -47,133 +48,156 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
-class Curves:
-    """Hold one curve per resample of the pictures: validation and probe at the same evaluations."""
+class Draws:
+    """Hold what the rules look at: one row for each drawn course, losses as changes since step 0."""
 
     steps: np.ndarray  # (T,)
-    rate_sums: np.ndarray  # (T,) sum of the learning rate up to each evaluation
+    start: float  # mean held-out loss at step 0
     validation: np.ndarray  # (D, T)
+    halfway: np.ndarray  # (D,) where half of the rate was spent
+    late: np.ndarray  # (D,) after three quarters of the updates
     probe: np.ndarray | None  # (D, T)
-    best_sibling_gain: np.ndarray | None  # (D,) at the last of these steps
+    probe_start: float
+    seen: np.ndarray  # (T,) the evaluations themselves, mean over pictures
+    siblings: np.ndarray | None  # (D,) what the best sibling had gained at the last of these steps
 
 
 def diagnose(history, siblings=()) -> Verdict:
     """Judge a run, against siblings on the same base and pictures where there are any.
 
-    history: a `labkit.history.History`. Evidence holds [mean, low, high] of losses in 95 % intervals over pictures.
+    history: a `labkit.history.History`. Evidence holds [mean, low, high] of losses in 95 % intervals over pictures and jitter.
     """
     broken = _first_non_finite(history)
     curve = history.validations.get("validation")
+    so_far = _is_unfinished(history)
     if broken is not None:
         evidence = {"first_non_finite_step": broken} | _updates(history)
         return Verdict(DIVERGED, broken, evidence, 1.0, f"Diverged: at step {broken} the loss or its gradient is no longer a number.")
-    if curve is None or len(curve.steps) < 2:
-        evidence = {"evaluations": 0 if curve is None else len(curve.steps)} | _updates(history)
-        return Verdict(UNSURE, None, evidence, 0.0, "Not enough evidence: held-out pictures have been measured fewer than two times.")
-    pictures = _Pictures(history, siblings)
-    means, resamples = pictures.curves(np.mean), pictures.curves(resampled_means)
-    label = str(_labels(means)[0])
-    drawn = _labels(resamples)
-    evidence = _evidence(pictures, means, resamples) | _updates(history)
-    confidence = float(np.mean(drawn == label))
-    doubt = _doubt(label, confidence, evidence, len(means.steps))
-    if doubt:
-        shares = {name: float(np.mean(drawn == name)) for name in LABELS if name != UNSURE}
-        evidence["leaning"] = max(shares, key=shares.get)
-        label, confidence = UNSURE, shares[evidence["leaning"]]
+    seen = 0 if curve is None else len(curve.steps)
+    pictures = 0 if curve is None else curve.losses.shape[1]
+    if seen < MIN_EVALUATIONS or pictures < 2:
+        evidence = {"evaluations": seen, "pictures": pictures} | _updates(history)
+        return Verdict(UNSURE, None, evidence, 0.0, doubt(evidence, MIN_EVALUATIONS), so_far=so_far)
+    draws = _draws(history, siblings)
+    labels = rule(draws)
+    if _rise_is_seen_once(draws):
+        labels[np.isin(labels, (OVERSHOOTING, OVERFITTING))] = UNSURE
+    shares = {name: float(np.mean(labels == name)) for name in LABELS}
+    label = max(LABELS, key=shares.get)
+    evidence = _evidence(draws, pictures) | _updates(history)
+    why = _undecided(draws, labels, shares[label], label)
+    if why:
+        evidence["leaning"] = max((name for name in LABELS if name != UNSURE), key=shares.get)
+        evidence["why"] = why
+        return Verdict(UNSURE, None, evidence, shares[evidence["leaning"]], doubt(evidence, MIN_EVALUATIONS), so_far=so_far)
+    if draws.siblings is not None and (alone := _alone(draws)) != label:
+        evidence["alone"] = alone
     improving = label == HEALTHY and evidence["change_in_last_quarter"].high < 0
-    since = {DIVERGED: _diverged_since(means), OVERSHOOTING: evidence["best_step"], OVERFITTING: evidence["best_step"], UNSURE: None}.get(label, 0)
-    return Verdict(label, since, evidence, confidence, doubt or _sentence(label, since, evidence, improving), improving)
+    since = {DIVERGED: _diverged_since(draws), OVERSHOOTING: evidence["best_step"], OVERFITTING: evidence["best_step"]}.get(label, 0)
+    return Verdict(label, since, evidence, shares[label], sentence(label, since, evidence, improving, so_far), improving, so_far)
 
 
-def _labels(curves) -> np.ndarray:
-    """Return the label (D,) of every resample, the first rule that applies."""
-    losses, column = curves.validation, np.arange(len(curves.validation))
-    start, last, best = losses[:, 0], losses[:, -1], losses.argmin(axis=1)
-    lowest = losses[column, best]
-    threshold = np.maximum(RISE_OF_GAIN * (start - lowest), RISE_OF_START * start)
-    behind = np.arange(losses.shape[1]) > best[:, None]
-    evaluations_above = (behind & (losses - lowest[:, None] > threshold[:, None])).sum(axis=1)
-    rises = last - lowest > threshold
-    rises_surely = rises & ((evaluations_above >= 2) | (last - lowest > SURE_RISE * threshold))
-    overfits, overshoots = _kind_of_rise(curves, best, last - lowest)
-    above = (losses > DIVERGED_FACTOR * start[:, None]).sum(axis=1)
-    diverged = (above >= DIVERGED_EVALUATIONS) & (last > start)
-    flat = np.maximum(np.abs(last - start), start - lowest) < NO_CHANGE * start
-    slow, too_early = _proportional(curves)
-    rules = [diverged, rises_surely & overfits, rises_surely & overshoots, rises, flat, slow, too_early, last < start]
-    return np.select(rules, [DIVERGED, OVERFITTING, OVERSHOOTING, UNSURE, STAGNATING, STAGNATING, UNSURE, HEALTHY], UNSURE)
+def rule(draws, alone=False) -> np.ndarray:
+    """Return the label (D,) of every drawn course; the first that applies. alone: as if there were no siblings."""
+    losses = draws.validation
+    gain, end = -losses.min(axis=1), losses[:, -1]
+    rise, negligible = end + gain, NEGLIGIBLE * draws.start
+    rises = _rises(draws, rise)
+    overfits, overshoots = _kind_of_rise(draws, rise)
+    diverged = np.full(len(losses), bool((draws.seen[-2:] > DIVERGED_FACTOR * draws.start).all()))
+    flat = np.maximum(np.abs(end), gain) < negligible
+    proportional = (draws.halfway - end >= PROPORTIONAL * -draws.halfway) & (end < 0)
+    slow = proportional & (-end < _slow_below(draws, alone))
+    if draws.siblings is not None and not alone:
+        slow |= -end < FAR_BELOW_SIBLING * draws.siblings
+    too_early = (flat | proportional | slow) & bool(draws.steps[-1] < MIN_UPDATES)
+    rules = [diverged, rises & overfits, rises & overshoots, rises, too_early, flat | slow, end < -negligible]
+    return np.select(rules, [DIVERGED, OVERFITTING, OVERSHOOTING, UNSURE, UNSURE, STAGNATING, HEALTHY], UNSURE)
 
 
-def _kind_of_rise(curves, best, rise):
+def _rises(draws, rise) -> np.ndarray:
+    """Tell which drawn courses end above their lowest by more than a share of what they had gained."""
+    return rise > np.maximum(RISE_OF_GAIN * (rise - draws.validation[:, -1]), NEGLIGIBLE * draws.start)
+
+
+def _slow_below(draws, alone) -> np.ndarray | float:
+    """Return the gain under which a proportional one is slow. A run that is itself the best of its siblings is judged as if alone."""
+    little = LITTLE * draws.start
+    if alone or draws.siblings is None:
+        return little
+    own = -draws.validation[:, -1]
+    return np.where(draws.siblings > own, OF_BEST_SIBLING * draws.siblings, little)
+
+
+def _kind_of_rise(draws, rise):
     """Tell whether the training pictures stay out of a rise of validation (overfitting) or take part in it (overshooting)."""
-    if curves.probe is None:
+    if draws.probe is None:
         return np.zeros_like(rise, bool), np.zeros_like(rise, bool)
-    probe, column = curves.probe, np.arange(len(rise))
-    since = probe[:, -1] - probe[column, best]
-    gain, probe_rise = probe[:, 0] - probe.min(axis=1), probe[:, -1] - probe.min(axis=1)
+    probe, rows = draws.probe, np.arange(len(rise))
+    since = probe[:, -1] - probe[rows, draws.validation.argmin(axis=1)]
+    gain = -probe.min(axis=1)
     overfits = since < SHARED_RISE * rise
-    return overfits, ~overfits & (probe_rise > np.maximum(RISE_OF_GAIN * gain, RISE_OF_START * probe[:, 0]))
+    return overfits, ~overfits & (probe[:, -1] + gain > np.maximum(RISE_OF_GAIN * gain, NEGLIGIBLE * draws.probe_start))
 
 
-def _proportional(curves):
-    """Tell whether the gain is still proportional to the sum of the rate: (slow, too early to call it slow)."""
-    losses = curves.validation
-    half = _at(curves.rate_sums, losses, curves.rate_sums[-1] / 2)
-    proportional = (half - losses[:, -1] >= PROPORTIONAL * (losses[:, 0] - half)) & (losses[:, -1] < losses[:, 0])
-    if curves.best_sibling_gain is not None:
-        slower = losses[:, 0] - losses[:, -1] < OF_BEST_SIBLING * curves.best_sibling_gain
-        return proportional & slower, np.zeros_like(proportional)
-    is_early = curves.steps[-1] < MIN_UPDATES
-    return proportional & (not is_early), proportional & is_early
+def _rise_is_seen_once(draws) -> bool:
+    """Tell whether only the last evaluation lies above the lowest: it may be a spike that the next takes back."""
+    best = int(draws.seen.argmin())
+    rises = draws.seen[best + 1 :] - draws.seen[best]
+    counts = max(RISE_OF_GAIN * (draws.start - draws.seen[best]), NEGLIGIBLE * draws.start)
+    return len(rises) < 2 or bool((rises[:-1] < min(counts, rises[-1] / 4)).all())
 
 
-def _at(axis, losses, where) -> np.ndarray:
-    """Interpolate losses (D, T) at one place of an axis (T,)."""
-    right = int(np.clip(np.searchsorted(axis, where), 1, len(axis) - 1))
-    width = axis[right] - axis[right - 1]
-    share = (where - axis[right - 1]) / width if width else 1.0
-    return losses[:, right - 1] * (1 - share) + losses[:, right] * share
+def _undecided(draws, labels, share, label) -> str:
+    """Return why the most frequent label cannot be given, by the name that `verdict_text.doubt` knows, or nothing."""
+    if label != UNSURE and share >= MIN_CONFIDENCE:
+        return ""
+    rises = -draws.validation.min(axis=1) + draws.validation[:, -1] > NEGLIGIBLE * draws.start
+    if label == UNSURE and rises.mean() > 0.5:
+        return "no probe" if draws.probe is None else "seen once" if _rise_is_seen_once(draws) else "uncertain"
+    return "early" if label == UNSURE and draws.steps[-1] < MIN_UPDATES else "uncertain"
 
 
-class _Pictures:
-    """Hold losses per picture, from which curves of means or of resamples are made."""
-
-    def __init__(self, history, siblings):
-        curve, probe = history.validations["validation"], history.validations.get("probe")
-        self.steps, self.validation, self.probe = curve.steps, _per_picture(curve), None
-        if probe is not None:
-            common = np.intersect1d(curve.steps, probe.steps)
-            if len(common) >= 2:
-                self.steps = common
-                self.validation = self.validation[:, np.isin(curve.steps, common)]
-                self.probe = _per_picture(probe)[:, np.isin(probe.steps, common)]
-        self.rate_sums = _rate_sums(history, self.steps)
-        self.siblings = [gain for other in siblings if (gain := _sibling_gain(history, other, self.steps[-1])) is not None]
-
-    def curves(self, average) -> Curves:
-        """Return the curves under `average`, either np.mean (D = 1) or resampled_means."""
-
-        def averaged(losses):
-            return losses.mean(axis=0, keepdims=True) if average is np.mean else average(losses)
-
-        best = max((averaged(gain[:, None])[:, 0] for gain in self.siblings), key=np.mean, default=None)
-        probe = None
-        if self.probe is not None:
-            # Read backwards, since sets of equal size would otherwise be resampled in step, as if they were paired.
-            probe = averaged(self.probe)[::-1]
-        return Curves(self.steps, self.rate_sums, averaged(self.validation), probe, best)
+def _alone(draws) -> str:
+    labels = rule(draws, alone=True)
+    return max(LABELS, key=lambda name: float(np.mean(labels == name)))
 
 
-def _per_picture(curve) -> np.ndarray:
-    """Return (images, T): the mean over the strata of each picture."""
-    return np.asarray(curve.losses, dtype=np.float64).mean(axis=2).T
+def _draws(history, siblings) -> Draws:
+    """Draw the courses of a run's losses from its evaluations."""
+    curve, probe = history.validations["validation"], history.validations.get("probe")
+    steps = curve.steps
+    if probe is not None and len(common := np.intersect1d(steps, probe.steps)) >= MIN_EVALUATIONS:
+        steps = common
+    losses = curve.losses[np.isin(curve.steps, steps)]
+    spent = _rate_sums(history, steps)
+    places = [*steps, np.interp(spent[-1] / 2, spent, steps), 0.75 * steps[-1]]
+    weights = resampled(history.timesteps["validation"])
+    changes = _changes(losses, weights)
+    drawn = course(steps, changes, places)
+    probe_draws, probe_start = None, math.nan
+    if probe is not None and len(probe.steps) >= MIN_EVALUATIONS:
+        of_probe = probe.losses[np.isin(probe.steps, steps)]
+        # Jitter moves both sets of pictures together, so what is drawn beside the held-out loss is the gap between the two.
+        # Read backwards, since sets of equal size would otherwise be resampled in step, as if they were paired.
+        gap = _changes(of_probe, resampled(history.timesteps["probe"]))[::-1] - changes
+        probe_draws, probe_start = drawn[:, :-2] + course(steps, gap, steps, stream=1), float(of_probe[0].mean())
+    gains = [gain for other in siblings if (gain := _sibling_gain(history, other, steps[-1])) is not None]
+    best = max(gains, key=np.mean, default=None)
+    seen = losses.astype(np.float64).mean(axis=(1, 2))
+    return Draws(steps, float(seen[0]), drawn[:, :-2], drawn[:, -2], drawn[:, -1], probe_draws, probe_start, seen, None if best is None else weights @ best)
+
+
+def _changes(losses, weights) -> np.ndarray:
+    """Return the change since step 0 of the mean loss over resampled pictures: (D, T) of losses (T, images, strata)."""
+    pictures = losses.astype(np.float64).mean(axis=2)  # the strata of one picture are not independent
+    return weights @ (pictures - pictures[0]).T
 
 
 def _rate_sums(history, steps) -> np.ndarray:
     """Return the sum of the learning rate applied up to each of steps; the steps themselves where rates are unknown."""
     known = history.steps.get("global_step", np.zeros(0))
-    if not len(known):
+    if not len(known) or not np.sum(history.steps["learning_rate"]) > 0:
         return steps.astype(np.float64)
     return np.interp(steps, [0, *known], [0, *np.cumsum(history.steps["learning_rate"])])
 
@@ -186,39 +210,36 @@ def _sibling_gain(history, other, step) -> np.ndarray | None:
         return None
     if not np.array_equal(history.timesteps["validation"], other.timesteps["validation"]) or not np.isfinite(curve.losses).all():
         return None
-    losses = _per_picture(curve)
-    return losses[:, 0] - _at(curve.steps, losses, step)
+    pictures = curve.losses.astype(np.float64).mean(axis=2)  # (T, images)
+    right = int(np.clip(np.searchsorted(curve.steps, step), 1, len(curve.steps) - 1))
+    share = (step - curve.steps[right - 1]) / (curve.steps[right] - curve.steps[right - 1])
+    return pictures[0] - (pictures[right - 1] * (1 - share) + pictures[right] * share)
 
 
-def _evidence(pictures, means, resamples) -> dict:
-    """Return the numbers behind a verdict; intervals are over pictures."""
-
-    def interval(function, n):
-        return spread(float(function(means)[0]), function(resamples), n)
-
-    best, n = int(np.argmin(means.validation[0])), len(pictures.validation)
-    quarter = 0.75 * means.steps[-1]
+def _evidence(draws, pictures) -> dict:
+    """Return the numbers behind a verdict; intervals are over pictures and the run's own jitter."""
+    best, end = int(draws.seen.argmin()), draws.validation[:, -1]
+    rise = end - draws.validation.min(axis=1)
+    first = -float(draws.halfway.mean())
     evidence = {
-        "evaluations": len(means.steps), "pictures": n, "last_step": int(means.steps[-1]), "best_step": int(means.steps[best]),
-        "loss_at_start": float(means.validation[0, 0]), "loss_at_best": float(means.validation[0, best]), "loss_at_end": float(means.validation[0, -1]),
-        "gain": interval(lambda c: c.validation[:, 0] - c.validation[:, -1], n),
-        "rise": interval(lambda c: c.validation[:, -1] - c.validation[:, best], n),
-        "change_in_last_quarter": interval(lambda c: c.validation[:, -1] - _at(c.steps, c.validation, quarter), n),
-        "second_half_gain_per_rate": _ratio(means),
+        "evaluations": len(draws.steps), "pictures": pictures, "last_step": int(draws.steps[-1]), "best_step": int(draws.steps[best]),
+        "loss_at_start": draws.start, "loss_at_best": float(draws.seen[best]), "loss_at_end": float(draws.seen[-1]),
+        "gain": _interval(-end), "rise": _interval(rise), "share_of_draws_that_rise": float(_rises(draws, rise).mean()),
+        "change_in_last_quarter": _interval(end - draws.late),
+        "second_half_gain_per_rate": float((draws.halfway - end).mean() / first) if first else math.nan,
     }
-    if means.probe is not None:
-        evidence["probe_gain"] = interval(lambda c: c.probe[:, 0] - c.probe[:, -1], len(pictures.probe))
-        evidence["probe_since_best"] = interval(lambda c: c.probe[:, -1] - c.probe[:, best], len(pictures.probe))
-    if means.best_sibling_gain is not None:
-        evidence["share_of_best_sibling"] = float(evidence["gain"].mean / means.best_sibling_gain[0]) if means.best_sibling_gain[0] else math.nan
+    if draws.probe is not None:
+        evidence["probe_gain"] = _interval(-draws.probe[:, -1])
+        evidence["probe_since_best"] = _interval(draws.probe[:, -1] - draws.probe[:, best])
+    if draws.siblings is not None:
+        share = float(evidence["gain"].mean / draws.siblings.mean()) if draws.siblings.mean() else math.nan
+        evidence["share_of_best_sibling"] = share
     return evidence
 
 
-def _ratio(means) -> float:
-    """Return the gain per unit of rate in the second half over that in the first."""
-    half = _at(means.rate_sums, means.validation, means.rate_sums[-1] / 2)[0]
-    first = means.validation[0, 0] - half
-    return float((half - means.validation[0, -1]) / first) if first else math.nan
+def _interval(values) -> Interval:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
 
 
 def _updates(history) -> dict:
@@ -246,50 +267,15 @@ def _first_non_finite(history) -> int | None:
     return int(min(found)) if found else None
 
 
-def _diverged_since(means) -> int:
-    return int(means.steps[np.argmax(means.validation[0] > DIVERGED_FACTOR * means.validation[0, 0])])
+def _is_unfinished(history) -> bool:
+    """Tell whether a run has not made all of its updates."""
+    steps, config = history.steps.get("global_step", ()), history.config
+    last = config.max_train_steps if config is not None and config.is_resolved else None
+    return last is not None and (int(steps[-1]) if len(steps) else 0) < last
 
 
-def _doubt(label, confidence, evidence, evaluations) -> str:
-    """Return why a label cannot be given, or nothing."""
-    if label == DIVERGED:
-        return ""
-    if evaluations < MIN_EVALUATIONS:
-        return f"Not enough evidence: {evaluations} evaluations of held-out pictures; {MIN_EVALUATIONS} are needed."
-    if label == UNSURE and evidence["rise"].mean > 0 and "probe_gain" not in evidence:
-        return "Not enough evidence: held-out loss rises, but without the loss on training pictures overfitting and overshooting look alike."
-    if label == UNSURE and evidence["last_step"] < MIN_UPDATES and evidence["gain"].mean > 0 and evidence["rise"].mean == 0:
-        return f"Not enough evidence: after {evidence['last_step']} updates the loss still falls in proportion to the rate, as it does early in every run."
-    if label == UNSURE:
-        return f"Not enough evidence: the end lies {_signed(evidence['rise'])} above the lowest loss, which neither shows a rise nor rules it out."
-    effect = evidence["rise"] if label in (OVERSHOOTING, OVERFITTING) else evidence["gain"]
-    is_flat = label == STAGNATING and max(-effect.low, effect.high) < NO_CHANGE * evidence["loss_at_start"]
-    if confidence < MIN_CONFIDENCE or not (effect.excludes_zero or is_flat):
-        return f"Not enough evidence: it looks {label}, but {_signed(effect)} over {evidence['pictures']} pictures is too uncertain."
-    return ""
-
-
-def _sentence(label, since, evidence, improving) -> str:
-    """Say what was seen in one sentence with its numbers."""
-    start, last, gain, rise = (evidence[name] for name in ("loss_at_start", "loss_at_end", "gain", "rise"))
-    if label == DIVERGED:
-        return f"Diverged since step {since}: held-out loss went from {start:.4g} to {last:.4g}, {last / start:.2g} times the untrained base's."
-    if label == OVERSHOOTING:
-        return f"Overshooting since step {since}: held-out loss rose by {_signed(rise)} from its lowest, and on training pictures by {_signed(evidence['probe_since_best'])}."
-    if label == OVERFITTING:
-        return f"Overfitting since step {since}: held-out loss rose by {_signed(rise)} from its lowest, while on training pictures it changed by {_signed(evidence['probe_since_best'])}."
-    if label == STAGNATING and abs(gain.mean) < NO_CHANGE * start:
-        return f"Stagnating: held-out loss fell by {_signed(gain)}, under {NO_CHANGE:.0%} of its {start:.4g} at the start."
-    if label == STAGNATING:
-        share = evidence.get("share_of_best_sibling")
-        beside = f", and is {share:.0%} of the best sibling's" if share is not None else ""
-        return f"Stagnating: the gain of {_signed(gain)} still grows in proportion to the rate spent ({evidence['second_half_gain_per_rate']:.2g} times the first half's in the second){beside}."
-    return f"Healthy: held-out loss fell by {_signed(gain)} from {start:.4g}" + (", and still falls." if improving else ", and has levelled off.")
-
-
-def _signed(interval: Interval) -> str:
-    """Write an interval as "0.021 (0.015 to 0.027)"."""
-    return f"{interval.mean:.2g} ({interval.low:.2g} to {interval.high:.2g})"
+def _diverged_since(draws) -> int:
+    return int(draws.steps[np.argmax(draws.seen > DIVERGED_FACTOR * draws.start)])
 
 
 def _jsonable(value):

@@ -14,7 +14,7 @@ import numpy as np
 from labkit.arms import noise_among
 from labkit.cards import CARD
 from labkit.config import run_id
-from labkit.diagnose import DIVERGED, OVERSHOOTING, RISE_OF_GAIN, SHARED_RISE, UNSURE, diagnose
+from labkit.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, SHARED_RISE, UNSURE, diagnose
 from labkit.errors import LabError
 from labkit.history import History
 from labkit.ladders import LADDERS, rung_text
@@ -276,7 +276,7 @@ def _evidence(run) -> dict:
 
 def _rises(found) -> bool:
     """Tell whether the held-out loss rose from its lowest, beyond noise and by more than a small share of what was gained."""
-    return found["rise"].low > 0 and found["rise"].mean > RISE_OF_GAIN * (found["loss_at_start"] - found["loss_at_best"])
+    return found["share_of_draws_that_rise"] >= MIN_CONFIDENCE
 
 
 def _kept_from_turning(run, gentler):

@@ -74,11 +74,13 @@ class Measurements:
         def fixed(encoded, images, strata):
             return ValidationSet(encoded, images, strata, timesteps=len(self.base.noise_scheduler.alphas_cumprod))
 
-        everyone, images = range(len(self.configs)), self.monitor.images
-        sets = [("validation", "monitor", fixed(cache.validation.take(FIRST_SCORED), images, 1), everyone)]
+        def strata(count):                                    # a few pictures are looked at more than once
+            return math.ceil(images / min(count, images))
+
+        everyone, images, held_out = range(len(self.configs)), self.monitor.images, cache.validation.take(FIRST_SCORED)
+        sets = [("validation", "monitor", fixed(held_out, images, strata(len(held_out))), everyone)]
         for n in sorted({config.n_train for config in self.configs}):
-            strata = math.ceil(images / min(n, images))       # a few pictures are looked at more than once
-            sets.append(("probe", "monitor", fixed(cache.train.take(n), images, strata),
+            sets.append(("probe", "monitor", fixed(cache.train.take(n), images, strata(n)),
                          [k for k in everyone if self.configs[k].n_train == n]))
         if len(cache.ordinary):
             sets.append(("ordinary", "monitor", fixed(cache.ordinary, images, 1), everyone))

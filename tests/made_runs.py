@@ -8,14 +8,14 @@ from labkit.config import RunConfig
 from labkit.events import Sample, Step, Stopped, Validation
 from labkit.history import Trace
 
-STEPS = (0, 4, 10, 30, 90, 200)
+STEPS = (0, 4, 10, 30, 90, 150, 200)
 MEANS = {
-    "healthy": (0.200, 0.180, 0.160, 0.125, 0.105, 0.100),
-    "stagnating": (0.200, 0.1997, 0.1993, 0.198, 0.194, 0.186),
-    "overshooting": (0.200, 0.160, 0.120, 0.110, 0.150, 0.240),
-    "overfitting": (0.200, 0.170, 0.130, 0.105, 0.115, 0.128),
-    "diverged": (0.200, 0.400, 1.000, 1.000, 1.010, 1.000),
-    "blown up": (0.200, 0.400, 1.000, 1.000, np.nan, np.nan),
+    "healthy": (0.200, 0.180, 0.160, 0.125, 0.105, 0.101, 0.100),
+    "stagnating": (0.200, 0.19985, 0.1996, 0.1989, 0.1967, 0.1945, 0.1926),
+    "overshooting": (0.200, 0.160, 0.120, 0.110, 0.150, 0.200, 0.240),
+    "overfitting": (0.200, 0.170, 0.130, 0.105, 0.115, 0.123, 0.128),
+    "diverged": (0.200, 0.400, 1.000, 1.000, 1.010, 1.000, 1.000),
+    "blown up": (0.200, 0.400, 1.000, 1.000, np.nan, np.nan, np.nan),
 }
 PROMPTS = ("a still indoor swimming pool, blue tiles, bright light from above", "a maze of yellow rooms")
 

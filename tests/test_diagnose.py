@@ -1,4 +1,4 @@
-"""Synthetic curves with known verdicts: pictures differ in level, share the course, and carry noise of their own."""
+"""Synthetic curves with known verdicts: pictures differ in level, share the course and the jitter, and carry noise of their own."""
 
 import json
 
@@ -15,10 +15,14 @@ STEPS = [0, 4, 8, 15, 28, 55, 105, 200]
 PICTURES = 32
 
 
-def history(validation, probe=None, *, steps=STEPS, noise=0.002, pictures=PICTURES, run="a" * 16, rates=None, meta=None, seed=0, stopped=None, bad_step=None):
-    """Make a run whose mean losses follow the given curves; noise is that of a picture's own course, its mean zero."""
+def history(validation, probe=None, *, steps=STEPS, noise=0.002, pictures=PICTURES, run="a" * 16, rates=None, meta=None, seed=0, stopped=None, bad_step=None, jitter=0.0, last=None):
+    """Make a run whose mean losses follow the given curves.
+
+    noise: of a picture's own course, its mean zero; jitter: of all pictures at once; last: the updates it was to make.
+    """
     rng = np.random.default_rng(seed)
-    config = RunConfig(max_train_steps=max(steps)).resolved(48)
+    config = RunConfig(max_train_steps=last or max(steps)).resolved(48)
+    shared = jitter * rng.normal(size=len(steps)) * (np.arange(len(steps)) > 0)
     trace = Trace(run, config, meta=meta)
     for step in range(1, max(steps) + 1):
         loss = float("nan") if bad_step == step else rng.uniform(0.001, 1.0)
@@ -26,9 +30,9 @@ def history(validation, probe=None, *, steps=STEPS, noise=0.002, pictures=PICTUR
     for name, means in (("validation", validation), ("probe", probe)):
         level = rng.uniform(0.6, 1.4, (pictures, 1))
         level /= level.mean()
-        for step, mean in zip(steps, means if means is not None else ()):
+        for at, (step, mean) in enumerate(zip(steps, means if means is not None else ())):
             own = noise * rng.normal(size=(pictures, 1)) if step else np.zeros((pictures, 1))
-            losses = level * mean + own - own.mean()
+            losses = level * mean + own - own.mean() + shared[at]
             trace.add(Validation(run, step, 4 * step, name, "monitor", losses.astype(np.float32), np.zeros((pictures, 1), int)))
     if stopped:
         trace.add(Stopped(run, max(steps), 4 * max(steps), stopped))
@@ -36,13 +40,14 @@ def history(validation, probe=None, *, steps=STEPS, noise=0.002, pictures=PICTUR
 
 
 HEALTHY = [0.200, 0.190, 0.180, 0.165, 0.145, 0.125, 0.110, 0.100]
-SLOW = [0.2 - 0.03 * step / 200 for step in STEPS]
+SLOW = [0.2 - 0.008 * step / 200 for step in STEPS]
+STEADY = [0.2 - 0.06 * step / 200 for step in STEPS]
 FALLS = [0.190, 0.180, 0.170, 0.155, 0.130, 0.110, 0.090, 0.060]
 UP = [0.200, 0.180, 0.160, 0.140, 0.115, 0.110, 0.140, 0.190]
 OVERFIT = [0.200, 0.180, 0.150, 0.125, 0.107, 0.112, 0.121, 0.128]
 
 CASES = {
-    "diverges": (dict(validation=[0.2, 0.3, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0], probe=[0.2, 0.3, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0]), d.DIVERGED, 8),
+    "diverges": (dict(validation=[0.2, 0.29, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0], probe=[0.2, 0.29, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0]), d.DIVERGED, 8),
     "diverges and falls back a little": (dict(validation=[0.2, 1.0, 1.1, 1.0, 1.0, 1.0, 0.95, 0.91], probe=None), d.DIVERGED, 4),
     "overshoots": (dict(validation=UP, probe=UP), d.OVERSHOOTING, 55),
     "overshoots at once and never gains": (dict(validation=[0.2, 0.21, 0.22, 0.23, 0.23, 0.24, 0.24, 0.24], probe=[0.19, 0.2, 0.21, 0.22, 0.22, 0.23, 0.23, 0.23]), d.OVERSHOOTING, 0),
@@ -52,7 +57,7 @@ CASES = {
     "learns on a probe that falls faster": (dict(validation=HEALTHY, probe=FALLS), d.HEALTHY, 0),
     "learns without a probe": (dict(validation=HEALTHY), d.HEALTHY, 0),
     "spikes once and recovers": (dict(validation=[0.2, 0.19, 0.24, 0.17, 0.15, 0.13, 0.11, 0.10], probe=HEALTHY), d.HEALTHY, 0),
-    "spikes over one and a half times twice and recovers": (dict(validation=[0.2, 0.35, 0.34, 0.20, 0.15, 0.13, 0.11, 0.10], probe=HEALTHY), d.HEALTHY, 0),
+    "spikes over one and a half times twice and recovers": (dict(validation=[0.2, 0.35, 0.34, 0.20, 0.15, 0.13, 0.11, 0.10], probe=HEALTHY), d.UNSURE, None),
     "does nothing": (dict(validation=[0.2] * 8, probe=[0.2] * 8, noise=0.0005), d.STAGNATING, 0),
     "gains in proportion to the rate": (dict(validation=SLOW, probe=SLOW), d.STAGNATING, 0),
     "rises only at its last evaluation": (dict(validation=[*HEALTHY[:-1], 0.130], probe=HEALTHY), d.UNSURE, None),
@@ -61,6 +66,10 @@ CASES = {
     "was looked at on one picture": (dict(validation=HEALTHY, probe=HEALTHY, pictures=1), d.UNSURE, None),
     "was looked at twice": (dict(validation=[0.2, 0.1], probe=[0.2, 0.1], steps=[0, 200]), d.UNSURE, None),
     "was never looked at": (dict(validation=None), d.UNSURE, None),
+    "doubled its loss, came back and ends a little above its start": (dict(validation=[0.2, 0.21, 0.4, 0.42, 0.36, 0.26, 0.22, 0.21], probe=None), d.UNSURE, None),
+    "falls steadily by 30 %, alone": (dict(validation=STEADY, probe=STEADY), d.HEALTHY, 0),
+    "gains 0.9 % of its loss where that is all there is": (dict(validation=[0.2, 0.1997, 0.1994, 0.199, 0.1985, 0.1983, 0.1982, 0.1982], probe=None, noise=1e-4), d.HEALTHY, 0),
+    "made three updates": (dict(validation=[0.2, 0.1996, 0.1993, 0.199], probe=[0.2, 0.1996, 0.1993, 0.199], steps=[0, 1, 2, 3]), d.UNSURE, None),
     "has just begun": (dict(validation=SLOW[:5], probe=SLOW[:5], steps=STEPS[:5], noise=1e-5), d.UNSURE, None),
     "has just begun and gains": (dict(validation=[0.2, 0.196, 0.192, 0.185, 0.172], probe=[0.2, 0.196, 0.192, 0.185, 0.172], steps=STEPS[:5]), d.UNSURE, None),
 }
@@ -84,14 +93,56 @@ def test_the_verdict_does_not_depend_on_the_noise_drawn(name, seed):
     assert diagnose(history(**given, seed=seed)).label == label
 
 
+@pytest.mark.parametrize("kind", [d.OVERSHOOTING, d.OVERFITTING])
+def test_jitter_on_a_plateau_is_no_rise(kind):
+    """A run that moves by an eighth of its gain between evaluations is rarely said to turn, and hardly ever surely."""
+    plateau = [0.2, 0.172, 0.151, 0.129, 0.11, 0.101, 0.1, 0.1]
+    verdicts = [diagnose(history(plateau, plateau, jitter=0.012, seed=seed)) for seed in range(40)]
+    assert sum(verdict.label == kind for verdict in verdicts) <= 4
+    assert sum(verdict.label == kind and verdict.confidence >= 0.95 for verdict in verdicts) <= 2
+
+
+def test_more_evaluations_give_no_less_confidence():
+    def confidence(count):
+        steps = np.unique(np.round(np.geomspace(1, 201, count)).astype(int)) - 1
+        course = 0.2 - 0.1 * (1 - np.exp(-steps / 10))
+        verdicts = [diagnose(history(course, course, steps=steps.tolist(), jitter=0.004, seed=seed)) for seed in range(12)]
+        return np.mean([verdict.confidence * (verdict.label == d.HEALTHY) for verdict in verdicts])
+
+    few, some, many = map(confidence, (9, 18, 60))
+    assert few <= some + 0.03 and some <= many + 0.03
+
+
+def test_losing_a_fifth_of_a_small_gain_is_not_called_healthy():
+    """All there is to gain on a large base may be 1.6 % of the loss."""
+    fall = np.array([0.2, 0.1995, 0.199, 0.198, 0.1972, 0.1968, 0.1968, 0.1968])
+    turned = fall + np.array([0, 0, 0, 0, 0, 0.0002, 0.0005, 0.0008])
+    labels = [diagnose(history(turned, fall, noise=1e-4, jitter=3e-5, seed=seed)).label for seed in range(20)]
+    assert labels.count(d.HEALTHY) <= 2 and labels.count(d.OVERFITTING) >= 10
+
+
+def test_a_run_on_its_way_is_judged_so_far():
+    begun = diagnose(history(HEALTHY[:7], HEALTHY[:7], steps=STEPS[:7], last=200))
+    assert begun.so_far and begun.label == d.HEALTHY and begun.sentence.startswith("Healthy so far (after 105 updates)")
+    assert not diagnose(history(HEALTHY, HEALTHY)).so_far
+
+
+def test_a_verdict_that_siblings_turn_says_what_it_was_alone():
+    slow = history(SLOW, SLOW, run="1" * 16)
+    better = history([0.2 - 0.012 * step / 200 for step in STEPS], None, run="2" * 16)
+    beside = diagnose(slow, [better])
+    assert beside.label == d.HEALTHY and beside.evidence["alone"] == d.STAGNATING and "alone it would be stagnating" in beside.sentence
+    assert "alone" not in diagnose(slow, [history(HEALTHY, None, run="3" * 16)]).evidence
+
+
 # Held-out losses of eight runs of one pass of a trial base, after 0, 49 and 240 steps.
 TRIAL = {
-    3e-5: (0.196, 0.173, d.STAGNATING), 3e-4: (0.150, 0.115, d.HEALTHY), 1e-3: (0.123, 0.099, d.HEALTHY), 3e-3: (0.109, 0.092, d.HEALTHY),
-    1e-2: (0.108, 0.244, d.OVERSHOOTING), 3e-2: (1.00, 1.00, d.DIVERGED), 1e-1: (1.01, 0.91, d.DIVERGED),
+    3e-5: (0.196, 0.173, d.UNSURE), 3e-4: (0.150, 0.115, d.HEALTHY), 1e-3: (0.123, 0.099, d.HEALTHY), 3e-3: (0.109, 0.092, d.HEALTHY),
+    1e-2: (0.108, 0.244, d.UNSURE), 3e-2: (1.00, 1.00, d.DIVERGED), 1e-1: (1.01, 0.91, d.DIVERGED),
 }
 
 
-def test_the_race_of_the_trial_gets_the_verdicts_it_deserves():
+def test_three_evaluations_tell_who_learned_and_who_broke_and_leave_the_rest_open():
     histories = {rate: history([0.201, first, last], [0.2, first, last], steps=[0, 49, 240], run=f"{rate:016}") for rate, (first, last, _) in TRIAL.items()}
     for rate, (_, _, label) in TRIAL.items():
         assert diagnose(histories[rate], histories.values()).label == label, rate
@@ -112,14 +163,13 @@ def test_the_loss_of_single_steps_is_never_judged():
 
 
 def test_a_slow_run_is_slow_only_beside_a_better_sibling():
-    slow = history(SLOW, SLOW, run="1" * 16)
-    best = history(HEALTHY, HEALTHY, run="2" * 16)
-    near = history([0.2 - 0.04 * step / 200 for step in STEPS], SLOW, run="3" * 16)
-    assert diagnose(slow).label == d.STAGNATING
-    assert diagnose(slow, [slow, best]).label == d.STAGNATING
-    assert diagnose(slow, [slow, best]).evidence["share_of_best_sibling"] == pytest.approx(0.3, abs=0.03)
-    beside_near = diagnose(slow, [near])
-    assert beside_near.label == d.HEALTHY and beside_near.still_improving
+    slow = history(STEADY, STEADY, run="1" * 16)
+    best = history([0.2, 0.15, 0.1, 0.06, 0.05, 0.05, 0.05, 0.05], None, run="2" * 16)
+    near = history([0.2 - 0.07 * step / 200 for step in STEPS], STEADY, run="3" * 16)
+    assert diagnose(slow).label == d.HEALTHY and diagnose(slow).still_improving
+    beside = diagnose(slow, [slow, best])
+    assert beside.label == d.STAGNATING and beside.evidence["share_of_best_sibling"] == pytest.approx(0.4, abs=0.03)
+    assert diagnose(slow, [near]).label == d.HEALTHY
 
 
 @pytest.mark.parametrize("changes", [dict(meta={"base_fingerprint": "other"}), dict(pictures=16), dict(validation=HEALTHY[:5], steps=STEPS[:5])])
@@ -133,7 +183,7 @@ def test_proportion_is_measured_against_the_sum_of_the_rate():
     """A loss that falls with the sum of a decaying rate is slow, though its curve over the steps flattens."""
     rates = [1e-3 * (1 - step / 200) for step in range(200)]
     spent = np.concatenate([[0], np.cumsum(rates)]) / np.sum(rates)
-    losses = [0.2 - 0.03 * spent[step] for step in STEPS]
+    losses = [0.2 - 0.009 * spent[step] for step in STEPS]
     assert diagnose(history(losses, losses, rates=rates)).label == d.STAGNATING
     assert diagnose(history(losses, losses)).label == d.HEALTHY
 
@@ -147,9 +197,9 @@ def test_a_run_that_levelled_off_is_told_from_one_that_still_falls():
 def test_evidence_holds_the_numbers_of_the_curves():
     evidence = diagnose(history(OVERFIT, FALLS, noise=1e-6)).evidence
     assert evidence["best_step"] == 28 and evidence["loss_at_best"] == pytest.approx(0.107, abs=1e-4)
-    assert evidence["rise"].mean == pytest.approx(0.021, abs=1e-4) and evidence["rise"].low > 0
-    assert evidence["gain"].mean == pytest.approx(0.072, abs=1e-4)
-    assert evidence["probe_since_best"].mean == pytest.approx(-0.070, abs=1e-4) and evidence["probe_since_best"].high < 0
+    assert evidence["rise"].mean == pytest.approx(0.021, abs=2e-3) and evidence["rise"].low > 0
+    assert evidence["gain"].mean == pytest.approx(0.072, abs=2e-3)
+    assert evidence["probe_since_best"].mean == pytest.approx(-0.070, abs=3e-3) and evidence["probe_since_best"].high < 0
     assert evidence["pictures"] == PICTURES and evidence["evaluations"] == len(STEPS)
     assert evidence["clipped_frac"] == 0 and evidence["relative_update_in_last_quarter"] == pytest.approx(0.01)
 

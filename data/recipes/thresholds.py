@@ -17,8 +17,8 @@ from labkit.presets import PRESETS  # noqa: E402
 from labkit.recorded import recorded  # noqa: E402
 from tables import table  # noqa: E402
 
-THRESHOLDS = ("DIVERGED_FACTOR", "RISE_OF_GAIN", "RISE_OF_START", "SURE_RISE", "SHARED_RISE", "NO_CHANGE", "PROPORTIONAL", "OF_BEST_SIBLING",
-              "MIN_UPDATES", "MIN_CONFIDENCE")
+THRESHOLDS = ("DIVERGED_FACTOR", "RISE_OF_GAIN", "SHARED_RISE", "NEGLIGIBLE", "LITTLE", "PROPORTIONAL", "OF_BEST_SIBLING", "MIN_UPDATES",
+              "MIN_CONFIDENCE")
 SETS = ("u_curve", "presets")
 
 

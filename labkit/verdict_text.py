@@ -1,0 +1,51 @@
+"""Verdicts in words: the labels, the sentence for each, and why one cannot be given."""
+
+from labkit.stats import Interval
+
+DIVERGED, OVERSHOOTING, STAGNATING = "diverged", "overshooting", "stagnating"
+OVERFITTING, HEALTHY, UNSURE = "overfitting", "healthy", "not enough evidence"
+LABELS = (DIVERGED, OVERSHOOTING, STAGNATING, OVERFITTING, HEALTHY, UNSURE)
+
+
+def sentence(label, since, evidence, improving, so_far) -> str:
+    """Say what was seen in one sentence with its numbers. evidence: of a `labkit.diagnose.Verdict`."""
+    start, last, gain, rise = (evidence[name] for name in ("loss_at_start", "loss_at_end", "gain", "rise"))
+    when = f" so far (after {evidence['last_step']:,} updates)" if so_far else ""
+    beside = f"; judged alone it would be {evidence['alone']}" if "alone" in evidence else ""
+    if label == DIVERGED:
+        return f"Diverged{when} since step {since}: held-out loss went from {start:.4g} to {last:.4g}, {last / start:.2g} times the untrained base's."
+    if label == OVERSHOOTING:
+        return f"Overshooting{when} since step {since}: held-out loss rose by {signed(rise)} from its lowest, and on training pictures by {signed(evidence['probe_since_best'])}{beside}."
+    if label == OVERFITTING:
+        return f"Overfitting{when} since step {since}: held-out loss rose by {signed(rise)} from its lowest, while on training pictures it changed by {signed(evidence['probe_since_best'])}{beside}."
+    share = evidence.get("share_of_best_sibling")
+    compared = f", and is {share:.0%} of the best sibling's" if share is not None and share < 1 else ""
+    if label == STAGNATING and abs(gain.mean) < 0.002 * start:
+        return f"Stagnating{when}: held-out loss changed by {signed(Interval(-gain.mean, -gain.high, -gain.low))}, next to nothing of its {start:.4g} at the start{beside}."
+    if label == STAGNATING:
+        steady = " and still grows in proportion to the rate spent" if evidence["second_half_gain_per_rate"] >= 0.7 else ""
+        return f"Stagnating{when}: the gain of {signed(gain)} is small{steady}{compared}{beside}."
+    return f"Healthy{when}: held-out loss fell by {signed(gain)} from {start:.4g}" + (", and still falls" if improving else ", and has levelled off") + f"{beside}."
+
+
+def doubt(evidence, needed) -> str:
+    """Say why no label can be given. needed: how many evaluations a verdict takes at the least."""
+    if evidence["evaluations"] < needed:
+        return f"Not enough evidence: held-out pictures have been measured {evidence['evaluations']} times; {needed} are needed."
+    if evidence["pictures"] < 2:
+        return "Not enough evidence: one held-out picture cannot tell what others would show."
+    why, rise = evidence["why"], evidence["rise"]
+    if why == "no probe":
+        return "Not enough evidence: held-out loss rises, but without the loss on training pictures overfitting and overshooting look alike."
+    if why == "seen once":
+        return f"Not enough evidence: only the last evaluation lies above the lowest, by {signed(rise)}; the next one may take it back."
+    if why == "early":
+        return f"Not enough evidence: after {evidence['last_step']} updates the loss still falls in proportion to the rate, as it does early in every run."
+    leaning, effect = evidence["leaning"], rise if evidence["leaning"] in (OVERSHOOTING, OVERFITTING) else evidence["gain"]
+    what = "a rise" if effect is rise else "a gain"
+    return f"Not enough evidence: it looks {leaning}, but {what} of {signed(effect)} over {evidence['pictures']} pictures and {evidence['evaluations']} evaluations is too uncertain."
+
+
+def signed(interval: Interval) -> str:
+    """Write an interval as "0.021 (0.015 to 0.027)"."""
+    return f"{interval.mean:.2g} ({interval.low:.2g} to {interval.high:.2g})"
