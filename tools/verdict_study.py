@@ -14,12 +14,14 @@ import sys
 import types
 from collections import defaultdict
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from labkit import course  # noqa: E402
 from labkit import diagnose as today  # noqa: E402
 from labkit.config import RunConfig  # noqa: E402
 from labkit.events import Step, Validation  # noqa: E402
@@ -194,15 +196,30 @@ def part_of(run, pictures=slice(None), upto=None):
     return trace.history()
 
 
+def scatter(runs):
+    """Return how far one evaluation of a design lies from the mean of its seeds, as a share of what was gained; None where it broke."""
+    means = np.array([run.validations["validation"].means for run in runs])
+    gain = (means[:, 0] - means.min(axis=1)).mean()
+    if not np.isfinite(means).all() or means.max() > 1.5 * means[0, 0] or gain <= 0:
+        return None
+    return float(np.median(means.std(axis=0, ddof=1)[1:]) / gain)
+
+
 def other_half(judge, groups):
-    """Return (what the run's other pictures and the design's other seeds say, verdict from half of the pictures)."""
-    found = []
-    for runs in groups:
+    """Return (what the run's other pictures and the design's other seeds say, verdict from half of the pictures).
+
+    What is known of jitter beforehand comes from the other designs alone: the scatter between their seeds.
+    """
+    found, scatters = [], [scatter(runs) for runs in groups]
+    for at, runs in enumerate(groups):
+        others = np.median([s for i, s in enumerate(scatters) if i != at and s is not None])
         for run in runs:
             order = np.argsort(run.timesteps["validation"][:, 0], kind="stable")
             halves = order[::2], order[1::2]
             for one, other in (halves, halves[::-1]):
-                found.append((reference(runs, run, other), judge.diagnose(part_of(run, np.sort(one)))))
+                with mock.patch.object(course, "JITTER_MEDIAN", others):
+                    verdict = judge.diagnose(part_of(run, np.sort(one)))
+                found.append((reference(runs, run, other), verdict))
     return found
 
 
@@ -217,14 +234,17 @@ def reference(runs, run, pictures):
     return str(today.rule(dataclasses.replace(first, **mean, seen=seen, siblings=None))[0])
 
 
-def half_time(judge, groups):
-    """Return (verdict at the end, verdict at about half time) of recorded runs of 100 updates and more."""
+def cut_short(judge, groups, share):
+    """Return (verdict at the end, verdict after a share of the updates, was the next evaluation higher) of runs of 100 updates and more."""
     found = []
     for runs in groups:
         for run in runs:
             steps = run.validations["validation"].steps
             if steps[-1] >= 100:
-                found.append((judge.diagnose(run), judge.diagnose(part_of(run, upto=steps[np.searchsorted(steps, steps[-1] / 2)]))))
+                at = int(np.searchsorted(steps, share * steps[-1]))
+                means = run.validations["validation"].means
+                rose = at + 1 < len(steps) and bool(means[at + 1] > means[at])
+                found.append((judge.diagnose(run), judge.diagnose(part_of(run, upto=steps[at])), rose))
     return found
 
 
@@ -265,11 +285,13 @@ def faults(judge):
     return ["| run | verdict | |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
-def half_time_rows(judge, groups):
-    pairs = [(end, half) for end, half in half_time(judge, groups) if half.label != today.UNSURE and half.confidence >= 0.95]
+def cut_short_rows(judge, groups):
+    pairs = [(end, half) for end, half, _ in cut_short(judge, groups, 0.5) if half.label != today.UNSURE and half.confidence >= 0.95]
     held = sum(end.label == half.label for end, half in pairs)
     open_ = sum(end.label == today.UNSURE for end, _ in pairs)
-    return [f"Of {len(pairs)} verdicts of 0.95 and more at half time {held} hold at the end, {open_} are undecided then and {len(pairs) - held - open_} contradicted."]
+    falling = [rose for _, late, rose in cut_short(judge, groups, 0.75) if late.still_improving]
+    return [f"Of {len(pairs)} verdicts of 0.95 and more at half time {held} hold at the end, {open_} are undecided then and {len(pairs) - held - open_} contradicted.",
+            f"Of {len(falling)} runs that 'still fall' at three quarters {sum(falling)} rose at the next evaluation."]
 
 
 def main():
@@ -281,7 +303,7 @@ def main():
     groups = [runs for runs in configurations() if len(runs) > 1]
     for title, rows in (("Single faults", lambda: faults(judge)), ("Simulated population", lambda: coverage(population(judge, options.runs, 7))),
                         (f"Recorded runs of {len(groups)} designs, judged on half of their pictures, against the design's other seeds on the other half",
-                         lambda: coverage(other_half(judge, groups))), ("Recorded runs at half time", lambda: half_time_rows(judge, groups))):
+                         lambda: coverage(other_half(judge, groups))), ("Recorded runs cut short", lambda: cut_short_rows(judge, groups))):
         print(f"{title}:\n", *rows(), "", sep="\n", flush=True)
 
 
