@@ -12,10 +12,13 @@ from labkit.naming import differing
 from labkit.stats import Interval
 from labkit.style import VERDICTS
 
-CARD = "border-left:5px solid {color};padding:4px 12px;margin:6px 0;line-height:1.45;color:var(--jp-ui-font-color1,#222)"
+# A page may be light or dark, and only JupyterLab says so: colours are chosen for paper that a card brings along (contrast 4.5 at
+# least, tests/test_contrast.py), and quiet words take the colour of what surrounds them.
+PAPER = "background:#fff;color:#222"
+CARD = "border-left:5px solid {color};padding:4px 12px;margin:6px 0;line-height:1.45;" + PAPER
 CELL = "text-align:left;padding:2px 7px"
 SCROLLING = "width:0;min-width:100%;overflow-x:auto"                  # as wide as there is room: a widget's box would grow with its table
-QUIET = "color:var(--jp-ui-font-color2,#666)"
+QUIET = "opacity:.8"
 
 
 def verdict_card(verdict, history, voice="both") -> str:
@@ -25,12 +28,12 @@ def verdict_card(verdict, history, voice="both") -> str:
     name = {"field": verdict.label, "chapter": term(verdict.label, "chapter")}.get(voice, verdict.label)
     aside = f" <span style='{QUIET}'>the chapter: {html.escape(chapter)}</span>" if voice == "both" and chapter else ""
     since = f", which holds since step {verdict.since_step:,}" if verdict.since_step is not None else ""
-    numbers = "".join(f"<tr><td style='{QUIET};padding-right:16px;text-align:left'>{html.escape(str(key).replace('_', ' '))}</td>"
+    numbers = "".join(f"<tr style='{PAPER}'><td style='{QUIET};padding-right:16px;text-align:left'>{html.escape(str(key).replace('_', ' '))}</td>"
                       f"<td style='text-align:left'>{html.escape(evidence_text(value))}</td></tr>" for key, value in verdict.evidence.items())
     return (f"<div style='{CARD.format(color=color)}'><b style='color:{color};font-size:115%'>{symbol} {html.escape(name)}</b>{aside}"
             f"<div>{html.escape(verdict.sentence)}</div>"
             f"<details><summary style='{QUIET}'>the numbers behind it{since} (confidence {verdict.confidence:.2f})</summary>"
-            f"<table style='margin:4px 0'>{numbers}</table></details><div style='{QUIET}'>{html.escape(history.provenance)}</div></div>")
+            f"<table style='margin:4px 0;{PAPER}'>{numbers}</table></details><div style='{QUIET}'>{html.escape(history.provenance)}</div></div>")
 
 
 def evidence_text(value) -> str:
@@ -46,7 +49,7 @@ def error_card(error: BaseException) -> str:
     """Return an error as a readable card; the traceback of anything that is not the user's to mend is folded in."""
     words = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
     trace = "" if isinstance(error, LabError) else (
-        f"<details><summary>where it happened</summary><pre style='font-size:85%'>"
+        f"<details><summary>where it happened</summary><pre style='font-size:85%;{PAPER}'>"
         f"{html.escape(''.join(traceback.format_exception(error)))}</pre></details>")
     return f"<div role='alert' style='{CARD.format(color='#C44601')}'><b style='color:#C44601'>✖ This did not work.</b> {html.escape(words)}{trace}</div>"
 
@@ -70,10 +73,10 @@ def shelf_table(histories, verdicts, *, baseline=None, pinned=(), current=None) 
         cells = [mark, trained_at(history), f"<span style='color:{symbol_color[1]}'>{symbol_color[0]} {html.escape(verdict.label)}</span>",
                  loss_change(history), sparkline(history, symbol_color[1]),
                  *(setting(name, config[name], config[name] != base[name]) for name in names)]
-        lines.append("<tr>" + "".join(f"<td style='{CELL};white-space:nowrap'>{cell}</td>" for cell in cells) + "</tr>")
+        lines.append(f"<tr style='{PAPER}'>" + "".join(f"<td style='{CELL};white-space:nowrap'>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th style='{CELL};vertical-align:bottom'>{html.escape(name)}</th>" for name in heads)
-    return (f"<div style='{SCROLLING}'><table style='border-collapse:collapse;font-size:92%;line-height:1.35'>"
-            f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    return (f"<div style='{SCROLLING}'><table style='border-collapse:collapse;font-size:92%;line-height:1.35;{PAPER}'>"
+            f"<thead><tr style='{PAPER}'>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
             f"<div style='{QUIET};font-size:88%'>≠ differs from the {'pinned' if baseline in ids else 'oldest'} run</div>")
 
 

@@ -1,0 +1,97 @@
+"""Cards can be read in light and dark pages, with and without JupyterLab's variables: a contrast of 4.5 at least (WCAG 2.1, 1.4.3)."""
+
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import pytest
+
+from labkit.cards import error_card, shelf_table, verdict_card
+from labkit.evidence import Note
+from labkit.exercises import NOT_YET, PASSED, Result
+from labkit.style import VERDICTS
+
+# Pages: text, background, and the variables of JupyterLab 4's own themes where it is JupyterLab.
+PAGES = {
+    "light page": ("#000000", "#ffffff", {}),
+    "dark page": ("#cccccc", "#1e1e1e", {}),
+    "JupyterLab light": ("#212121", "#ffffff", {"--jp-ui-font-color1": "#212121", "--jp-ui-font-color2": "#616161", "--jp-layout-color0": "#ffffff"}),
+    "JupyterLab dark": ("#ffffff", "#111111", {"--jp-ui-font-color1": "#ffffff", "--jp-ui-font-color2": "#b3b3b3", "--jp-layout-color0": "#111111"}),
+}
+VOID = {"polyline", "br", "img"}
+
+
+def rgb(text):
+    digits = text.lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    return tuple(int(digits[i:i + 2], 16) for i in (0, 2, 4))
+
+
+def luminance(color):
+    linear = [channel / 255 / 12.92 if channel / 255 <= 0.04045 else ((channel / 255 + 0.055) / 1.055) ** 2.4 for channel in color]
+    return sum(weight * channel for weight, channel in zip((0.2126, 0.7152, 0.0722), linear))
+
+
+def contrast(one, other):
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+class Texts(HTMLParser):
+    """Collect (contrast, text) of a piece of HTML with inline styles, on a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        text, background, self.variables = PAGES[page]
+        self.stack, self.found = [(rgb(text), rgb(background))], []
+
+    def value(self, text):
+        known = re.fullmatch(r"var\((--[\w-]+)(?:,\s*(.+))?\)", text)
+        return self.variables.get(known[1], known[2]) if known else text
+
+    def handle_starttag(self, tag, attributes):
+        if tag in VOID:
+            return
+        # JupyterLab gives tables, rows and traces colours of its own, which only inline styles replace.
+        defaults = {"table": {"color": "var(--jp-ui-font-color1,inherit)"}, "tr": {"background": "var(--jp-layout-color0)"},
+                    "pre": {"background": "var(--jp-layout-color0)"}} if self.variables else {}
+        style = defaults.get(tag, {}) | dict(pair.split(":", 1) for pair in (dict(attributes).get("style") or "").split(";") if ":" in pair)
+        text, behind = self.stack[-1]
+        behind = rgb(self.value(style["background"])) if "background" in style else behind
+        text = rgb(self.value(style["color"])) if style.get("color", "inherit") != "inherit" else text
+        share = float(style.get("opacity", 1))
+        self.stack.append((tuple(share * a + (1 - share) * b for a, b in zip(text, behind)), behind))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            self.stack.pop()
+
+    def handle_data(self, data):
+        if data.strip():
+            self.found.append((contrast(*self.stack[-1]), data))
+
+
+def cards():
+    """Yield every kind of card, in every verdict's colour."""
+    for label in VERDICTS:
+        verdict = SimpleNamespace(label=label, since_step=3, evidence={"gain": 0.1}, sentence="It fell.", confidence=0.9)
+        history = SimpleNamespace(run_id="a", provenance="Trained here.", validations={}, time_s=None,
+                                  config=SimpleNamespace(to_dict=lambda: {"learning_rate": 1e-3}))
+        other = SimpleNamespace(**vars(history) | {"run_id": "b", "config": SimpleNamespace(to_dict=lambda: {"learning_rate": 1e-2})})
+        yield verdict_card(verdict, history)
+        yield shelf_table([history, other], [verdict, verdict])
+    yield from (error_card(error) for error in (ValueError("no"), RuntimeError("broken")))
+    yield from (Result(outcome, "Because.")._repr_html_() for outcome in (PASSED, NOT_YET))
+    yield from (shelf_table([], []), Note("Nothing is recorded.")._repr_html_())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_word_of_a_card_stands_out(page):
+    for card in cards():
+        texts = Texts(page)
+        texts.feed(card)
+        assert texts.found and min(texts.found)[0] >= 4.5, (min(texts.found), card)
+
+
+def test_the_contrast_of_known_pairs_is_right():
+    assert contrast(rgb("#000"), rgb("#fff")) == pytest.approx(21) and contrast(rgb("#767676"), rgb("#ffffff")) == pytest.approx(4.54, abs=0.01)
