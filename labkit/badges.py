@@ -35,12 +35,17 @@ def badges(name, url=None):
 
 
 def setup_cell(url=None):
-    """Return the source of the set-up cell: it finds the kit, and in Colab fetches and installs it first."""
+    """Return the source of the set-up cell: it finds the kit, and in Colab fetches and installs it first, again where that failed."""
     return f'''# Set-up: fetches and installs the lab in Colab; anywhere else it only finds it.
-import os, subprocess, sys
+import importlib.metadata, importlib.util, os, subprocess, sys
 kit = "/content/parameter-design-lab" if "google.colab" in sys.modules else os.path.abspath("..")
-if "google.colab" in sys.modules and not os.path.isdir(kit):
-    subprocess.run(["git", "clone", "--quiet", "--depth", "1", "{url or address()}", kit], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", kit], check=True)
+if "google.colab" in sys.modules:
+    if not os.path.isdir(os.path.join(kit, "labkit")):
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", "{url or address()}", kit], check=True)
+    if not any(importlib.metadata.distributions(name="parameter-design-lab")):
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", kit], check=True)
 if os.path.isdir(os.path.join(kit, "labkit")) and kit not in sys.path:
-    sys.path.insert(0, kit)'''
+    sys.path.insert(0, kit)
+if importlib.util.find_spec("labkit") is None:
+    raise ModuleNotFoundError("The lab is not found from here. In the folder of its checkout, open this notebook with: "
+                              "python3 -m labkit lab PATH-OF-THIS-NOTEBOOK")'''

@@ -19,6 +19,7 @@ from labkit.allocator import keep_freed_memory
 from labkit.basefiles import BaseFiles, find_base
 from labkit.casting import cast, fit_for_cpu
 from labkit.errors import LabError
+from labkit.importable import first_cause
 from labkit.loss import Denoiser
 from labkit.old_keys import old_text_encoder
 from labkit.seeding import generator
@@ -44,6 +45,7 @@ def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str 
     dtype = _dtype(dtype)
     device = _device(device)
     files = find_base(name, revision)
+    load_libraries()
     limit_torch()
     keep_freed_memory()
     fingerprint = files.fingerprint()
@@ -262,6 +264,16 @@ def diffusers_picture(base: Base, prompt: str, seed: int, adapter_file, *, num_i
                 pipe.unload_lora_weights()
             base.unet.requires_grad_(False)
     return (drawn * 255).round().astype(np.uint8)
+
+
+def load_libraries():
+    """Import what bases are loaded with; LabError with the true cause where that fails, which is no fault of any base."""
+    try:
+        from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+    except Exception as error:                                # these libraries wrap what they meet in errors of many kinds
+        raise LabError(f"diffusers or transformers cannot be imported ({first_cause(error)}): `labkit checkup` says what to do.") from error
+    return AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel, CLIPTextModel, CLIPTokenizer
 
 
 def _load(files: BaseFiles):

@@ -1,4 +1,5 @@
 """Say what this machine has and lacks for the lab, with the remedy. Works where nothing is installed yet."""
+import importlib
 import os
 import platform
 import shutil
@@ -10,10 +11,12 @@ from typing import NamedTuple
 from labkit import install, paths
 from labkit.cli import Outcome
 from labkit.errors import LabError
-from labkit.requirements import installed_version, missing, pyproject, requirements, split
+from labkit.importable import failures, first_cause
+from labkit.requirements import IMPORT_NAMES, installed_version, missing, pyproject, requirements, split
 
 MEMORY_GIB = 2.0  # a lesson on the embedded base needs 1.5
-DISK_GIB = {"install": 4.0, "runs": 0.5}
+# An environment takes 1.7 GiB with a torch for CPUs and 5.3 with one for CUDA; pip unpacks from the files that it fetched first.
+DISK_GIB = {"install": 4.0, "install with CUDA": 8.0, "runs": 0.5}
 MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 
 
@@ -28,7 +31,7 @@ class Finding(NamedTuple):
 
 def findings():
     """Return all findings of this interpreter on this machine."""
-    return [python(), packages(), torch(), threads(), memory(), disk(), store()]
+    return [python(), packages(), torch(), imports(), threads(), memory(), disk(), store()]
 
 
 def text(found=None):
@@ -91,6 +94,25 @@ def packages():
     if lacks:
         return Finding("packages", "note", versions, f"Missing here: {', '.join(lacks)}. `python3 -m labkit lab` brings them into {install.venv_folder()}.")
     return Finding("packages", "good", versions)
+
+
+def imports():
+    """Judge whether what is installed can be imported, down to the classes that a base is loaded with."""
+    wanted = {name: text for text in requirements(("lab",)) if (name := split(text)[0]) != "torch" and installed_version(name)}
+    if not wanted:
+        return Finding("imports", "note", "nothing is installed yet")
+    modules = {IMPORT_NAMES.get(name, name): name for name in wanted}
+    failed = failures(modules)
+    broken, told = [modules[name] for name in failed], [f"{name} cannot be imported ({cause})" for name, cause in failed.items()]
+    if not failed and not missing():
+        try:
+            importlib.import_module("labkit.base").load_libraries()
+        except Exception as error:  # as for torch: whatever it is, they do not import
+            broken, told = ["diffusers", "transformers"], [f"diffusers or transformers cannot be imported ({first_cause(error)})"]
+    if not broken:
+        return Finding("imports", "good", "all that is installed")
+    pip, again = f'"{sys.executable}" -m pip install', " ".join(f'"{wanted[name]}"' for name in broken)
+    return Finding("imports", "bad", "; ".join(told), f"{pip} --force-reinstall --no-deps {again}, then, for what they need: {pip} {again}")
 
 
 def gpu_name():
@@ -175,7 +197,8 @@ def free_memory(root="/"):
 
 def disk():
     """Judge the free space where the environment and the runs go."""
-    purpose = "runs" if not missing() else "install"
+    with_cuda = sys.platform.startswith("linux") and install.has_nvidia_driver()
+    purpose = "runs" if not missing() else "install with CUDA" if with_cuda else "install"
     place = paths.store_dir() if purpose == "runs" else install.venv_folder()
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from labkit import checkup, cli
+from labkit.errors import LabError
 from labkit.paths import REPO
 
 
@@ -50,6 +53,48 @@ def test_too_little_memory_and_disk_are_bad(monkeypatch):
     assert checkup.memory().state == "bad"
     monkeypatch.setattr(checkup, "DISK_GIB", {"install": 1e9, "runs": 1e9})
     assert checkup.disk().state == "bad" and "LABKIT_STORE" in checkup.disk().remedy
+
+
+@pytest.mark.parametrize("driver, free, state", [(False, 4.5, "good"), (True, 4.5, "bad"), (True, 8.5, "good")])
+def test_an_installation_with_cuda_needs_more_room(monkeypatch, driver, free, state):
+    monkeypatch.setattr(checkup, "missing", lambda *_: ["torch"])
+    monkeypatch.setattr(checkup.install, "has_nvidia_driver", lambda: driver)
+    monkeypatch.setattr(checkup.sys, "platform", "linux")
+    monkeypatch.setattr(checkup.shutil, "disk_usage", lambda _: SimpleNamespace(free=free * 2**30))
+    assert checkup.disk().state == state
+
+
+def test_what_is_installed_and_cannot_be_imported_is_bad_and_its_true_cause_is_told(monkeypatch, tmp_path):
+    assert checkup.imports().state == "good"
+    (tmp_path / "yaml.py").write_text("import libyaml_is_gone")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "yaml")
+    finding = checkup.imports()
+    assert finding.state == "bad" and "yaml cannot be imported (ModuleNotFoundError: No module named 'libyaml_is_gone')" in finding.found
+    assert '"pyyaml>=6,<7"' in finding.remedy
+
+
+def test_a_library_that_a_base_is_loaded_with_and_its_own_need_is_told(monkeypatch, sd_folder):
+    """Transformers wraps the missing module in a RuntimeError that once sent people to download the base again."""
+    from labkit import base
+
+    def broken():
+        try:
+            raise ModuleNotFoundError("No module named 'regex'")
+        except ModuleNotFoundError as error:
+            raise RuntimeError("Failed to import transformers.models.clip because of the following error (look up to see its traceback):") from error
+
+    class Library(ModuleType):
+        def __getattr__(self, name):
+            broken()
+
+    library = Library("transformers")
+    library.__spec__ = ModuleSpec("transformers", None)
+    monkeypatch.setitem(sys.modules, "transformers", library)
+    with pytest.raises(LabError, match=r"cannot be imported \(ModuleNotFoundError: No module named 'regex'\): `labkit checkup` says"):
+        base.load_base(sd_folder, device="cpu")
+    finding = checkup.imports()
+    assert finding.state == "bad" and "No module named 'regex'" in finding.found and "transformers>=" in finding.remedy
 
 
 def test_the_thread_quota_is_stated(monkeypatch):

@@ -86,6 +86,40 @@ def test_the_setup_cell_changes_nothing_where_the_kit_is_found(monkeypatch):
     assert sys.path == before
 
 
+def test_in_colab_a_failed_installation_is_tried_again(monkeypatch, tmp_path):
+    import importlib.metadata
+    import sys
+
+    kit, commands, installed = tmp_path / "kit", [], []
+
+    def run(command, check):
+        commands.append(command[0] if command[0] == "git" else "pip")
+        if command[0] == "git":
+            (kit / "labkit").mkdir(parents=True)
+        elif commands.count("pip") == 1:
+            raise subprocess.CalledProcessError(1, command)
+        else:
+            installed.append("parameter-design-lab")
+
+    monkeypatch.setitem(sys.modules, "google.colab", json)
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda name: iter(installed))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    cell = badges.setup_cell().replace("/content/parameter-design-lab", str(kit))
+    with pytest.raises(subprocess.CalledProcessError):
+        exec(cell, {})
+    exec(cell, {})
+    exec(cell, {})
+    assert commands == ["git", "pip", "pip"] and sys.path[0] == str(kit)
+
+
+def test_a_copy_outside_the_checkout_says_what_to_do(tmp_path):
+    import sys
+
+    result = subprocess.run([sys.executable, "-S", "-P", "-c", badges.setup_cell()], cwd=tmp_path, capture_output=True, text=True, env={})
+    assert result.stderr.rstrip().endswith("open this notebook with: python3 -m labkit lab PATH-OF-THIS-NOTEBOOK")
+
+
 @pytest.mark.parametrize("path", notebooks.lessons(), ids=lambda path: path.stem)
 def test_generated_cells_of_a_lesson_are_fresh_and_its_frame_is_whole(path):
     notebook = notebooks.read(path)
