@@ -26,12 +26,13 @@ SCHEMA_VERSION = 1
 QUOTA = {"00": 100, "01": 1200, "02": 1200, "03": 1200, "04": 800}  # run-steps at batch 4 to train live, fresh store
 PLACES = {"base", "data", "near", "design"}
 TIMEOUT_S = 1200
+RESERVED = ("results", "report")
 RESULTS, STORES = "results.json", "chapter-runs"               # the stores, one a lesson, are thrown away by the next chapter
 
 
 def verb(options):
     """Run the chosen lessons; exit code 1 if one failed, stopped on an error or trained less than its quota."""
-    paths = notebooks.choose(options.names)
+    paths = notebooks.choose(options.names, files=True)
     given = notebooks.given(paths, options.parameter)
     for parameters in given.values():                          # kernels work in a folder of their own
         parameters |= {name: whole_path(parameters[name]) for name in PLACES & parameters.keys() if isinstance(parameters[name], str)}
@@ -44,8 +45,10 @@ def verb(options):
     stores = {path: out / STORES / path.stem if fresh else one for path in paths}
     # A quota speaks about the lesson as it is committed, trained from nothing, in full.
     counts = fresh and os.environ.get("LABKIT_FAST") != "1"
-    quotas = {path: QUOTA.get(path.stem[:2], 0) if counts and not given[path] else None for path in paths}
-    prepare(out)
+    own = notebooks.lessons()
+    quotas = {path: QUOTA.get(path.stem[:2], 0) if counts and path in own and not given[path] else None for path in paths}
+    check_names(paths, out)
+    prepare(out, paths)
     lessons, each = side_by_side(len(paths)) if fresh else (1, threads.quota()[0])       # two lessons may train the same run
 
     def run(path):
@@ -82,7 +85,19 @@ def published_seconds(path):
     return notebooks.read(path)["metadata"].get("labkit", {}).get("seconds", {}).get("cpu", 0)
 
 
-def prepare(out):
+def check_names(paths, out):
+    """Raise LabError where the results of a notebook would meet another's, or the notebook itself."""
+    names = [path.stem for path in paths]
+    for path in paths:
+        if names.count(path.stem) > 1:
+            raise LabError(f"Two of the notebooks are called {path.name}: run them one at a time, each with an --out of its own.")
+        if path.stem in RESERVED:
+            raise LabError(f"{path.name} has the name of a file with results: call it something else.")
+        if path.resolve().parent == out.resolve():
+            raise LabError(f"{path} lies among the results, which are replaced: copy it to another folder, or give another --out.")
+
+
+def prepare(out, paths):
     """Make the output folder and take away what an earlier run of the chapter left in it, and nothing else.
 
     LabError for a folder that holds anything but has no results.json of ours: it is somebody's.
@@ -94,7 +109,7 @@ def prepare(out):
         write_file(out / RESULTS, json.dumps({"schema_version": SCHEMA_VERSION, "ok": False, "notebooks": []}).encode(), choose="--out")
     except OSError as error:
         raise cannot_write(out, error, choose="--out") from None
-    for lesson in notebooks.choose([]):
+    for lesson in {*notebooks.lessons(), *paths}:
         for ending in (".ipynb", ".html", ".log", ".json"):
             (out / f"{lesson.stem}{ending}").unlink(missing_ok=True)
     (out / "report.html").unlink(missing_ok=True)

@@ -67,11 +67,12 @@ def parser():
     add = {verb: verbs.add_parser(verb, parents=[stored, common] if verb in STORED else [common], help=help, description=help[0].upper() + help[1:] + ".")
            for verb, (_, help) in VERBS.items()}
     names = dict(metavar="NAME", help="a lesson: 01, learning_rate or 01_learning_rate (default: all)")
+    files = dict(metavar="NAME", help="a lesson: 01, learning_rate or 01_learning_rate; or the path of any notebook (default: all lessons)")
 
-    add["lab"].add_argument("name", nargs="?", default="00_start", metavar="NAME", help="the lesson to open (default: 00_start)")
+    add["lab"].add_argument("name", nargs="?", default="00_start", metavar="NAME", help="the lesson to open, or the path of any notebook (default: 00_start)")
     add["lab"].add_argument("--no-browser", action="store_true", help="only start the server and print its address")
     add["lab"].add_argument("--port", type=int, default=8888, help="port to try first (default: 8888)")
-    add["chapter"].add_argument("names", nargs="*", **names)
+    add["chapter"].add_argument("names", nargs="*", **files)
     add["chapter"].add_argument("-p", "--parameter", action="append", default=[], metavar="KEY=VALUE", help="set a notebook parameter; may be repeated")
     add["chapter"].add_argument("--out", default=None, metavar="DIR", help="folder for the results (default: out/chapter)")
     add["test"].add_argument("--all", action="store_true", help="everything that continuous integration runs")

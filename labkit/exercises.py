@@ -19,6 +19,7 @@ from labkit.errors import LabError
 from labkit.history import History
 from labkit.ladders import LADDERS, rung_text
 from labkit.naming import DERIVED
+from labkit.parameters import checked
 from labkit.runs import COMPLETE
 from labkit.seeding import seed63
 from labkit.stats import by_picture, interval_of, paired_difference, seeds_difference
@@ -52,10 +53,13 @@ class Result:
 
 
 def own_seed(student, seed=0):
-    """Return the first of a student's ten seeds, from the name and `seed` (case and spaces don't count); `seed` without a name."""
-    if not isinstance(student, str | None):
-        raise LabError(f"student = {student!r} is not a name: write it in quotation marks.")
-    name = " ".join(unicodedata.normalize("NFKC", student or "").casefold().split())
+    """Return the first of a student's ten seeds, from the name or number and `seed`; `seed` itself without one.
+
+    Case and spaces don't count, nor do a number's leading zeros: papermill reads 007 as 7.
+    """
+    name = " ".join(unicodedata.normalize("NFKC", checked("student", student, "")).casefold().split())
+    if name.isdecimal():
+        name = name.lstrip("0") or "0"
     return OWN_SEEDS * (1 + seed63(seed or 0, "student", name) % 10**6) if name else seed
 
 

@@ -1,14 +1,15 @@
 """Who looks at this kernel: a browser that can press buttons, Colab, or nobody."""
 
 import os
+import re
 import sys
+from pathlib import Path
 
 
 def frontend() -> str:
     """Return "browser" (widgets work, training may run in a thread), "colab" (widgets work, threads cannot update them) or "headless".
 
-    Jupyter's server names the notebook in the environment of kernels it starts for people; papermill, nbclient and nbval
-    start theirs without. LABKIT_FRONTEND overrides the guess.
+    LABKIT_FRONTEND overrides the guess.
     """
     asked = os.environ.get("LABKIT_FRONTEND")
     if asked in ("browser", "colab", "headless"):
@@ -18,8 +19,19 @@ def frontend() -> str:
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if not hasattr(shell, "kernel"):
         return "headless"
-    watched = "JPY_SESSION_NAME" in os.environ or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
-    return "browser" if watched or "__vsc_ipynb_file__" in shell.user_ns else "headless"
+    return "browser" if _started_for_a_person() or "__vsc_ipynb_file__" in shell.user_ns else "headless"
+
+
+def _started_for_a_person() -> bool:
+    """Tell whether the program that started this kernel is a server of notebooks, rather than papermill, nbclient or nbval.
+
+    A server says so in the environment, which all that is started from its kernels inherits. But a server keeps many kernels and
+    names each one's connection file by the kernel's id, while the others let jupyter_client take a temporary name.
+    """
+    from ipykernel.connect import get_connection_file
+
+    said = "JPY_SESSION_NAME" in os.environ or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+    return said and re.fullmatch(r"kernel-[0-9a-f-]{36}\.json", Path(get_connection_file()).name) is not None
 
 
 def show(*things) -> None:

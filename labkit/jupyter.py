@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+from urllib.parse import quote
 
 from labkit import notebooks
 from labkit.cli import Outcome
@@ -9,19 +10,20 @@ from labkit.paths import REPO
 
 
 def command(lesson, *, port, browser):
-    """Return the command line of the server that opens a lesson first."""
-    return [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={REPO}", f"--ServerApp.port={port}",
-            f"--LabApp.default_url=/lab/tree/notebooks/{lesson}", *([] if browser else ["--no-browser"]),
+    """Return the command line of the server that opens a notebook first; one from elsewhere is served from its own folder."""
+    root = REPO if REPO in lesson.parents else lesson.parent
+    return [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={root}", f"--ServerApp.port={port}",
+            f"--LabApp.default_url=/lab/tree/{quote(lesson.relative_to(root).as_posix())}", *([] if browser else ["--no-browser"]),
             # Root is who you are in a container; anywhere else the option changes nothing.
             *["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0)]
 
 
 def lab(options):
     """Start JupyterLab and wait until it is stopped."""
-    [lesson] = notebooks.choose([options.name])
+    [lesson] = notebooks.choose([options.name], files=True)
     if options.store:
         os.environ["LABKIT_STORE"] = os.path.abspath(options.store)
-    server = subprocess.Popen(command(lesson.name, port=options.port, browser=not options.no_browser))
+    server = subprocess.Popen(command(lesson, port=options.port, browser=not options.no_browser))
     try:
         return Outcome(1 if server.wait() > 0 else 0)
     except KeyboardInterrupt:

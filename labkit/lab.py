@@ -11,6 +11,7 @@ from labkit.config import RunConfig, load_design, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.history import History, Trace
 from labkit.folder_notes import cut_texts
+from labkit.interrupts import Interrupted, stop_on_interrupt
 from labkit.ladders import rung_text
 from labkit.live import live
 from labkit.monitor import Monitor
@@ -112,10 +113,13 @@ class Lab:
         with turn(f"the training of {to_train} runs in a cell", say=print) if to_train else nullcontext():
             traces = {name: self.begun(config) for name, config in zip(names, configs)}
             monitor = monitor or self.monitor(pictures=pictures)
-            events = sweep(self.base, self.cache, configs, self.store, monitor=monitor, checkpoint_at=checkpoint_at)
-            with closing(live(events, traces, label=label)) as events:
-                for _ in events:
-                    pass
+            with stop_on_interrupt(lambda: print("Stopping after this update; interrupt again to stop at once.")) as stop:
+                events = sweep(self.base, self.cache, configs, self.store, monitor=monitor, checkpoint_at=checkpoint_at, stop=stop)
+                with closing(live(events, traces, label=label)) as events:
+                    for _ in events:
+                        pass
+            if stop() and any(self.store.run(name).status not in COMPLETE for name in names):
+                raise Interrupted(stop.number, "Stopped, and what was trained is kept: run this cell again and it goes on from there.")
         whole = {name: traces[name].stopped and not config.parent for name, config in zip(names, configs)}  # a fork's beginning is its parent's
         return [traces[name].history() if whole[name] else self.store.run(name).history() for name in names]
 

@@ -2,12 +2,13 @@
 import difflib
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
 from labkit.errors import LabError
-from labkit.frontend import frontend
 from labkit.notebooks import assigned
+from labkit.parameters import PAPERMILL, checked
 
 fast = os.environ.get("LABKIT_FAST") == "1"  # the short form that tests run
 RESULTS_VERSION = 1
@@ -22,9 +23,14 @@ def pick(full, short):
 
 
 def begin():
-    """Refuse injected names that are no parameters of this notebook, and note the time: what trains from here on is its own."""
+    """Check this notebook's parameters, and note the time: what trains from here on is its own."""
     global _begun_s
-    check_injected(_history())
+    shell = _shell()
+    history = list(shell.user_ns.get("In", [])[1:-1]) if shell else []         # without the cell that runs
+    check_injected(history)
+    check_parameters(history, shell.user_ns if shell else {})
+    if shell:
+        shell.set_custom_exc((KeyboardInterrupt,), _say_interrupted)
     _begun_s = time.time()
 
 
@@ -39,10 +45,20 @@ def check_injected(history):
             continue
         known = list(assigned(before))
         for name in assigned(cell):
-            if name not in known:
+            if name not in known and name not in PAPERMILL:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"Did you mean {close[0]}?" if close else f"The parameters are: {', '.join(known) or 'none'}."
                 raise LabError(f"{name} is not a parameter of this notebook. {hint}")
+
+
+def check_parameters(history, namespace):
+    """Put the checked value of every parameter into the notebook's namespace; LabError names one that is not possible.
+
+    history: sources of the executed cells, oldest first; the parameters, and those that papermill injected, are the last two.
+    """
+    for cell in history[-2:]:
+        declared = {} if cell.startswith("# Parameters\n") else assigned(cell)
+        namespace |= {name: checked(name, namespace[name], default) for name, default in declared.items() if name in namespace}
 
 
 def recorded(*names) -> list:
@@ -57,12 +73,12 @@ def recorded(*names) -> list:
 
 
 def trained(since_s):
-    """Return [(run folder, pictures seen since then)] of the runs in the store that made steps or stopped since that time."""
+    """Return [(run folder, pictures seen since then)] of the runs of this kernel that made steps or stopped since that time."""
     from labkit import journal
-    from labkit.runs import Store
+    from labkit.runs import written_here
 
     found = []
-    for run in Store().runs():
+    for run in written_here():
         lines = [line for line in journal.read(run.events_path)[0] if line["time"] >= since_s]
         if lines:
             found.append((run, sum(line["samples_seen"] // line["global_step"] for line in lines if line["event"] == "Step")))
@@ -79,16 +95,22 @@ def finish():
     for run, _ in runs:
         if run.status == "error":
             raise LabError(f"Run {run.run_id} ended in an error: {run.history().stopped.message}")
-        if run.status == "running" and frontend() == "headless":  # elsewhere another notebook may be training into this store
+        if run.status == "running":
             raise LabError(f"Run {run.run_id} is still going on: wait for it before the last cell.")
     print(f"This lesson trained {len(runs)} run{'s' * (len(runs) != 1)}, {steps:,} run-steps at batch {REFERENCE_BATCH}; none ended in an error.")
 
 
-def _history():
-    """Return the sources of the cells executed so far, without this one; empty outside IPython."""
+def _shell():
+    """Return IPython's shell, None outside it."""
     try:
         from IPython import get_ipython
     except ImportError:
-        return []
-    shell = get_ipython()
-    return list(shell.user_ns.get("In", [])[1:-1]) if shell else []
+        return None
+    return get_ipython()
+
+
+def _say_interrupted(_shell, _kind, error, _trace, tb_offset=None):
+    """Show one sentence where IPython shows a screenful: who interrupts a cell knows where it was."""
+    sentence = str(error) or "Interrupted. What was finished is kept: run this cell again to go on."
+    print(sentence, file=sys.stderr)
+    return [sentence]

@@ -2,10 +2,12 @@
 import ast
 import difflib
 import json
+import os
 from pathlib import Path
 
 from labkit.errors import LabError
-from labkit.paths import REPO
+from labkit.parameters import CHECKS, checked
+from labkit.paths import REPO, given_path
 
 
 def folder():
@@ -18,27 +20,51 @@ def lessons():
     return sorted(folder().glob("[0-9][0-9]_*.ipynb"))
 
 
-def choose(names):
-    """Return the lessons that these names mean (`01`, `learning_rate`, `01_learning_rate` or a path); all for none."""
+def choose(names, *, files=False):
+    """Return the notebooks that these names mean: lessons by number, word or both (`01`, `learning_rate`, `01_learning_rate`); all for none.
+
+    files    take any notebook that is named by its path; without it, only the lessons may be named so
+    """
     there = lessons()
     if not there:
         raise LabError(f"There are no notebooks in {folder()}: the checkout is incomplete; fetch it again.")
-    return list(dict.fromkeys(_choose_one(name, there) for name in names)) or there
+    return list(dict.fromkeys(_choose_one(name, there, files) for name in names)) or there
 
 
-def _choose_one(name, there):
-    stem = Path(name).name.removesuffix(".ipynb")
+def _choose_one(name, there, files):
     for path in there:
-        if stem in (path.stem, path.stem[:2], path.stem[3:]):
+        if name in (path.stem, path.stem[:2], path.stem[3:]):
             return path
-    close = difflib.get_close_matches(stem, [form for path in there for form in (path.stem, path.stem[3:])], 1)
+    if name.endswith(".ipynb") or os.sep in name or "/" in name:
+        return _choose_file(name, there, files)
+    close = difflib.get_close_matches(name, [form for path in there for form in (path.stem, path.stem[3:])], 1)
     hint = f"Did you mean {close[0]}?" if close else "There are: " + ", ".join(path.stem for path in there) + "."
     raise LabError(f"There is no lesson {name!r}. {hint}")
 
 
+def _choose_file(name, there, files):
+    """Return the very file that was named: a student's copy bears the name of the lesson it was made from."""
+    path = given_path(name).absolute()
+    if not path.is_file():
+        lesson = Path(name).name.removesuffix(".ipynb")
+        hint = f" The kit's own lesson is named without a path: {lesson}." if lesson in [path.stem for path in there] else ""
+        raise LabError(f"There is no notebook {name}.{hint or ' Give the path of one, or the name of a lesson.'}")
+    own = [lesson for lesson in there if lesson.samefile(path)]
+    if not own and not files:
+        raise LabError(f"{name} is no lesson of the kit: name one of {', '.join(path.stem for path in there)}.")
+    return own[0] if own else path
+
+
 def read(path):
-    """Return a notebook as a dict."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Return a notebook as a dict; LabError for a file that is not one."""
+    try:
+        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
+        cells = notebook["cells"]
+        if not all(isinstance(cell["metadata"], dict) and isinstance(cell["source"], str | list) for cell in cells):
+            raise TypeError("a cell is none")
+        return notebook
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        raise LabError(f"{path} cannot be read as a notebook: give one that JupyterLab opens and saves (.ipynb, format 4).") from None
 
 
 def source(cell):
@@ -85,26 +111,27 @@ def value(text):
 
 
 def given(paths, texts):
-    """Return {path: parameters to inject}; LabError for a name that no chosen lesson has or a value of another type."""
+    """Return {path: parameters to inject}; LabError for a name that no chosen lesson has or a value that does not fit."""
     from labkit.cli import pairs, suggest
 
-    values = {name: value(text) for name, text in pairs(texts, "-p").items()}
+    values = pairs(texts, "-p")
     defaults = {path: parameters(path) for path in paths}
     known = list(dict.fromkeys(name for names in defaults.values() for name in names))
     for name in values:
         if name not in known:
             raise LabError(f"{name} is not a parameter of {', '.join(path.stem for path in paths)}.{suggest(name, known)}")
-    for path, names in defaults.items():
-        for name in names.keys() & values.keys():
-            _check_type(path, name, names[name], values[name])
-    return {path: {name: values[name] for name in values if name in defaults[path]} for path in paths}
+    return {path: {name: _fitting(path, name, values[name], names[name]) for name in values if name in names} for path, names in defaults.items()}
 
 
-def _check_type(path, name, default, new):
-    kinds = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+def _fitting(path, name, text, default):
+    """Return what a text from the command line means for a parameter."""
+    if name in CHECKS:
+        return checked(name, text, default)
+    kinds, new = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}, value(text)
     fits = default is None or type(new) is type(default) or (isinstance(default, float) and type(new) is int)
     if not fits and type(default) in kinds:
         raise LabError(f"{name} = {new!r} does not fit {path.stem}: it must be {kinds[type(default)]}, such as {default!r}.")
+    return new
 
 
 def failure(notebook):

@@ -23,6 +23,9 @@ from labkit.tensor_files import opened, sealed
 COMPLETE = ("finished", "diverged")  # a diverged run is a result
 
 
+_written = {}                                                 # folders of the runs that this process has written, in order
+
+
 class RunFolder:
     """Read and write the folder of one run: config.json, events.jsonl, adapter.safetensors, checkpoints/, samples/."""
 
@@ -152,6 +155,7 @@ class RunWriter:
         except BaseException:
             self.journal.close()
             raise
+        _written[folder.path.absolute()] = None
 
     def _begin(self, meta, resume_at):
         """Keep what a resumed run, or the parent of a fork, already told; note who writes now in config.json."""
@@ -292,6 +296,11 @@ class Store:
         folder = self.run(run_id(config, base_fingerprint, data_fingerprint))
         is_there = (folder.path / "config.json").exists() and folder.status in COMPLETE
         return folder.history() if is_there else None
+
+
+def written_here() -> list[RunFolder]:
+    """Return the runs that this process has written, in the order in which it began to."""
+    return [RunFolder(path) for path in _written]
 
 
 def record(store, events, configs, *, meta=None, resume_at=None):

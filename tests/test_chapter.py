@@ -121,12 +121,13 @@ def test_a_parameter_reaches_the_lesson_and_frees_it_from_the_quota(tmp_path):
 
 @pytest.mark.parametrize("arguments, words", [
     (["-p", "sed=1"], "sed is not a parameter of 00_a.*Did you mean seed"),
-    (["-p", "seed=often"], "seed = 'often' does not fit 00_a: it must be a whole number, such as 0"),
+    (["-p", "seed=often"], "seed = 'often' is not possible: it must be a whole number from 0"), (["-p", "max_train_steps=0"], "max_train_steps"),
+    (["-p", "steps=often"], "steps = 'often' does not fit 00_a: it must be a whole number, such as 5"),
     (["-p", "seed=0.5"], "whole number"), (["-p", "learning_rate=True"], "it must be a number"),
     (["-p", "learning_rate=-1"], "learning_rate"),
     (["-p", "seed"], "key=value"), (["0_a"], "no lesson '0_a'. Did you mean 00_a"), (["--store", "s", "02"], "no lesson '02'")])
 def test_bad_input_is_refused_before_anything_runs(tmp_path, arguments, words):
-    write(tmp_path, "00_a", BEGIN, FINISH)
+    write(tmp_path, "00_a", BEGIN, FINISH, parameters="seed = 0\nlearning_rate = 1e-3\nmax_train_steps = None\nsteps = 5")
     with pytest.raises(LabError, match=words):
         lab(tmp_path, *arguments)
     assert not (tmp_path / "out").exists()
@@ -168,6 +169,61 @@ def test_as_many_lessons_run_at_once_as_cores_and_memory_allow(monkeypatch, devi
     assert chapter.side_by_side(5) == expected
 
 
+def test_the_file_that_is_named_is_run_and_not_the_lesson_of_its_name(tmp_path, monkeypatch):
+    """A student's copy bears the lesson's name; no quota of training is asked of it."""
+    write(tmp_path, "00_a", BEGIN, "print('sol' + 'ved')", FINISH)
+    (tmp_path / "ada").mkdir()
+    write(tmp_path / "ada", "00_a", BEGIN, "print('by ' + 'Ada')", FINISH)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LABKIT_FAST", raising=False)
+    for name in ("ada/00_a.ipynb", str(tmp_path / "ada/00_a.ipynb")):
+        outcome = lab(tmp_path, name)
+        assert outcome.code == 0 and outcome.data["notebooks"][0]["run_steps_quota"] is None
+        text = (tmp_path / "out/00_a.ipynb").read_text()
+        assert "by Ada" in text and "solved" not in text
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["ada/00_b.ipynb"], "There is no notebook ada/00_b.ipynb. Give the path"), (["00_a.ipynb"], "The kit's own lesson is named without a path: 00_a"),
+    (["ada/00_a"], "There is no notebook ada/00_a"), (["ada/00_a.ipynb", "bob/00_a.ipynb"], "Two of the notebooks are called 00_a.ipynb"),
+    (["ada/results.ipynb"], "has the name of a file with results"), (["ada/no.ipynb"], "ada/no.ipynb cannot be read as a notebook"),
+    (["ada/00_a.ipynb", "--out", "ada"], "lies among the results")])
+def test_files_that_cannot_be_run_are_refused_before_anything_is_written(tmp_path, monkeypatch, arguments, words):
+    (tmp_path / "lessons").mkdir()
+    write(tmp_path / "lessons", "00_a", BEGIN, FINISH)
+    for name in ("ada", "bob"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, "00_a", BEGIN, FINISH)
+    write(tmp_path / "ada", "results", BEGIN, FINISH)
+    (tmp_path / "ada/no.ipynb").write_text('{"cells": [1]}')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LabError, match=words):
+        lab(tmp_path / "lessons", *arguments)
+    assert not (tmp_path / "lessons/out").exists() and len(list((tmp_path / "ada").iterdir())) == 3
+
+
+@pytest.mark.parametrize("verb", [["student", "ada/00_a.ipynb", "--to", "x"], ["publish", "ada/00_a.ipynb"]])
+def test_verbs_that_write_lessons_take_no_other_file(tmp_path, monkeypatch, verb):
+    from labkit import publish, student
+
+    write(tmp_path, "00_a", BEGIN, FINISH)
+    (tmp_path / "ada").mkdir()
+    write(tmp_path / "ada", "00_a", BEGIN, FINISH)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(notebooks, "folder", lambda: tmp_path)
+    with pytest.raises(LabError, match="ada/00_a.ipynb is no lesson of the kit"):
+        {"student": student, "publish": publish}[verb[0]].verb(cli.parse(verb))
+
+
+def test_jupyterlab_opens_the_file_that_is_named(tmp_path):
+    from labkit import jupyter
+
+    inside = jupyter.command(REPO / "notebooks/00_start.ipynb", port=1, browser=False)
+    assert f"--ServerApp.root_dir={REPO}" in inside and "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb" in inside
+    outside = jupyter.command(tmp_path / "my copy.ipynb", port=1, browser=False)
+    assert f"--ServerApp.root_dir={tmp_path}" in outside and "--LabApp.default_url=/lab/tree/my%20copy.ipynb" in outside
+
+
 def test_values_are_read_as_papermill_reads_them():
     assert [notebooks.value(text) for text in ("1", "1e-3", "True", "None", "a b")] == [1, 1e-3, True, None, "a b"]
 
@@ -175,12 +231,14 @@ def test_values_are_read_as_papermill_reads_them():
 def test_a_lesson_is_named_by_number_word_or_file(tmp_path, monkeypatch):
     write(tmp_path, "01_learning_rate", BEGIN)
     monkeypatch.setattr(notebooks, "folder", lambda: tmp_path)
-    for name in ("01", "learning_rate", "01_learning_rate", "notebooks/01_learning_rate.ipynb"):
+    for name in ("01", "learning_rate", "01_learning_rate", str(tmp_path / "01_learning_rate.ipynb")):
         assert [path.stem for path in notebooks.choose([name])] == ["01_learning_rate"]
 
 
 @pytest.mark.parametrize("cells, arguments, words", [
     ((BEGIN, FINISH), ["-p", "sed", "1"], "sed is not a parameter of this notebook. Did you mean seed?"),
+    ((BEGIN, FINISH), ["-r", "learning_rate", "often"], "learning_rate = 'often' is not possible"),
+    ((BEGIN, FINISH), ["-y", "{seed: -1}"], "seed = -1 is not possible"),
     ((BEGIN, TRAIN, "run('f', 1e-3, 'error')", FINISH), ["-p", "seed", "1"], "ended in an error: out of memory")])
 def test_papermill_alone_cannot_report_false_success(tmp_path, cells, arguments, words):
     write(tmp_path, "00_raw", *cells)
@@ -188,6 +246,19 @@ def test_papermill_alone_cannot_report_false_success(tmp_path, cells, arguments,
     environment = {**os.environ, "PYTHONPATH": str(REPO), "JUPYTER_PREFER_ENV_PATH": "1"}
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert result.returncode == 1 and words in result.stderr
+
+
+def test_papermill_may_name_its_own_paths_give_text_for_numbers_and_is_headless_below_a_server(tmp_path):
+    """A terminal or a cell of JupyterLab hands its kernels' variables down to papermill and its kernel."""
+    told = "from labkit.frontend import frontend\nprint(frontend(), repr(seed), repr(learning_rate), repr(student))"
+    write(tmp_path, "00_raw", BEGIN, told, FINISH, parameters="seed = 0\nlearning_rate = 1e-3\nstudent = ''")
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", tmp_path / "00_raw.ipynb", tmp_path / "out.ipynb", "--inject-paths",
+               "-r", "seed", "5", "-r", "learning_rate", "3e-3", "-p", "student", "12345"]
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "JUPYTER_PREFER_ENV_PATH": "1", "JPY_SESSION_NAME": "/notebooks/00_start.ipynb"}
+    environment.pop("LABKIT_FRONTEND", None)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert "headless 5 0.003 '12345'" in (tmp_path / "out.ipynb").read_text()
 
 
 def test_a_lesson_that_hangs_is_stopped_and_its_kernel_with_it(tmp_path):

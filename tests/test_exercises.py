@@ -229,8 +229,8 @@ def test_a_name_sets_ten_seeds_of_its_own_and_a_copied_run_shows(lab):
     assert "somebody else's" in Checks(lab, ada).failure(copied, own("diverged", seed=bob, alpha=64)).sentence
     relabelled = dataclasses.replace(copied, config=copied.config.replace(seed=ada))
     assert "its record was changed" in Checks(lab, ada).failure(relabelled, relabelled).sentence
-    with pytest.raises(LabError, match="not a name"):
-        own_seed(7)
+    with pytest.raises(LabError, match="neither a name nor a student number"):
+        own_seed(7.5)
 
 
 def test_a_result_reads_well_as_text_and_as_a_card_and_not_by_colour_alone(checks):

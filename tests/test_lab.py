@@ -1,5 +1,7 @@
 """What notebooks call: one lab, its races, tables and protocol, on a base of a few thousand weights."""
 
+import os
+import signal
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from labkit.errors import LabError
 from labkit.events import Step, Stopped, Validation
 from labkit.history import Trace
 from labkit.lab import Lab
+from labkit.live import live
 from labkit.protocol import LADDER, first_rungs, short_test, trial_table
 from labkit.sweep import sweep
 
@@ -137,6 +140,24 @@ def test_a_run_that_goes_on_comes_back_whole(lab):
     assert lab.store.runs()[0].status == "stopped"
     whole = lab.runs([config], pictures=0)[0]
     assert whole.steps["global_step"].tolist() == [1, 2, 3, 4, 5, 6] and whole.validations["validation"].steps[0] == 0
+
+
+def test_an_interrupted_cell_keeps_what_it_trained_says_so_in_one_sentence_and_goes_on(lab, monkeypatch):
+    config = lab.config(max_train_steps=6, train_batch_size=2)
+
+    def interrupted(events, traces, **_):
+        for event in live(events, traces):
+            yield event
+            if isinstance(event, Step) and event.global_step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("labkit.lab.live", interrupted)
+        with pytest.raises(KeyboardInterrupt) as end:
+            lab.runs([config], pictures=0)
+    assert end.value._render_traceback_() == ["Stopped, and what was trained is kept: run this cell again and it goes on from there."]
+    assert lab.store.runs()[0].status == "stopped" and lab.store.runs()[0].checkpoints()[-1] in (3, 4)
+    assert lab.runs([config], pictures=0)[0].steps["global_step"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_one_unfinished_run_of_a_pass_goes_on_and_its_complete_neighbour_comes_back_whole(lab):

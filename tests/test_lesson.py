@@ -1,6 +1,9 @@
 """The first and the last cell of a lesson: mistyped parameters are refused, training is accounted for, errors are raised."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,6 +12,7 @@ from labkit import lesson
 from labkit.config import RunConfig
 from labkit.errors import LabError
 from labkit.events import Step, Stopped
+from labkit.paths import REPO
 from labkit.runs import Store, record
 
 PARAMETERS = "# what can be set from outside\nseed = 0\nlearning_rate = 1e-3\ndesign = None"
@@ -36,6 +40,31 @@ def test_declared_parameters_pass_in_any_number_of_executions():
     lesson.check_injected(history)
 
 
+def test_the_paths_that_papermill_adds_pass():
+    lesson.check_injected([PARAMETERS, "# Parameters\nseed = 1\nPAPERMILL_INPUT_PATH = 'a'\nPAPERMILL_OUTPUT_PATH = 'b'\n"])
+
+
+LESSON = "rank = None\nlearning_rate = 0.003\nmax_train_steps = None\ndata = None\nstudent = ''\nmine = 1"
+
+
+@pytest.mark.parametrize("name, given, expected", [
+    ("rank", "8", 8), ("rank", "", None), ("rank", "None", None), ("learning_rate", "3e-3", 0.003), ("learning_rate", 1, 1.0), ("data", 2024, "2024"),
+    ("max_train_steps", 1e2, 100), ("student", 12345, "12345"), ("student", None, ""), ("student", "Ada", "Ada"), ("mine", "x", "x")])
+def test_parameters_are_read_from_whatever_papermill_gives(name, given, expected):
+    namespace = {"rank": None, "learning_rate": 0.003, "max_train_steps": None, "data": None, "student": "", "mine": 1} | {name: given}
+    lesson.check_parameters(["import os", LESSON, f"# Parameters\n{name} = 0\n"], namespace)
+    assert namespace[name] == expected and type(namespace[name]) is type(expected)
+
+
+@pytest.mark.parametrize("name, given, words", [
+    ("max_train_steps", 0, "max_train_steps = 0 is not possible"), ("rank", "often", "rank = 'often'"), ("rank", 0.5, "whole number"),
+    ("learning_rate", None, "learning_rate = None is not possible"), ("learning_rate", True, "learning_rate = True"),
+    ("data", ["a"], "data"), ("student", 1.5, "neither a name nor a student number"), ("student", True, "neither a name")])
+def test_a_parameter_that_is_not_possible_is_refused_in_the_first_cell_and_never_replaced(name, given, words):
+    with pytest.raises(LabError, match=words):
+        lesson.check_parameters(["import os", LESSON], {name: given})
+
+
 def test_outside_ipython_begin_has_nothing_to_refuse():
     lesson.begin()
 
@@ -60,8 +89,7 @@ def test_a_run_that_ended_in_an_error_fails_the_lesson_and_is_named():
         lesson.finish()
 
 
-def test_a_run_that_is_still_going_on_fails_a_headless_lesson(monkeypatch):
-    monkeypatch.setenv("LABKIT_FRONTEND", "headless")
+def test_a_run_of_this_kernel_that_is_still_going_on_fails_the_lesson():
     lesson.begin()
     config = RunConfig().resolved(96)
     events = record(Store(), iter([Step("e" * 16, 1, 4, 0.1, 1e-3, 1.0, 0.1)] * 2), {"e" * 16: config})
@@ -69,3 +97,29 @@ def test_a_run_that_is_still_going_on_fails_a_headless_lesson(monkeypatch):
     with pytest.raises(LabError, match="still going on"):
         lesson.finish()
     events.close()
+
+
+ELSEWHERE = """
+import sys
+sys.path.insert(0, "tests")
+from test_lesson import *
+recorded("f" * 16, 3, "error", "RuntimeError: out of memory")
+config = RunConfig().resolved(96)
+events = record(Store(), iter([Step("9" * 16, 1, 4, 0.1, 1e-3, 1.0, 0.1)] * 2), {"9" * 16: config})
+next(events)
+print("training", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_another_notebook_trains_into_the_store_is_its_own(capsys):
+    lesson.begin()
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    other = subprocess.Popen([sys.executable, "-c", ELSEWHERE], cwd=REPO, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "training\n"
+    try:
+        recorded("b" * 16, 4, "finished")
+        lesson.finish()
+    finally:
+        other.communicate("")
+    assert {run.status for run in Store().runs()} >= {"error", "finished"} and "trained 1 run, 4 run-steps" in capsys.readouterr().out

@@ -92,6 +92,14 @@ def test_the_students_name_stands_in_the_parameters_and_sets_the_seed(source):
     assert own_seed(found["student"]) != own_seed("")
 
 
+def test_a_student_number_is_a_name_too():
+    """Papermill reads 00123 as 123, and a name in quotation marks as it stands."""
+    assert own_seed(123) == own_seed("123") == own_seed("00123") != own_seed("124")
+    for wrong in (1.5, True, -1, ["Ada"]):
+        with pytest.raises(LabError, match="neither a name nor a student number"):
+            own_seed(wrong)
+
+
 def test_a_copy_is_never_written_over_and_then_no_other_is_written_either(source):
     lesson(source, "02_made")
     labkit("02", "--to", source / "class")

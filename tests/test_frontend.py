@@ -1,0 +1,61 @@
+"""Who looks at a kernel is asked of the program that started it; an interrupted cell shows one sentence."""
+
+import time
+
+import pytest
+from jupyter_client import MultiKernelManager
+
+from labkit.paths import REPO
+
+SESSION = {"JPY_SESSION_NAME": "/notebooks/00_start.ipynb"}
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    """Start a kernel as Jupyter's server does; give a function that runs a cell and returns what it printed, and the error's name."""
+    own = tmp_path_factory.mktemp("server")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"PYTHONPATH": str(REPO), "IPYTHONDIR": str(own), "JUPYTER_PREFER_ENV_PATH": "1", **SESSION}.items():
+            patch.setenv(name, value)
+        patch.delenv("LABKIT_FRONTEND", raising=False)
+        manager = MultiKernelManager(connection_dir=str(own))
+        name = manager.start_kernel(kernel_name="python3")
+    client = manager.get_kernel(name).client()
+    client.start_channels()
+    client.wait_for_ready(timeout=120)
+
+    def run(code, interrupt_at=None):
+        told, asked = [], client.execute(code)
+        while True:
+            message = client.get_iopub_msg(timeout=60)
+            if message["parent_header"].get("msg_id") != asked:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            if kind == "stream":
+                told.append(content["text"])
+            elif kind == "error":
+                told += content["traceback"]
+            if interrupt_at and interrupt_at in "".join(told):
+                time.sleep(0.2)
+                manager.get_kernel(name).interrupt_kernel()
+                interrupt_at = None
+            if kind == "status" and content["execution_state"] == "idle":
+                break
+        while (reply := client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != asked:
+            pass
+        return "".join(told), reply["content"].get("ename")
+
+    yield run
+    client.stop_channels()
+    manager.shutdown_all(now=True)
+
+
+def test_a_kernel_of_a_server_is_watched(kernel):
+    assert kernel("from labkit import frontend\nprint(frontend.frontend())") == ("browser\n", None)
+
+
+def test_an_interrupted_cell_of_a_lesson_shows_one_sentence_and_ends_in_an_error(kernel):
+    assert kernel("from labkit import lesson\nlesson.begin()") == ("", None)
+    said, error = kernel("import time\nprint('waiting')\ntime.sleep(60)", interrupt_at="waiting")
+    assert said == "waiting\nInterrupted. What was finished is kept: run this cell again to go on.\n" and error == "KeyboardInterrupt"
+    assert kernel("print('and on')") == ("and on\n", None)
