@@ -1,13 +1,15 @@
 """The lessons as files: which there are, their parameters, what a run of one left behind. Standard library only."""
 import ast
 import difflib
-import json
 import os
 from pathlib import Path
 
+from labkit import json_text
 from labkit.errors import LabError
 from labkit.parameters import CHECKS, checked
 from labkit.paths import REPO, given_path
+
+MOST_BYTES = 100_000_000                                      # an executed notebook full of pictures takes a few megabytes
 
 
 def folder():
@@ -58,12 +60,11 @@ def _choose_file(name, there, files):
 def read(path):
     """Return a notebook as a dict; LabError for a file that is not one."""
     try:
-        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
-        cells = notebook["cells"]
-        if not all(isinstance(cell["metadata"], dict) and isinstance(cell["source"], str | list) for cell in cells):
+        notebook = json_text.read(Path(path), most_bytes=MOST_BYTES)
+        if not all(isinstance(cell["metadata"], dict) and isinstance(cell["source"], str | list) for cell in notebook["cells"]):
             raise TypeError("a cell is none")
         return notebook
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+    except (OSError, ValueError, TypeError, LookupError):
         raise LabError(f"{path} cannot be read as a notebook: give one that JupyterLab opens and saves (.ipynb, format 4).") from None
 
 
