@@ -6,6 +6,7 @@ from labkit.pixels import SUFFIXES, is_foreign, is_picture
 
 DEPTH = 2                                                     # folders below the one given that are looked into
 MOST_NAMED = 6
+ENDLESS = 10**6                                               # tokens: without a length of ours, transformers remarks on stderr
 CUT = 0.1                                                     # of a picture: less is lost by the middle square without a word
 
 
@@ -41,8 +42,9 @@ def of_pixels(paths, looks) -> list[str]:
 
 def cut_texts(base, texts, noun: str = "caption") -> str | None:
     """Tell of captions, or prompts, longer than what the base's text encoder reads; None where there are none."""
-    limit, ends = base.tokenizer.model_max_length, base.tokenizer.num_special_tokens_to_add()
-    long = [n for n in (len(base.tokenizer.tokenize(text)) + ends for text in texts) if n > limit]
+    limit = base.tokenizer.model_max_length
+    whole = base.tokenizer(list(texts), truncation=True, max_length=ENDLESS).input_ids
+    long = [len(ids) for ids in whole if len(ids) > limit]
     if not long:
         return None
     return (f"{len(long)} of {counted(len(texts), noun)} cut: {base.name} reads {limit} tokens, the longest has {max(long)}; "
