@@ -1,11 +1,13 @@
 """Open the lessons in JupyterLab."""
 import os
+import signal
 import subprocess
 import sys
 from urllib.parse import quote
 
 from labkit import notebooks
 from labkit.cli import Outcome
+from labkit.interrupts import Stop, answered_by
 from labkit.paths import REPO
 
 
@@ -23,10 +25,13 @@ def lab(options):
     [lesson] = notebooks.choose([options.name], files=True)
     if options.store:
         os.environ["LABKIT_STORE"] = os.path.abspath(options.store)
-    server = subprocess.Popen(command(lesson, port=options.port, browser=not options.no_browser))
-    try:
-        return Outcome(1 if server.wait() > 0 else 0)
-    except KeyboardInterrupt:
-        server.terminate()  # it ends its kernels first
-        server.wait()
-        raise
+    server, stop = subprocess.Popen(command(lesson, port=options.port, browser=not options.no_browser)), Stop()
+
+    def hand_on(number, _frame):
+        if number != signal.SIGINT:                           # Ctrl-C reaches the server as well, which asks whether it is meant
+            stop.number = number
+            server.terminate()                                # it ends its kernels first
+
+    with answered_by(hand_on):
+        code = server.wait()
+    return Outcome(stop.code if stop() else 1 if code > 0 else 0)

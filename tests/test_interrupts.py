@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from labkit import interrupts
+from labkit import cli, interrupts, jupyter
 from labkit.paths import REPO
 
 
@@ -63,3 +64,21 @@ def test_a_reader_that_goes_away_ends_a_list_quietly():
     process.stdout.close()                                     # before anything is written
     said = process.stderr.read()
     assert process.wait(60) == 0 and said == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_server_of_notebooks_is_ended_with_the_command_that_started_it(monkeypatch, number):
+    servers = []
+
+    def command(*_, **__):
+        threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+        return [sys.executable, "-c", "import time; time.sleep(60)"]
+
+    class Server(subprocess.Popen):
+        def __init__(self, *arguments):
+            servers.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(jupyter, "command", command)
+    monkeypatch.setattr(subprocess, "Popen", Server)
+    assert jupyter.lab(cli.parse(["lab"])).code == 128 + number and servers[0].returncode == -signal.SIGTERM

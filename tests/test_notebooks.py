@@ -5,6 +5,8 @@ import json
 import pytest
 
 from labkit import badges, notebooks
+from labkit.errors import LabError
+from labkit.parameters import CHECKS, checked
 from labkit.paths import REPO
 
 LESSONS = notebooks.lessons()
@@ -35,6 +37,16 @@ def test_parameters_are_at_most_eight_plain_values(lesson):
     values = notebooks.assigned(notebooks.source(cell))
     assert 1 <= len(values) <= 8
     assert all(value is not ... and isinstance(value, str | int | float | bool | None) for value in values.values())
+
+
+@pytest.mark.parametrize("bad", ["often", "0", "-1"])
+def test_every_parameter_passes_a_check_and_numbers_that_are_not_possible_are_refused(lesson, bad):
+    (path,) = notebooks.choose([lesson[0]])
+    for name, default in notebooks.parameters(path).items():
+        assert name in CHECKS and checked(name, default, default) == default
+        if name not in ("base", "data", "near", "design", "student") and (name, bad) != ("seed", "0"):
+            with pytest.raises(LabError, match=f"{name} = '{bad}' is not possible"):
+                checked(name, bad, default)
 
 
 def test_a_lesson_begins_by_refusing_strange_parameters_and_ends_by_accounting(lesson):

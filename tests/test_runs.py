@@ -374,3 +374,9 @@ def test_a_run_is_named_by_the_first_characters_of_its_id(tmp_path):
     for name in ("", "b", "../x"):
         with pytest.raises(LabError, match="There is no run .* lists the 2 that are there"):
             store.named(name)
+
+
+def test_a_run_that_ended_in_a_long_error_in_any_script_keeps_its_status(tmp_path):
+    store = runs.Store(tmp_path)
+    keep(store, iter([Stopped(ID, 0, 0, "error", "路" * 2000)]))
+    assert store.run(ID).status == "error" and store.run(ID).history().stopped.message == "路" * 2000
