@@ -18,6 +18,7 @@ from labkit.adapters import bare
 from labkit.allocator import keep_freed_memory
 from labkit.basefiles import BaseFiles, find_base
 from labkit.casting import cast, fit_for_cpu
+from labkit.dtypes import chosen_dtype, keep_float32, sentence
 from labkit.errors import LabError
 from labkit.importable import first_cause
 from labkit.loss import Denoiser
@@ -26,8 +27,6 @@ from labkit.seeding import generator
 from labkit.shown import shown
 from labkit.threads import limit_torch
 
-DTYPES = {"no": torch.float32, "fp32": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16,
-          "bfloat16": torch.bfloat16, "fp16": torch.float16, "float16": torch.float16}
 MOST_TIMES = 4                                                # its own resolution: beyond, a base only repeats itself
 PICTURES_AT_ONCE = 8                                          # through the autoencoder: 512 x 512 needs 0.4 GB each
 ROWS_AT_ONCE = 64                                             # through the U-Net while sampling
@@ -38,15 +37,17 @@ def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str 
 
     name        'embedded', a folder in diffusers' layout, a .safetensors single file, or a name on the Hugging Face hub
     device      'cpu', 'cuda', 'mps'; None takes the best there is
-    dtype       of the U-Net: float32 (None), bfloat16 or float16, as torch.dtype or text; the encoders run once and stay float32
+    dtype       of the U-Net: float32, bfloat16 or float16, as torch.dtype or text; None takes what the device is best at
+                (`dtypes.chosen_dtype`); the encoders run once and stay float32
     revision    branch, tag or commit of a hub name
     LabError names what is wrong with the base, the device or the dtype, before anything is loaded.
     """
-    dtype = _dtype(dtype)
-    device = _device(device)
+    device = find_device(device)
+    dtype = chosen_dtype(dtype, device)
     files = find_base(name, revision)
     load_libraries()
     limit_torch()
+    keep_float32()
     keep_freed_memory()
     fingerprint = files.fingerprint()
     with _loading(name), _quiet():
@@ -119,6 +120,11 @@ class Base:
     def num_inference_steps(self) -> int:
         """Give the steps after which a drawn picture is settled: few for the embedded base's small latents, twenty for Stable Diffusion's."""
         return 8 if max(self.latent_shape[1:]) <= 32 else 20
+
+    @property
+    def computes(self) -> str:
+        """Say in which precision the U-Net computes, and how to choose otherwise."""
+        return sentence(self.device, self.dtype)
 
     @cached_property
     def denoiser(self) -> Denoiser:
@@ -196,18 +202,18 @@ class Base:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], *, adapters=None, num_inference_steps: int | None = None,
-                 guidance_scale: float = 3.0) -> np.ndarray:
+                 guidance_scale: float = 3.0, rows: int = ROWS_AT_ONCE) -> np.ndarray:
         """Draw one picture per (prompt, seed) by DPM-Solver++ with classifier-free guidance: uint8 (N, H, W, 3).
 
         With `adapters`, the LoRAStack of K runs on this base's U-Net, all K draw in one pass: (K, N, H, W, 3); without, the
         bare base draws, whatever is attached. A picture depends on its own prompt and seed, never on its company. Equal to
         StableDiffusionPipeline with the same sampler given `generator(seed, "sample")` for each picture.
-        Lu et al. 2022 (2M), algorithm 2; Ho & Salimans 2022, eq. 6. num_inference_steps: None takes the base's own.
+        Lu et al. 2022 (2M), algorithm 2; Ho & Salimans 2022, eq. 6. num_inference_steps: None takes the base's own; rows: through the U-Net at once.
         """
         if len(prompts) != len(seeds) or not len(prompts):
             raise LabError(f"seeds: {len(seeds)} for {len(prompts)} prompts. Give one seed for each picture, and one picture at least.")
         K = 1 if adapters is None else adapters.K
-        at_once = max(1, ROWS_AT_ONCE // (2 * K))
+        at_once = max(1, rows // (2 * K))
         with self.lock, bare(self.unet) if adapters is None else adapters.attached():
             parts = (self._draw(prompts[i:i + at_once], seeds[i:i + at_once], K, num_inference_steps, guidance_scale)
                      for i in range(0, len(prompts), at_once))
@@ -327,14 +333,8 @@ def _quiet():
                 log.enable_progress_bar()
 
 
-def _dtype(dtype) -> torch.dtype:
-    found = DTYPES.get(dtype, dtype) if dtype is not None else torch.float32
-    if found not in DTYPES.values():
-        raise LabError(f"dtype: {dtype!r} is not one of float32, bfloat16, float16.")
-    return found
-
-
-def _device(device) -> torch.device:
+def find_device(device=None) -> torch.device:
+    """Return the device of this name, or the best there is; LabError: this torch has none such."""
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device is None:
         return torch.device("cuda" if has["cuda"] else "mps" if has["mps"] else "cpu")

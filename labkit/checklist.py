@@ -27,7 +27,7 @@ def look_over(design, *, lab=None, **overrides) -> list[Finding]:
     from labkit.lab import Lab
 
     config = load_design(design, **overrides)
-    lab = lab or Lab(config.base, config.data, revision=config.revision, resolution=config.resolution)
+    lab = lab or Lab.of(config)
     said = _said(design)
     resolved = config.resolved(len(lab.territory.train))
     found = [*on_paper(resolved, said), data(lab.territory, resolved, said.expected)]

@@ -82,7 +82,9 @@ def parser():
         add[verb].add_argument("--config", metavar="FILE", help="a design: YAML or JSON file, or a share string")
         add[verb].add_argument("--set", action="append", default=[], metavar=metavar, help=help)
     for verb in ("train", "sweep", "resume"):
-        add[verb].add_argument("--rows", type=int, default=64, metavar="N", help="pictures that a pass may hold, all its runs together (default: 64)")
+        add[verb].add_argument("--rows", type=int, default=64, metavar="N", help="pictures that a pass may hold, all its runs together (default: 64, fewer where memory is short)")
+        add[verb].add_argument("--dtype", metavar="NAME", help="float32, bf16 or fp16, in which the base computes (default: LABKIT_DTYPE, or what the device is best at)")
+        add[verb].add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction, help="compute activations again instead of keeping them (default: where memory is short)")
     for verb in ("train", "sweep", "checkup"):
         add[verb].add_argument("--base", metavar="NAME", help="embedded, a folder, a .safetensors file or a hub name")
         add[verb].add_argument("--data", metavar="FOLDER", help="a territory that ships, or a folder of pictures with captions")

@@ -79,7 +79,7 @@ class RunConfig:
     snr_gamma: float | None = knob(None, real(0, 1e6, above=True, optional=True), "Min-SNR weighting of the loss; None is off")
     prior_loss_weight: float = knob(0.0, real(0, 1e6), "weight of the loss on as many pictures that the untouched base drew itself; 0 shows none")
     caption_dropout: float = knob(0.0, real(0, 1), "share of captions replaced by the empty one")
-    mixed_precision: str = knob("no", fields.choice("no", "bf16", "fp16"), "precision of the frozen base; the adapter is always float32")
+    mixed_precision: str = knob("no", fields.choice("no", "bf16", "fp16"), "bf16 or fp16: precision of the frozen base, whatever the device; no leaves it to the device. The adapter is always float32")
     seed: int = knob(0, whole(0, 2**63 - 1), "seed of A, of the order of pictures, of noise and timesteps")
 
     def __post_init__(self):

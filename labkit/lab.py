@@ -30,7 +30,7 @@ class Lab:
     device        'cpu', 'cuda', 'mps'; None takes the best there is
     revision      branch, tag or commit of a hub name
     resolution    side of a picture in pixels; None takes the base's own
-    dtype         the U-Net's weights are kept in: None is float32, bf16 and fp16 take half the memory
+    dtype         of the U-Net: float32, bf16 or fp16; None takes what LABKIT_DTYPE says, else what the device is best at
 
     Pictures are checked before the base is loaded; both happen at first use.
     """
@@ -42,7 +42,8 @@ class Lab:
     @classmethod
     def of(cls, config: RunConfig, **options) -> "Lab":
         """Open the lab that a configuration asks for; options: store, device, dtype."""
-        return cls(config.base, config.data, revision=config.revision, resolution=config.resolution, **options)
+        asked = None if config.mixed_precision == "no" else config.mixed_precision           # "no": as the device is best at
+        return cls(config.base, config.data, revision=config.revision, resolution=config.resolution, **{"dtype": asked} | options)
 
     @cached_property
     def territory(self):
@@ -55,10 +56,12 @@ class Lab:
 
     @cached_property
     def base(self):
-        """Return the frozen base."""
+        """Return the frozen base; where it computes in anything but float32 on a CPU, that is printed."""
         from labkit.base import load_base
         self.territory
         base = load_base(self.base_name, device=self.device, dtype=self.dtype, revision=self.revision)
+        if (base.device.type, str(base.dtype)) != ("cpu", "torch.float32"):
+            print(base.computes)
         return base.at(self.resolution) if self.resolution else base
 
     @cached_property
@@ -78,6 +81,10 @@ class Lab:
             asked = getattr(config, name)
             if asked not in (value, RunConfig.__dataclass_fields__[name].default):
                 raise LabError(f"{name} = {asked!r} was asked of a lab that was opened with {value!r}: open one with Lab({name}={asked!r}).")
+        if config.mixed_precision != "no":
+            from labkit.base import find_device
+            from labkit.dtypes import check_mixed_precision
+            check_mixed_precision(config.mixed_precision, find_device(self.device))
         if self.resolution and self.resolution == self.base.own_resolution:
             own["resolution"] = None                          # one name for one run, whether its size was spelled out or not
         return config.replace(**own).resolved(len(self.territory.train))
@@ -114,7 +121,8 @@ class Lab:
             traces = {name: self.begun(config) for name, config in zip(names, configs)}
             monitor = monitor or self.monitor(pictures=pictures)
             with stop_on_interrupt(lambda: print("Stopping after this update; interrupt again to stop at once.")) as stop:
-                events = sweep(self.base, self.cache, configs, self.store, monitor=monitor, checkpoint_at=checkpoint_at, stop=stop)
+                events = sweep(self.base, self.cache, configs, self.store, monitor=monitor, checkpoint_at=checkpoint_at,
+                               stop=stop, tell=print)
                 with closing(live(events, traces, label=label)) as events:
                     for _ in events:
                         pass

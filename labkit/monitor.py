@@ -8,7 +8,7 @@ import torch
 
 from labkit.errors import LabError
 from labkit.events import Sample, Validation
-from labkit.validate import ValidationSet, untouched_losses
+from labkit.validate import ROWS_AT_ONCE, ValidationSet, untouched_losses
 
 VERDICT_IMAGES, VERDICT_STRATA = 64, 8
 SETS = ("validation", "probe", "ordinary")
@@ -59,10 +59,10 @@ def log_spaced(last: int) -> tuple[int, ...]:
 
 
 class Measurements:
-    """Validate and draw for K runs whose stack is attached, or for the frozen base alone at step 0."""
+    """Validate and draw for K runs whose stack is attached, or for the frozen base alone at step 0; `rows` pictures at once."""
 
-    def __init__(self, base, cache, configs, monitor: Monitor, ids):
-        self.base, self.monitor, self.configs, self.ids = base, monitor, configs, ids
+    def __init__(self, base, cache, configs, monitor: Monitor, ids, rows: int = ROWS_AT_ONCE):
+        self.base, self.monitor, self.configs, self.ids, self.rows = base, monitor, configs, ids, rows
         last = configs[0].max_train_steps
         self.steps, self.sample_steps = monitor.steps(last), monitor.sample_steps(last)
         self.prompts = tuple(monitor.prompts)
@@ -106,13 +106,14 @@ class Measurements:
         if step in self.steps:
             for name, grade, chosen, runs in self.sets:
                 if self._due(name, grade, step):
-                    losses = untouched_losses(self.base, chosen) if step == 0 else chosen.losses(self.base.denoiser, K)
+                    losses = (untouched_losses(self.base, chosen, rows=self.rows) if step == 0
+                              else chosen.losses(self.base.denoiser, K, rows=self.rows))
                     for k in runs:
                         if k in living:
                             yield Validation(*at[k], name, grade, losses[k if K > 1 else 0].copy(), np.asarray(chosen.timesteps))
         if step in self.sample_steps:
             images = self.base.generate(self.prompts, self.seeds, adapters=stack if step else None,
                                         num_inference_steps=self.monitor.num_inference_steps,
-                                        guidance_scale=self.monitor.guidance_scale)
+                                        guidance_scale=self.monitor.guidance_scale, rows=self.rows)
             for k in living:
                 yield Sample(*at[k], images[k] if step else images, self.prompts, self.seeds, self.monitor.guidance_scale)

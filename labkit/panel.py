@@ -121,7 +121,7 @@ class LabPanel:
         if self._lab is None:
             from labkit.lab import Lab
 
-            self._lab = Lab(self._where["base"], self._where["data"], store=self._where["store"])
+            self._lab = Lab.of(self.design, store=self._where["store"])
         return self._lab
 
     @property

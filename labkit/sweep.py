@@ -9,11 +9,13 @@ from itertools import product
 import torch
 
 from labkit.config import RunConfig, run_id
+from labkit.dtypes import MIXED, name_of
 from labkit.errors import LabError
 from labkit.events import Event
 from labkit.monitor import Monitor
 from labkit.passes import passes
-from labkit.runs import Store, record
+from labkit.room import room
+from labkit.runs import COMPLETE, Store, record
 from labkit.schedules import check_warmup
 from labkit.train import PASS_FIELDS, RANK_SPREAD, train
 
@@ -60,25 +62,33 @@ def _even(configs, max_rows):
 
 
 def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: Monitor = Monitor(), max_rows: int = MAX_ROWS,
-          checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False, meta: dict | None = None) -> Iterator[Event]:
+          gradient_checkpointing: bool | None = None, checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False,
+          meta: dict | None = None, tell: Callable[[str], None] = lambda text: None) -> Iterator[Event]:
     """Train, group by group, the runs that the store does not have complete, record them, and yield their events.
 
     Runs that were interrupted go on with the company they had, from the last checkpoint they share; a run with a `parent` from
     the parent's last checkpoint before their rates part; both in passes of their own, apart from runs that begin. Arguments
     otherwise as for `train` and `record`. The same configuration given twice trains once. LabError when a pass does not fit
     into the device's memory.
+
+    max_rows                  pictures that a pass may hold; fewer where the device's memory is predicted not to hold them
+    gradient_checkpointing    compute activations again in the backward pass; None: where one run does not fit without
+    tell                      is given a sentence where memory decided either
     """
     configs = list({config: None for config in (config.resolved(len(cache.train)) for config in configs)})
     names = {config: run_id(config, base.fingerprint, cache.fingerprint) for config in configs}
-    for group in groups(configs, max_rows):
+    open_ = [group for group in groups(configs, max_rows) if any(store.run(names[config]).status not in COMPLETE for config in group)]
+    for group, found in _roomy(base, cache, open_, max_rows, gradient_checkpointing, tell):
         for members, resume in passes(store, {names[config]: config for config in group}):
             if stop():
                 return
             for config in members.values() if not resume else ():
                 check_warmup(config)
-            events = train(base, cache, list(members.values()), monitor=monitor, resume=resume, checkpoint_at=checkpoint_at, stop=stop)
+            events = train(base, cache, list(members.values()), monitor=monitor, resume=resume, checkpoint_at=checkpoint_at, stop=stop,
+                           gradient_checkpointing=found.gradient_checkpointing)
+            about = circumstances(base, cache, members) | _execution(base, group[0], found) | (meta or {})
             at = max(checkpoint.global_step for checkpoint in resume) if resume else None
-            with closing(record(store, events, members, meta=circumstances(base, cache, members) | (meta or {}), resume_at=at)) as events:
+            with closing(record(store, events, members, meta=about, resume_at=at)) as events:
                 try:
                     yield from events
                 except (RuntimeError, MemoryError) as error:
@@ -95,11 +105,27 @@ def _is_out_of_memory(error) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
+def _roomy(base, cache, whole, max_rows, gradient_checkpointing, tell):
+    """Give groups cut to what the device holds, each with its Room."""
+    for group in whole:
+        found = room(base, cache, max(group, key=lambda config: config.rank), max_rows, gradient_checkpointing)
+        if found.said:
+            tell(found.said)
+        yield from ((part, found) for part in _even(group, found.rows))
+
+
+def _execution(base, config, found) -> dict:
+    """Return how a pass is computed, beyond what its configurations say."""
+    return {"dtype": name_of(MIXED.get(config.mixed_precision, base.dtype)), "tf32": False, "max_rows": found.rows,
+            "gradient_checkpointing": found.gradient_checkpointing}
+
+
 def _less(runs, rows):
     """Say what needs less memory."""
     if runs > 1:
         return f"Let fewer runs share it: --rows {max(1, rows // 2)} on the command line, max_rows in Python."
-    return "Take a smaller train_batch_size with more gradient_accumulation_steps, a smaller resolution, or mixed_precision='bf16'."
+    return ("Take a smaller train_batch_size with more gradient_accumulation_steps, a smaller resolution, mixed_precision='bf16', or "
+            "--gradient-checkpointing.")
 
 
 def circumstances(base, cache, group: Sequence[str]) -> dict:

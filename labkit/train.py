@@ -5,14 +5,17 @@ Prints nothing, writes nothing, seeds nothing global. K runs, P numbers of one a
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 
 import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from labkit.adapters import LoRAStack
 from labkit.batches import Batches
 from labkit.config import RunConfig, run_id
+from labkit.dtypes import MIXED
 from labkit.errors import LabError
 from labkit.events import Checkpoint, Event, Step, Stopped
 from labkit.inputs import check_inputs
@@ -22,18 +25,19 @@ from labkit.monitor import Measurements, Monitor
 from labkit.optim import OPTIMIZERS, clip_per_run
 from labkit.prefetch import prefetched
 from labkit.schedules import rates
+from labkit.validate import ROWS_AT_ONCE
 
 # What runs must have in common to share a pass; ranks may differ by RANK_SPREAD, since the smaller are padded.
 PASS_FIELDS = ("base", "revision", "data", "resolution", "adapter", "target_modules", "train_batch_size",
                "gradient_accumulation_steps", "prior_loss_weight", "mixed_precision", "optimizer", "max_train_steps")
 RANK_SPREAD = 4
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}  # asked for by a run; others compute as the base is kept
 CPU_BLOCK, GPU_BLOCK = 1, 10                                  # steps whose numbers reach the host together
 GPU_AHEAD = 2                                                 # updates drawn before they are needed; on a CPU drawing and training share the cores
 
 
 def train(base, cache, configs: Sequence[RunConfig], *, monitor: Monitor = Monitor(), resume: Sequence[Checkpoint] | None = None,
-          checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+          checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False,
+          gradient_checkpointing: bool = False) -> Iterator[Event]:
     """Train the runs of one pass and yield what happens, each event after the fact.
 
     base              from `load_base`; locked while the iterator lives, left as it was at its end
@@ -43,6 +47,7 @@ def train(base, cache, configs: Sequence[RunConfig], *, monitor: Monitor = Monit
     resume            one Checkpoint a run; a run whose checkpoint is behind the others' stays as it is and tells nothing
     checkpoint_at     completed updates after which a Checkpoint is given; there is always one at the end
     stop              asked after each update; when true, Checkpoint and Stopped("stopped") follow
+    gradient_checkpointing    compute activations again in the backward pass instead of keeping them (Chen et al. 2016)
 
     Every run ends with Stopped: finished, stopped, diverged (at its first loss or gradient that is not finite; the others
     go on) or error (and the exception is raised, as it is where weights or pictures are not finite themselves). Closing the iterator loses what follows the last Checkpoint.
@@ -52,7 +57,7 @@ def train(base, cache, configs: Sequence[RunConfig], *, monitor: Monitor = Monit
     check_pass(configs)
     if resume is not None and len(resume) != len(configs):
         raise LabError(f"resume: {len(resume)} checkpoints for {len(configs)} runs; give one for each, in the same order.")
-    return _Pass(base, cache, configs, monitor, resume).run(set(checkpoint_at), stop)
+    return _Pass(base, cache, configs, monitor, resume, gradient_checkpointing).run(set(checkpoint_at), stop)
 
 
 def check_pass(configs: Sequence[RunConfig]):
@@ -72,8 +77,8 @@ def check_pass(configs: Sequence[RunConfig]):
 class _Pass:
     """Hold the state of K runs between updates."""
 
-    def __init__(self, base, cache, configs, monitor, resume):
-        self.dtype = PRECISIONS.get(configs[0].mixed_precision, base.dtype)                  # of the U-Net; adapters are float32
+    def __init__(self, base, cache, configs, monitor, resume=None, gradient_checkpointing=False):
+        self.dtype = MIXED.get(configs[0].mixed_precision, base.dtype)                  # of the U-Net; adapters are float32
         base = base.in_precision(self.dtype)
         self.base, self.cache, self.configs, self.K = base, cache, configs, len(configs)
         self.ids = [run_id(config, base.fingerprint, cache.fingerprint) for config in configs]
@@ -84,7 +89,9 @@ class _Pass:
         self.weights = torch.tensor([1.0, configs[0].prior_loss_weight], device=self.device)  # of a batch's two halves
         self.prior = cache.prior() if configs[0].prior_loss_weight else None
         self.batches = Batches(cache.train, cache.null_cond, configs, self.device, len(base.noise_scheduler.alphas_cumprod), self.prior, self.dtype)
-        self.measurements = Measurements(base, cache, configs, monitor, self.ids)
+        rows = ROWS_AT_ONCE if self.device.type == "cpu" else sum(config.rows for config in configs)    # known to fit
+        self.measurements = Measurements(base, cache, configs, monitor, self.ids, min(rows, ROWS_AT_ONCE))
+        self.gradient_checkpointing = gradient_checkpointing
         self.denoiser = base.denoiser
         self.rates = [rates(config) for config in configs]    # [run][update]
         self.lr = torch.tensor(self.rates, device=self.device)                               # (K, updates), so that a step sends nothing
@@ -121,13 +128,25 @@ class _Pass:
 
     def run(self, checkpoint_at, stop):
         """Yield the events of the pass; `finally` restores the base."""
-        with self.base.lock, self.stack.attached():
+        with self.base.lock, self.stack.attached(), self._checkpointing():
             try:
                 yield from self._updates(checkpoint_at, stop)
             except Exception as error:
                 for k in self.living:
                     yield Stopped(*self._at(k), "error", f"{type(error).__name__}: {error}"[:2000])
                 raise
+
+    @contextmanager
+    def _checkpointing(self):
+        """Let the U-Net's blocks be computed again in the backward pass, if that was asked for; nothing in them is drawn anew."""
+        unet = self.base.unet
+        if self.gradient_checkpointing:
+            unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, preserve_rng_state=False))
+        try:
+            yield
+        finally:
+            if self.gradient_checkpointing:
+                unet.disable_gradient_checkpointing()
 
     def _updates(self, checkpoint_at, stop):
         block = CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK

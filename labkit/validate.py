@@ -91,13 +91,13 @@ class ValidationSet:
         return losses.unflatten(0, (K, -1)).float()
 
 
-def untouched_losses(base, fixed: ValidationSet) -> np.ndarray:
+def untouched_losses(base, fixed: ValidationSet, *, rows: int = ROWS_AT_ONCE) -> np.ndarray:
     """Return the losses (1, images, strata) of the base without adapters: measured once, and anew when its weights have changed."""
     sums = torch.stack([weight.sum(dtype=torch.float32) for weight in base.unet.parameters() if not weight.requires_grad])
     key = fixed.fingerprint, base.dtype, sums.cpu().numpy().tobytes()
     with base.lock, bare(base.unet):
         if key not in base.known_losses:
-            base.known_losses[key] = fixed.losses(base.denoiser)
+            base.known_losses[key] = fixed.losses(base.denoiser, rows=rows)
         return base.known_losses[key].copy()
 
 

@@ -67,8 +67,8 @@ def train_all(configs, options, expected=None):
     for name in ("base", "revision", "data", "resolution"):
         if any(getattr(config, name) != getattr(first, name) for config in configs):
             raise LabError(f"{name} must be the same for all runs of one command: run it once for each.")
-    precisions = {config.mixed_precision for config in configs}
-    dtype = precisions.pop() if len(precisions) == 1 else None  # float32 serves them all
+    asked = {config.mixed_precision for config in configs}
+    dtype = options.dtype or (asked.pop() if len(asked) == 1 and asked != {"no"} else None)  # None: as the device is best at
     lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution, dtype=dtype)
     tell(f"labkit: {lab.territory.summary}", sys.stderr)  # bad pictures are found before a model loads
     configs = [lab.config(config) for config in configs]
@@ -83,7 +83,7 @@ def train_all(configs, options, expected=None):
         raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} have changed since.")
     before = {name for name in names if (lab.store.root / name).is_dir() and lab.store.run(name).status in ("finished", "diverged")}
     with stop_on_interrupt(say_stopping) as stop:
-        error = drain(lab, configs, names, options.rows, stop)
+        error = drain(lab, configs, names, options, stop)
     return judged([lab.store.run(name) for name in dict.fromkeys(names)], before, error, stop)
 
 
@@ -93,7 +93,7 @@ def say_stopping():
         os.write(2, b"\nlabkit: stopping after this update; a second time interrupts at once\n")
 
 
-def drain(lab, configs, names, rows, stop):
+def drain(lab, configs, names, options, stop):
     """Train with a line of progress until `stop()` says so, with a checkpoint at the end. Returns what failed, or None."""
     from labkit import sweep
 
@@ -101,8 +101,8 @@ def drain(lab, configs, names, rows, stop):
     every = max(1, last // CHECKPOINTS)
     with Progress(configs, names) as progress:
         try:
-            events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(), max_rows=rows,
-                                 stop=stop, checkpoint_at=range(every, last, every))
+            events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(), max_rows=options.rows,
+                                 gradient_checkpointing=options.gradient_checkpointing, tell=progress.tell, stop=stop, checkpoint_at=range(every, last, every))
             with closing(events):
                 for event in events:
                     progress.show(event)
@@ -120,6 +120,10 @@ class Progress:
     def __init__(self, configs, names):
         self.last = {name: config.max_train_steps for name, config in zip(names, configs)}
         self.moves, self.loss = sys.stderr.isatty(), {}
+
+    def tell(self, text):
+        """Say a sentence between the lines."""
+        tell(f"labkit: {text}", sys.stderr)
 
     def show(self, event):
         """Take one event."""

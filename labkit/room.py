@@ -1,0 +1,53 @@
+"""How much of a device a pass may take: rows and gradient checkpointing follow from predicted memory, unless somebody says otherwise."""
+
+from typing import NamedTuple
+
+import torch
+
+from labkit.dtypes import MIXED
+from labkit.errors import LabError
+from labkit.memory import fitting, predict
+
+GIB = 2**30
+
+
+class Room(NamedTuple):
+    """Hold what a pass may take."""
+
+    rows: int                                                 # pictures, of all its runs together
+    gradient_checkpointing: bool                              # whether activations are computed again in the backward pass
+    said: str = ""                                            # why, where memory decided
+
+
+def room(base, cache, config, max_rows: int, gradient_checkpointing: bool | None = None) -> Room:
+    """Return how many rows of runs like a resolved `config` may share a pass, at most max_rows.
+
+    gradient_checkpointing    None: where not one run fits without. Where memory is not known to be limited, both are as asked.
+    LabError: not even one run fits.
+    """
+    free = free_bytes(base.device)
+    if free is None:
+        return Room(max_rows, bool(gradient_checkpointing))
+    asked = base.unet, tuple(cache.train.mean.shape[1:]), cache.null_cond
+    dtype = MIXED.get(config.mixed_precision, base.dtype)
+    if dtype != base.dtype:                                   # the pass casts a U-Net of its own
+        free -= predict(*asked, [config], dtype=dtype).weights
+    runs, again = fitting(*asked, config, free, dtype=dtype, checkpointing=gradient_checkpointing)
+    needed = predict(*asked, [config], dtype=dtype, checkpointing=again).beside_weights
+    said = f"{needed / GIB:.2g} GiB for one run, {free / GIB:.2g} GiB are free"
+    if not runs:
+        raise LabError(f"train_batch_size = {config.train_batch_size} does not fit into this device's memory ({said}): give fewer pictures a batch with "
+                       "more gradient_accumulation_steps, or a smaller resolution"
+                       + ("." if again else ", or let activations be computed again (gradient checkpointing)."))
+    rows = min(max_rows, runs * config.rows)
+    if rows == max_rows and not again:
+        return Room(rows, again)
+    return Room(rows, again, f"{rows} pictures share a pass{', activations are computed again (gradient checkpointing)' * again}: {said}.")
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return what is free on a CUDA device, with what torch keeps of freed tensors; None elsewhere."""
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
