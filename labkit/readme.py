@@ -17,6 +17,7 @@ OTHER_FILES = {  # what has no docstring of its own
     "data/glossary.yaml": "the chapter's terms beside the field's",
     "data/README.md": "data card and model card",
     "tests/": "the tests; `tests/reference_loop.py` is the plain diffusers + PEFT loop that the engine is held to",
+    "docs/performance.md": "how speed is measured, on a CPU and on a GPU",
     "binder/": "the environment for Binder",
     "LOG.md": "experiments and decisions, negative results too",
 }
