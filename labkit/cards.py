@@ -89,7 +89,7 @@ def setting(name, value, differs) -> str:
 def trained_at(history) -> str:
     """Write when a run was trained: the time of today, else the day."""
     if not history.time_s:
-        return "just now"
+        return "at an unknown time"
     then, today = time.localtime(history.time_s), time.localtime()
     return time.strftime("%H:%M" if then[:3] == today[:3] else "%d %b", then)
 

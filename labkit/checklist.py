@@ -12,6 +12,7 @@ from labkit.config import load_design
 from labkit.design import Design, read_design
 from labkit.ladders import rung_text
 from labkit.schedules import lr_at
+from labkit.shown import counted, rounded
 
 RUNG = 3.4                                                    # a little more than half a decade, the step of the short test's ladder
 SAME_LOSS = {"float32": 1e-3, "bfloat16": 1e-2, "float16": 1e-2}  # relative: other machines stay below, a merged adapter that has learned does not
@@ -103,12 +104,12 @@ def scaling(config, expected) -> Finding:
 def length(config, expected) -> Finding:
     """Compare the updates with the passes they stand for, and say which formula made another number of them."""
     n, batch, steps, epochs = config.n_train, config.effective_batch_size, config.max_train_steps, expected.get("num_train_epochs")
-    words = f"{steps:,} updates of {batch} from {n} pictures: {plan.exposures(steps, batch):,} shown, each {plan.views(steps, batch, n):.3g} times"
+    words = f"{counted(steps, 'update')} of {batch} from {counted(n, 'picture')}: {plan.exposures(steps, batch):,} shown, each {rounded(plan.views(steps, batch, n))} times"
     if expected.get("n_train", n) != n:
         return Finding("volume", "bad", f"{words}; the design was made for {expected['n_train']:g} pictures", "Set n_train and max_train_steps again for the pictures there are now.")
     if epochs is None or steps == (right := plan.updates(n, batch, epochs)):
         return Finding("volume", "good", words)
-    remedy = f"{epochs:g} epochs take {right:,} updates: set max_train_steps to it."
+    remedy = f"{epochs:g} epochs take {counted(right, 'update')}: set max_train_steps to it."
     if steps == plan.updates(n, batch, epochs, last_batch="drop"):
         return Finding("drop_last", "bad", f"{words}; counted without the last {n % batch} pictures of every epoch, as with drop_last", remedy)
     if steps == plan.updates(n, batch, epochs, last_batch="keep"):
@@ -124,7 +125,7 @@ def schedule(config) -> Finding:
     at = sorted({0, min(config.lr_warmup_steps, last), last // 2, last})
     words = f"{config.lr_scheduler}: " + ", ".join(f"{rung_text('learning_rate', lr_at(step, config))} at update {step + 1:,}" for step in at) + f"; sum {plan.lr_sum(config):.3g}"
     if config.lr_warmup_steps > last:
-        return Finding("warm-up", "bad", f"{words}; the warm-up of {config.lr_warmup_steps:,} updates is not over when the run ends", "Set lr_warmup_steps below max_train_steps.")
+        return Finding("warm-up", "bad", f"{words}; the warm-up of {counted(config.lr_warmup_steps, 'update')} is not over when the run ends", "Set lr_warmup_steps below max_train_steps.")
     return Finding("rates", "good", words)
 
 

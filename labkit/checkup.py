@@ -5,12 +5,14 @@ import platform
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
 from labkit import install, paths
 from labkit.cli import Outcome
 from labkit.errors import LabError
+from labkit.frontend import LINE
 from labkit.importable import failures, first_cause
 from labkit.requirements import IMPORT_NAMES, installed_version, missing, pyproject, requirements, split
 
@@ -38,8 +40,8 @@ def text(found=None):
     """Return the self-check as lines of text."""
     lines = []
     for name, state, there, remedy in found or findings():
-        lines.append(f"{MARKS[state]}  {name + ':':<10} {there}")
-        lines += [f"      -> {remedy}"] if remedy else []
+        lines += textwrap.wrap(f"{MARKS[state]}  {name + ':':<10} {there}", LINE, subsequent_indent=" " * 18, break_long_words=False, break_on_hyphens=False)
+        lines += textwrap.wrap(f"      -> {remedy}", LINE, subsequent_indent=" " * 9, break_long_words=False, break_on_hyphens=False) if remedy else []
     return "\n".join(lines)
 
 

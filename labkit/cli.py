@@ -6,7 +6,9 @@ import errno
 import importlib
 import json
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from typing import NamedTuple
 
@@ -140,7 +142,7 @@ def run(options):
             outcome = getattr(importlib.import_module("labkit." + module), function)(options)
     except LabError as error:
         outcome = Outcome(2, "", {"error": str(error)})
-        tell(f"labkit: {error}", sys.stderr)
+        tell(fitted(f"labkit: {error}", sys.stderr), sys.stderr)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
             raise
@@ -150,7 +152,7 @@ def run(options):
     if options.json and outcome.data is not None:
         tell(json.dumps(outcome.data, indent=1))
     elif outcome.text and not options.json:
-        tell(outcome.text)
+        tell(fitted(outcome.text, sys.stdout))
     return outcome.code
 
 
@@ -158,6 +160,15 @@ def say(message, category, filename, lineno, file=None, line=None):
     """Show a warning: ours as the sentence that it is, others as Python shows them."""
     ours = issubclass(category, LabWarning)
     tell(f"labkit: {one_sentence(message)}" if ours else warnings.formatwarning(message, category, filename, lineno, line), sys.stderr, "\n" if ours else "")
+
+
+def fitted(text, stream):
+    """Return a text with its lines broken between words where a terminal would break them inside; files and pipes get lines whole."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns - 1
+    return "\n".join(line if len(line) <= width else textwrap.fill(line, width, subsequent_indent=line[: len(line) - len(line.lstrip())] + "  ",
+                                                                   break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
 
 
 def tell(text, stream=None, end="\n"):

@@ -4,6 +4,7 @@ import html
 
 from labkit.cards import CARD
 from labkit.errors import LabError
+from labkit.frontend import say
 from labkit.recorded import recorded
 from labkit.style import STYLE
 
@@ -52,5 +53,5 @@ def evidence(name, show, *more):
     runs = recorded_or_none(name)
     if runs is None:
         return Note(missing(name))
-    print(runs[0].provenance, f"Made by `{runs[0].meta.get('made_by', 'an unknown command')}`: {len(runs)} runs.")
+    say(runs[0].provenance, f"Made by `{runs[0].meta.get('made_by', 'an unknown command')}`: {len(runs)} runs.")
     return or_note(show, runs, *more)

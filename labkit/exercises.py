@@ -22,6 +22,7 @@ from labkit.naming import DERIVED
 from labkit.parameters import checked
 from labkit.runs import COMPLETE
 from labkit.seeding import seed63
+from labkit.shown import counted
 from labkit.stats import by_picture, interval_of, paired_difference, seeds_difference
 
 PASSED, NOT_YET = "passed", "not yet"
@@ -216,7 +217,7 @@ class Checks:
             raise LabError(f"Run {run.run_id} failed{': ' + run.stopped.message if run.stopped and run.stopped.message else ''}. Mend that and train it again.")
         if run.status not in COMPLETE:
             made = run.steps["global_step"][-1] if len(run.steps["global_step"]) else 0
-            raise LabError(f"Run {run.run_id} is unfinished ({made} of {run.config.max_train_steps} updates): let it end, or resume it.")
+            raise LabError(f"Run {run.run_id} is unfinished ({made} of {counted(run.config.max_train_steps, 'update')}): let it end, or resume it.")
         if not {"validation", "probe"} <= run.validations.keys() or len(run.validations["validation"].steps) < 2:
             raise LabError(f"Run {run.run_id} was trained without measuring held-out and training pictures: train it again with the usual measurements.")
         return run

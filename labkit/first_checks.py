@@ -4,6 +4,7 @@ import numpy as np
 
 from labkit.errors import LabError
 from labkit.exercises import Checks, Result, check, given_differently, with_interval
+from labkit.shown import counted
 from labkit.stats import by_picture, interval_of, paired_difference
 
 RISES, FALLS, STAYS = "rises", "falls", "stays"
@@ -27,7 +28,7 @@ class FirstChecks(Checks):
         right = RISES if change.low > 0 else FALLS if change.high < 0 else STAYS
         if answer != right:
             raise LabError(f"Not so: {seen}. Why? Then put down what it did.")
-        return f"As you say, it {right}: {seen}, in {len(run.steps['global_step'])} updates on other places."
+        return f"As you say, it {right}: {seen}, in {counted(len(run.steps['global_step']), 'update')} on other places."
 
     @check
     def half_way(self, answer, run) -> Result:

@@ -3,16 +3,12 @@
 from pathlib import Path
 
 from labkit.pixels import SUFFIXES, is_foreign, is_picture
+from labkit.shown import counted
 
 DEPTH = 2                                                     # folders below the one given that are looked into
 MOST_NAMED = 6
 ENDLESS = 10**6                                               # tokens: without a length of ours, transformers remarks on stderr
 CUT = 0.1                                                     # of a picture: less is lost by the middle square without a word
-
-
-def counted(n: int, noun: str) -> str:
-    """Return "1 picture" or "2 pictures"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def left_out(foreign, of: int) -> list[str]:

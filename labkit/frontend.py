@@ -3,7 +3,10 @@
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
+
+LINE = 96                                                     # characters of a printed line: a browser breaks longer ones inside words
 
 
 def frontend() -> str:
@@ -32,6 +35,12 @@ def _started_for_a_person() -> bool:
 
     said = "JPY_SESSION_NAME" in os.environ or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
     return said and re.fullmatch(r"kernel-[0-9a-f-]{36}\.json", Path(get_connection_file()).name) is not None
+
+
+def say(*words) -> None:
+    """Print words as sentences, in lines that a page shows whole."""
+    for line in " ".join(map(str, words)).split("\n"):
+        print(textwrap.fill(line, LINE, break_long_words=False, break_on_hyphens=False))
 
 
 def show(*things) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from labkit.cards import QUIET, error_card
 from labkit.data import load_picture
-from labkit.frontend import frontend, show
+from labkit.frontend import frontend, say, show
 from labkit.pictures import show_mosaic
 from labkit.style import STYLE, LabFigure
 
@@ -119,6 +119,6 @@ class PromptBox:
     def _ipython_display_(self):
         if frontend() == "headless":
             show(self.draw())
-            print(self.comment())
+            say(self.comment())
         else:
             show(self.widget)

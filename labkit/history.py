@@ -1,6 +1,7 @@
 """What is known of one run, as plain arrays: built event by event, live or from the store."""
 
 import math
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -72,7 +73,7 @@ class History:
             return f"A recorded run that ships with the kit, made {when}; it was not trained here."
         if self.origin == "store":
             return f"Found in the run store: trained {when}, not trained again. Another seed gives a new run."
-        return "Trained just now."
+        return f"Trained {when}." if self.time_s else "Trained here."
 
 
 class Trace:
@@ -85,6 +86,8 @@ class Trace:
 
     def add(self, event):
         """Take one event; what was known of the same step before is replaced, as a resumed run repeats it."""
+        if self.origin == "live":
+            self.time_s = time.time()
         if isinstance(event, Step):
             self._steps[event.global_step] = event
         elif isinstance(event, Validation):

@@ -13,6 +13,7 @@ from labkit.judged import Table
 from labkit.ladders import rung_text
 from labkit.pictures import show_mosaic
 from labkit.protocol import chosen
+from labkit.shown import counted
 from labkit.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes, rate_text
 
 SAME = 2.0                                                   # of 255, in the mean: what rounding in another order comes to stays far below
@@ -32,7 +33,7 @@ def kept_step(run, checkpoints) -> tuple[int, str]:
     best = int(turned.step) if math.isfinite(turned.step) else last
     at = min(checkpoints, key=lambda step: (abs(step - best), step))
     reason = (f"the held-out loss was lowest after {turned.text()} updates" if best != last else
-              f"the held-out loss had not turned after {last:,} updates: a longer run might gain more")
+              f"the held-out loss had not turned after {counted(last, 'update')}: a longer run might gain more")
     return at, f"{reason}; the checkpoint {'of then' if at == best else f'nearest to it, after {at:,},'} is kept"
 
 
@@ -66,7 +67,7 @@ def plot_journey(lab, trials, run, kept, frontier, *, caption=None, seed=0):
     for x, text in zip(xs, said):
         figure.axes[-1].annotate(text, (x, 2 * ys[0]), (0, -4), textcoords="offset points", ha="center", va="top", fontsize=STYLE["small"],
                                  color=STYLE["text"], annotation_clip=False)
-    figure.summary = (f"{caption}: {len(stable)} short runs led to the rate {rate_text(run.config.learning_rate)}; of {run.config.max_train_steps:,} updates "
+    figure.summary = (f"{caption}: {len(stable)} short runs led to the rate {rate_text(run.config.learning_rate)}; of {counted(run.config.max_train_steps, 'update')} "
                       f"the checkpoint after {kept:,} is kept; {frontier.sentence}")
     return figure
 

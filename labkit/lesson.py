@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from labkit.errors import LabError
+from labkit.frontend import say
 from labkit.notebooks import assigned
 from labkit.parameters import PAPERMILL, checked
 
@@ -68,7 +69,7 @@ def recorded(*names) -> list:
     try:
         return [run for name in names for run in sets.recorded(name)]
     except LabError:
-        print(f"Recorded runs are missing here: `python data/recipes/recorded.py {' '.join(names)}` makes them.")
+        say(f"Recorded runs are missing here: `python data/recipes/recorded.py {' '.join(names)}` makes them.")
         return []
 
 
@@ -97,7 +98,7 @@ def finish():
             raise LabError(f"Run {run.run_id} ended in an error: {run.history().stopped.message}")
         if run.status == "running":
             raise LabError(f"Run {run.run_id} is still going on: wait for it before the last cell.")
-    print(f"This lesson trained {len(runs)} run{'s' * (len(runs) != 1)}, {steps:,} run-steps at batch {REFERENCE_BATCH}; none ended in an error.")
+    say(f"This lesson trained {len(runs)} run{'s' * (len(runs) != 1)}, {steps:,} run-steps at batch {REFERENCE_BATCH}; none ended in an error.")
 
 
 def _shell():

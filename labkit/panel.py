@@ -8,7 +8,7 @@ from labkit import lesson, panel_run
 from labkit.config import RunConfig, load_design
 from labkit.curves import plot_validation
 from labkit.errors import LabError
-from labkit.frontend import frontend, show
+from labkit.frontend import frontend, say, show
 from labkit.ladders import check_knobs
 from labkit.panel_run import PanelRun
 from labkit.pictures import plot_beside
@@ -148,7 +148,7 @@ class LabPanel:
         if where == "headless":
             self.run()
             show(*self.figures())
-            print(self.verdict.sentence, self.history.provenance)
+            say(self.verdict.sentence, self.history.provenance)
             return
         show(self.widget)
         if where == "colab":

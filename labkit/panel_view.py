@@ -14,6 +14,7 @@ from labkit.errors import LabError
 from labkit.glossary import glossary, term
 from labkit.ladders import rungs
 from labkit.pictures import plot_beside
+from labkit.shown import counted, rounded
 from labkit.style import STYLE, VERDICTS, LabFigure
 
 FRAME_S = 0.25                                                        # at most four frames a second
@@ -29,6 +30,7 @@ class PanelView:
     def __init__(self, panel):
         self.panel, self._lock, self._following = panel, threading.RLock(), False
         self._drawn, self._impossible = None, ""
+        self._paced_from = None                                       # (update, seconds) at which this run was first seen
         self._next_frame = self._next_text = 0.0
         self.presets = [self._preset_button(name) for name in panel.presets]
         self.look = marked(W.HTML(), "lab-look")
@@ -143,7 +145,7 @@ class PanelView:
             self.stop.disabled, self.pin.disabled = False, True
             self.again.layout.display, self.errors.value = "none", ""
             self.progress_bar.value, self.progress_bar.bar_style = 0, ""
-            self.stage_text.value = "starting"
+            self.stage_text.value, self._paced_from = "starting", None
 
     def end(self, run):
         """Say how a run ended, and let the next one start."""
@@ -174,13 +176,15 @@ class PanelView:
         self.stage_text.value = words
 
     def progress(self, done, total, seconds):
-        """Show how far a run is, five times a second at most."""
+        """Show how far a run is, five times a second at most; its pace is that of what was seen of it, not of updates made before."""
         now = time.monotonic()
+        self._paced_from = self._paced_from or (done, seconds)
         if now < self._next_text and done < total:
             return
         self._next_text = now + TEXT_S
         self.progress_bar.max, self.progress_bar.value = total, done
-        left = f", about {plan.duration(seconds / done * (total - done))} left" if 3 <= done < total else ""
+        seen, took = done - self._paced_from[0], seconds - self._paced_from[1]
+        left = f", about {plan.duration(took / seen * (total - done))} left" if seen >= 3 and done < total else ""
         self.stage_text.value = f"update {done:,} of {total:,}{left}"
 
     def is_due(self) -> bool:
@@ -254,7 +258,7 @@ def cost_text(config, pace) -> str:
     shown = plan.exposures(config.max_train_steps, config.effective_batch_size)
     each = plan.views(config.max_train_steps, config.effective_batch_size, config.n_train)
     known = "as measured here" if pace.is_measured else "a guess until the first run"
-    return (f"<div style='{TIGHT}'>{config.max_train_steps:,} updates show {shown:,} pictures: each of {config.n_train} about {each:.2g} times.<br>"
+    return (f"<div style='{TIGHT}'>{counted(shown, 'picture')} in {counted(config.max_train_steps, 'update')}: each of {config.n_train} about {rounded(each)} times.<br>"
             f"<b>About {plan.duration(pace.guess(config))}</b> <span style='{QUIET}'>({known})</span></div>")
 
 
@@ -268,4 +272,4 @@ def ending_text(run) -> str:
         return "stopped before it began"
     words = {"finished": "finished", "stopped": "stopped", "diverged": "diverged: the loss is no longer a number"}
     done = run.history.stopped.global_step if run.history.stopped else 0
-    return f"{words.get(run.history.status, run.history.status)} after {done:,} updates"
+    return f"{words.get(run.history.status, run.history.status)} after {counted(done, 'update')}"

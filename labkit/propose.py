@@ -10,6 +10,7 @@ from typing import NamedTuple
 from labkit import plan
 from labkit.config import RunConfig
 from labkit.errors import LabError
+from labkit.shown import counted, rounded
 
 VIEWS = 50                                                    # of each picture: half of what diffusers' DreamBooth LoRA example shows
 FEWEST_UPDATES, MOST_UPDATES = 100, 5000
@@ -57,7 +58,7 @@ def _amount(pictures, kinds, seconds, seconds_per_update):
     affordable = max(1, int(seconds / seconds_per_update)) if seconds else math.inf
     epochs = min(wanted, affordable * batch // pictures)
     steps = plan.updates(pictures, batch, int(epochs)) if epochs else affordable
-    shown = f"{steps:,} updates of {batch} show each of {pictures} pictures {plan.views(steps, batch, pictures):.2g} times"
+    shown = f"{counted(steps, 'update')} of {batch} for {counted(pictures, 'picture')}: each is seen {rounded(plan.views(steps, batch, pictures))} times"
     if epochs < wanted:
         reason = f"{shown}; {wanted} times would be the aim, but {plan.duration(seconds)} are there and an update takes {seconds_per_update:.2g} s here"
     else:

@@ -28,3 +28,14 @@ def one_sentence(text) -> str:
     """Return a text on one line and of bounded length: its beginning, which names the fault, and its end, which tells the remedy."""
     text = str(text)
     return printable(text if len(text) <= MOST else f"{text[: 2 * MOST // 3]} ... {text[-MOST // 3 :]}")
+
+
+def counted(n: int, noun: str) -> str:
+    """Return "1 picture" or "2 pictures"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def rounded(number: float) -> str:
+    """Write a number above 0 with two leading digits, as a person would: 0.042, 1.5, 12, 490, 12,000."""
+    number = float(f"{number:.2g}")
+    return f"{number:,.0f}" if number >= 10 else f"{number:g}"

@@ -10,6 +10,7 @@ from labkit.batch_sizes import BROKEN, as_good, best_of, final, on_edge, text
 from labkit.curves import loss_axis
 from labkit.errors import LabError
 from labkit.evidence import missing, recorded_or_none
+from labkit.frontend import say
 from labkit.judged import Table
 from labkit.stats import by_picture
 from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
@@ -31,7 +32,7 @@ def read(sets, name=None) -> dict[str, list]:
     if not common:
         raise LabError("The arms have no seed in common: record them with the same seeds.")
     found = {arm: [run for run in runs if run.config.seed in common] for arm, runs in found.items()}
-    print(f"Recorded runs, made by `python data/recipes/recorded.py {' '.join(sets.values())}`: {sum(map(len, found.values()))} runs, {len(common)} seeds.")
+    say(f"Recorded runs, made by `python data/recipes/recorded.py {' '.join(sets.values())}`: {sum(map(len, found.values()))} runs, {len(common)} seeds.")
     return found
 
 

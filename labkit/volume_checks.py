@@ -6,6 +6,7 @@ from labkit import plan
 from labkit.boundary import boundary
 from labkit.errors import LabError
 from labkit.exercises import Checks, Result, check
+from labkit.shown import counted
 
 
 class VolumeChecks(Checks):
@@ -26,8 +27,8 @@ class VolumeChecks(Checks):
         if shown != n_train * views:
             raise LabError(f"The run showed {shown:,} pictures, each {shown / n_train:.3g} times, not {views}: {views} epochs do it.")
         if _number(updates) != made:
-            raise LabError(f"You said {updates}; the run made {made:,} updates. How many pictures did each of them take?")
-        return f"{made:,} updates of {config.effective_batch_size} showed {shown:,} pictures, each of {n_train} exactly {views} times, as predicted."
+            raise LabError(f"You said {updates}; the run made {counted(made, 'update')}. How many pictures did each of them take?")
+        return f"{counted(made, 'update')} of {config.effective_batch_size} showed {shown:,} pictures, each of {n_train} exactly {views} times, as predicted."
 
     @check
     def turning(self, answer, run) -> Result:

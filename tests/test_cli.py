@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -294,3 +295,14 @@ def test_a_terminal_without_the_letters_gets_them_written_out():
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     cli.tell("größer", narrow)
     assert narrow.buffer.getvalue() == b"gr\\xf6\\xdfer\n"
+
+
+def test_a_terminal_gets_lines_broken_between_words_and_a_file_gets_them_whole(monkeypatch):
+    import io
+
+    line = "  Not enough evidence: the held-out loss has not changed beyond what its measurement's noise would make of it. " + "/a/long/path" * 9
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = cli.fitted(f"run 7: none\n{line}", SimpleNamespace(isatty=lambda: True)).split("\n")
+    assert narrow[0] == "run 7: none" and len(narrow) > 3 and all(part.startswith("  ") for part in narrow[1:])
+    assert " ".join(" ".join(narrow[1:]).split()) == line.strip() and all(len(part) < 60 for part in narrow[:-1])
+    assert cli.fitted(line, io.StringIO()) == line

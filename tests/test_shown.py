@@ -4,7 +4,7 @@ import pytest
 
 from labkit.errors import LabError
 from labkit.fields import refuse
-from labkit.shown import MOST, printable, shown
+from labkit.shown import MOST, counted, printable, rounded, shown
 
 
 def bomb(levels=12):
@@ -36,3 +36,8 @@ def test_what_a_terminal_obeys_is_written_out_and_letters_of_all_scripts_stay():
 def test_a_labs_error_is_one_line_of_bounded_length_that_keeps_its_beginning_and_its_end():
     said = str(LabError("the file a\nb\x1b[2J " + "x" * 10**5 + " is damaged: get it again."))
     assert said.startswith("the file a\\nb\\x1b[2J") and said.endswith("get it again.") and len(said) < MOST + 20
+
+
+def test_counts_read_as_a_person_would_write_them():
+    assert [counted(n, "update") for n in (0, 1, 2, 1200)] == ["0 updates", "1 update", "2 updates", "1,200 updates"]
+    assert [rounded(n) for n in (0.0417, 1, 1.53, 9.96, 12.4, 487.0, 500.0, 12345.0)] == ["0.042", "1", "1.5", "10", "12", "490", "500", "12,000"]

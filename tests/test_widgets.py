@@ -14,7 +14,9 @@ from labkit import cards, lesson, panel_view
 from labkit.config import RunConfig
 from labkit.diagnose import LABELS, diagnose
 from labkit.errors import LabError
-from labkit.frontend import frontend
+from labkit.events import Step
+from labkit.frontend import LINE, frontend
+from labkit.history import Trace
 from labkit.lab import Lab
 from labkit.ladders import LADDERS, rungs
 from labkit.panel import FAST_STEPS, LabPanel, Silent
@@ -400,14 +402,39 @@ def test_frames_come_four_times_a_second_at_most(panel, monkeypatch):
     assert 3 <= len(drawn) <= 5
 
 
+def test_what_is_left_of_a_resumed_run_is_told_by_what_was_seen_of_it(panel):
+    panel._view.begin()
+    for update, seconds in ((31, 1.0), (32, 2.0), (34, 4.0)):
+        panel._view._next_text = 0.0
+        panel._view.progress(update, 500, seconds)
+    assert panel._view.stage_text.value == "update 34 of 500, about 8 min left"      # 466 updates of a second each; 55 s by 34 updates in 4 s
+
+
+def test_costs_and_endings_are_told_in_numbers_that_a_person_would_write():
+    pace = SimpleNamespace(is_measured=True, guess=lambda config: 60.0)
+    config = RunConfig(max_train_steps=1000, train_batch_size=2).resolved(4)
+    assert "2,000 pictures in 1,000 updates: each of 4 about 500 times." in panel_view.cost_text(config, pace)
+    assert "2 pictures in 1 update: each of 4 about 0.5 times." in panel_view.cost_text(config.replace(max_train_steps=1), pace)
+
+
+def test_when_a_run_was_trained_is_told_by_the_clock(lab):
+    trace = Trace("a" * 16)
+    trace.add(Step("a" * 16, 1, 4, 0.1, 1e-3, 1.0, 0.1))
+    history = trace.history()
+    assert cards.trained_at(history) == time.strftime("%H:%M", time.localtime(history.time_s)) and abs(history.time_s - time.time()) < 60
+    assert re.fullmatch(r"Trained \d+ \w+ \d{4} at \d\d:\d\d\.", history.provenance)
+
+
 # -- where nobody can press a button
 
 def test_without_a_browser_the_same_cell_trains_and_says_what_came_of_it(lab, monkeypatch, capsys):
     monkeypatch.setenv("LABKIT_FRONTEND", "headless")
     panel = LabPanel(lab=lab, design=START, pictures=0)
     panel._ipython_display_()
-    said = capsys.readouterr().out
-    assert panel.history.status == "finished" and panel.verdict.sentence in said and "Trained just now." in said
+    printed = capsys.readouterr().out
+    said = " ".join(printed.split())
+    assert panel.history.status == "finished" and panel.verdict.sentence in said and re.search(r"Trained \d+ \w+ 2\d{3} at \d\d:\d\d\.", said)
+    assert max(map(len, printed.splitlines())) <= LINE
     assert isinstance(panel._view, Silent)                            # no widget was built
 
 
@@ -479,7 +506,7 @@ def test_only_fields_that_differ_get_a_column():
 def test_a_verdict_comes_with_its_numbers_its_step_and_its_source():
     run = made_run("overshooting", pictures=False)
     card = cards.verdict_card(diagnose(run), run)
-    for words in ("▲ overshooting", "conceptual overshoot", "since step 30", "rise", "95 %", "Trained just now."):
+    for words in ("▲ overshooting", "conceptual overshoot", "since step 30", "rise", "95 %", "Trained "):
         assert words in card
     assert "conceptual" not in cards.verdict_card(diagnose(run), run, "field")
 
