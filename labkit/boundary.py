@@ -227,7 +227,7 @@ def plot_boundary(history, times, scores: Scored | None = None, copies: Scored |
 
 
 def _draw_losses(ax, history):
-    labels, seen = [], []
+    labels, seen, bands = [], [], []
     for name, marker, tint in (("validation", "o", VERDICTS["healthy"][1]), ("probe", "s", STYLE["text"])):
         if name in history.validations:
             steps, mean, low, high = curve(history, name)
@@ -236,7 +236,8 @@ def _draw_losses(ax, history):
             ax.fill_between(steps, low, high, color=tint, alpha=STYLE["band"], linewidth=0)
             labels.append((mean[-1], f"{SETS[name][0]} {mean[-1]:.3f}", tint))
             seen.append(mean)
-    loss_axis(ax, seen)
+            bands += [low, high]
+    loss_axis(ax, seen, bands)
     name_axes(ax, "", "loss on fixed noise\n(no unit)")
     direct_labels(ax, labels)
 

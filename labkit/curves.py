@@ -174,21 +174,23 @@ def plot_u_curve(histories, ax=None):
     means = {rate: float(numpy.mean(groups[rate])) for rate in tried}
     finite = {rate: mean for rate, mean in means.items() if math.isfinite(mean)}
     ax.set_xscale("log")
+    starts = [by_picture(held.losses[0]).mean() for held in curves if held.steps[0] == 0]
+    limit = DIVERGED_FACTOR * numpy.mean(starts) if starts and min(finite.values(), default=0) < DIVERGED_FACTOR * numpy.mean(starts) else math.inf
+    bars = []
     for rate in tried:
         values = numpy.array(groups[rate])
         ax.plot([rate] * numpy.isfinite(values).sum(), values[numpy.isfinite(values)], "o", color=STYLE["faint"],
                 markerfacecolor="none", markersize=STYLE["marker"], zorder=3)
         mark_not_finite(ax, [rate] * len(values), values, VERDICTS["diverged"][1])
-        if rate in finite and len(values) > 1:
+        if rate in finite and finite[rate] <= limit and len(values) > 1:
             half = t_quantile(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
             ax.errorbar(rate, finite[rate], half, color=STYLE["text"], capsize=4, linewidth=1.2, zorder=2)
+            bars.append(numpy.array([finite[rate] - half, finite[rate] + half]))
     ax.plot(list(finite), list(finite.values()), color=STYLE["text"], linewidth=STYLE["line"], marker="D", markersize=STYLE["marker"])
     ax.set_xticks(tried, [rate_text(rate) for rate in tried])
     ax.minorticks_off()
     ax.set_xlim(tried[0] / 1.8, tried[-1] * 1.8)
-    starts = [by_picture(held.losses[0]).mean() for held in curves if held.steps[0] == 0]
-    limit = DIVERGED_FACTOR * numpy.mean(starts) if starts and min(finite.values(), default=0) < DIVERGED_FACTOR * numpy.mean(starts) else math.inf
-    loss_axis(ax, [numpy.array([value for rate in finite if finite[rate] <= limit for value in groups[rate]] + starts)])
+    loss_axis(ax, [numpy.array([value for rate in finite if finite[rate] <= limit for value in groups[rate]] + starts)], bars)
     for rate in finite:
         if finite[rate] > limit:
             ax.plot(rate, 1, "^", color=VERDICTS[DIVERGED][1], markersize=9, transform=ax.get_xaxis_transform(), clip_on=False)
@@ -260,7 +262,7 @@ def plot_step_loss(history, ax=None):
     ax.plot(steps, mean, color=color, marker="o", markersize=STYLE["marker"], linewidth=STYLE["line"])
     ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
     step_axis(ax, steps[-1])
-    loss_axis(ax, [loss, mean])
+    loss_axis(ax, [loss, mean], [low, high])
     name_axes(ax, STEP_AXIS, LOSS_AXIS)
     direct_labels(ax, [(middle(loss), "each step's own loss:\nnew timesteps each time", STYLE["faint"]),
                        (mean[-1], "fixed noise:\nthis is judged", color)])

@@ -44,7 +44,7 @@ def plot_gaps(histories):
     wide = (STYLE["width"] - left - right - gap * (len(runs) - 1)) / len(runs)
     figure = LabFigure(STYLE["width"], bottom + height + 0.55)
     panels = [new_axes(figure.place_axes(left + i * (wide + gap), bottom, wide, height)) for i in range(len(runs))]
-    seen, said = [], []
+    seen, bands, said = [], [], []
     for i, (ax, run) in enumerate(zip(panels, runs)):
         labels = []
         for name, (color, marker) in LOOKS.items():
@@ -55,6 +55,7 @@ def plot_gaps(histories):
             ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
             mark_not_finite(ax, steps, mean, color)
             seen.append(mean)
+            bands += [low, high]
             labels.append((mean[-1] if np.isfinite(mean[-1]) else 1e30, SETS[name][0], color))
         turn = or_inf(run)
         if math.isfinite(turn):
@@ -68,7 +69,7 @@ def plot_gaps(histories):
         name_axes(ax, STEP_AXIS if i == 0 and len(runs) < 3 else "", "change of the loss on fixed noise\nsince the untouched base (no unit)" if i == 0 else "", f"{run.config.n_train} pictures\n{words}")
         ax.title.set_fontsize(STYLE["label"])
     for i, ax in enumerate(panels):
-        loss_axis(ax, seen)
+        loss_axis(ax, seen, bands)
         if i:
             ax.tick_params(labelleft=False)
     direct_labels(panels[-1], labels)

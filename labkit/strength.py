@@ -84,14 +84,15 @@ def measure_strengths(lab, run, strengths=STRENGTHS) -> Scores:
 
 def plot_strengths(found: Scores, ax=None):
     """Draw both losses over the strength; the band is the 95 % interval of the change against the untouched base."""
-    ax, labels, seen = new_axes(ax, top=0.15), [], []
+    ax, labels, seen, bands = new_axes(ax, top=0.15), [], [], []
     for i, (name, (words, color)) in enumerate(SETS.items()):
         base, changes = found.base[name].mean(), np.array([found.change(name, k) for k in range(len(found.strengths))])
         ax.plot(found.strengths, base + changes[:, 0], color=color, marker=MARKERS[i], linestyle=LINES[i], markersize=STYLE["marker"], linewidth=STYLE["line"])
         ax.fill_between(found.strengths, base + changes[:, 1], base + changes[:, 2], color=color, alpha=STYLE["band"], linewidth=0)
         labels.append((base + changes[-1, 0], words, color))
         seen.append(base + changes[:, 0])
-    loss_axis(ax, seen)
+        bands.append(base + changes[:, 1:].ravel())
+    loss_axis(ax, seen, bands)
     at = found.strengths[found.lowest]
     ax.axvline(at, color=STYLE["text"], linewidth=1, linestyle=LINES[3])
     ax.annotate(f"lowest at {at:g}", (at, 1), (4, -4), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", fontsize=STYLE["small"], color=STYLE["text"])

@@ -1,7 +1,9 @@
-"""What every figure is asked: that its words can be read."""
+"""What every figure is asked: that its words can be read and its intervals seen whole."""
 
 import itertools
 
+import numpy as np
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.text import Text
 
 
@@ -26,3 +28,15 @@ def assert_words_keep_apart(figure):
     for text, box in boxes.items():
         assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, text.get_text()
         assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text.get_text()
+
+
+def assert_bands_are_whole(figure):
+    """Ask that no interval of a figure, band or bar, is cut at its axes."""
+    seen = 0
+    for ax in figure.axes:
+        low, high = sorted(ax.get_ylim())
+        for drawn in (each for each in ax.collections if isinstance(each, PolyCollection | LineCollection)):
+            heights = np.concatenate([path.vertices[:, 1] for path in drawn.get_paths()])
+            assert low <= heights.min() and heights.max() <= high, (heights.min(), heights.max(), low, high)
+            seen += 1
+    assert seen

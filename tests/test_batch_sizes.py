@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import tiny
-from figures import assert_words_keep_apart
+from figures import assert_bands_are_whole, assert_words_keep_apart
 from volume_runs import eightfold, ended, race, valleys
 
 from labkit import batch_sizes, measure
@@ -33,6 +33,7 @@ def test_the_race_has_a_line_for_each_rule_and_a_row_for_each_run():
     runs = race()
     axes = batch_sizes.plot_rules(runs)
     assert_words_keep_apart(axes.figure)
+    assert_bands_are_whole(axes.figure)
     assert len(axes.lines) >= 3 and "rate × √batch" in axes.figure.summary
     table = batch_sizes.rules_table(runs)
     assert len(table.rows) == 7 and [row[3] for row in table.rows].count("reference") == 1

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from figures import assert_words_keep_apart
+from figures import assert_bands_are_whole, assert_words_keep_apart
 from long_runs import BEST, ONSET, STEPS, TURN, copies, long_run, scores
 
 from labkit import boundary
@@ -93,4 +93,5 @@ def test_the_words_of_the_figure_keep_apart(given, turn, words):
     history = long_run(turn=turn, noise=0.001)
     figure = boundary.plot_boundary(history, boundary.boundary(history, *given), *given)
     assert_words_keep_apart(figure)
+    assert_bands_are_whole(figure)
     assert f"lowest held-out loss: {words}" in figure.summary

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from figures import assert_words_keep_apart
+from figures import assert_bands_are_whole, assert_words_keep_apart
 from made_runs import made_run
 
 from labkit import lesson
@@ -107,6 +107,7 @@ def test_the_figure_can_be_read_and_says_what_it_shows(break_at):
     runs = made({rank: 0.1 + 0.02 / rank for rank in (1, 2, 4, 8, 16, 32, 64)}, break_at=break_at)
     figure = plot_capacity(capacity(runs), capacity([dataclasses.replace(run, config=run.config.replace(data="near")) for run in runs]))
     assert_words_keep_apart(figure)
+    assert_bands_are_whole(figure)
     assert len(figure.axes) == 2 and "is the smallest" in figure.summary
 
 

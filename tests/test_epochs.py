@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from figures import assert_words_keep_apart
+from figures import assert_bands_are_whole, assert_words_keep_apart
 from volume_runs import turned
 
 from labkit import epochs
@@ -76,6 +76,7 @@ def test_the_gap_counts_from_the_start_since_the_two_sets_are_not_equally_hard()
 def test_the_panels_share_a_scale_and_their_words_keep_apart(runs):
     figure = epochs.plot_gaps(runs)
     assert_words_keep_apart(figure)
+    assert_bands_are_whole(figure)
     assert len({ax.get_ylim() for ax in figure.axes}) == 1
     assert "12 pictures: held-out loss lowest at update 100" in figure.summary and "96 pictures: held-out loss still at its lowest" in figure.summary
 

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from figures import assert_words_keep_apart
+from figures import assert_bands_are_whole, assert_words_keep_apart
 from made_runs import MEANS, PROMPTS, STEPS, made_race, made_run
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -90,12 +90,13 @@ def test_the_band_is_that_of_the_change_so_it_has_no_width_at_step_0():
     assert widths[0] == 0 and all(width > 0 for width in widths[1:])
 
 
-def test_no_band_is_cut_at_the_axes_and_a_run_that_left_has_none():
-    for ax in (plots.plot_validation(made_run("overfitting")), plots.plot_curves(made_race())):
-        low, high = ax.get_ylim()
-        bands = [band.get_paths()[0].vertices[:, 1] for band in ax.collections]
-        assert all(low < edge.min() and edge.max() < high for edge in bands)
-    assert len(bands) == 3                                            # of five runs, two of which diverged
+@pytest.mark.parametrize("name", ["validation", "validation of an overfitting run", "curves", "race", "U-curve", "loss of single steps"])
+def test_no_interval_is_cut_at_the_axes(name):
+    assert_bands_are_whole(FIGURES[name]())
+
+
+def test_a_run_that_left_the_figure_leaves_no_band_in_it():
+    assert len(plots.plot_curves(made_race()).collections) == 3       # of five runs, two of which diverged
 
 
 def test_a_pinned_run_is_named_by_what_sets_it_apart():

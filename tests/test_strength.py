@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
-from figures import assert_words_keep_apart
+from figures import assert_bands_are_whole, assert_words_keep_apart
 from small_pictures import write_territory
 
 from labkit.errors import LabError
@@ -46,6 +46,7 @@ def test_the_sentence_over_strengths_names_the_lowest_and_the_figure_can_be_read
     figure = plot_strengths(found).figure
     assert figure.summary == found.sentence
     assert_words_keep_apart(figure)
+    assert_bands_are_whole(figure)
 
 
 def test_a_run_that_is_not_in_the_store_is_named(lab):
