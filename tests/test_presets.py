@@ -1,0 +1,120 @@
+"""What a preset tells people to see is in its recorded runs: every claim of a text beside what checks it."""
+
+import re
+from functools import cache
+
+import numpy as np
+import pytest
+
+from labkit import plan
+from labkit.config import RunConfig
+from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
+from labkit.recorded import recorded
+
+ALL = PRESETS | EPOCHS_AND_BATCHES | RANK_AND_ALPHA
+ASKS = ("Watch", "Look", "Compare", "Pin", "Train", "Now", "Then look", "Do ", "see the")    # sentences that tell what to do, or ask
+
+
+@cache
+def runs(name):
+    """Return the recorded runs of a preset by seed."""
+    asked = RunConfig().replace(**ALL[name].changes).resolved(96)
+    found = recorded("presets" if name in PRESETS else "lesson_presets")
+    return {run.config.seed: run for run in found if run.config == asked.replace(seed=run.config.seed)}
+
+
+def held(run):
+    return run.validations["validation"]
+
+
+def probe(run):
+    return run.validations["probe"].means
+
+
+def at(run, step):
+    """Return the held-out loss after `step` updates, which must have been measured."""
+    return held(run).means[list(held(run).steps).index(step)]
+
+
+def gain(run):
+    return held(run).means[0] - held(run).means[-1]
+
+
+def ends_lowest(means):
+    return means[-1] == min(means)
+
+
+def fell_faster_at_first(run):
+    half = np.interp(held(run).steps[-1] / 2, held(run).steps, held(run).means)
+    return held(run).means[0] - half > half - held(run).means[-1] > 0
+
+
+def turned(run):
+    """Tell that both losses end far above their lowest, by more than the healthy runs gain in all."""
+    return min(held(run).means[-1] - min(held(run).means), probe(run)[-1] - min(probe(run))) > 0.016
+
+
+def scatter(run):
+    return np.std(run.steps["loss"])
+
+
+def beside(name, holds):
+    """Hold each run against the run of another preset with the same seed."""
+    return lambda run: holds(run, runs(name)[run.config.seed])
+
+
+CLAIMS = {  # preset: ((words of its text, what is so in every recorded run), ...)
+    "healthy": (("falls, faster at first", fell_faster_at_first), ("stays down", lambda run: ends_lowest(held(run).means)),
+                ("training pictures' loss falls with it", lambda run: ends_lowest(probe(run)))),
+    "stagnating": (("less than a third of the healthy run's gain", beside("healthy", lambda run, healthy: 0 < gain(run) < gain(healthy) / 3)),
+                   ("still falling at the end", lambda run: ends_lowest(held(run).means)), ("the steps are too short", lambda run: ends_lowest(held(run).means))),
+    "overshooting": (("five times the healthy run's", lambda run: 4 < run.config.learning_rate / PRESETS["healthy"].changes["learning_rate"] < 5.5),
+                     ("after 15 updates it already lags behind it", beside("healthy", lambda run, healthy: at(run, 15) > at(healthy, 15))),
+                     ("both losses turn and rise together", lambda run: turned(run) or sum(map(turned, runs("overshooting").values())) == 2),
+                     ("one of three recorded seeds had not turned by the end", lambda run: list(map(turned, runs("overshooting").values())).count(False) == 1)),
+    "diverged": (("Within four updates the loss is several times the untouched base's", lambda run: at(run, 4) > 3 * at(run, 0)),
+                 ("stays so to the end", lambda run: min(held(run).means[1:]) > 3 * at(run, 0))),
+    "overfitting": (("Only four pictures", lambda run: run.config.n_train == 4), ("training pictures' goes on falling", lambda run: ends_lowest(probe(run))),
+                    ("turns and rises above where it began", lambda run: min(held(run).means) < at(run, 0) < held(run).means[-1])),
+    "not enough evidence": (("One update and two measurements", lambda run: list(held(run).steps) == [0, 1]), ("The loss has moved", lambda run: gain(run) != 0),
+                            ("most overshooting runs begin like this", lambda run: gain(run) > 0 and
+                             2 * sum(at(other, 4) < at(other, 0) for other in runs("overshooting").values()) > len(runs("overshooting")))),
+    "one epoch": (("Every picture is shown once", lambda run: views(run) == 1), ("still on its way down", lambda run: ends_lowest(held(run).means)),
+                  ("what is missing is updates", beside("ten epochs", lambda run, ten: gain(ten) > gain(run)))),
+    "ten epochs": (("ten views of each picture", lambda run: views(run) == 10),
+                   ("nearly twice the gain", beside("one epoch", lambda run, one: 1.7 < gain(run) / gain(one) < 2.3))),
+    "too many epochs": (("three hundred times each", lambda run: views(run) == 300), ("The two losses part", lambda run: ends_lowest(probe(run))),
+                        ("turns and ends above where it began", lambda run: min(held(run).means) < at(run, 0) < held(run).means[-1])),
+    "one at a time": (("as many pictures shown as in five epochs", lambda run: views(run) == 5),
+                      ("scatter far more than sixteen at once", beside("sixteen at once", lambda run, many: scatter(run) > 2 * scatter(many)))),
+    "sixteen at once": (("calmer", beside("one at a time", lambda run, one: scatter(run) < scatter(one) / 2)),
+                        ("gets less far than one at a time", beside("one at a time", lambda run, one: gain(run) < gain(one)))),
+    "sixteen, rate doubled": (("the square root of what the batch was raised by, from 4 to 16",
+                               beside("sixteen at once", lambda run, same: run.config.learning_rate == 2 * same.config.learning_rate)),),
+    "one direction": (("more than half of what sixty-four gain", beside("many directions", lambda run, many: gain(run) > gain(many) / 2)),),
+    "many directions": (("Sixty-four directions at the same rate", beside("one direction", lambda run, one: run.config.learning_rate == one.config.learning_rate)),
+                        ("starts faster than one direction", beside("one direction", lambda run, one: at(run, 4) < at(one, 4)))),
+    "alpha forgotten": (("alpha left at 1", lambda run: run.config.scaling == 1 / 32), ("the loss falls", lambda run: ends_lowest(held(run).means)),
+                        ("slower than with many directions", beside("many directions", lambda run, many: at(run, 20) > at(many, 20)))),
+    "alpha too high": (("rate is that of the other three", beside("one direction", lambda run, one: run.config.learning_rate == one.config.learning_rate)),
+                       ("within four updates the loss jumps above the untouched base's", lambda run: at(run, 4) > at(run, 0)),
+                       ("has not come back to it at the end", lambda run: min(held(run).means[1:]) > at(run, 0))),
+}
+
+
+def views(run):
+    return plan.views(run.config.max_train_steps, run.config.effective_batch_size, run.config.n_train)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_a_preset_claims_is_so_in_its_recorded_runs(name):
+    assert len(runs(name)) >= 2, "run data/recipes/recorded.py presets lesson_presets"
+    for words, holds in CLAIMS[name]:
+        assert words in ALL[name].look
+        assert all(holds(run) for run in runs(name).values()), words
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_sentence_of_a_preset_is_a_checked_claim_or_tells_what_to_do(name):
+    for sentence in re.split(r"(?<=[.?]) ", ALL[name].look):
+        assert sentence.startswith(ASKS) or any(words in sentence for words, _ in CLAIMS[name]), sentence
