@@ -12,15 +12,21 @@ from labkit import json_text
 from labkit.errors import LabError
 from labkit.pixels import is_foreign, is_picture
 
-CAPTIONS = "metadata.jsonl or metadata.csv with the columns file_name and text, or one .txt of the same name beside each picture"
+CAPTIONS = (
+    "metadata.jsonl or metadata.csv with the columns file_name and text, "
+    "or one .txt of the same name beside each picture"
+)
 TABLES = ("metadata.jsonl", "metadata.csv")
-ALSO_CALLED = {"file_name": ("filename", "file", "image", "path"), "text": ("caption", "captions", "prompt", "description")}
-MOST_EMPTY = 0.75                                             # of all captions: beyond, no words can be learned
-Row = tuple[Path, str, dict]                                  # picture, caption, the other columns
+ALSO_CALLED = {
+    "file_name": ("filename", "file", "image", "path"),
+    "text": ("caption", "captions", "prompt", "description"),
+}
+MOST_EMPTY = 0.75  # of all captions: beyond, no words can be learned
+Row = tuple[Path, str, dict]  # picture, caption, the other columns
 
 
 def captioned(folder: Path) -> tuple[list[Row], list[Path], list[str]]:
-    """Match pictures with captions: rows in the order of the table, else by name; pictures that cannot be read here; notes.
+    """Match pictures with captions: rows in the order of the table, else by name; pictures not readable here; notes.
 
     LabError names the file: a picture without a caption, a line without its picture, a table that cannot be read, or
     captions nearly all empty.
@@ -28,30 +34,43 @@ def captioned(folder: Path) -> tuple[list[Row], list[Path], list[str]]:
     try:
         inside = list(folder.iterdir())
     except OSError as error:
-        raise LabError(f"data: {folder} cannot be read ({error.strerror}). Change its permissions, or give another folder.") from None
-    files = sorted((path for path in inside if path.is_file() and not path.name.startswith(".")), key=lambda path: path.name)
+        raise LabError(
+            f"data: {folder} cannot be read ({error.strerror}). Change its permissions, or give another folder."
+        ) from None
+    files = sorted(
+        (path for path in inside if path.is_file() and not path.name.startswith(".")), key=lambda path: path.name
+    )
     pictures, foreign = list(filter(is_picture, files)), list(filter(is_foreign, files))
     texts = {_plain(path.stem): path for path in files if path.suffix.lower() == ".txt"}
     alone = [texts[stem].name for stem in texts.keys() - {_plain(path.stem) for path in pictures + foreign}]
     table = _table(folder)
     if table is None:
         rows = [(path, _text(path, texts.get(_plain(path.stem))), {}) for path in pictures]
-        notes = [f"{len(alone)} .txt without a picture of the same name, such as {min(alone)}"] if rows and alone else []
+        notes = (
+            [f"{len(alone)} .txt without a picture of the same name, such as {min(alone)}"] if rows and alone else []
+        )
     else:
         rows, named = _matched(folder, table, pictures)
         foreign = list(dict.fromkeys(foreign + named))
         unread = len(texts) - len(alone)
-        notes = [f"captions are those of {table.name}; the {unread} .txt beside the pictures are not read"] if unread else []
+        notes = (
+            [f"captions are those of {table.name}; the {unread} .txt beside the pictures are not read"]
+            if unread
+            else []
+        )
     empty = [path.name for path, text, _ in rows if not text]
     if len(empty) > MOST_EMPTY * len(rows):
-        raise LabError(f"data: {len(empty)} of {len(rows)} captions in {folder} are empty, that of {empty[0]} for one, so no words could be learned. Write {CAPTIONS}.")
+        raise LabError(
+            f"data: {len(empty)} of {len(rows)} captions in {folder} are empty, that of {empty[0]} for one, "
+            f"so no words could be learned. Write {CAPTIONS}."
+        )
     if empty:
         notes.append(f"{len(empty)} of {len(rows)} captions are empty, that of {empty[0]} for one")
     return rows, foreign, notes
 
 
 def _plain(name: str) -> str:
-    """Write a name in the one form that composed and decomposed letters share: a Mac's disk has the other form than its keyboard."""
+    """Write a name with its letters composed: a Mac's disk has them decomposed, its keyboard has not."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -59,12 +78,20 @@ def _table(folder: Path) -> Path | None:
     """Find the table of a folder: in it, or above it where that one names pictures of it, as in train/a.png."""
     for place in (folder, folder.parent):
         if found := next((place / name for name in TABLES if (place / name).is_file()), None):
-            return found if place == folder or any(_place(folder.parent, row).parent == folder for _, row in _read_rows(found)) else None
+            return (
+                found
+                if place == folder or any(_place(folder.parent, row).parent == folder for _, row in _read_rows(found))
+                else None
+            )
     return None
 
 
 def _place(base: Path, row: dict) -> Path:
-    return base / posixpath.normpath(next((str(row[name]) for name in ("file_name", *ALSO_CALLED["file_name"]) if name in row), "").replace("\\", "/"))
+    return base / posixpath.normpath(
+        next((str(row[name]) for name in ("file_name", *ALSO_CALLED["file_name"]) if name in row), "").replace(
+            "\\", "/"
+        )
+    )
 
 
 def _read_rows(table: Path):
@@ -74,19 +101,31 @@ def _read_rows(table: Path):
 def _matched(folder: Path, table: Path, pictures: list[Path]) -> tuple[list[Row], list[Path]]:
     """Return the rows of a folder's own pictures, and the files that the table names but that cannot be read here."""
     rows, unread = {}, []
-    names = functools.cache(lambda: {_plain(path.relative_to(table.parent).as_posix()): path for path in table.parent.rglob("*") if path.is_file()})
+    names = functools.cache(
+        lambda: {
+            _plain(path.relative_to(table.parent).as_posix()): path
+            for path in table.parent.rglob("*")
+            if path.is_file()
+        }
+    )
     for where, row in _read_rows(table):
         columns = [name if isinstance(value, str) else f"{name} (not a text)" for name, value in row.items()]
         name, text = _column(row, "file_name"), _column(row, "text")
         if name is None or text is None:
-            raise LabError(f"data: {where} needs file_name and text, both texts. Its columns are: {', '.join(columns) or 'none'}.")
+            raise LabError(
+                f"data: {where} needs file_name and text, both texts. Its columns are: {', '.join(columns) or 'none'}."
+            )
         path = _find(table.parent, name, names)
         if path is None:
             short = posixpath.basename(name.replace("\\", "/"))
-            hint = f" {short} is there: names are counted from the table's own folder." if os.path.isfile(folder / short) else " Add the picture or delete the line."
+            hint = (
+                f" {short} is there: names are counted from the table's own folder."
+                if os.path.isfile(folder / short)
+                else " Add the picture or delete the line."
+            )
             raise LabError(f"data: {where} names {name}, which is not in {table.parent}.{hint}")
         if table.parent != folder and folder not in path.parents:
-            continue                                          # of another part
+            continue  # of another part
         if path in rows or path in unread:
             raise LabError(f"data: {where} names {name} a second time. Delete one of the lines.")
         if is_picture(path):
@@ -94,36 +133,46 @@ def _matched(folder: Path, table: Path, pictures: list[Path]) -> tuple[list[Row]
         else:
             unread.append(path)
     if left := [path.name for path in pictures if path not in rows]:
-        raise LabError(f"data: {left[0]} ({len(left)} in all) has no line in {table}. Add a caption, or take the picture out.")
+        raise LabError(
+            f"data: {left[0]} ({len(left)} in all) has no line in {table}. Add a caption, or take the picture out."
+        )
     return list(rows.values()), unread
 
 
 def _column(row: dict, column: str) -> str | None:
-    """Take the file's name or the caption out of a row, by its own name or by the one other name for it; None where there is no such text."""
+    """Take the file's name or the caption out of a row, by its own name or the one other for it; None without it."""
     given = [column] if column in row else [name for name in ALSO_CALLED[column] if name in row]
     return row.pop(given[0]) if len(given) == 1 and isinstance(row[given[0]], str) else None
 
 
 def _find(base: Path, name: str, names) -> Path | None:
-    """Find a file by its name, however its letters are composed and whichever way its slashes lean; `names()` gives all there are."""
-    if os.path.isfile(base / name):                           # False too for what no file can be called: too long, or with a null in it
+    """Find a file by its name, whichever form its letters and slashes have; `names()` gives all there are."""
+    if os.path.isfile(base / name):  # False too for what no file can be called: too long, or with a null in it
         return base / name
     return names().get(_plain(posixpath.normpath(name.replace("\\", "/"))))
 
 
 def _text(picture: Path, beside: Path | None) -> str:
     if beside is None:
-        tables = [path for place in (picture.parent, picture.parent.parent) for path in sorted(place.iterdir()) if path.suffix.lower().startswith((".csv", ".json"))]
-        hint = f" {tables[0]} is not read: is it meant to be {picture.parent / TABLES[tables[0].suffix.lower() == '.csv']}?" if tables else ""
-        raise LabError(f"data: {picture} has no caption. Write {CAPTIONS}.{hint}")
+        raise LabError(f"data: {picture} has no caption. Write {CAPTIONS}.{_other_table(picture.parent)}")
     return " ".join(_read(beside).split())
+
+
+def _other_table(folder: Path) -> str:
+    """Ask after a table of another name in a folder or above it."""
+    for path in (*sorted(folder.glob("*")), *sorted(folder.parent.glob("*"))):
+        if path.suffix.lower().startswith((".csv", ".json")):
+            return f" {path} is not read: is it meant to be {folder / TABLES[path.suffix.lower() == '.csv']}?"
+    return ""
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise LabError(f"data: {path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
+        raise LabError(
+            f"data: {path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."
+        ) from None
 
 
 def _jsonl(table: Path):
@@ -133,7 +182,9 @@ def _jsonl(table: Path):
             try:
                 row = json_text.parse(line)
             except ValueError as error:
-                raise LabError(f"data: {where} is not a JSON object such as {{\"file_name\": \"a.png\", \"text\": \"...\"}} ({error}).") from None
+                raise LabError(
+                    f'data: {where} is not a JSON object such as {{"file_name": "a.png", "text": "..."}} ({error}).'
+                ) from None
             yield where, row
 
 
@@ -143,9 +194,14 @@ def _csv(table: Path):
         reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
         for row in reader:
             where = f"{table}, line {reader.line_num},"
-            if None in row:                                   # values beyond the last column
-                raise LabError(f"data: {where} has {len(reader.fieldnames) + len(row[None])} values for {len(reader.fieldnames)} columns "
-                               f"({', '.join(reader.fieldnames)}). Put quotation marks around a caption that holds commas.")
+            if None in row:  # values beyond the last column
+                columns = reader.fieldnames
+                raise LabError(
+                    f"data: {where} has {len(columns) + len(row[None])} values for {len(columns)} columns "
+                    f"({', '.join(columns)}). Put quotation marks around a caption that holds commas."
+                )
             yield where, row
     except csv.Error as error:
-        raise LabError(f"data: {table}, line {reader.line_num}, is no CSV ({error}): mend its quotation marks.") from None
+        raise LabError(
+            f"data: {table}, line {reader.line_num}, is no CSV ({error}): mend its quotation marks."
+        ) from None

@@ -4,16 +4,17 @@ import numpy as np
 
 from labkit.pixels import thumbs
 
-NEAR = 0.12                                                   # of a picture's own contrast; measured on the kit's 960 pictures:
-# saved again as JPEG of quality 30 or at a quarter of the size they differ by at most 0.07, different pictures by at least 0.29
-LEAST = 1.0                                                   # of 255: flat pictures have no contrast
+NEAR = 0.12  # of a picture's own contrast; measured on the kit's 960 pictures:
+# saved again as JPEG of quality 30 or at a quarter of the size they differ by at most 0.07, others by at least 0.29
+LEAST = 1.0  # of 255: flat pictures have no contrast
 
 
 def near_pairs(looks, others=None) -> list[tuple[int, int]]:
     """Return the pairs (i, j) of copies and near copies among `looks` (i < j), or of `looks` with `others`.
 
-    Two pictures are near copies when the root mean square difference of their thumbnails is below NEAR times the smaller
-    of their contrasts (standard deviation over the picture): saved again, scaled, lightly retouched. Crops and mirror images are not found.
+    Two pictures are near copies when the root mean square difference of their thumbnails is at most NEAR times the
+    smaller of their contrasts (standard deviation over the picture): saved again, scaled, lightly retouched. Crops and
+    mirror images are not found.
     """
     small = thumbs(looks)
     large = small if others is None else thumbs(others)
@@ -22,7 +23,7 @@ def near_pairs(looks, others=None) -> list[tuple[int, int]]:
     bound, bounds = _bounds(small), _bounds(large)
     order = np.argsort(large.mean(1))
     means, pairs = large.mean(1)[order], []
-    for i, one in enumerate(small):                           # means differ by less than pictures do: only these few can be near
+    for i, one in enumerate(small):  # means differ by less than pictures do: only these few can be near
         first, last = np.searchsorted(means, [one.mean() - bound[i] - 1e-3, one.mean() + bound[i] + 1e-3])
         close = order[first:last]
         if others is None:

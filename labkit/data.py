@@ -31,9 +31,9 @@ class PictureFolder:
     paths: tuple[Path, ...]
     captions: tuple[str, ...]
     attributes: tuple[dict, ...]                              # the other columns of the captions' file
-    hashes: tuple[str, ...]                                   # SHA-256 of each picture's file, and of how its colours are read
-    looks: tuple[Look, ...] = ()                              # what each picture is; none of what ships, which is not decoded first
-    notes: tuple[str, ...] = ()                               # what a person should know of the folder: left out, cut, doubtful
+    hashes: tuple[str, ...]                                   # SHA-256 of each picture's file and way of reading it
+    looks: tuple[Look, ...] = ()                              # what each picture is; none of what ships
+    notes: tuple[str, ...] = ()                               # what a person should know: left out, cut, doubtful
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -47,7 +47,8 @@ class PictureFolder:
         """Give the pictures with these numbers, in this order."""
         indices = list(indices)
         columns = (self.paths, self.captions, self.attributes, self.hashes, self.looks)
-        return PictureFolder(self.folder, *(tuple(column[i] for i in indices) if column else () for column in columns), self.notes)
+        chosen = (tuple(column[i] for i in indices) if column else () for column in columns)
+        return PictureFolder(self.folder, *chosen, self.notes)
 
     def take(self, n: int) -> "PictureFolder":
         """Give the first n pictures."""
@@ -73,7 +74,8 @@ class Territory:
     @property
     def summary(self) -> str:
         """Say how many pictures are trained on and held out."""
-        return f"{self.name}: {counted(len(self.train), 'picture')} to train on, {len(self.validation)} held out to judge by"
+        trained = counted(len(self.train), "picture")
+        return f"{self.name}: {trained} to train on, {len(self.validation)} held out to judge by"
 
     @property
     def fingerprint(self) -> str:
@@ -113,8 +115,9 @@ def _several(values) -> tuple[str, ...]:
 def territory(name: str = "liminal") -> Territory:
     """Open a territory: a name that ships with the kit, or an image folder; attributes behind it filter, as in "liminal/kind=pool,maze".
 
-    A folder may have train/ and validation/ inside, and ordinary/. One with pictures alone, or with train/ alone, is split by
-    content: a tenth of them, at least 4 and at most 128, are held out, always the same ones, and copies stay on one side.
+    A folder may have train/ and validation/ inside, and ordinary/. One with pictures alone, or with train/ alone, is
+    split by content: a tenth of them, at least 4 and at most 128, are held out, always the same ones, and copies stay
+    on one side.
     LabError: no such territory, or anything wrong in its folders.
     """
     name, attributes = filtered(name)
@@ -131,7 +134,8 @@ def territory(name: str = "liminal") -> Territory:
         notes = _shared(train, validation)
     else:
         train, validation, notes = _split(load_folder(folder / "train" if (folder / "train").is_dir() else folder))
-    ordinary = load_folder(folder / "ordinary" if (folder / "ordinary").is_dir() else shipped / "ordinary" / "validation")
+    own_ordinary = (folder / "ordinary").is_dir()
+    ordinary = load_folder(folder / "ordinary" if own_ordinary else shipped / "ordinary" / "validation")
     if shipped not in folder.parents:
         parts = (train, validation, ordinary)
         notes = [*folder_notes.unused(folder, parts), *(note for part in parts for note in part.notes), *notes]
@@ -161,19 +165,22 @@ def _shared(train: PictureFolder, validation: PictureFolder) -> list[str]:
     """Refuse pictures that are in both parts, by their files or their pixels, and tell of those that look alike."""
     known = {*train.hashes, *(one.pixels for one in train.looks)}
     looks = validation.looks or [None] * len(validation)
-    both = [path for path, own, one in zip(validation.paths, validation.hashes, looks) if own in known or one and one.pixels in known]
+    columns = zip(validation.paths, validation.hashes, looks)
+    both = [path for path, own, one in columns if own in known or one and one.pixels in known]
     if both:
         raise LabError(f"data: {both[0]} is also in train ({len(both)} such pictures), so validation could not show "
                        "overfitting. Take them out of one of the two.")
     near = copies.near_pairs(validation.looks, train.looks)
     if not near:
         return []
-    return [f"{counted(len({i for i, _ in near}), 'held-out picture')} very like training pictures, {validation.paths[near[0][0]].name} like "
-            f"{train.paths[near[0][1]].name} for one: copies would hide overfitting; take them out of one of the two"]
+    alike = counted(len({i for i, _ in near}), "held-out picture")
+    first, second = validation.paths[near[0][0]].name, train.paths[near[0][1]].name
+    return [f"{alike} very like training pictures, {first} like {second} for one: copies would hide overfitting; "
+            "take them out of one of the two"]
 
 
 def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder, list[str]]:
-    """Hold out the pictures of the lowest hashes, copies together; a set of near copies too large to hold out is trained on."""
+    """Hold out the pictures of the lowest hashes, copies together; too large a set of copies is trained on."""
     wanted = min(max(math.ceil(HELD_OUT * len(pictures)), FEWEST_HELD_OUT), MOST_HELD_OUT)
     if len(pictures) < 2 * FEWEST_HELD_OUT:
         raise LabError(f"data: {pictures.folder} has {len(pictures)} pictures, of which {FEWEST_HELD_OUT} would be held out to see "
@@ -184,7 +191,8 @@ def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder, list[
     notes = []
     if alike:
         how_many = sum(len(group) for group in found if len(group) > 1)
-        notes = [f"{how_many} pictures are copies or near copies of each other, such as {' and '.join(pictures.paths[i].name for i in alike[:2])}: "
+        two = " and ".join(pictures.paths[i].name for i in alike[:2])
+        notes = [f"{how_many} pictures are copies or near copies of each other, such as {two}: "
                  + ("none is held out while its copies are trained on" if held else "held-out losses will hide overfitting")]
     held = held or _lowest(pictures, copies.groups(pictures.looks, near=False), wanted)
     if not held:
@@ -194,8 +202,10 @@ def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder, list[
 
 
 def _lowest(pictures: PictureFolder, groups: list[list[int]], wanted: int) -> set[int]:
-    """Choose groups by the lowest hash in each until `wanted` pictures are held out; groups that are too large wait, and may
-    fill what is missing up to half of all."""
+    """Choose groups by the lowest hash in each until `wanted` pictures are held out.
+
+    Groups that are too large wait, and may fill what is missing, up to half of all.
+    """
     ranked = sorted(groups, key=lambda group: min(pictures.hashes[i] for i in group))
     held = set()
     for group in ranked:
@@ -235,7 +245,8 @@ def load_folder(path) -> PictureFolder:
     rows, foreign, notes = captioned(folder)
     left_out = folder_notes.left_out(foreign, len(rows) + len(foreign))
     if not rows:
-        raise LabError(f"data: {folder} has no pictures that can be read{': ' + left_out[0] if left_out else ''}.{folder_notes.candidates(folder)}")
+        why = f": {left_out[0]}" if left_out else ""
+        raise LabError(f"data: {folder} has no pictures that can be read{why}.{folder_notes.candidates(folder)}")
     paths, captions, attributes = zip(*rows)
     if data_dir().resolve() in folder.resolve().parents:      # decoded by a test instead, for speed at the first click
         with Memo("sha256", sha256) as of:

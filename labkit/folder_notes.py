@@ -1,14 +1,14 @@
-"""What a person should know of a folder of pictures before training on it: left out, cut off, doubtful. Sentences without their stop."""
+"""What a person should know of a folder of pictures before training on it, as sentences without their stop."""
 
 from pathlib import Path
 
 from labkit.pixels import SUFFIXES, is_foreign, is_picture
 from labkit.shown import counted
 
-DEPTH = 2                                                     # folders below the one given that are looked into
+DEPTH = 2  # folders below the one given that are looked into
 MOST_NAMED = 6
-ENDLESS = 10**6                                               # tokens: without a length of ours, transformers remarks on stderr
-CUT = 0.1                                                     # of a picture: less is lost by the middle square without a word
+ENDLESS = 10**6  # tokens: without a length of ours, transformers remarks on stderr
+CUT = 0.1  # of a picture: less is lost by the middle square without a word
 
 
 def left_out(foreign, of: int) -> list[str]:
@@ -19,7 +19,10 @@ def left_out(foreign, of: int) -> list[str]:
     for path in foreign:
         kinds.setdefault(path.suffix.lower() or path.name, []).append(path.name)
     named = ", ".join(f"{len(names)} {kind} ({names[0]})" for kind, names in sorted(kinds.items()))
-    return [f"{len(foreign)} of {counted(of, 'picture')} left out, since Pillow cannot read their kind here: {named}; save them as PNG or JPEG"]
+    return [
+        f"{len(foreign)} of {counted(of, 'picture')} left out, since Pillow cannot read their kind here: {named}; "
+        "save them as PNG or JPEG"
+    ]
 
 
 def of_pixels(paths, looks) -> list[str]:
@@ -28,11 +31,17 @@ def of_pixels(paths, looks) -> list[str]:
     cut = [i for i, one in enumerate(looks) if one.lost > CUT]
     if cut:
         most = max(cut, key=lambda i: looks[i].lost)
-        notes.append(f"{len(cut)} of {counted(len(looks), 'picture')} lose more than {CUT:.0%} outside their middle square, which alone is used; {paths[most].name} "
-                     f"({looks[most].width} x {looks[most].height}) loses {looks[most].lost:.0%}: crop them to squares yourself where that matters")
+        notes.append(
+            f"{len(cut)} of {counted(len(looks), 'picture')} lose more than {CUT:.0%} outside their middle square, "
+            f"which alone is used; {paths[most].name} ({looks[most].width} x {looks[most].height}) loses "
+            f"{looks[most].lost:.0%}: crop them to squares yourself where that matters"
+        )
     unreadable = [path.name for path, one in zip(paths, looks) if one.profile == "unreadable"]
     if unreadable:
-        notes.append(f"{counted(len(unreadable), 'picture')} with a colour profile that cannot be used, {unreadable[0]} for one: taken as sRGB")
+        notes.append(
+            f"{counted(len(unreadable), 'picture')} with a colour profile that cannot be used, "
+            f"{unreadable[0]} for one: taken as sRGB"
+        )
     return notes
 
 
@@ -43,8 +52,10 @@ def cut_texts(base, texts, noun: str = "caption") -> str | None:
     long = [len(ids) for ids in whole if len(ids) > limit]
     if not long:
         return None
-    return (f"{len(long)} of {counted(len(texts), noun)} cut: {base.name} reads {limit} tokens, the longest has {max(long)}; "
-            "shorten them, or put first what matters")
+    return (
+        f"{len(long)} of {counted(len(texts), noun)} cut: {base.name} reads {limit} tokens, "
+        f"the longest has {max(long)}; shorten them, or put first what matters"
+    )
 
 
 def unused(folder: Path, parts) -> list[str]:
@@ -54,10 +65,21 @@ def unused(folder: Path, parts) -> list[str]:
     notes = []
     for place in [folder, *_below(folder)]:
         pictures = [path for path in _inside(place) if is_picture(path) and _shown(path) and path.is_file()]
-        pictures += [path for path in _inside(place) if is_foreign(path) and _shown(path)] if place.resolve() not in own else []
+        pictures += (
+            [path for path in _inside(place) if is_foreign(path) and _shown(path)]
+            if place.resolve() not in own
+            else []
+        )
         if more := [path for path in pictures if path.resolve() not in used]:
-            notes.append(f"{counted(len(more), 'picture')} in {place} not used, {min(path.name for path in more)} for one: give that folder, or move them")
-    return notes[:MOST_NAMED] + ([f"pictures in {counted(len(notes) - MOST_NAMED, 'more folder')} not used either"] if len(notes) > MOST_NAMED else [])
+            notes.append(
+                f"{counted(len(more), 'picture')} in {place} not used, {min(path.name for path in more)} for one: "
+                "give that folder, or move them"
+            )
+    return notes[:MOST_NAMED] + (
+        [f"pictures in {counted(len(notes) - MOST_NAMED, 'more folder')} not used either"]
+        if len(notes) > MOST_NAMED
+        else []
+    )
 
 
 def candidates(folder: Path) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from labkit import lesson
 from labkit.config import RunConfig, load_design, run_id
 from labkit.errors import LabError, LabWarning
-from labkit.history import History, Trace
 from labkit.folder_notes import cut_texts
+from labkit.history import History, Trace
 from labkit.interrupts import Interrupted, stop_on_interrupt
 from labkit.ladders import rung_text
 from labkit.live import live
@@ -69,7 +69,8 @@ class Lab:
         """Return the encoded pictures and captions."""
         from labkit.cache import encode
         train, validation = self.territory.train, self.territory.validation
-        if train.looks and (note := cut_texts(self.base, train.captions + validation.captions)):      # what ships was made to fit
+        note = train.looks and cut_texts(self.base, train.captions + validation.captions)  # what ships was made to fit
+        if note:
             warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)
         return encode(self.base, self.territory)
 

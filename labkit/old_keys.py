@@ -1,4 +1,4 @@
-"""Text encoders in single files of before 2023, whose keys lack `text_model.`: read under the names that transformers gives."""
+"""Text encoders of old single files, whose keys lack `text_model.`: read under the names that transformers gives."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ SINCE = PREFIX + "text_model."
 
 
 def old_text_encoder(single_file: Path) -> dict | None:
-    """Return the text encoder's tensors by the model's own names; None where the file's keys are those that diffusers reads."""
+    """Return the text encoder's tensors by the model's own names; None where diffusers reads the file's keys."""
     with safe_open(str(single_file), framework="pt") as file:
         names = [name for name in file.keys() if name.startswith(PREFIX)]
         if not names or any(name.startswith(SINCE) for name in names):

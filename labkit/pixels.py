@@ -14,24 +14,54 @@ from PIL import Image, ImageCms, ImageOps, features
 from labkit.content import sha256, sha256_of_texts
 from labkit.errors import LabError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".tga")
-LIBRARIES = {".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000"}      # that a build of Pillow may lack
-FOREIGN = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".psd", ".svg")  # pictures Pillow alone cannot read
-THUMB = 16                                                    # pixels a side of what copies are told by
-SAME_COLOURS = 2                                              # of 255: a profile that changes no colour by more is sRGB under another name
-PROFILED = {"RGB": ("RGB", "RGBA", "P", "PA", "L", "LA", "1"), "L": ("L", "LA", "1"), "CMYK": ("CMYK",)}  # modes that a profile of each kind is for
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".webp",
+    ".avif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".jp2",
+    ".tga",
+)
+LIBRARIES = {".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000"}  # that a build of Pillow may lack
+FOREIGN = (
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+    ".raf",
+    ".psd",
+    ".svg",
+)  # pictures Pillow alone cannot read
+THUMB = 16  # pixels a side of what copies are told by
+SAME_COLOURS = 2  # of 255: a profile that changes no colour by more is sRGB under another name
+PROFILED = {
+    "RGB": ("RGB", "RGBA", "P", "PA", "L", "LA", "1"),
+    "L": ("L", "LA", "1"),
+    "CMYK": ("CMYK",),
+}  # modes that a profile of each kind is for
 PNG, PNG_TEXT = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt")
 
 
 class Look(NamedTuple):
     """Hold what one look at a picture told; plain values, so that it can be remembered."""
 
-    sha256: str                                               # of the file, and of how its colours are read
-    width: int                                                # pixels, upright
+    sha256: str  # of the file, and of how its colours are read
+    width: int  # pixels, upright
     height: int
-    pixels: str                                               # SHA-256 of the decoded pixels
-    thumb: str                                                # base64 of uint8 (THUMB, THUMB, 3)
-    profile: str                                              # "", "converted" or "unreadable"
+    pixels: str  # SHA-256 of the decoded pixels
+    thumb: str  # base64 of uint8 (THUMB, THUMB, 3)
+    profile: str  # "", "converted" or "unreadable"
 
     @property
     def lost(self) -> float:
@@ -48,7 +78,7 @@ def is_picture(path: Path) -> bool:
 @functools.cache
 def _has(library: str) -> bool:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")                       # an older Pillow remarks on what it has never heard of
+        warnings.simplefilter("ignore")  # an older Pillow remarks on what it has never heard of
         return features.check(library)
 
 
@@ -64,7 +94,7 @@ def look(path) -> Look:
     picture, profile = _open(path)
     thumb = np.asarray(picture.resize((THUMB, THUMB), Image.Resampling.BOX))
     name = sha256(path)
-    if profile == "converted":                                # other pixels than an earlier labkit took from the same file
+    if profile == "converted":  # other pixels than an earlier labkit took from the same file
         name = sha256_of_texts([name, "sRGB"])
     pixels = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
     return Look(name, *picture.size, pixels, base64.b64encode(thumb.tobytes()).decode(), profile)
@@ -86,21 +116,25 @@ def _open(path: Path) -> tuple[Image.Image, str]:
     """Return a picture as RGB and what became of its colour profile."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning)        # remarks on odd metadata are no concern of the pixels
+        warnings.filterwarnings("ignore", category=UserWarning)  # remarks on odd metadata are no concern of the pixels
         try:
             return _rgb(_decoded(path), path)
         except LabError:
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise LabError(f"data: {path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels. Scale it down first.") from None
+            raise LabError(
+                f"data: {path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels. Scale it down first."
+            ) from None
         except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError) as error:
-            raise LabError(f"data: {path} is truncated or not a picture ({error}). Replace it or take it out.") from None
+            raise LabError(
+                f"data: {path} is truncated or not a picture ({error}). Replace it or take it out."
+            ) from None
 
 
 def _decoded(path: Path) -> Image.Image:
     try:
         return _upright(path)
-    except ValueError:                                        # a text above Pillow's limit: those that draw pictures write whole workflows into them
+    except ValueError:  # a text above Pillow's limit: those that draw pictures write whole workflows into them
         data = path.read_bytes()
         if not data.startswith(PNG):
             raise
@@ -128,7 +162,7 @@ def _rgb(picture: Image.Image, path) -> tuple[Image.Image, str]:
     if picture.mode == "F":
         raise LabError(f"data: {path} holds floating-point values without a known white. Save it as PNG or JPEG.")
     profile = picture.info.get("icc_profile")
-    if picture.mode.startswith("I"):                          # 16 bits of grey: PIL's own conversion clips them to 8
+    if picture.mode.startswith("I"):  # 16 bits of grey: PIL's own conversion clips them to 8
         values = np.asarray(picture).astype(np.float64)
         picture = Image.fromarray((values.clip(0, 65535) / 257).round().astype(np.uint8))
     alpha = picture.convert("RGBA") if "A" in picture.getbands() or "transparency" in picture.info else None
@@ -141,14 +175,20 @@ def _rgb(picture: Image.Image, path) -> tuple[Image.Image, str]:
 
 
 def _in_srgb(picture: Image.Image, profile: bytes) -> tuple[Image.Image | None, str]:
-    """Return the colours as sRGB, None where they are sRGB already or the profile cannot be used, and what became of it."""
+    """Return the colours as sRGB, or None where they stay as they are, and what became of the profile."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}[source.profile.xcolor_space]
-        if picture.mode not in PROFILED[mode]:                # a profile of another kind of picture
+        if picture.mode not in PROFILED[mode]:  # a profile of another kind of picture
             return None, "unreadable"
         convert = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-        if mode != "CMYK" and np.abs(_levels(ImageCms.applyTransform(_ramp(mode), convert)) - _levels(_ramp(mode).convert("RGB"))).max() <= SAME_COLOURS:
+        if (
+            mode != "CMYK"
+            and np.abs(
+                _levels(ImageCms.applyTransform(_ramp(mode), convert)) - _levels(_ramp(mode).convert("RGB"))
+            ).max()
+            <= SAME_COLOURS
+        ):
             return None, ""
         return ImageCms.applyTransform(picture.convert(mode), convert), "converted"
     except (ImageCms.PyCMSError, ImportError, OSError, KeyError, ValueError, TypeError):
