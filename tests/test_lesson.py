@@ -123,3 +123,13 @@ def test_what_another_notebook_trains_into_the_store_is_its_own(capsys):
     finally:
         other.communicate("")
     assert {run.status for run in Store().runs()} >= {"error", "finished"} and "trained 1 run, 4 run-steps" in capsys.readouterr().out
+
+
+def test_what_is_said_is_broken_between_words_only(capsys):
+    from labkit.frontend import LINE
+    from labkit.lesson import say
+
+    word, path = "well-measured", "/a/path/" + "x" * 120
+    say(f"{word} " * 30, path + "\n", 7)
+    printed = capsys.readouterr().out
+    assert printed.split() == [word] * 30 + [path, "7"] and all(len(line) <= LINE or line == path for line in printed.split("\n"))

@@ -105,3 +105,9 @@ def test_a_design_given_to_a_lesson_is_not_overridden_by_the_lessons_own_default
     defaults = notebooks.parameters(path)
     if "design" in defaults:
         assert {value for name, value in defaults.items() if name != "student"} == {None}
+
+
+def test_sentences_are_said_in_lines_that_a_page_shows_whole(lesson):
+    _, notebook = lesson
+    lines = [line for cell in code(notebook) for line in notebooks.source(cell).splitlines() if "print(" in line]
+    assert not [line for line in lines if any(words in line for words in ("sentence", "summary", "provenance", "predictions", "reason"))]
