@@ -43,7 +43,7 @@ def captioned(folder: Path) -> tuple[list[Row], list[Path], list[str]]:
     pictures, foreign = list(filter(is_picture, files)), list(filter(is_foreign, files))
     texts = {_plain(path.stem): path for path in files if path.suffix.lower() == ".txt"}
     alone = [texts[stem].name for stem in texts.keys() - {_plain(path.stem) for path in pictures + foreign}]
-    table = _table(folder)
+    table = _table(folder, bool(texts))
     if table is None:
         rows = [(path, _text(path, texts.get(_plain(path.stem))), {}) for path in pictures]
         notes = (
@@ -74,24 +74,21 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _table(folder: Path) -> Path | None:
-    """Find the table of a folder: in it, or above it where that one names pictures of it, as in train/a.png."""
-    for place in (folder, folder.parent):
-        if found := next((place / name for name in TABLES if (place / name).is_file()), None):
-            return (
-                found
-                if place == folder or any(_place(folder.parent, row).parent == folder for _, row in _read_rows(found))
-                else None
-            )
-    return None
-
-
-def _place(base: Path, row: dict) -> Path:
-    return base / posixpath.normpath(
-        next((str(row[name]) for name in ("file_name", *ALSO_CALLED["file_name"]) if name in row), "").replace(
-            "\\", "/"
-        )
+def _table(folder: Path, has_texts: bool) -> Path | None:
+    """Find the table of a folder: in it; without texts also above it, if it names pictures of it, as in train/a.png."""
+    own, above = (
+        next((place / name for name in TABLES if (place / name).is_file()), None) for place in (folder, folder.parent)
     )
+    if own or has_texts or not above:
+        return own
+    names = (_named(row) for _, row in _read_rows(above))
+    return above if any((folder.parent / name).parent == folder for name in names) else None
+
+
+def _named(row: dict) -> str:
+    """Return the file that a row names, in the one form of a path; "" where it names none."""
+    names = ("file_name", *ALSO_CALLED["file_name"])
+    return posixpath.normpath(next((str(row[name]) for name in names if name in row), "").replace("\\", "/"))
 
 
 def _read_rows(table: Path):

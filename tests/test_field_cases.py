@@ -301,6 +301,16 @@ def test_a_table_above_train_captions_its_pictures(tmp_path):
     assert len(territory(tmp_path / "own").train) == 5
 
 
+def test_somebody_elses_table_above_a_folder_is_no_matter(tmp_path):
+    with_texts(tmp_path / "own", 9)
+    (tmp_path / "metadata.csv").write_text("file_name,text\nown/00.png,cut, at its commas\n")
+    assert territory(tmp_path / "own").train.captions[0].startswith("a room")
+    (tmp_path / "metadata.csv").unlink()
+    with_rows(tmp_path / "mine", 9, row=lambda name: {"file_name": name, "text": "mine"})
+    (tmp_path / "metadata.jsonl").write_text("{oops")
+    assert set(load_folder(tmp_path / "mine").captions) == {"mine"}
+
+
 def test_names_counted_from_the_wrong_folder_are_explained(tmp_path):
     """diffusers #3674, as reported."""
     with_rows(tmp_path / "own/train", 9, row=lambda name: {"file_name": f"train/{name}", "text": "a hall"})
