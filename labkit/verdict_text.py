@@ -41,9 +41,12 @@ def doubt(evidence, needed) -> str:
         return f"Not enough evidence: only the last evaluation lies above the lowest, by {signed(rise)}; the next one may take it back."
     if why == "early":
         return f"Not enough evidence: after {evidence['last_step']} updates the loss still falls in proportion to the rate, as it does early in every run."
-    leaning, effect = evidence["leaning"], rise if evidence["leaning"] in (OVERSHOOTING, OVERFITTING) else evidence["gain"]
+    leaning, cases = evidence["leaning"], f"over {evidence['pictures']} pictures and {evidence['evaluations']} evaluations"
+    if leaning == HEALTHY and evidence["share_of_draws_that_rise"] > 0.1:
+        return f"Not enough evidence: it looks healthy, but a rise of {signed(rise)} from its lowest, {cases}, is not ruled out."
+    effect = rise if leaning in (OVERSHOOTING, OVERFITTING) else evidence["gain"]
     what = "a rise" if effect is rise else "a gain"
-    return f"Not enough evidence: it looks {leaning}, but {what} of {signed(effect)} over {evidence['pictures']} pictures and {evidence['evaluations']} evaluations is too uncertain."
+    return f"Not enough evidence: it looks {leaning}, but {what} of {signed(effect)} {cases} is too uncertain."
 
 
 def signed(interval: Interval) -> str:

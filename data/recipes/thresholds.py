@@ -17,7 +17,7 @@ from labkit.presets import PRESETS  # noqa: E402
 from labkit.recorded import recorded  # noqa: E402
 from tables import table  # noqa: E402
 
-THRESHOLDS = ("DIVERGED_FACTOR", "RISE_OF_GAIN", "SHARED_RISE", "NEGLIGIBLE", "LITTLE", "PROPORTIONAL", "OF_BEST_SIBLING", "MIN_UPDATES",
+THRESHOLDS = ("DIVERGED_FACTOR", "RISE_OF_GAIN", "SHARED_RISE", "NEGLIGIBLE", "LITTLE", "PROPORTIONAL", "OF_BEST_SIBLING", "FAR_BELOW_SIBLING", "MIN_UPDATES",
               "MIN_CONFIDENCE")
 SETS = ("u_curve", "presets")
 
