@@ -78,6 +78,8 @@ class Journal:
         """Force everything to the disk and release the lock."""
         try:
             os.fsync(self.handle)
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
         finally:
             _written_here.discard(os.path.realpath(self.path))
             os.close(self.handle)
