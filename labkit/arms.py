@@ -69,6 +69,12 @@ def losses(run, at=-1, name="validation") -> np.ndarray:
     return np.stack([np.full_like(found, np.nan) if at == -1 and one.status == "diverged" else found for one, found in held])
 
 
+def nearest(history, share) -> int:
+    """Return the number of the evaluation nearest to a share of the updates."""
+    steps = history.validations["validation"].steps
+    return min(range(len(steps)), key=lambda i: abs(steps[i] - share * history.config.max_train_steps))
+
+
 def difference(run, other, among: int = 1, noise: SeedNoise | None = None) -> Interval:
     """Return how much higher an arm (or a run) ends than another.
 

@@ -108,6 +108,8 @@ class Capacity:
     def range(self) -> str:
         """Write which rank may be the smallest that is enough."""
         low, high = self.open
+        if (low, high) == (self.ranks[0], None):
+            return "any of those tried"
         return f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"
 
     @property
@@ -179,9 +181,9 @@ def plot_capacity(*found: Capacity, width=STYLE["width"]):
     figure = LabFigure(width, height, summary=" ".join(each.sentence for each in found))
     panel = width / len(found)
     for i, each in enumerate(found):
-        ax = new_axes(figure.place_axes(i * panel + left, 0.6, panel - left - room, height - 1.05))
+        ax = new_axes(figure.place_axes(i * panel + left, 0.6, panel - left - room, height - 1.25))
         _draw(ax, each)
-        name_axes(ax, "rank (logarithmic)", "share of the greatest gain" if not i else "", f"{each.territory}: rank {each.range} is enough")
+        name_axes(ax, "rank (logarithmic)", "share of the greatest gain" if not i else "", f"{each.territory}: rank {each.enough} is enough (mean),\nby the intervals {each.range}")
     return figure
 
 

@@ -5,7 +5,7 @@ import math
 from collections import Counter
 
 from labkit import plan
-from labkit.arms import losses
+from labkit.arms import losses, nearest
 from labkit.diagnose import LABELS, diagnose
 from labkit.ladders import rung_text
 from labkit.seed_spread import caution, recorded_noise
@@ -60,11 +60,10 @@ def lowest(histories, share=1.0) -> list:
     Of runs of one seed each, seeds count as far as a recorded set tells how far they lie apart.
     """
     def then(history):
-        steps = history.validations["validation"].steps
-        return losses(history, min(range(len(steps)), key=lambda i: abs(steps[i] - share * history.config.max_train_steps)))
+        return losses(history, nearest(history, share))
 
     best = min(histories, key=lambda history: found if math.isfinite(found := then(history).mean()) else math.inf)
-    noise, level = recorded_noise(best), 1 - (1 - LEVEL) / max(len(histories) - 1, 1)
+    noise, level = recorded_noise(best, share=share), 1 - (1 - LEVEL) / max(len(histories) - 1, 1)
     apart = ((run, seeds_difference(then(run), then(best), noise, level)) for run in histories if run is not best)
     return [best, *(run for run, above in apart if above.low <= 0)]
 

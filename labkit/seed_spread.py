@@ -2,20 +2,23 @@
 
 import math
 
-from labkit.arms import over_seeds
+from labkit.arms import losses, nearest, noise_among, over_seeds
 from labkit.evidence import recorded_or_none
 from labkit.stats import SeedNoise
 
 
-def recorded_noise(history, name="u_curve") -> SeedNoise | None:
-    """Return how far seeds lie apart in a recorded set on the same base and pictures; None where there is no such set.
+def recorded_noise(history, name="u_curve", share=1.0) -> SeedNoise | None:
+    """Return how far seeds lie apart in a recorded set on the same base and pictures, at a share of the updates; None where there is no such set.
 
     A comparison of two runs of one seed each that counts it was wrong as often as it says on recorded pairs that differ by seed
     alone, each left out of the noise that judged it (`tools/comparisons_study.py`).
     """
     recorded = recorded_or_none(name) or []
     same = all(run.meta.get(key) == history.meta.get(key) for run in recorded[:1] for key in ("base_fingerprint", "data_fingerprint"))
-    return over_seeds(recorded)[0].noise if recorded and same else None
+    if not recorded or not same:
+        return None
+    arms = over_seeds(recorded)
+    return noise_among([losses(arm, nearest(arm, share)) for arm in arms], [losses(arm, 0).mean() for arm in arms])
 
 
 def caution(history, name="u_curve") -> str:

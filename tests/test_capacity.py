@@ -85,7 +85,7 @@ def test_predictions_of_ranks_are_compared_and_none_is_not_wrong():
 def test_seeds_that_lie_apart_leave_open_which_rank_is_enough_and_the_best_is_not_sure_to_be_the_best():
     near, apart = (capacity(made({1: 0.11, 4: 0.1, 16: 0.1}, apart=apart)) for apart in (0.0, 0.02))
     assert near.enough == apart.enough == 4 and near.open == (4, 4) and apart.open == (1, None)
-    assert near.sentence.count("which is sure") == 1 and "the intervals leave open 1 or more" in apart.sentence
+    assert near.sentence.count("which is sure") == 1 and "the intervals leave open any of those tried" in apart.sentence
     best = apart.share(apart.best)
     assert best.mean == best.high == 1 and best.low < 0.9 < near.share(near.best).low
     assert "You said 1, which the intervals leave open." in predictions({"far": (1, apart)}) and predictions({"far": (1, near)}).endswith("You said 1.")
