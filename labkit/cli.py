@@ -25,7 +25,7 @@ VERBS = {  # verb: (function, what it does)
     "runs": ("verbs:runs", "list the recorded runs"),
     "diagnose": ("verbs:diagnose", "give verdicts on recorded runs, with their evidence"),
     "export": ("verbs:export", "write a run's adapter to a file other programs load"),
-    "checkup": ("checkup:verb", "say what this machine has and lacks, or what is wrong with a design, with the remedy"),
+    "checkup": ("checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a folder of pictures, with the remedy"),
     "student": ("student:verb", "write copies of the lessons without their solutions, for a class or one student"),
     "publish": ("publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
     "bench": ("bench:verb", "measure speed against a plain diffusers + PEFT loop"),
