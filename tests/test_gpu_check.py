@@ -31,7 +31,7 @@ PART = {"works": "    yield {'what': 'one', 'ok': True, 'difference': 0.25}\n",
 def parts(tmp_path, monkeypatch):
     """Give a folder from which parts of a kind each can be imported."""
     for name, body in PART.items():
-        (tmp_path / f"gpu_{name}.py").write_text(f"def rows(device, rehearse):\n    assert device.type and rehearse in (True, False)\n{body}")
+        (tmp_path / f"gpu_{name}.py").write_text(f"def rows(device, rehearse):\n    assert device.type and not rehearse\n{body}")
     monkeypatch.setattr(gpu_check, "PARTS", dict.fromkeys(PART, 60) | {"hangs": 3})
     return [str(tmp_path)]
 
@@ -120,9 +120,12 @@ def test_passes_that_are_not_equal_are_found(equality, monkeypatch, name):
 def test_every_cell_of_the_speed_part_is_measured_here(monkeypatch):
     monkeypatch.setattr(gpu_speed, "BATCHES", (1,))
     monkeypatch.setattr(gpu_speed, "RUNS", (2,))
+    shallow = {"block_out_channels": (32,), "down_block_types": ("CrossAttnDownBlock2D",), "up_block_types": ("CrossAttnUpBlock2D",)}
+    monkeypatch.setitem(gpu_speed.SIZES[True], "unet", gpu_speed.SIZES[True]["unet"] | shallow)
     rows = list(gpu_speed.rows(CPU, True))
     assert [(row["what"], row.get("checkpointing")) for row in rows] == [
-        ("matrix product", None), ("diffusers' script", False), ("the same, inputs cached", False), ("ours, in one pass", False), ("ours, in one pass", True)]
+        ("matrix product", None), ("diffusers' script", False), ("the same, inputs cached", False), ("ours, in one pass", False), ("ours, in one pass", True),
+        ("ours, in one pass, all kinds of layers", False)]
     assert all(row["ok"] and "error" not in row for row in rows)
     for row in rows[1:]:
         assert row["ms_per_run_step"] > 0 and 0 < row["share_of_rate"] < 1 and row["operations"] > 1000

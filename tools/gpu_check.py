@@ -9,6 +9,7 @@ Exit code 0: all is equal; 1: something is not, or a part broke; 2: bad input.
 
 import argparse
 import importlib
+import itertools
 import json
 import os
 import platform
@@ -25,6 +26,7 @@ from gpu_table import line, table
 REPO = Path(__file__).resolve().parents[1]
 PARTS = {"equality": 150, "races": 120, "speed": 480}         # the most seconds of each; its rows come from tools/gpu_PART.py
 SECONDS = 470                                                 # of all parts together
+PATIENCE = 5                                                  # times as long for a rehearsal: it may share its CPU with others
 
 
 def main(arguments=None) -> int:
@@ -38,7 +40,7 @@ def main(arguments=None) -> int:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             packages = _unpacked(options.wheels, folder) if options.wheels else []
-            return check(out, options.parts or PARTS, packages, options.rehearse)
+            return check(out, options.parts or PARTS, packages, options.rehearse or not _has_card())
     except (OSError, zipfile.BadZipFile) as error:
         print(f"gpu_check: {error}. --out names a folder to write to, --wheels one that holds wheels.", file=sys.stderr)
         return 2
@@ -46,9 +48,10 @@ def main(arguments=None) -> int:
 
 def check(out: Path, parts, packages=(), rehearse=False, tell=lambda text: print(text, flush=True)) -> int:
     """Run the parts one after another, write results.json and table.md after every row, and return the exit code."""
-    results, deadline = {}, time.monotonic() + SECONDS
+    patience = PATIENCE if rehearse else 1
+    results, deadline = {}, time.monotonic() + SECONDS * patience
     for part in parts:
-        told, limit = 0, min(PARTS[part], deadline - time.monotonic())
+        told, limit = 0, min(PARTS[part] * patience, deadline - time.monotonic())
         for results[part] in _running(part, out, packages, rehearse, limit):
             for row in results[part]["rows"][told:]:
                 tell(f"{part}: {line(row)}")
@@ -90,20 +93,24 @@ def _part(part, file, rehearse) -> int:
     """Be the process of one part: write a JSON line a row, the machine first."""
     import torch
 
-    cuda = torch.cuda.is_available()
+    device = torch.device("cuda:0" if _has_card() else "cpu")
     with file.open("a", encoding="utf-8") as rows:
-        def write(row):
+        for row in itertools.chain([_machine(rehearse)], importlib.import_module(f"gpu_{part}").rows(device, rehearse)):
             rows.write(json.dumps(row) + "\n")
             rows.flush()
-
-        write(_machine(torch, rehearse or not cuda))
-        for row in importlib.import_module(f"gpu_{part}").rows(torch.device("cuda:0" if cuda else "cpu"), rehearse or not cuda):
-            write(row)
     return 0
 
 
-def _machine(torch, rehearse) -> dict:
-    card = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
+def _has_card() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _machine(rehearse) -> dict:
+    import torch
+
+    card = torch.cuda.get_device_properties(0) if _has_card() else None
     return {"what": card.name if card else platform.processor() or platform.machine(), "ok": True, "rehearsed": rehearse,
             "memory_gib": card.total_memory / 2**30 if card else None, "cuda": torch.version.cuda, "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "diffusers", "transformers", "peft")}}

@@ -135,12 +135,7 @@ class _Tests:
 
     def checkpointed(self):
         configs = [self.config(**changes | {"target_modules": EVERY_KIND}) for changes in RACE]
-        plain = self.losses(configs)
-        self.base.unet.enable_gradient_checkpointing()
-        try:
-            return _compared(self.losses(configs), plain)
-        finally:
-            self.base.unet.disable_gradient_checkpointing()
+        return _compared(self.losses(configs, gradient_checkpointing=True), self.losses(configs))
 
     def pictures(self):
         """Compare guided pictures, uint8, of adapters that have learned something."""

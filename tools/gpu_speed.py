@@ -32,6 +32,8 @@ from labkit.train import train
 DTYPE, PICTURES, BLOCK = torch.bfloat16, 32, 10               # a card's numbers come in blocks of ten updates
 SECONDS = 6                                                   # to spend on a cell, from its second block on
 BATCHES, RUNS = (1, 4), (8, 4, 1)
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")               # what diffusers' script adapts
+EVERY_KIND = (*ATTENTION, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2")
 SIZES = {                                                     # pixels, words, width of words; the rest as diffusers has it
     False: dict(pixels=512, unet=dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8),
                 vae=(128, 256, 512, 512), text=dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12),
@@ -53,11 +55,13 @@ def rows(device, rehearse: bool):
             references[B].append(bench.row(what, 1, B, False, lambda: bench.reference(B, batches(B))))
             yield references[B][-1]
     bench.start_ours()
-    for checkpointing in (False, True):
-        for B in BATCHES:
-            for K in RUNS:
-                row = bench.row("ours, in one pass", K, B, checkpointing, lambda: bench.ours(K, B, checkpointing))
-                yield row | _ratios(row, *references[B]) | {"predicted_gib": bench.predicted(K, B, checkpointing).total / 2**30}
+    cells = [(K, B, checkpointing, ATTENTION) for checkpointing in (False, True) for B in BATCHES for K in RUNS]
+    cells += [(max(RUNS), B, False, EVERY_KIND) for B in BATCHES]
+    for K, B, checkpointing, layers in cells:
+        configs = bench.configs(K, B, layers)
+        what = "ours, in one pass" + ", all kinds of layers" * (layers is EVERY_KIND)
+        row = bench.row(what, K, B, checkpointing, lambda: bench.ours(configs, checkpointing))
+        yield row | _ratios(row, *references[B]) | {"predicted_gib": bench.predicted(configs, checkpointing).total / 2**30}
 
 
 class _Bench:
@@ -66,7 +70,7 @@ class _Bench:
     def __init__(self, device, size, rehearse):
         self.device, self.size, self.block = device, size, 1 if rehearse else BLOCK
         self.seconds = 0 if rehearse else SECONDS
-        self.config = RunConfig(rank=8, max_train_steps=200, mixed_precision="bf16").resolved(PICTURES)
+        self.config = RunConfig(rank=8, target_modules=ATTENTION, max_train_steps=200, mixed_precision="bf16").resolved(PICTURES)
         self.noise_scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
         self.rate = self._matrix_rate()
         self.paths = territory("liminal").train.paths[:PICTURES]
@@ -137,20 +141,18 @@ class _Bench:
     def _noised(self, latents, words):
         return latents, torch.randn_like(latents), torch.randint(1000, (len(latents),), device=self.device), words
 
-    def ours(self, K, B, checkpointing):
-        """Yield each update of a pass of K runs, as a caller of `train` sees them."""
-        (self.base.unet.enable_gradient_checkpointing if checkpointing else self.base.unet.disable_gradient_checkpointing)()
-        configs = self._configs(K, B)
-        with contextlib.closing(train(self.base, self.cache, configs, monitor=Monitor(images=0))) as events:
+    def ours(self, configs, checkpointing):
+        """Yield each update of a pass, as a caller of `train` sees them."""
+        with contextlib.closing(train(self.base, self.cache, configs, monitor=Monitor(images=0), gradient_checkpointing=checkpointing)) as events:
             steps = (event for event in events if isinstance(event, Step))
-            for _ in zip(*[steps] * K):                       # K events an update
+            for _ in zip(*[steps] * len(configs)):            # an event of each run
                 yield
 
-    def _configs(self, K, B):
-        return [self.config.replace(train_batch_size=B, seed=k, learning_rate=1e-4 / (k + 1)) for k in range(K)]
+    def configs(self, K, B, layers):
+        return [self.config.replace(train_batch_size=B, seed=k, learning_rate=1e-4 / (k + 1), target_modules=layers) for k in range(K)]
 
-    def predicted(self, K, B, checkpointing):
-        return predict(self.base.unet, self.cache.train.mean.shape[1:], self.cache.null_cond, self._configs(K, B), checkpointing=checkpointing)
+    def predicted(self, configs, checkpointing):
+        return predict(self.base.unet, self.cache.train.mean.shape[1:], self.cache.null_cond, configs, checkpointing=checkpointing)
 
     # -- what is measured
 
@@ -205,7 +207,7 @@ class _Bench:
 
     def _flops(self):
         """Count the floating-point operations of one picture's forward and backward."""
-        configs = self._configs(1, 1)
+        configs = self.configs(1, 1, ATTENTION)
         stack = LoRAStack(self.base.unet, configs).initialize()
         (batch,) = Batches(self.cache.train, self.cache.null_cond, configs, self.device)(0)
         with FlopCounterMode(display=False) as counter, stack.attached():

@@ -12,6 +12,6 @@ def test_the_whole_check_is_rehearsed_by_its_command(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert {part: result["end"] for part, result in results.items()} == {"equality": "done", "races": "done", "speed": "done"}
-    assert {part: len(result["rows"]) - 1 for part, result in results.items()} == {"equality": 10, "races": 3, "speed": 17}
+    assert {part: len(result["rows"]) - 1 for part, result in results.items()} == {"equality": 10, "races": 3, "speed": 19}
     races = results["races"]["rows"][1:3]
     assert all(row["difference"] < 1e-3 and row["loss"] == row["recorded_loss"] for row in races)
