@@ -105,7 +105,7 @@ class _Bench:
         """Time the plain loop on one run; its `loss.item()` waits for the device each step."""
         (config,) = self._configs(1, B)
         draws = self.reference.draws(self.cache.train, config)
-        batches = ([part.to(self.base.device) for part in draw] for draw in draws)
+        batches = ([part.to(self.base.device, self.base.dtype if part.is_floating_point() else None) for part in draw] for draw in draws)
         return self._timed(self.reference.steps(self.unet, self.base.noise_scheduler, self.trained, config, batches))
 
     def _base(self):

@@ -75,6 +75,11 @@ class RunFolder:
         """Return the runs that share the pass this one was begun in, in order."""
         return self._about()["sessions"][0]["meta"].get("group", [self.run_id])
 
+    @property
+    def dtype(self) -> str | None:
+        """Return the precision in which the base computed when this run was last written; None where that was not recorded."""
+        return self._about()["sessions"][-1]["meta"].get("dtype") if self.path.exists() else None
+
     def checkpoints(self) -> list[int]:
         """Return the steps at which a checkpoint was told, whether or not its file is still whole."""
         return sorted(self._checkpoint_lines())

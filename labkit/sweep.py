@@ -1,6 +1,7 @@
 """Train many configurations: a grid, cut into groups that share a pass, without those the store already has."""
 
 import platform
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import version
@@ -10,7 +11,7 @@ import torch
 
 from labkit.config import RunConfig, run_id
 from labkit.dtypes import MIXED, name_of
-from labkit.errors import LabError
+from labkit.errors import LabError, LabWarning
 from labkit.events import Event
 from labkit.monitor import Monitor
 from labkit.passes import passes
@@ -88,6 +89,9 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
                            gradient_checkpointing=found.gradient_checkpointing)
             about = circumstances(base, cache, members) | _execution(base, group[0], found) | (meta or {})
             at = max(checkpoint.global_step for checkpoint in resume) if resume else None
+            if before := {store.run(name).dtype for name in members if resume} - {None, about["dtype"]}:
+                warnings.warn(f"Runs begun in {min(before)} go on in {about['dtype']}, so that their second part is not what it would have been: "
+                              f"choose {min(before)} with dtype=, --dtype or LABKIT_DTYPE where that matters.", LabWarning, stacklevel=2)
             with closing(record(store, events, members, meta=about, resume_at=at)) as events:
                 try:
                     yield from events

@@ -124,7 +124,7 @@ class _Pass:
         self.optimizer.steps[k] = int(checkpoint.optimizer["step"])
         if self.loss_scale is not None:
             for name, now in vars(self.loss_scale).items():
-                now[k] = float(checkpoint.optimizer[name])
+                now[k] = float(checkpoint.optimizer.get(name, now[k]))                       # none where it was begun in another precision
 
     def run(self, checkpoint_at, stop):
         """Yield the events of the pass; `finally` restores the base."""

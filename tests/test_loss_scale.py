@@ -87,6 +87,13 @@ def test_a_float16_pass_resumes_bit_for_bit_with_its_scales(half, cache, monkeyp
         assert a.optimizer.keys() == b.optimizer.keys() and all(np.array_equal(a.optimizer[name], b.optimizer[name]) for name in a.optimizer)
 
 
+def test_a_run_begun_in_another_precision_goes_on_in_float16_from_the_first_scale(half, cache):
+    config = RunConfig(max_train_steps=4)
+    begun = [event for event in train(tiny.base(), cache, [config], monitor=QUIET, checkpoint_at=(2,)) if isinstance(event, Checkpoint)]
+    rest = list(train(half, cache, [config], monitor=QUIET, resume=begun[:1]))
+    assert [event.global_step for event in steps(rest)] == [3, 4] and rest[-2].optimizer["loss_scale"] == loss_scale.INITIAL
+
+
 def test_what_overflows_at_every_scale_is_a_run_that_diverged(half, cache, monkeypatch):
     monkeypatch.setattr(loss_scale, "INITIAL", 4.0)
     wild = RunConfig(learning_rate=10, max_grad_norm=0, weight_decay=0, optimizer="sgd", alpha=1e6, max_train_steps=12)

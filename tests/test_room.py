@@ -9,7 +9,7 @@ import torch
 
 from labkit import room as module
 from labkit.config import RunConfig
-from labkit.errors import LabError
+from labkit.errors import LabError, LabWarning
 from labkit.events import Checkpoint, Step
 from labkit.memory import predict
 from labkit.monitor import Monitor
@@ -76,6 +76,15 @@ def test_a_sweep_is_cut_to_what_fits_tells_it_and_records_how_it_was_computed(ba
     assert (meta["dtype"], meta["tf32"], meta["max_rows"], meta["gradient_checkpointing"]) == ("float32", False, 8, False)
     list(sweep(base, cache, race, store, monitor=QUIET, tell=told.append))
     assert len(told) == 1                                     # nothing is left to train, so nothing is predicted
+
+
+def test_a_run_that_goes_on_in_another_precision_says_so(base, cache, tmp_path):
+    store, run = Store(tmp_path), [RunConfig(max_train_steps=4)]
+    asked = iter([False, False, True])                        # before the pass, then after each update
+    list(sweep(base, cache, run, store, monitor=QUIET, stop=lambda: next(asked)))
+    with pytest.warns(LabWarning, match="begun in float32 go on in bfloat16"):
+        list(sweep(base.in_precision(torch.bfloat16), cache, run, store, monitor=QUIET))
+    assert [session["meta"]["dtype"] for session in store.run(store.runs()[0].run_id)._about()["sessions"]] == ["float32", "bfloat16"]
 
 
 def test_computing_activations_again_changes_no_bit_and_no_id(base, cache, tmp_path):
