@@ -18,7 +18,7 @@ from labkit.monitor import Monitor
 from labkit.runs import COMPLETE, Store
 from labkit.sweep import sweep
 from labkit.train import train
-from labkit.turns import turn
+from labkit.turns import holder, turn
 
 
 class Lab:
@@ -117,8 +117,8 @@ class Lab:
         """
         configs = [self.config(config) for config in configs]
         names = [self._id(config) for config in configs]
-        to_train = sum(self.store.run(name).status not in COMPLETE for name in names)
-        with turn(f"the training of {to_train} runs in a cell", say=print) if to_train else nullcontext():
+        is_to_train = any(self.store.run(name).status not in COMPLETE for name in names)
+        with turn("the training in a cell", say=print) if is_to_train else nullcontext():
             traces = {name: self.begun(config) for name, config in zip(names, configs)}
             monitor = monitor or self.monitor(pictures=pictures)
             with stop_on_interrupt(lambda: print("Stopping after this update; interrupt again to stop at once.")) as stop:
@@ -161,6 +161,10 @@ class Lab:
         seeds = list(range(len(prompts))) if seeds is None else list(seeds)
         if note := cut_texts(self.base, prompts, "prompt"):
             warnings.warn(f"{note}.", LabWarning, stacklevel=2)
+        if not self.base.lock.acquire(blocking=False):
+            print(f"waiting for {holder()} to end")
+        else:
+            self.base.lock.release()
         if run is None:
             return self.base.generate(prompts, seeds, **options)
         from labkit.adapters import LoRAStack

@@ -35,8 +35,12 @@ def _wait(say, stop) -> bool:
     while not stop():
         if _lock.acquire(timeout=ASK_EVERY_S if said else 0):
             return True
-        holder = next(iter(_holders[-1:]), "another training")
-        if holder != said:
-            say(f"waiting for {holder} to end")
-            said = holder
+        if said != holder():
+            said = holder()
+            say(f"waiting for {said} to end")
     return False
+
+
+def holder() -> str:
+    """Name the training that has the turn, for whoever waits for the base that it trains on."""
+    return next(iter(_holders[-1:]), "another training")

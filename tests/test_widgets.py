@@ -352,6 +352,19 @@ def test_a_cell_that_trains_waits_for_the_panel_and_says_so(panel, lab, capsys, 
     assert [run.status for run in found] == ["finished"] * 2
 
 
+def test_a_cell_that_draws_while_a_panel_trains_says_for_what_it_waits(panel, lab, capsys, monkeypatch):
+    begun(panel)
+    monkeypatch.setattr("labkit.lab.cut_texts", lambda *_: "")        # this base has no tokenizer
+    monkeypatch.setattr("labkit.base.Base.generate", lambda base, *_, **__: base.lock.acquire() and base.lock.release())
+    cell = threading.Thread(target=lambda: Lab.generate(lab, "a pool"))
+    cell.start()
+    said = []
+    until(lambda: said.append(capsys.readouterr().out) or "waiting for the run at learning rate 1e-3" in "".join(said))
+    panel._view.stop.click()
+    cell.join(60)
+    assert not cell.is_alive() and panel.wait().status == "stopped"
+
+
 def test_an_error_in_training_is_shown_kept_and_raised(panel, lab):
     lab.__dict__["cache"] = tiny.cache(n=1)
     lab.__dict__["territory"] = SimpleNamespace(train=range(1), prompts=())
