@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from labkit.config import RunConfig
+from labkit.errors import LabError
 from labkit.events import Sample, Step, Stopped, Validation
+from labkit.regular import require_regular
 
 STEP_FIELDS = ("global_step", "samples_seen", "loss", "learning_rate", "grad_norm", "update_norm", "max_alloc")
 
@@ -40,12 +42,20 @@ class Samples:
     images: np.ndarray | None = None
 
     def load(self) -> np.ndarray:
-        """Return the pictures (N, H, W, 3) uint8."""
+        """Return the pictures (N, H, W, 3) uint8; LabError names a file that is missing or damaged."""
         if self.images is not None:
             return self.images
-        from PIL import Image
+        return np.stack([_picture(path) for path in self.paths])
 
-        return np.stack([np.asarray(Image.open(path).convert("RGB")) for path in self.paths])
+
+def _picture(path) -> np.ndarray:
+    from PIL import Image
+
+    require_regular(path)
+    try:
+        return np.asarray(Image.open(path).convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:       # what Pillow raises for damaged files
+        raise LabError(f"{path} cannot be read as a picture ({error}): it is damaged.") from None
 
 
 @dataclass(frozen=True, eq=False)

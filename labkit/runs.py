@@ -17,7 +17,7 @@ from labkit.config import RunConfig, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.events import Checkpoint, Event, Sample, Step
 from labkit.history import History, Samples, Trace
-from labkit.regular import read_regular
+from labkit.run_files import checkpoint_name, inherit, remove, remove_others
 from labkit.tensor_files import opened, sealed
 
 COMPLETE = ("finished", "diverged")  # a diverged run is a result
@@ -61,14 +61,23 @@ class RunFolder:
         """Return everything recorded as a Trace, which takes further events."""
         described = self._about()
         trace = Trace(self.run_id, RunConfig.from_dict(described["config"]), meta=described["sessions"][0]["meta"], origin=self.origin)
-        lines, _ = journal.read(self.events_path)
+        lines, told, _ = self.read()
+        for found in told:
+            trace.add_samples(found) if isinstance(found, Samples) else trace.add(found)
+        trace.time_s = lines[-1]["time"] if lines else None
+        return trace
+
+    def read(self) -> tuple[list[dict], list[Event | Samples | None], list[int]]:
+        """Return the lines of the journal, what each tells and where it ends; LabError names one that is damaged."""
+        lines, ends = journal.read(self.events_path)
+        told = []
         for number, line in enumerate(lines, 1):
             try:
-                found, trace.time_s = replay.told(line, self.run_id, self.path), replay.time_of(line)
+                told.append(replay.told(line, self.run_id, self.path))
+                replay.time_of(line)
             except replay.FAULTS as error:
                 raise replay.damaged(number, self.events_path, error) from None
-            trace.add_samples(found) if isinstance(found, Samples) else trace.add(found)
-        return trace
+        return lines, told, ends
 
     @property
     def group(self) -> list[str]:
@@ -90,7 +99,7 @@ class RunFolder:
         if not known or step not in (None, *known):
             raise LabError(f"The run {self.run_id} has no checkpoint {'' if step is None else f'at step {step}'}: it has {sorted(known) or 'none'}.")
         step = max(known) if step is None else step
-        tensors, _ = opened(self.path / _checkpoint_name(step))
+        tensors, _ = opened(self.path / checkpoint_name(step))
         parts = [{name.split("/", 1)[1]: array for name, array in tensors.items() if name.startswith(part)} for part in ("adapter/", "optimizer/")]
         return Checkpoint(self.run_id, step, known[step], *parts)
 
@@ -132,17 +141,8 @@ class RunFolder:
         return about.read(self.path / "config.json")
 
 
-def _checkpoint_name(step) -> str:
-    return f"checkpoints/{step:06d}.safetensors"
-
-
 def _bytes(tensors) -> dict:
     return {name: (array.shape, array.astype(np.float32).tobytes()) for name, array in tensors.items()}
-
-
-def _files(line) -> list[str]:
-    """Return the files that a line speaks of, by their names in the run's folder."""
-    return [_checkpoint_name(line["global_step"])] if line["event"] == "Checkpoint" else list(line.get("files", ()))
 
 
 class RunWriter:
@@ -165,12 +165,12 @@ class RunWriter:
     def _begin(self, meta, resume_at):
         """Keep what a resumed run, or the parent of a fork, already told; note who writes now in config.json."""
         folder, source = self.folder, self.folder
-        lines, ends = journal.read(folder.events_path)
+        lines, _, ends = folder.read()
         if folder.status_of(lines) in COMPLETE:
             raise LabError(f"The run {folder.run_id} is already complete in {folder.path.parent}: read it from there, or train with another seed.")
         if resume_at and not lines and self.config.parent:
             source = RunFolder(folder.path.parent / self.config.parent)
-            lines, ends = journal.read(source.events_path)
+            lines, _, ends = source.read()
         kept = 0
         if resume_at:
             kept = max((n for n, line in enumerate(lines, 1) if line["event"] == "Checkpoint" and line["global_step"] == resume_at), default=0)
@@ -181,33 +181,22 @@ class RunWriter:
         write_file(folder.path / "config.json", about.written(folder.run_id, self.config, [*sessions, session]))
         if source is folder:
             self.journal.cut(ends[kept - 1] if kept else 0)
+            self._say_lost([line["global_step"] for line in lines if line["event"] == "Step" and not kept])
         else:
-            self._inherit(source, lines[:kept])
-        self._drop_stale(lines, kept, resume_at)
-
-    def _inherit(self, source, lines):
-        """Copy the lines of a parent and the files they speak of."""
-        self.journal.cut(0)
-        for line in lines:
-            for name in filter(lambda name: (source.path / name).is_file(), _files(line)):
-                write_file(self.folder.path / name, read_regular(source.path / name))
-            self.journal.append(line, durable=line is lines[-1])
-
-    def _drop_stale(self, lines, kept, resume_at):
-        """Remove the files of lines that are no longer there, and say so where training is lost with them."""
-        folder, made = self.folder, [line["global_step"] for line in lines[kept:] if line["event"] == "Step"]
-        if made and not kept:
-            warnings.warn(f"The run {folder.run_id} was interrupted at update {max(made)} and has no checkpoint to go on from: it begins again, "
-                          "and what it had written was removed.", LabWarning, stacklevel=2)
-        named = {folder.path / name for line in lines[:kept] for name in _files(line)}
-        asides = [*folder.path.glob(".config.json.*"), *folder.path.glob(".adapter.safetensors.*")]  # left by a kill
-        for path in [*(folder.path / "checkpoints").glob("*"), *(folder.path / "samples").glob("*"), *asides]:
-            if path not in named:
-                path.unlink(missing_ok=True)
+            self.journal.cut(0)
+            for line in lines[:kept]:
+                inherit(source.path, folder.path, line)
+                self.journal.append(line, durable=line is lines[kept - 1])
+        remove_others(folder.path, lines[:kept])
         if kept:
             save_adapter(folder.adapter_path, folder.checkpoint(resume_at).adapter, self.config)
         else:
-            folder.adapter_path.unlink(missing_ok=True)
+            remove(folder.adapter_path)
+
+    def _say_lost(self, made):
+        if made:
+            warnings.warn(f"The run {self.folder.run_id} was interrupted at update {max(made)} and has no checkpoint to go on from: it begins again, "
+                          "and what it had written was removed.", LabWarning, stacklevel=2)
 
     def write(self, event: Event):
         """Write one event; on return a Validation, Checkpoint, Sample or Stopped is safe on the disk."""
@@ -233,7 +222,7 @@ class RunWriter:
     def _write_tensors(self, step, adapter, optimizer):
         """Write the files before the line that speaks of them."""
         tensors = {f"adapter/{name}": array for name, array in adapter.items()} | {f"optimizer/{name}": array for name, array in optimizer.items()}
-        write_file(self.folder.path / _checkpoint_name(step), sealed(tensors))
+        write_file(self.folder.path / checkpoint_name(step), sealed(tensors))
         save_adapter(self.folder.adapter_path, adapter, self.config)
 
     def __enter__(self):

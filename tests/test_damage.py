@@ -233,3 +233,25 @@ def test_a_damaged_member_of_its_pass_is_named_and_a_run_is_resumed_without_it(c
     monkeypatch.setattr("labkit.verbs.train_all", lambda configs, options, expected: asked.append((configs, expected)) or cli.Outcome(0, "", []))
     code, _, err = labkit(capsys, "resume", ID)
     assert code == 0 and asked == [([CONFIG], ID)] and f"{OTHER}/events.jsonl is damaged" in err
+
+
+def test_a_fork_copies_nothing_from_outside_its_parents_folder(store, tmp_path):
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    without_checksums(store.run(ID).path)
+    path = store.run(ID).events_path
+    path.write_text(json.dumps(SAMPLE | {"files": ["../../secret.png"]}) + "\n" + path.read_text())
+    config = CONFIG.replace(parent=ID, lr_edits=((2, 1e-4),))
+    with pytest.raises(LabError, match="Line 1 of .*not in the run's folder"):
+        keep(store, some_events(first=2, run="c" * 16), config, "c" * 16, resume_at=2)
+    assert [found for found in tmp_path.rglob("secret.png")] == [tmp_path / "secret.png"]
+
+
+def test_a_damaged_picture_is_named(store):
+    (sample,) = store.run(ID).history().samples
+    for data in (b"", b"no picture", sample.paths[0].read_bytes()[:60]):
+        sample.paths[0].write_bytes(data)
+        with pytest.raises(LabError, match="png cannot be read as a picture"):
+            sample.load()
+    sample.paths[0].unlink()
+    with pytest.raises(LabError, match="png cannot be read"):
+        sample.load()
