@@ -1,4 +1,4 @@
-"""Arms of a comparison: runs that differ by the seed alone are one arm, compared with another over pictures and over seeds.
+"""Arms of a comparison: runs that differ by the seed alone are one arm, compared over pictures and over seeds.
 
 m seeds, n pictures. A difference between arms of one seed each says nothing of another seed, and has to be told so.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from labkit.history import Curve, History
 from labkit.stats import LEVEL, Interval, SeedNoise, by_picture, pooled_noise, seed_noise, seeds_difference
 
-LIKE = 0.5                                                    # of the best gain of an experiment: runs that broke are noisier than those that count
+LIKE = 0.5  # of the best gain of an experiment: runs that broke are noisier than those that count
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,11 +20,11 @@ class Arm(History):
     """Hold the runs of one design as one history, its losses the mean over seeds."""
 
     runs: tuple[History, ...] = ()
-    noise: SeedNoise | None = None                            # of the experiment that it belongs to
+    noise: SeedNoise | None = None  # of the experiment that it belongs to
 
 
 def over_seeds(histories, name="n_train") -> list[Arm]:
-    """Return one arm for each design, ordered by the field `name`; all know how far seeds lie apart among those that learned."""
+    """Return one arm for each design, ordered by the field `name`, each with the noise of seeds of those that learned."""
     groups = {}
     for history in histories:
         groups.setdefault(history.config.replace(seed=0), []).append(history)
@@ -35,12 +35,19 @@ def over_seeds(histories, name="n_train") -> list[Arm]:
 
 def _arm(runs) -> Arm:
     first = runs[0]
-    if any(not np.array_equal(first.validations[name].steps, run.validations[name].steps) for run in runs for name in first.validations):
+    if any(
+        not np.array_equal(first.validations[name].steps, run.validations[name].steps)
+        for run in runs
+        for name in first.validations
+    ):
         # One of them broke off: no mean goes through all, and that one is what they share.
         first = min(runs, key=lambda run: run.validations["validation"].steps[-1])
         runs = [first]
     held = {field.name: getattr(first, field.name) for field in dataclasses.fields(History)}
-    curves = {name: Curve(curve.steps, np.mean([run.validations[name].losses for run in runs], axis=0)) for name, curve in first.validations.items()}
+    curves = {
+        name: Curve(curve.steps, np.mean([run.validations[name].losses for run in runs], axis=0))
+        for name, curve in first.validations.items()
+    }
     status = "diverged" if any(run.status == "diverged" for run in runs) else first.status
     return Arm(**held | {"validations": curves, "status": status}, runs=tuple(runs))
 
@@ -57,16 +64,18 @@ def noise_of(arms) -> SeedNoise | None:
 
 
 def noise_among(ends, starts) -> SeedNoise | None:
-    """Return the same of final losses, each (m, n), of arms that began at the mean losses `starts`: those that gained at least LIKE of the best."""
+    """Return the same of final losses, each (m, n), and mean losses at the start: of arms with LIKE of the best gain."""
     gains = [float(start - end.mean()) for end, start in zip(ends, starts)]
     best = max((gain for gain in gains if math.isfinite(gain)), default=math.nan)
     return seed_noise([end for end, gain in zip(ends, gains) if gain >= LIKE * best])
 
 
 def losses(run, at=-1, name="validation") -> np.ndarray:
-    """Return the losses (m, n) of an arm, or of one run (1, n), at one evaluation; not numbers where a run broke off and its end is asked."""
+    """Return the losses (m, n) of an arm, or of one run (1, n), at one evaluation; no numbers at the end of a broken run."""
     held = [(one, by_picture(one.validations[name].losses[at])) for one in getattr(run, "runs", (run,))]
-    return np.stack([np.full_like(found, np.nan) if at == -1 and one.status == "diverged" else found for one, found in held])
+    return np.stack(
+        [np.full_like(found, np.nan) if at == -1 and one.status == "diverged" else found for one, found in held]
+    )
 
 
 def nearest(history, share) -> int:
@@ -78,8 +87,8 @@ def nearest(history, share) -> int:
 def difference(run, other, among: int = 1, noise: SeedNoise | None = None) -> Interval:
     """Return how much higher an arm (or a run) ends than another.
 
-    among    of how many such differences this is one, if one of the two was chosen as the best of them: then all hold together
-             with 95 % (Bonferroni), which choosing cannot spoil
+    among    of how many such differences this is one, if one of the two was chosen as the best of them: then all hold
+             together with 95 % (Bonferroni), which choosing cannot spoil
     noise    of seeds; None takes what the arms know
     """
     noise = noise or _pooled([getattr(run, "noise", None), getattr(other, "noise", None)])
@@ -103,5 +112,5 @@ def basis(*runs) -> str:
 
 
 def _pooled(noises) -> SeedNoise | None:
-    """Return what several experiments say about the noise of seeds, each counted once; None where none says anything."""
+    """Return what several experiments say of the noise of seeds, each counted once; None where none does."""
     return pooled_noise([noise for noise in dict.fromkeys(noises) if noise])

@@ -1,8 +1,8 @@
 """Intervals over pictures and over seeds: two losses are compared picture by picture, on the same noise.
 
-What one run ends at has three parts of chance: which pictures it is measured on, the seed it was trained with (order, noise, the
-adapter's first numbers, the jitter of the last updates), and what is left, a seed's own effect on a picture. `interval_of` knows the
-pictures only; `seeds_difference` knows all three, as two crossed random factors, which takes runs of several seeds.
+What one run ends at has three parts of chance: which pictures it is measured on, the seed it was trained with (order, noise,
+the adapter's first numbers, the jitter of the last updates), and what is left, a seed's own effect on a picture. `interval_of`
+knows the pictures only; `seeds_difference` knows all, as two crossed random factors, which takes runs of several seeds.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 
 DRAWS = 2000
 LEVEL = 0.95
-FAR = 4                                                       # times the variance between seeds of runs like it: chance gives that to one arm in twenty
+FAR = 4  # times the variance between seeds of runs like it: chance gives that to one arm in twenty
 
 
 class Interval(NamedTuple):
@@ -66,8 +66,9 @@ class SeedNoise(NamedTuple):
 
 
 def seed_noise(arms) -> SeedNoise | None:
-    """Pool the noise of seeds over arms, each (seeds, pictures) of one design; None where no arm has two seeds that end with numbers."""
-    return pooled_noise([SeedNoise(float(np.mean(arm, axis=1).var(ddof=1)), len(arm) - 1) for arm in arms if len(arm) > 1 and np.isfinite(arm).all()])
+    """Pool the noise of seeds over arms, each (seeds, pictures) of one design; None where no arm has two seeds."""
+    known = [np.mean(arm, axis=1) for arm in arms if len(arm) > 1 and np.isfinite(arm).all()]
+    return pooled_noise([SeedNoise(float(means.var(ddof=1)), len(means) - 1) for means in known])
 
 
 def pooled_noise(noises) -> SeedNoise | None:
@@ -77,13 +78,14 @@ def pooled_noise(noises) -> SeedNoise | None:
 
 
 def seeds_difference(after, before, noise: SeedNoise | None = None, level=LEVEL) -> Interval:
-    """Return how much higher one arm lies than another, both (seeds, pictures) on the same pictures, over pictures and seeds.
+    """Return how much higher one arm lies than another, both (seeds, pictures) on the same pictures.
 
-    noise    of runs like these, where it is known; an arm whose own seeds lie FAR apart beside it counts with its own. None takes
-             both arms' own seeds; where neither has two, the interval is over pictures alone and says nothing of another seed.
+    noise    of runs like these, where it is known; an arm whose own seeds lie FAR apart beside it counts with its own. None
+             takes both arms' own seeds; where neither has two, the interval is over pictures and says nothing of another seed.
 
-    Two crossed random factors: the variance of the mean is that over pictures plus that over seeds, a little too much since both hold
-    what a seed does to a single picture. Degrees of freedom after Satterthwaite 1946. The seeds of two arms count as independent.
+    Two crossed random factors: the variance of the mean is that over pictures plus that over seeds, a little too much since
+    both hold what a seed does to a single picture. Degrees of freedom after Satterthwaite 1946. Seeds of two arms count as
+    independent.
     """
     after, before = (np.asarray(arm, dtype=np.float64) for arm in (after, before))
     by_picture = after.mean(axis=0) - before.mean(axis=0)
@@ -91,7 +93,8 @@ def seeds_difference(after, before, noise: SeedNoise | None = None, level=LEVEL)
     if pooled is None or n < 2 or not np.isfinite(by_picture).all():
         return interval_of(by_picture, level)
     own = [(seed_noise([arm]) or pooled).variance for arm in (after, before)]
-    seeds = sum((found if found > FAR * pooled.variance else pooled.variance) / len(arm) for found, arm in zip(own, (after, before)))
+    counted = [variance if variance > FAR * pooled.variance else pooled.variance for variance in own]
+    seeds = counted[0] / len(after) + counted[1] / len(before)
     pictures = float(by_picture.var(ddof=1)) / n
     if not pictures + seeds:
         return Interval(estimate, estimate, estimate)
@@ -144,8 +147,8 @@ def share_interval(scores, level=LEVEL) -> Interval:
 def shares_difference(after, before, level=LEVEL) -> Interval:
     """Return the mean of after - before, scores from 0 to 1 of the same things, with its interval.
 
-    Where each score is 0 or 1: Newcombe 1998, Improved confidence intervals for the difference between binomial proportions based on
-    paired data, method 10 without its correction of phi; a bootstrap of scores that are all alike would have no width.
+    Where each score is 0 or 1: Newcombe 1998, Improved confidence intervals for the difference between binomial proportions
+    based on paired data, method 10 without its correction of phi; a bootstrap of scores all alike would have no width.
     """
     after, before = (np.asarray(scores, dtype=np.float64) for scores in (after, before))
     if not np.isin([after, before], (0, 1)).all():
@@ -156,14 +159,15 @@ def shares_difference(after, before, level=LEVEL) -> Interval:
     def reach(a, b):
         return math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0))
 
-    return Interval(one - other, one - other - reach(one - low, most - other), one - other + reach(high - one, other - least))
+    apart = one - other
+    return Interval(apart, apart - reach(one - low, most - other), apart + reach(high - one, other - least))
 
 
 @lru_cache(maxsize=4096)
 def t_quantile(probability, degrees) -> float:
     """Return the quantile of Student's t, of any degrees of freedom from 1 up.
 
-    With t = sqrt(degrees) tan(angle) the density is cos(angle) ** (degrees - 1), which a grid of angles integrates well.
+    With t = sqrt(degrees) tan(angle) the density is cos(angle) ** (degrees - 1), which a grid of angles integrates.
     """
     angle = np.linspace(-math.pi / 2, math.pi / 2, 20_001)
     density = np.cos(angle).clip(0) ** (degrees - 1)

@@ -1,4 +1,4 @@
-"""Runs that differ by the seed alone are one arm; how two arms compare counts the seeds, and says so where there is one."""
+"""Runs that differ by the seed alone are one arm; how two arms compare counts the seeds, or says that there is one."""
 
 import numpy as np
 import pytest
@@ -7,19 +7,27 @@ from volume_runs import ended, turned
 from labkit import arms
 from labkit.boundary import boundary
 
-APART = (0.0, 0.01)                                           # of two seeds, which is all that tells them apart
+APART = (0.0, 0.01)  # of two seeds, which is all that tells them apart
 
 
 def grid(ends, apart=APART):
     """Make runs at one rate for each end, two seeds each."""
-    return [ended(end + shift, seed=seed, learning_rate=1e-3 * (i + 1)) for i, end in enumerate(ends) for seed, shift in enumerate(apart)]
+    return [
+        ended(end + shift, seed=seed, learning_rate=1e-3 * (i + 1))
+        for i, end in enumerate(ends)
+        for seed, shift in enumerate(apart)
+    ]
 
 
 def test_an_arm_keeps_its_seeds_and_ends_at_their_mean():
     one, other = arms.over_seeds(grid([0.1, 0.12]), "learning_rate")
     assert arms.losses(one).shape == (2, 24) and arms.seeds(one, other) == 2
-    np.testing.assert_allclose(arms.losses(one).mean(axis=0), one.validations["validation"].losses[-1].mean(axis=1), rtol=1e-6)
-    assert arms.basis(one) == "over pictures and 2 seeds" and arms.basis(one, one.runs[0]) == "over pictures, one seed"
+    np.testing.assert_allclose(
+        arms.losses(one).mean(axis=0), one.validations["validation"].losses[-1].mean(axis=1), rtol=1e-6
+    )
+    assert (
+        arms.basis(one) == "over pictures and 2 seeds" and arms.basis(one, one.runs[0]) == "over pictures, one seed"
+    )
 
 
 def test_a_difference_that_seeds_may_have_made_holds_zero_though_pictures_alone_would_exclude_it():
@@ -35,11 +43,19 @@ def test_one_chosen_among_several_has_a_wider_interval():
 
 
 def test_the_noise_of_seeds_is_that_of_runs_that_learned_and_is_shared_between_experiments():
-    quiet, loud = arms.over_seeds(grid([0.1, 0.11], (0, 0.001)), "learning_rate"), arms.over_seeds(grid([0.1, 0.11], (0, 0.02)), "learning_rate")
+    quiet, loud = (
+        arms.over_seeds(grid([0.1, 0.11], (0, 0.001)), "learning_rate"),
+        arms.over_seeds(grid([0.1, 0.11], (0, 0.02)), "learning_rate"),
+    )
     assert quiet[0].noise.degrees == 2 and quiet[0].noise.variance < loud[0].noise.variance
     [[shared, _], _] = arms.together([quiet, loud])
-    assert shared.noise.degrees == 4 and shared.noise.variance == pytest.approx((quiet[0].noise.variance + loud[0].noise.variance) / 2)
-    with_a_wreck = arms.over_seeds(grid([0.1, 0.11], (0, 0.001)) + [ended(0.5 + seed, seed=seed, learning_rate=1.0) for seed in (0, 1)], "learning_rate")
+    assert shared.noise.degrees == 4 and shared.noise.variance == pytest.approx(
+        (quiet[0].noise.variance + loud[0].noise.variance) / 2
+    )
+    with_a_wreck = arms.over_seeds(
+        grid([0.1, 0.11], (0, 0.001)) + [ended(0.5 + seed, seed=seed, learning_rate=1.0) for seed in (0, 1)],
+        "learning_rate",
+    )
     assert with_a_wreck[0].noise == quiet[0].noise
 
 

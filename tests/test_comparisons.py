@@ -1,4 +1,4 @@
-"""Comparisons on the recorded runs that ship: seeds alone do not count as a difference, and no choice promises what it cannot keep."""
+"""Comparisons on recorded runs: seeds alone are no difference, and no choice promises what it cannot keep."""
 
 import importlib.util
 from pathlib import Path
@@ -22,9 +22,9 @@ def study():
 
 
 def test_of_recorded_pairs_that_differ_by_the_seed_alone_at_most_one_in_twenty_is_told_apart(study):
-    """Over pictures alone it was 35 of 180 that had not broken."""
+    """Over pictures alone it was one in five of those that had not broken: 35 of 180 when that was found."""
     pairs = [pair for pair in study.recorded_pairs() if pair[0] > float("-inf")]
-    assert (len(pairs), sum(pair[1] for pair in pairs)) == (180, 35)
+    assert len(pairs) >= 180 and sum(pair[1] for pair in pairs) / len(pairs) > 0.15
     learned = [pair[2] for pair in pairs if pair[0] >= study.LIKE and pair[2] is not None]
     assert len(learned) > 140 and sum(learned) / len(learned) <= 0.05
 

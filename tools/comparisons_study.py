@@ -2,8 +2,8 @@
 
     python tools/comparisons_study.py [--repetitions 400]
 
-Prints one table. 'Pictures alone' is how the kit compared runs before it counted seeds and choices. On recorded runs the truth is
-known where two differ by the seed alone; everything else is simulated, with noise as large as recorded runs have it.
+Prints one table. 'Pictures alone' is how the kit compared runs before it counted seeds and choices. On recorded runs the
+truth is known where two differ by the seed alone; everything else is simulated, with noise as large as recorded runs have it.
 """
 
 import argparse
@@ -23,10 +23,12 @@ from labkit.frontier import Frontier  # noqa: E402
 from labkit.recorded import recorded  # noqa: E402
 from labkit.seeding import seed63  # noqa: E402
 from labkit.sensitivity import Chance, parts  # noqa: E402
-from labkit.stats import interval_of, resampled_means, seed_noise, seeds_difference, share_interval, spread  # noqa: E402
+from labkit.stats import interval_of, resampled_means, seed_noise, seeds_difference  # noqa: E402
+from labkit.stats import share_interval, spread  # noqa: E402
 
 PICTURES, SEEDS = 32, 2
-GAIN, BETWEEN, REST, OWN = 0.012, 0.0006, 0.0005, 0.0007       # of recorded runs: the gain; deviations of a mean between seeds, of what is left, of a design's own pictures
+# Of recorded runs: the gain; deviations of a mean loss between seeds, of what is left, of a design's own pictures.
+GAIN, BETWEEN, REST, OWN = 0.012, 0.0006, 0.0005, 0.0007
 
 
 def numbers(purpose):
@@ -36,13 +38,16 @@ def numbers(purpose):
 
 # -- recorded pairs that differ by the seed alone
 
+
 def recorded_pairs():
-    """Yield (share of the best gain of its set, or -inf where it broke, told apart over pictures alone, told apart with the noise of the set's other designs)."""
+    """Yield (share of its set's best gain or -inf where it broke, told apart over pictures, told apart with the others' noise)."""
     for file in sorted((paths.data_dir() / "runs").glob("*.zip")):
         arms = [arm for arm in over_seeds(recorded(file.stem)) if len(arm.runs) > 1]
         gains = np.array([losses(arm, 0).mean() - losses(arm).mean() for arm in arms])
         for arm, gain in zip(arms, gains):
-            noise = seed_noise([losses(other) for other, its in zip(arms, gains) if its >= LIKE * max(gains) and other is not arm])
+            noise = seed_noise(
+                [losses(other) for other, its in zip(arms, gains) if its >= LIKE * max(gains) and other is not arm]
+            )
             for one, other in combinations(losses(arm), 2):
                 broke = max(one.mean(), other.mean()) > BROKEN * losses(arm, 0).mean()
                 both = seeds_difference(one[None], other[None], noise).excludes_zero if noise else None
@@ -51,12 +56,18 @@ def recorded_pairs():
 
 # -- simulated arms
 
+
 def made(rng, truth, seeds=SEEDS, uneven=0.0):
     """Return losses (arms, seeds, pictures) of arms with true means; deviations between seeds differ by exp(uneven)."""
     arms, root = len(truth), math.sqrt(PICTURES)
     between = BETWEEN * np.exp(uneven * rng.normal(size=(arms, 1, 1)) - uneven**2)
     own = OWN / math.sqrt(2) * root * rng.normal(size=(arms, 1, PICTURES))
-    return np.asarray(truth)[:, None, None] + own + between * rng.normal(size=(arms, seeds, 1)) + REST * root * rng.normal(size=(arms, seeds, PICTURES))
+    return (
+        np.asarray(truth)[:, None, None]
+        + own
+        + between * rng.normal(size=(arms, seeds, 1))
+        + REST * root * rng.normal(size=(arms, seeds, PICTURES))
+    )
 
 
 def two_arms(repetitions, seeds, arms, uneven=0.0):
@@ -70,18 +81,22 @@ def two_arms(repetitions, seeds, arms, uneven=0.0):
 
 
 def best_of_five(repetitions):
-    """Return how often the true best of five rates, two of them equal, is called worse than the one that happened to end lowest."""
+    """Return how often a true best of five rates, of which two are, is called worse than the one that ended lowest."""
     rng, before, after, truth = numbers("best_of_five"), 0, 0, 0.128 + np.array([0.004, 0.0, 0.0, 0.002, 0.006])
     for _ in range(repetitions):
         ends = made(rng, truth)
         lowest, noise = ends.mean(axis=(1, 2)).argmin(), seed_noise(ends)
-        before += any(interval_of(ends[i].mean(axis=0) - ends[lowest].mean(axis=0)).low > 0 for i in (1, 2) if i != lowest)
-        after += any(seeds_difference(ends[i], ends[lowest], noise, 1 - 0.05 / 4).low > 0 for i in (1, 2) if i != lowest)
+        before += any(
+            interval_of(ends[i].mean(axis=0) - ends[lowest].mean(axis=0)).low > 0 for i in (1, 2) if i != lowest
+        )
+        after += any(
+            seeds_difference(ends[i], ends[lowest], noise, 1 - 0.05 / 4).low > 0 for i in (1, 2) if i != lowest
+        )
     return before / repetitions, after / repetitions
 
 
 def ranks(repetitions):
-    """Return how often the smallest rank that is truly enough is not the one named, or not among those left open, and how many those are."""
+    """Return how often the smallest sufficient rank is not named, not left open, and how many are left open."""
     rng, names, before, after, left = numbers("ranks"), (1, 2, 4, 8, 16, 32, 64), 0, 0, []
     lacks = GAIN * np.array([0.14, 0.08, 0.035, 0.02, 0.01, 0.0, 0.0])
     for _ in range(repetitions):
@@ -97,17 +112,22 @@ def ranks(repetitions):
 
 # -- the choice of a strength
 
+
 def strengths(repetitions, pictures):
-    """Return how often the sentence about the chosen strength promises too much, before and now, and how often it promises at all now."""
+    """Return how often the sentence on the chosen strength promises too much, before and now, and promises at all now."""
     rng, before, after, promised = numbers(f"strengths {pictures}"), 0, 0, 0
     target, kept = np.array([0.05, 0.5, 0.7, 0.75, 0.5]), np.array([0.95, 0.92, 0.88, 0.82, 0.5])
     for _ in range(repetitions):
         drawn = [_drawn(rng, shares, pictures) for shares in (target, kept)]
-        found = Frontier("simulated", (0.0, 0.5, 0.75, 1.0, 2.0), *drawn, 0.1, np.zeros((2, 5, 2, 2, 3), np.uint8), ("", ""))
+        found = Frontier(
+            "simulated", (0.0, 0.5, 0.75, 1.0, 2.0), *drawn, 0.1, np.zeros((2, 5, 2, 2, 3), np.uint8), ("", "")
+        )
         k, lost = found.chosen, found.lost
         true = kept[0] - kept[k]
         before += k > 0 and true > 0.1 + 1e-9 or share_interval(found.target[k]).low > target[k]
-        after += (k > 0 and not lost.low <= true <= lost.high) or share_interval(found.target[k], found.level).low > target[k]
+        after += (k > 0 and not lost.low <= true <= lost.high) or share_interval(
+            found.target[k], found.level
+        ).low > target[k]
         promised += k > 0 and lost.high <= 0.1
     return before / repetitions, after / repetitions, promised / repetitions
 
@@ -127,8 +147,9 @@ def _quantile(share):
 
 # -- knobs without effect
 
+
 def knobs(repetitions):
-    """Return how often a knob without effect is said to explain something, and how often a strong one's share lies in its interval now."""
+    """Return how often a null knob is said to explain something, before and now, and a strong one's share is held now."""
     rng, shape, before, after, held = numbers("knobs"), (3, 2, 2, 2, 2), [], [], []
     steps = np.array([0.0, 1.0, 1.7])
     effect = 0.004 * steps.reshape(3, 1, 1, 1, 1) + 0.002 * np.arange(2).reshape(1, 2, 1, 1, 1)
@@ -158,26 +179,56 @@ def _shares(values):
 def rows(repetitions):
     """Yield (what is asked, pictures alone, now)."""
     pairs = list(recorded_pairs())
-    for words, least in ((f"{LIKE:.0%} of the best gain or more", LIKE), (f"none of them above {BROKEN:g} times the untouched loss", -1e9), ("also those that broke", -math.inf)):
+    for words, least in (
+        (f"{LIKE:.0%} of the best gain or more", LIKE),
+        (f"none of them above {BROKEN:g} times the untouched loss", -1e9),
+        ("also those that broke", -math.inf),
+    ):
         some = [pair for pair in pairs if pair[0] >= least]
-        known = [pair for pair in some if pair[2] is not None]   # a set of one design that learned says nothing of its seeds
-        yield f"recorded pairs that differ by the seed alone, {words}: told apart", f"{sum(pair[1] for pair in some)} of {len(some)}", f"{sum(pair[2] for pair in known)} of {len(known)}"
+        known = [
+            pair for pair in some if pair[2] is not None
+        ]  # a set of one design that learned says nothing of its seeds
+        yield (
+            f"recorded pairs that differ by the seed alone, {words}: told apart",
+            f"{sum(pair[1] for pair in some)} of {len(some)}",
+            f"{sum(pair[2] for pair in known)} of {len(known)}",
+        )
     for name in ("near", "liminal"):
         runs = recorded(f"ranks_{name}")
         each = [capacity.capacity([run for run in runs if run.config.seed == seed]).enough for seed in (0, 1)]
-        yield f"smallest sufficient rank, {name}: seed 0, seed 1; both", f"{each[0]}, {each[1]}", capacity.capacity(runs).range
+        yield (
+            f"smallest sufficient rank, {name}: seed 0, seed 1; both",
+            f"{each[0]}, {each[1]}",
+            capacity.capacity(runs).range,
+        )
     for seeds, arms, uneven in ((2, 2, 0.0), (2, 5, 0.0), (2, 25, 0.0), (2, 25, 0.5), (3, 4, 0.0)):
         before, after = two_arms(repetitions, seeds, arms, uneven)
-        yield f"equal arms of {seeds} seeds among {arms}{', seeds unevenly noisy' if uneven else ''}, told apart", f"{before:.1%}", f"{after:.1%}"
+        yield (
+            f"equal arms of {seeds} seeds among {arms}{', seeds unevenly noisy' if uneven else ''}, told apart",
+            f"{before:.1%}",
+            f"{after:.1%}",
+        )
     before, after = best_of_five(repetitions)
     yield "a best rate of five called worse than the lowest", f"{before:.1%}", f"{after:.1%}"
     before, after, left = ranks(repetitions)
-    yield f"smallest sufficient rank not named, or not among those left open ({left:.1f} of 7)", f"{before:.1%}", f"{after:.1%}"
+    yield (
+        f"smallest sufficient rank not named, or not among those left open ({left:.1f} of 7)",
+        f"{before:.1%}",
+        f"{after:.1%}",
+    )
     for pictures in (8, 16, 64):
         before, after, promised = strengths(repetitions, pictures)
-        yield f"strength chosen on {pictures} prompts promises too much (a small loss is promised now in {promised:.0%})", f"{before:.1%}", f"{after:.1%}"
+        yield (
+            f"strength chosen on {pictures} prompts promises too much (a small loss is promised now in {promised:.0%})",
+            f"{before:.1%}",
+            f"{after:.1%}",
+        )
     before, after, held = knobs(repetitions)
-    yield f"a knob without effect is said to explain something (a strong one's share lies in its interval in {held:.0%})", f"{before:.1%}", f"{after:.1%}"
+    yield (
+        f"a knob without effect is said to explain something (a strong one's share lies in its interval in {held:.0%})",
+        f"{before:.1%}",
+        f"{after:.1%}",
+    )
 
 
 def main():
