@@ -177,7 +177,7 @@ class Base:
     @contextlib.contextmanager
     def _at_work(self, *encoders):
         """Hold encoders on the device; those that were there before stay."""
-        guests = [encoder for encoder in encoders if encoder.device != self.device]
+        guests = [encoder for encoder in encoders if encoder.device.type != self.device.type]
         try:
             for encoder in guests:
                 encoder.to(self.device)
