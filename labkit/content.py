@@ -28,7 +28,7 @@ def sha256_of_texts(texts) -> str:
     """Hash a sequence of strings so that no two different sequences run together."""
     digest = hashlib.sha256()
     for text in texts:
-        data = str(text).encode()
+        data = str(text).encode("utf-8", "surrogatepass")     # a path may hold bytes that are no UTF-8
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
 

@@ -125,9 +125,9 @@ def _open(path: Path) -> tuple[Image.Image, str]:
             raise LabError(
                 f"data: {path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels. Scale it down first."
             ) from None
-        except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError) as error:
+        except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, MemoryError) as error:  # a false length asks for gigabytes
             raise LabError(
-                f"data: {path} is truncated or not a picture ({error}). Replace it or take it out."
+                f"data: {path} is truncated or not a picture ({error or type(error).__name__}). Replace it or take it out."
             ) from None
 
 

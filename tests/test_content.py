@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from labkit.content import Memo, sha256
+from labkit.content import Memo, sha256, sha256_of_texts
 from labkit.paths import cache_dir
 
 
@@ -84,3 +84,10 @@ def test_a_memo_that_is_no_json_is_made_again(tmp_path, text):
     (cache_dir() / "memo-sha256.json").write_text(text)
     with Memo("sha256", sha256) as of:
         assert of(tmp_path / "file") == sha256(tmp_path / "file")
+
+
+def test_texts_that_are_no_utf_8_have_a_hash_and_others_keep_theirs():
+    import hashlib
+
+    assert sha256_of_texts(["a\udcff"]) != sha256_of_texts(["a"])
+    assert sha256_of_texts(["größer"]) == hashlib.sha256((8).to_bytes(8, "little") + "größer".encode()).hexdigest()

@@ -24,7 +24,8 @@ from labkit import cli, config, design, paths
 from labkit.errors import LabError
 
 SEED = 0
-SECONDS, MEGABYTES = 10, 300                                  # at most, a case
+CPU_S, WAITING_S = 10, 120                                    # at most, a case; waiting is bounded too, widely, since machines are busy
+MEGABYTES, OF_PICTURES = 300, 900                             # at most, a case: a picture may have 89 million pixels of 4 bytes, and is converted
 MOST_CHARACTERS = 2_000                                       # of a sentence; paths in it may be long
 CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -81,13 +82,19 @@ def safetensors_damaged(data, draw):
 def adapters(folder):
     import numpy as np
 
-    from labkit import adapter_files
+    from labkit import adapter_files, tensor_files
 
     arrays = {f"block.{i}.to_q.lora_{side}.weight": np.ones(shape, np.float32) for i in range(3) for side, shape in (("A", (4, 6)), ("B", (6, 4)))}
     whole = adapter_files.adapter_bytes(arrays, config.RunConfig(rank=4))
 
+    told = {name: value for name, value in config.RunConfig(rank=4).to_dict().items() if name in adapter_files.FIELDS} | {"alpha": 4.0}
+
     def case(draw):
-        (folder / "adapter.safetensors").write_bytes(safetensors_damaged(whole, draw))
+        if draw.random() < 0.5:
+            data = safetensors_damaged(whole, draw)
+        else:                                                 # sealed with its checksum, by somebody who means something else by it
+            data = tensor_files.sealed(arrays, {adapter_files.OWN_KEY: json_damaged(told, draw).decode(errors="replace")})
+        (folder / "adapter.safetensors").write_bytes(data)
         return adapter_files.load_adapter(folder / "adapter.safetensors")
 
     return case
@@ -154,7 +161,7 @@ def recorded(folder):
             if kind == "names":
                 inside[draw.choice(("../../x", "/tmp/labkit-x", "a\0b", "\x1b[31m", "x" * 300, "a/" * 3000 + "b", name + "/x", "CON", ""))] = inside.pop(name)
             elif kind == "large":
-                inside[name] = bytes(200_000_000)
+                inside[name] = bytes(60_000_000)
             else:
                 name = draw.choice([name for name in inside if name.endswith("config.json" if kind == "config" else "events.jsonl")])
                 lines = [inside[name]] if kind == "config" else inside[name].splitlines()
@@ -322,10 +329,10 @@ def too_long(*_):
     raise TooLong
 
 
-def outcome(case, draw) -> str:
+def outcome(case, draw, megabytes) -> str:
     """Return "works", "refused" or what was wrong."""
-    hold_memory()
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    hold_memory(megabytes)
+    signal.setitimer(signal.ITIMER_PROF, CPU_S), signal.setitimer(signal.ITIMER_REAL, WAITING_S)
     try:
         case(draw)
         return "works"
@@ -340,23 +347,23 @@ def outcome(case, draw) -> str:
             place = place.tb_next
         return f"{type(error).__name__}: {str(error)[:80]!a} at {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0), signal.setitimer(signal.ITIMER_REAL, 0)
         resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def hold_memory():
+def hold_memory(megabytes):
     """Let this process take so many megabytes more than it has; only Linux tells what it has and counts what it maps."""
     if os.path.exists("/proc/self/status"):
         held = int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
-        resource.setrlimit(resource.RLIMIT_DATA, (held + (MEGABYTES << 20), resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_DATA, (held + (megabytes << 20), resource.RLIM_INFINITY))
 
 
 def main(name, cases, folder):
     """Print {what came of it: how many cases}, with the number of the first case of each fault."""
-    signal.signal(signal.SIGALRM, too_long)
+    signal.signal(signal.SIGALRM, too_long), signal.signal(signal.SIGPROF, too_long)
     case, counts, first = FORMATS[name](Path(folder)), Counter(), {}
     for number in range(int(cases)):
-        said = outcome(case, mutations.draw_for(name, SEED, number))
+        said = outcome(case, mutations.draw_for(name, SEED, number), OF_PICTURES if name == "pictures" else MEGABYTES)
         counts[said] += 1
         first.setdefault(said, number)
     print(json.dumps({"counts": counts, "first": first}))

@@ -10,8 +10,8 @@ import pytest
 
 from labkit.paths import REPO
 
-CASES = {"design_yaml": 600, "design_json": 600, "share": 600, "adapters": 600, "base_weights": 600, "base_configs": 80, "recorded": 200, "captions": 400, "pictures": 400, "memos": 300,
-         "encoded": 200, "settings": 120}
+CASES = {"design_yaml": 1500, "design_json": 1500, "share": 1500, "adapters": 1500, "base_weights": 1500, "base_configs": 80, "recorded": 300, "captions": 1000, "pictures": 1000,
+         "memos": 500, "encoded": 500, "settings": 300}
 
 
 @pytest.mark.parametrize("name", CASES)
