@@ -23,8 +23,8 @@ from labkit.config import RunConfig
 from labkit.optim import OPTIMIZERS
 
 SPARE = 0.9                                                   # of free memory that is planned with: kernels want workspace too
-UPDATE = 3                                                    # (K, P) tensors beside theta and moments while an update is made:
-                                                              # gradients, their square root and, once, all rates
+UPDATE, RATES = 2, 4                                          # (K, P) tensors beside theta and moments while an update is made: of
+                                                              # the gradients, and more where B has a rate of its own
 _walked = weakref.WeakKeyDictionary()                         # U-Net: {what was asked: (kept, most, P)}
 
 
@@ -67,9 +67,12 @@ def predict(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Ten
     if asked not in known:
         known[asked] = _walk(unet, latent_shape, dict(shapes), configs, rows, dtype, checkpointing)
     kept, most, P = known[asked]
-    moments = len(OPTIMIZERS[config.optimizer].moments)
-    return Memory(weights=sum(p.numel() for p in unet.parameters()) * dtype.itemsize, adapters=(1 + moments) * 4 * K * P,
-                  kept=kept, passing=max(most, UPDATE * 4 * K * P) - kept)
+    whole, moments = 4 * K * P, len(OPTIMIZERS[config.optimizer].moments)
+    if config.gradient_accumulation_steps > 1:                # gradients lie there from the batch before
+        most += whole
+    update = (UPDATE + RATES * any(one.lr_ratio_B != 1 for one in configs)) * whole
+    return Memory(weights=sum(p.numel() for p in unet.parameters()) * dtype.itemsize, adapters=(1 + moments) * whole,
+                  kept=kept, passing=max(most, update) - kept)
 
 
 def fitting(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Tensor], config: RunConfig, free: int, *,

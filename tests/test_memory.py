@@ -1,13 +1,20 @@
 """What a pass is predicted to hold is what it holds, and what the architectures people train are known to need."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import tiny
 import torch
 from diffusers import UNet2DConditionModel
+from torch.utils.checkpoint import checkpoint
 
 from labkit.adapters import LoRAStack
 from labkit.config import RunConfig
-from labkit.memory import SPARE, fitting, predict
+from labkit.memory import SPARE, _Alive, _FusedAttention, fitting, predict
+from labkit.monitor import Monitor
+from labkit.train import _Pass
 
 GiB = 2**30
 SD15 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
@@ -74,6 +81,26 @@ def test_stable_diffusion_at_512_keeps_what_was_measured_of_it(sd15, dtype, chec
     assert memory.kept / GiB == pytest.approx(stated, rel=0.2)
     assert memory.weights == 859_520_964 * dtype.itemsize
     assert memory.kept < memory.kept + memory.passing < 2 * memory.kept       # one block computed again is less than all that is kept
+
+
+@pytest.mark.parametrize("fields", [{}, {"adapter": "full", "optimizer": "sgd"}, {"rank": 64, "gradient_accumulation_steps": 2}, {"rank": 512},
+                                    {"rank": 512, "lr_ratio_B": 4.0}, {"gradient_checkpointing": True}], ids=str)
+def test_the_peak_is_that_of_the_engines_own_update(fields):
+    """Walk an update of `train` itself on the meta device, optimizer included."""
+    again = fields.get("gradient_checkpointing", False)
+    fields = {name: value for name, value in fields.items() if name != "gradient_checkpointing"}
+    base = replace(tiny.base(), unet=torch.nn.Module.to(tiny.unet(), "meta"), device=torch.device("meta"))
+    configs = [RunConfig(**{"max_train_steps": 4, "train_batch_size": 2, "seed": seed} | fields).resolved(12) for seed in range(2)]
+    running = _Pass(base, tiny.cache(), configs, Monitor(images=0))
+    states = [running.stack.theta, *running.optimizer.state.values(), *filter(lambda ratio: ratio is not None, [running.lr_ratio])]
+    alive, attention = _Alive([*base.unet.parameters(), *states, running.stack.scale]), _FusedAttention()
+    if again:
+        base.unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, context_fn=lambda: (nullcontext(), attention)))
+    drawn = running.batches.draw(0)
+    with running.stack.attached(), alive, attention:
+        running._update(0, drawn)
+    measured = alive.most + sum(state.nbytes for state in states)
+    assert predict(base.unet, tiny.LATENT, tiny.cache().null_cond, configs, checkpointing=again).beside_weights == pytest.approx(measured, rel=0.02)
 
 
 def test_memory_is_proportional_to_the_runs_and_adapters_count_their_moments():
