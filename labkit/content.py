@@ -50,7 +50,7 @@ class Memo:
         self.kind, self.compute = kind, compute
 
     def __enter__(self):
-        self.file = cache_dir() / f"memo-{self.kind}.json"
+        self.file = cache_dir() / f"memo-{self.kind}-2.json"       # 2: entries of the first form are read otherwise by older code
         try:
             self.known = json_text.read(self.file, most_bytes=MOST_BYTES)
         except (OSError, ValueError):

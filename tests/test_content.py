@@ -58,7 +58,7 @@ def test_what_an_older_version_remembered_is_computed_again(tmp_path):
     file.write_bytes(b"before")
     stat = file.stat()
     cache_dir().mkdir(parents=True)
-    (cache_dir() / "memo-test.json").write_text(json.dumps({str(file.resolve()): [stat.st_size, stat.st_mtime_ns, "old"]}))
+    (cache_dir() / "memo-test-2.json").write_text(json.dumps({str(file.resolve()): [stat.st_size, stat.st_mtime_ns, "old"]}))
     assert remembered(file) == (sha256(file), 1)
 
 
@@ -70,7 +70,7 @@ def test_a_memo_that_is_none_is_made_again(tmp_path, change):
     file.write_bytes(b"numbers")
     with Memo("sha256", sha256) as of:
         right = of(file)
-    memo = cache_dir() / "memo-sha256.json"
+    memo = cache_dir() / "memo-sha256-2.json"
     memo.write_text(json.dumps(change(json.loads(memo.read_text()))))
     with Memo("sha256", sha256) as of:
         assert of(file) == right
@@ -81,7 +81,7 @@ def test_a_memo_that_is_none_is_made_again(tmp_path, change):
 def test_a_memo_that_is_no_json_is_made_again(tmp_path, text):
     (tmp_path / "file").write_text("x")
     cache_dir().mkdir(parents=True)
-    (cache_dir() / "memo-sha256.json").write_text(text)
+    (cache_dir() / "memo-sha256-2.json").write_text(text)
     with Memo("sha256", sha256) as of:
         assert of(tmp_path / "file") == sha256(tmp_path / "file")
 
