@@ -135,7 +135,7 @@ def test_stability_counts_verdicts_over_seeds():
 def test_a_run_that_goes_on_comes_back_whole(lab):
     config = lab.config(max_train_steps=6, train_batch_size=2)
     seen = []
-    for event in sweep(lab.base, lab.cache, [config], lab.store, checkpoint_at=(3,), stop=lambda: len(seen) > 8):
+    for event in sweep(lab.base, lab.cache, [config], lab.store, monitor=lab.monitor(pictures=0), checkpoint_at=(3,), stop=lambda: len(seen) > 8):
         seen.append(event)
     assert lab.store.runs()[0].status == "stopped"
     whole = lab.runs([config], pictures=0)[0]
@@ -163,7 +163,7 @@ def test_an_interrupted_cell_keeps_what_it_trained_says_so_in_one_sentence_and_g
 def test_one_unfinished_run_of_a_pass_goes_on_and_its_complete_neighbour_comes_back_whole(lab):
     configs = [lab.config(max_train_steps=6, train_batch_size=2, learning_rate=rate) for rate in (1e-3, 1e-2)]
     first, second = (lab._id(config) for config in configs)
-    with closing(sweep(lab.base, lab.cache, configs, lab.store, checkpoint_at=(3,))) as events:
+    with closing(sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(pictures=0), checkpoint_at=(3,))) as events:
         for event in events:
             if isinstance(event, Stopped) and event.run_id == first:
                 break                                         # as a kill between the ends of two runs

@@ -73,7 +73,8 @@ def _running(part, out, packages, rehearse, limit):
     rows, log, start, known = out / f"{part}.jsonl", out / f"{part}.log", time.monotonic(), 0
     rows.write_text("")
     command = [sys.executable, str(Path(__file__).resolve()), part, "--rows", str(rows.resolve()), *["--rehearse"] * rehearse]
-    path = os.pathsep.join([*packages, str(REPO), str(REPO / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    # its own folder too, which PYTHONSAFEPATH leaves out
+    path = os.pathsep.join([*packages, str(Path(__file__).resolve().parent), str(REPO), str(REPO / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("w") as said, subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": path}) as process:
         end = "running"
         while end == "running":
