@@ -10,6 +10,7 @@ from labkit.cli import Outcome
 from labkit.paths import REPO
 
 NOTEBOOK = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "300"]
+NO_TESTS = 5  # pytest's exit code where an option such as -k chose none
 MOST_WORKERS = 8  # beyond that the longest file alone decides
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -19,26 +20,27 @@ def browser():
     return os.environ.get("LABKIT_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
-def command(everything, extra):
-    """Return pytest's command line; one session, so that its closing line and exit code speak for everything.
+def commands(everything, extra):
+    """Return pytest's command lines: the fast tests and the lessons, then with --all what is slow or needs a browser.
 
-    Files are tested side by side, each on one thread. Not so with --all, whose kills and browsers want the machine to
-    themselves, nor with options for pytest, some of which (--pdb, -s) want one process.
+    Fast files are tested side by side, each on one thread, but in one process with options for pytest, some of which
+    (--pdb, -s) want that. Kills and browsers want the machine to themselves, so they come after the others and one by one.
     """
-    workers = 1 if everything or extra else side_by_side(MOST_WORKERS)[0]
+    pytest = [sys.executable, "-P", "-m", "pytest"]
+    workers = 1 if extra else side_by_side(MOST_WORKERS)[0]
     beside = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
-    # Naming tests/slow beside tests would not do: pytest drops a place inside another, and then leaves it out by the setting.
-    slow = ["--override-ini", "norecursedirs=.*"] if everything else []
-    return [sys.executable, "-P", "-m", "pytest", *NOTEBOOK, *slow, *beside, "tests", "notebooks", *extra]
+    fast = [*pytest, *NOTEBOOK, *beside, "tests", "notebooks", *extra]
+    slow = [*pytest, "--override-ini", "norecursedirs=.*", "tests/slow", "tests/browser", *extra]
+    return [fast, slow] if everything else [fast]
 
 
 def verb(options):
-    """Run pytest in the checkout; its exit code is ours, 0 or 1."""
+    """Run pytest in the checkout; return 0 where all of it passed, else 1."""
     if browser() is None:
         print("labkit: no Chromium for the test in a real browser, which --all includes. On Debian and Ubuntu: apt-get install "
               "chromium fonts-dejavu-core; else set LABKIT_CHROMIUM to the program.", file=sys.stderr)
     with tempfile.TemporaryDirectory() as own:
         environment = {**os.environ, "LABKIT_FAST": "1", "LABKIT_THREADS": "1", "LABKIT_STORE": os.path.join(own, "runs"), "JUPYTER_PREFER_ENV_PATH": "1",
                        "LABKIT_FRONTEND": "headless", "IPYTHONDIR": own, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        code = subprocess.call(command(options.all, options.pytest), cwd=REPO, env=environment)
-    return Outcome(int(code != 0))
+        codes = [subprocess.call(command, cwd=REPO, env=environment) for command in commands(options.all, options.pytest)]
+    return Outcome(int(any(code not in (0, NO_TESTS) for code in codes) or set(codes) == {NO_TESTS}))

@@ -1,13 +1,24 @@
-"""The command line that `labkit test` gives to pytest."""
+"""The command lines that `labkit test` gives to pytest."""
+
+from types import SimpleNamespace
 
 import pytest
 
 from labkit import testing
 
 
-@pytest.mark.parametrize("at_once, everything, extra, workers", [(2, False, [], "2"), (1, False, [], None), (2, True, [], None), (2, False, ["-k", "loss"], None)])
-def test_files_are_tested_side_by_side_unless_all_or_an_option_of_pytest_is_asked_for(at_once, everything, extra, workers, monkeypatch):
+@pytest.mark.parametrize("at_once, everything, extra, workers", [(2, False, [], ["2"]), (1, False, [], [None]), (2, True, [], ["2", None]), (2, False, ["-k", "loss"], [None])])
+def test_fast_files_are_tested_side_by_side_and_slow_ones_after_them_alone(at_once, everything, extra, workers, monkeypatch):
     monkeypatch.setattr(testing, "side_by_side", lambda most: (at_once, 1))
-    words = testing.command(everything, extra)
-    assert (words[words.index("-n") + 1] if "-n" in words else None) == workers
-    assert words[-len(extra) or None:] == extra if extra else words[-2:] == ["tests", "notebooks"]
+    commands = testing.commands(everything, extra)
+    assert [words[words.index("-n") + 1] if "-n" in words else None for words in commands] == workers
+    named = [words[: len(words) - len(extra)][-2:] for words in commands]
+    assert named == [["tests", "notebooks"], ["tests/slow", "tests/browser"]][: len(commands)]
+    assert all(words[len(words) - len(extra):] == extra for words in commands)
+
+
+@pytest.mark.parametrize("codes, expected", [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([0, 5], 0), ([5, 5], 1)])
+def test_one_failed_session_fails_the_whole_and_an_empty_one_does_not(codes, expected, monkeypatch):
+    ended = iter(codes)
+    monkeypatch.setattr(testing.subprocess, "call", lambda *args, **options: next(ended))
+    assert testing.verb(SimpleNamespace(all=True, pytest=["-k", "loss"])).code == expected
