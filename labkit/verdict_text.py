@@ -4,6 +4,7 @@ from labkit.stats import Interval
 
 DIVERGED, OVERSHOOTING, STAGNATING = "diverged", "overshooting", "stagnating"
 OVERFITTING, HEALTHY, UNSURE = "overfitting", "healthy", "not enough evidence"
+LEVEL_SHARE = 0.05  # a run has levelled off that can have made less than this share of its gain in the last quarter of its updates
 LABELS = (DIVERGED, OVERSHOOTING, STAGNATING, OVERFITTING, HEALTHY, UNSURE)
 
 
@@ -25,7 +26,9 @@ def sentence(label, since, evidence, improving, so_far) -> str:
     if label == STAGNATING:
         steady = " and still grows in proportion to the rate spent" if evidence["second_half_gain_per_rate"] >= 0.7 else ""
         return f"Stagnating{when}: the gain of {signed(gain)} is small{steady}{compared}{beside}."
-    return f"Healthy{when}: held-out loss fell by {signed(gain)} from {start:.4g}" + (", and still falls" if improving else ", and has levelled off") + f"{beside}."
+    is_level = evidence["change_in_last_quarter"].low > -LEVEL_SHARE * gain.mean
+    course = ", and still falls" if improving else ", and has levelled off" if is_level else ""
+    return f"Healthy{when}: held-out loss fell by {signed(gain)} from {start:.4g}{course}{beside}."
 
 
 def doubt(evidence, needed) -> str:

@@ -188,10 +188,13 @@ def test_proportion_is_measured_against_the_sum_of_the_rate():
     assert diagnose(history(losses, losses)).label == d.HEALTHY
 
 
-def test_a_run_that_levelled_off_is_told_from_one_that_still_falls():
-    levelled = [0.2, 0.18, 0.15, 0.12, 0.105, 0.1, 0.1, 0.1]
-    assert not diagnose(history(levelled, levelled)).still_improving
-    assert diagnose(history(HEALTHY, HEALTHY)).still_improving
+def test_a_run_that_levelled_off_is_told_from_one_that_still_falls_and_from_one_that_may_do_either():
+    levelled, steps = [0.2, 0.18, 0.15, 0.12, 0.105, 0.1, 0.1, 0.1, 0.1, 0.1], [0, 4, 8, 15, 28, 55, 105, 130, 160, 200]
+    level, falling = diagnose(history(levelled, levelled, steps=steps, noise=0.0005)), diagnose(history(HEALTHY, HEALTHY))
+    assert not level.still_improving and level.sentence.endswith(", and has levelled off.")
+    assert falling.still_improving and falling.sentence.endswith(", and still falls.")
+    open_ = diagnose(history([*HEALTHY[:-2], 0.112, 0.107], HEALTHY, jitter=0.006))
+    assert open_.label == d.HEALTHY and "level" not in open_.sentence and "still" not in open_.sentence
 
 
 def test_evidence_holds_the_numbers_of_the_curves():
