@@ -154,7 +154,8 @@ def _undecided(draws, labels, share, label) -> str:
         return ""
     rises = -draws.validation.min(axis=1) + draws.validation[:, -1] > NEGLIGIBLE * draws.start
     if label == UNSURE and rises.mean() > 0.5:
-        return "no probe" if draws.probe is None else "seen once" if _rise_is_seen_once(draws) else "uncertain"
+        ends_lowest = draws.seen.argmin() == len(draws.seen) - 1
+        return "no probe" if draws.probe is None else "seen once" if _rise_is_seen_once(draws) and not ends_lowest else "uncertain"
     return "early" if label == UNSURE and draws.steps[-1] < MIN_UPDATES else "uncertain"
 
 

@@ -121,6 +121,14 @@ def test_losing_a_fifth_of_a_small_gain_is_not_called_healthy():
     assert labels.count(d.HEALTHY) <= 2 and labels.count(d.OVERFITTING) >= 10
 
 
+def test_what_is_said_of_a_doubtful_run_is_true_of_its_curve():
+    """A run that trembles and ends at its lowest is not said to end above it."""
+    trembling = [0.1506, 0.1452, 0.1454, 0.1472, 0.1452, 0.1493, 0.1482, 0.1448]
+    doubtful = diagnose(history(trembling, trembling, noise=0.001))
+    assert doubtful.label == d.UNSURE and "last evaluation" not in doubtful.sentence
+    assert "only the last evaluation" in diagnose(history([*HEALTHY[:-1], 0.130], HEALTHY)).sentence
+
+
 def test_a_run_on_its_way_is_judged_so_far():
     begun = diagnose(history(HEALTHY[:7], HEALTHY[:7], steps=STEPS[:7], last=200))
     assert begun.so_far and begun.label == d.HEALTHY and begun.sentence.startswith("Healthy so far (after 105 updates)")
