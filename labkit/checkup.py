@@ -12,9 +12,9 @@ from typing import NamedTuple
 from labkit import install, paths
 from labkit.cli import Outcome
 from labkit.errors import LabError
-from labkit.frontend import LINE
 from labkit.importable import failures, first_cause
 from labkit.requirements import IMPORT_NAMES, installed_version, missing, pyproject, requirements, split
+from labkit.shown import LINE
 
 MEMORY_GIB = 2.0  # a lesson on the embedded base needs 1.5
 # An environment takes 1.7 GiB with a torch for CPUs and 5.3 with one for CUDA; pip unpacks from the files that it fetched first.

@@ -1,6 +1,6 @@
 """The one error whose message is meant for the person at the keyboard."""
 
-from labkit.shown import one_sentence
+from labkit.shown import in_lines, one_sentence
 
 
 class LabError(ValueError):
@@ -12,7 +12,7 @@ class LabError(ValueError):
 
     def _render_traceback_(self) -> list[str]:
         """Give the lines that a notebook shows: IPython asks an error for them before it writes a traceback."""
-        return [f"LabError: {self}"]
+        return in_lines(f"LabError: {self}").split("\n")
 
 
 class LabWarning(UserWarning):

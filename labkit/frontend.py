@@ -3,10 +3,9 @@
 import os
 import re
 import sys
-import textwrap
 from pathlib import Path
 
-LINE = 96                                                     # characters of a printed line: a browser breaks longer ones inside words
+from labkit.shown import in_lines
 
 
 def frontend() -> str:
@@ -39,8 +38,7 @@ def _started_for_a_person() -> bool:
 
 def say(*words) -> None:
     """Print words as sentences, in lines that a page shows whole."""
-    for line in " ".join(map(str, words)).split("\n"):
-        print(textwrap.fill(line, LINE, break_long_words=False, break_on_hyphens=False))
+    print(in_lines(" ".join(map(str, words))))
 
 
 def show(*things) -> None:

@@ -10,6 +10,7 @@ from labkit import lesson
 from labkit.config import RunConfig, load_design, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.folder_notes import cut_texts
+from labkit.frontend import say
 from labkit.history import History, Trace
 from labkit.interrupts import Interrupted, stop_on_interrupt
 from labkit.ladders import rung_text
@@ -61,7 +62,7 @@ class Lab:
         self.territory
         base = load_base(self.base_name, device=self.device, dtype=self.dtype, revision=self.revision)
         if (base.device.type, str(base.dtype)) != ("cpu", "torch.float32"):
-            print(base.computes)
+            say(base.computes)
         return base.at(self.resolution) if self.resolution else base
 
     @cached_property
@@ -118,12 +119,12 @@ class Lab:
         configs = [self.config(config) for config in configs]
         names = [self._id(config) for config in configs]
         is_to_train = any(self.store.run(name).status not in COMPLETE for name in names)
-        with turn("the training in a cell", say=print) if is_to_train else nullcontext():
+        with turn("the training in a cell", say=say) if is_to_train else nullcontext():
             traces = {name: self.begun(config) for name, config in zip(names, configs)}
             monitor = monitor or self.monitor(pictures=pictures)
-            with stop_on_interrupt(lambda: print("Stopping after this update; interrupt again to stop at once.")) as stop:
+            with stop_on_interrupt(lambda: say("Stopping after this update; interrupt again to stop at once.")) as stop:
                 events = sweep(self.base, self.cache, configs, self.store, monitor=monitor, checkpoint_at=checkpoint_at,
-                               stop=stop, tell=print)
+                               stop=stop, tell=say)
                 with closing(live(events, traces, label=label)) as events:
                     for _ in events:
                         pass
@@ -142,7 +143,7 @@ class Lab:
         """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""
         configs = [self.config(design, **knobs | {"learning_rate": rate, "max_train_steps": 1}) for rate in learning_rates]
         traces = {self._id(config): Trace(self._id(config), config) for config in configs}
-        with turn("the single updates of a cell", say=print):
+        with turn("the single updates of a cell", say=say):
             for event in train(self.base, self.cache, configs, monitor=self.monitor(pictures=0, sets=("validation",))):
                 traces[event.run_id].add(event)
         return [trace.history() for trace in traces.values()]
@@ -162,7 +163,7 @@ class Lab:
         if note := cut_texts(self.base, prompts, "prompt"):
             warnings.warn(f"{note}.", LabWarning, stacklevel=2)
         if not self.base.lock.acquire(blocking=False):
-            print(f"waiting for {holder()} to end")
+            say(f"waiting for {holder()} to end")
         else:
             self.base.lock.release()
         if run is None:

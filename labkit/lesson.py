@@ -4,18 +4,21 @@ import json
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
-from labkit.errors import LabError
+from labkit.errors import LabError, LabWarning
 from labkit.frontend import say
 from labkit.notebooks import assigned
 from labkit.parameters import PAPERMILL, checked
+from labkit.shown import in_lines, one_sentence
 
 fast = os.environ.get("LABKIT_FAST") == "1"  # the short form that tests run
 RESULTS_VERSION = 1
 REFERENCE_BATCH = 4  # run-steps are stated at this batch: pictures seen / 4
 
 _begun_s = 0.0
+_as_python_shows = warnings.showwarning
 
 
 def pick(full, short):
@@ -32,6 +35,7 @@ def begin():
     check_parameters(history, shell.user_ns if shell else {})
     if shell:
         shell.set_custom_exc((KeyboardInterrupt,), _say_interrupted)
+        warnings.showwarning = _say_warning
     _begun_s = time.time()
 
 
@@ -113,5 +117,13 @@ def _shell():
 def _say_interrupted(_shell, _kind, error, _trace, tb_offset=None):
     """Show one sentence where IPython shows a screenful: who interrupts a cell knows where it was."""
     sentence = str(error) or "Interrupted. What was finished is kept: run this cell again to go on."
-    print(sentence, file=sys.stderr)
+    print(in_lines(sentence), file=sys.stderr)
     return [sentence]
+
+
+def _say_warning(message, category, filename, lineno, file=None, line=None):
+    """Show a warning of ours as the sentence that it is; others as Python shows them, with the line of code."""
+    if issubclass(category, LabWarning):
+        print(in_lines(one_sentence(message)), file=file or sys.stderr)
+    else:
+        _as_python_shows(message, category, filename, lineno, file, line)

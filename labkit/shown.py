@@ -2,9 +2,11 @@
 
 import re
 import reprlib
+import textwrap
 
 # What moves a cursor, starts a line, turns the direction of writing, or is half a character; letters of every script are none.
 CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+LINE = 96                                                     # characters of a printed line: a browser breaks longer ones inside words
 MOST = 1_500                                                  # characters of a sentence: room for two long paths
 
 _short = reprlib.Repr()
@@ -28,6 +30,11 @@ def one_sentence(text) -> str:
     """Return a text on one line and of bounded length: its beginning, which names the fault, and its end, which tells the remedy."""
     text = str(text)
     return printable(text if len(text) <= MOST else f"{text[: 2 * MOST // 3]} ... {text[-MOST // 3 :]}")
+
+
+def in_lines(text) -> str:
+    """Return a text in lines that a page shows whole, broken between words alone; ends of lines that it has stay."""
+    return "\n".join(textwrap.fill(line, LINE, break_long_words=False, break_on_hyphens=False) for line in str(text).split("\n"))
 
 
 def counted(n: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Who looks at a kernel is asked of the program that started it; an interrupted cell shows one sentence."""
+"""Who looks at a kernel is asked of the program that started it; what stops a cell or is odd about it shows one sentence."""
 
 import time
 
@@ -6,6 +6,7 @@ import pytest
 from jupyter_client import MultiKernelManager
 
 from labkit.paths import REPO
+from labkit.shown import LINE
 
 SESSION = {"JPY_SESSION_NAME": "/notebooks/00_start.ipynb"}
 
@@ -34,7 +35,7 @@ def kernel(tmp_path_factory):
             if kind == "stream":
                 told.append(content["text"])
             elif kind == "error":
-                told += content["traceback"]
+                told.append("\n".join(content["traceback"]))
             if interrupt_at and interrupt_at in "".join(told):
                 time.sleep(0.2)
                 manager.get_kernel(name).interrupt_kernel()
@@ -59,3 +60,17 @@ def test_an_interrupted_cell_of_a_lesson_shows_one_sentence_and_ends_in_an_error
     said, error = kernel("import time\nprint('waiting')\ntime.sleep(60)", interrupt_at="waiting")
     assert said == "waiting\nInterrupted. What was finished is kept: run this cell again to go on.\n" and error == "KeyboardInterrupt"
     assert kernel("print('and on')") == ("and on\n", None)
+
+
+LONG = "the picture a.png of this folder has a caption that is cut; " * 4
+WARNS = f"import warnings\nfrom labkit.errors import LabError, LabWarning\nwarnings.warn({LONG!r}, LabWarning)\nwarnings.warn('odd')"
+
+
+def test_a_warning_or_an_error_of_the_kit_is_its_sentence_alone_in_lines_that_a_page_shows_whole(kernel):
+    kernel("from labkit import lesson\nlesson.begin()")
+    said, error = kernel(WARNS)
+    ours, others = said.split("\n/", 1)
+    assert error is None and " ".join(ours.split()) == LONG.strip() and max(map(len, ours.split("\n"))) <= LINE
+    assert "UserWarning: odd" in others                        # of other libraries the place is told as ever
+    said, error = kernel(f"raise LabError({LONG!r})")
+    assert error == "LabError" and " ".join(said.split()) == f"LabError: {LONG.strip()}" and max(map(len, said.split("\n"))) <= LINE

@@ -126,8 +126,8 @@ def test_what_another_notebook_trains_into_the_store_is_its_own(capsys):
 
 
 def test_what_is_said_is_broken_between_words_only(capsys):
-    from labkit.frontend import LINE
     from labkit.lesson import say
+    from labkit.shown import LINE
 
     word, path = "well-measured", "/a/path/" + "x" * 120
     say(f"{word} " * 30, path + "\n", 7)

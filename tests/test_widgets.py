@@ -15,7 +15,7 @@ from labkit.config import RunConfig
 from labkit.diagnose import LABELS, diagnose
 from labkit.errors import LabError
 from labkit.events import Step
-from labkit.frontend import LINE, frontend
+from labkit.frontend import frontend
 from labkit.history import Trace
 from labkit.lab import Lab
 from labkit.ladders import LADDERS, rungs
@@ -23,6 +23,7 @@ from labkit.panel import FAST_STEPS, LabPanel, Silent
 from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variations
 from labkit.runs import Store, record
 from labkit.shelf import RunShelf
+from labkit.shown import LINE
 
 START = {"max_train_steps": 5, "train_batch_size": 2}
 
