@@ -21,6 +21,7 @@ ALSO_CALLED = {
     "file_name": ("filename", "file", "image", "path"),
     "text": ("caption", "captions", "prompt", "description"),
 }
+MOST_BYTES = 200_000_000  # of a table: a million captions
 MOST_EMPTY = 0.75  # of all captions: beyond, no words can be learned
 Row = tuple[Path, str, dict]  # picture, caption, the other columns
 
@@ -165,7 +166,15 @@ def _other_table(folder: Path) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig")
+        with open(path, "rb") as file:
+            data = file.read(min(MOST_BYTES, os.fstat(file.fileno()).st_size) + 1)
+        if len(data) > MOST_BYTES:
+            raise LabError(f"data: {path} has more than {MOST_BYTES // 10**6} MB. Write {CAPTIONS}.")
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except OSError as error:
+        raise LabError(
+            f"data: {path} cannot be read ({error.strerror}). Change its permissions, or give another folder."
+        ) from None
     except UnicodeDecodeError as error:
         raise LabError(
             f"data: {path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."

@@ -126,6 +126,10 @@ def _open(path: Path) -> tuple[Image.Image, str]:
                 f"data: {path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels. Scale it down first."
             ) from None
         except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, MemoryError) as error:  # a false length asks for gigabytes
+            if isinstance(error, PermissionError):
+                raise LabError(
+                    f"data: {path} cannot be read ({error.strerror}). Change its permissions, or take it out."
+                ) from None
             raise LabError(
                 f"data: {path} is truncated or not a picture ({error or type(error).__name__}). Replace it or take it out."
             ) from None

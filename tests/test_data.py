@@ -1,12 +1,15 @@
 """Folders are read as they are meant, every bad one is refused by name, and the split never moves."""
 
+import errno
 import json
+import os
 import random
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from labkit import captions
 from labkit.data import load_folder, load_picture, shipped_territories, territory
 from labkit.errors import LabError
 
@@ -281,6 +284,30 @@ def test_a_caption_file_that_cannot_be_read(tmp_path, name, content, message):
     (folder / "metadata.jsonl").unlink()
     (folder / name).write_bytes(content)
     with pytest.raises(LabError, match=message):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["000.png", "metadata.jsonl"])
+def test_a_file_that_may_not_be_read_is_named_with_its_cause(tmp_path, monkeypatch, name):
+    folder, opened = pictures(tmp_path / "p", 2), open
+
+    def refused(file, *arguments, **options):
+        if str(file).endswith(name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return opened(file, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", refused)
+    with pytest.raises(LabError, match=f"data: .*{name} cannot be read .Permission denied.. Change its permissions"):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "000.txt"])
+def test_captions_are_not_read_without_end(tmp_path, monkeypatch, name):
+    folder = pictures(tmp_path / "p", 1)
+    (folder / "metadata.jsonl").unlink()
+    (folder / name).write_text("a" * 1_000_001)
+    monkeypatch.setattr(captions, "MOST_BYTES", 10**6)
+    with pytest.raises(LabError, match=f"{name} has more than 1 MB. Write metadata.jsonl or"):
         load_folder(folder)
 
 
