@@ -7,6 +7,7 @@ from contextlib import closing
 
 from labkit.diagnose import diagnose
 from labkit.events import Step, Validation
+from labkit.frontend import say
 from labkit.style import rate_text
 from labkit.turns import turn
 
@@ -104,7 +105,7 @@ class PanelRun:
         done = trace.last_step
         self.stage(f"going on from step {done}" if done else "measuring the untouched base")
         events = sweep(lab.base, lab.cache, [config], lab.store, monitor=lab.monitor(pictures=owner.pictures), stop=self.stopping.is_set,
-                       meta={"made_by": "panel"})
+                       meta={"made_by": "panel"}, tell=say)
         with closing(events):
             for event in events:
                 trace.add(event)

@@ -21,6 +21,7 @@ from labkit.lab import Lab
 from labkit.ladders import LADDERS, rungs
 from labkit.panel import FAST_STEPS, LabPanel, Silent
 from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variations
+from labkit.room import Room
 from labkit.runs import Store, record
 from labkit.shelf import RunShelf
 from labkit.shown import LINE
@@ -364,6 +365,12 @@ def test_a_cell_that_draws_while_a_panel_trains_says_for_what_it_waits(panel, la
     panel._view.stop.click()
     cell.join(60)
     assert not cell.is_alive() and panel.wait().status == "stopped"
+
+
+def test_what_memory_decided_is_said_below_the_panel(panel, monkeypatch, capsys):
+    monkeypatch.setattr("labkit.sweep.room", lambda *_: Room(64, True, "Activations are computed again."))
+    panel.run()
+    assert capsys.readouterr().out == "Activations are computed again.\n"
 
 
 def test_an_error_in_training_is_shown_kept_and_raised(panel, lab):
