@@ -51,11 +51,13 @@ class Samples:
 def _picture(path) -> np.ndarray:
     from PIL import Image
 
+    from labkit.pixels import DAMAGED
+
     require_regular(path)
     try:
         return np.asarray(Image.open(path).convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:       # what Pillow raises for damaged files
-        raise LabError(f"{path} cannot be read as a picture ({error}): it is damaged.") from None
+    except DAMAGED as error:
+        raise LabError(f"{path} cannot be read as a picture ({error or type(error).__name__}): it is damaged.") from None
 
 
 @dataclass(frozen=True, eq=False)

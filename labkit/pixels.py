@@ -43,6 +43,8 @@ FOREIGN = (
     ".psd",
     ".svg",
 )  # pictures Pillow alone cannot read
+# What Pillow raises on files that are no whole pictures; a false length asks for gigabytes.
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, MemoryError, Image.DecompressionBombError)
 THUMB = 16  # pixels a side of what copies are told by
 SAME_COLOURS = 2  # of 255: a profile that changes no colour by more is sRGB under another name
 PROFILED = {
@@ -125,7 +127,7 @@ def _open(path: Path) -> tuple[Image.Image, str]:
             raise LabError(
                 f"data: {path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels. Scale it down first."
             ) from None
-        except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, MemoryError) as error:  # a false length asks for gigabytes
+        except DAMAGED as error:
             if isinstance(error, PermissionError):
                 raise LabError(
                     f"data: {path} cannot be read ({error.strerror}). Change its permissions, or take it out."

@@ -109,7 +109,7 @@ def drain(lab, configs, names, options, stop):
         except LabError:
             raise
         except Exception as error:  # recorded with the run, which ends in "error"; here it decides the exit code
-            traceback.print_exc()
+            tell(traceback.format_exc(), sys.stderr, end="")
             return f"{type(error).__name__}: {error}"
     return None
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import zlib
 
 import numpy as np
 import pytest
@@ -248,7 +249,9 @@ def test_a_fork_copies_nothing_from_outside_its_parents_folder(store, tmp_path):
 
 def test_a_damaged_picture_is_named(store):
     (sample,) = store.run(ID).history().samples
-    for data in (b"", b"no picture", sample.paths[0].read_bytes()[:60]):
+    whole = sample.paths[0].read_bytes()
+    size = b"IHDR" + (30_000).to_bytes(4, "big") * 2 + whole[24:29]                         # of 900 million pixels
+    for data in (b"", b"no picture", whole[:60], whole[:12] + size + zlib.crc32(size).to_bytes(4, "big") + whole[33:]):
         sample.paths[0].write_bytes(data)
         with pytest.raises(LabError, match="png cannot be read as a picture"):
             sample.load()
