@@ -183,7 +183,7 @@ def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder, list[
     """Hold out the pictures of the lowest hashes, copies together; too large a set of copies is trained on."""
     wanted = min(max(math.ceil(HELD_OUT * len(pictures)), FEWEST_HELD_OUT), MOST_HELD_OUT)
     if len(pictures) < 2 * FEWEST_HELD_OUT:
-        raise LabError(f"data: {pictures.folder} has {len(pictures)} pictures, of which {FEWEST_HELD_OUT} would be held out to see "
+        raise LabError(f"data: {pictures.folder} has {counted(len(pictures), 'picture')}, of which {FEWEST_HELD_OUT} would be held out to see "
                        f"overfitting. Give at least {2 * FEWEST_HELD_OUT}, or make the folders train and validation inside it.")
     found = copies.groups(pictures.looks)
     held = _lowest(pictures, found, wanted)

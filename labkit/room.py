@@ -7,6 +7,7 @@ import torch
 from labkit.dtypes import MIXED
 from labkit.errors import LabError
 from labkit.memory import fitting, predict
+from labkit.shown import counted
 
 GIB = 2**30
 
@@ -42,7 +43,7 @@ def room(base, cache, config, max_rows: int, gradient_checkpointing: bool | None
     rows = min(max_rows, runs * config.rows)
     if rows == max_rows and not again:
         return Room(rows, again)
-    return Room(rows, again, f"{rows} pictures share a pass{', activations are computed again (gradient checkpointing)' * again}: {said}.")
+    return Room(rows, again, f"A pass holds {counted(rows, 'picture')}{', activations are computed again (gradient checkpointing)' * again}: {said}.")
 
 
 def free_bytes(device: torch.device) -> int | None:

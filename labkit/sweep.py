@@ -18,6 +18,7 @@ from labkit.passes import passes
 from labkit.room import room
 from labkit.runs import COMPLETE, Store, record
 from labkit.schedules import check_warmup
+from labkit.shown import counted
 from labkit.train import PASS_FIELDS, RANK_SPREAD, train
 
 MAX_ROWS = 64                                                 # on a CPU more rows gain nothing and the numbers wait longer
@@ -99,7 +100,7 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
                     if not _is_out_of_memory(error):
                         raise
                     rows = sum(config.rows for config in members.values())
-                    raise LabError(f"A pass of {len(members)} runs with {rows} pictures in all does not fit into this device's memory. "
+                    raise LabError(f"A pass of {counted(len(members), 'run')} with {counted(rows, 'picture')} in all does not fit into this device's memory. "
                                    + _less(len(members), rows)) from error
 
 

@@ -1,5 +1,6 @@
 """Verdicts in words: the labels, the sentence for each, and why one cannot be given."""
 
+from labkit.shown import counted
 from labkit.stats import Interval
 
 DIVERGED, OVERSHOOTING, STAGNATING = "diverged", "overshooting", "stagnating"
@@ -11,7 +12,7 @@ LABELS = (DIVERGED, OVERSHOOTING, STAGNATING, OVERFITTING, HEALTHY, UNSURE)
 def sentence(label, since, evidence, improving, so_far) -> str:
     """Say what was seen in one sentence with its numbers. evidence: of a `labkit.diagnose.Verdict`."""
     start, last, gain, rise = (evidence[name] for name in ("loss_at_start", "loss_at_end", "gain", "rise"))
-    when = f" so far (after {evidence['last_step']:,} updates)" if so_far else ""
+    when = f" so far (after {counted(evidence['last_step'], 'update')})" if so_far else ""
     beside = f"; judged alone it would be {evidence['alone']}" if "alone" in evidence else ""
     if label == DIVERGED:
         return f"Diverged{when} since step {since}: held-out loss went from {start:.4g} to {last:.4g}, {last / start:.2g} times the untrained base's."
@@ -34,7 +35,7 @@ def sentence(label, since, evidence, improving, so_far) -> str:
 def doubt(evidence, needed) -> str:
     """Say why no label can be given. needed: how many evaluations a verdict takes at the least."""
     if evidence["evaluations"] < needed:
-        return f"Not enough evidence: held-out pictures have been measured {evidence['evaluations']} times; {needed} are needed."
+        return f"Not enough evidence: held-out pictures have been measured {counted(evidence['evaluations'], 'time')}; {needed} are needed."
     if evidence["pictures"] < 2:
         return "Not enough evidence: one held-out picture cannot tell what others would show."
     why, rise = evidence["why"], evidence["rise"]
@@ -43,7 +44,7 @@ def doubt(evidence, needed) -> str:
     if why == "seen once":
         return f"Not enough evidence: only the last evaluation lies above the lowest, by {signed(rise)}; the next one may take it back."
     if why == "early":
-        return f"Not enough evidence: after {evidence['last_step']} updates the loss still falls in proportion to the rate, as it does early in every run."
+        return f"Not enough evidence: after {counted(evidence['last_step'], 'update')} the loss still falls in proportion to the rate, as it does early in every run."
     leaning, cases = evidence["leaning"], f"over {evidence['pictures']} pictures and {evidence['evaluations']} evaluations"
     if leaning == HEALTHY and evidence["share_of_draws_that_rise"] > 0.1:
         return f"Not enough evidence: it looks healthy, but a rise of {signed(rise)} from its lowest, {cases}, is not ruled out."

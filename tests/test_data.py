@@ -198,9 +198,10 @@ def test_pictures_one_folder_deeper_are_pointed_out(tmp_path):
         load_folder(tmp_path / "outer")
 
 
-def test_too_few_pictures_to_hold_any_out(tmp_path):
-    with pytest.raises(LabError, match="own has 7 pictures, of which 4 would be held out"):
-        territory(pictures(tmp_path / "own", 7))
+@pytest.mark.parametrize("n, words", [(1, "1 picture"), (7, "7 pictures")])
+def test_too_few_pictures_to_hold_any_out(tmp_path, n, words):
+    with pytest.raises(LabError, match=f"own has {words}, of which 4 would be held out"):
+        territory(pictures(tmp_path / "own", n))
 
 
 def test_one_picture_many_times(tmp_path):

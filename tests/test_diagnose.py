@@ -218,3 +218,7 @@ def test_evidence_holds_the_numbers_of_the_curves():
 def test_a_wider_spread_of_pictures_lowers_the_confidence():
     confidences = [diagnose(history(OVERFIT, FALLS, noise=noise)).confidence for noise in (0.001, 0.05, 0.2)]
     assert confidences[0] > confidences[1] > confidences[2]
+
+
+def test_doubt_is_told_in_numbers_that_a_person_would_write():
+    assert "have been measured 1 time; 3 are needed" in d.doubt({"evaluations": 1}, 3)

@@ -46,7 +46,7 @@ def test_a_pass_takes_the_runs_that_fit_and_says_so(base, cache, monkeypatch):
     for runs in (1, 3):
         monkeypatch.setattr(module, "free_bytes", lambda device: int(bytes_of(base, cache, runs) / 0.9) + 4096)
         found = room(base, cache, config, 64)
-        assert (found.rows, found.gradient_checkpointing) == (4 * runs, False) and f"{4 * runs} pictures share a pass" in found.said
+        assert (found.rows, found.gradient_checkpointing) == (4 * runs, False) and f"A pass holds {4 * runs} pictures" in found.said
     monkeypatch.setattr(module, "free_bytes", lambda device: 2**40)
     assert room(base, cache, config, 64) == (64, False, "")
 
@@ -71,7 +71,7 @@ def test_a_sweep_is_cut_to_what_fits_tells_it_and_records_how_it_was_computed(ba
     race = [RunConfig(seed=seed, max_train_steps=2) for seed in range(4)]
     ids = list(dict.fromkeys(event.run_id for event in sweep(base, cache, race, store, monitor=QUIET, tell=told.append)))
     assert [store.run(name).group for name in ids] == [ids[:2], ids[:2], ids[2:], ids[2:]]
-    assert len(told) == 1 and told[0].startswith("8 pictures share a pass")
+    assert len(told) == 1 and told[0].startswith("A pass holds 8 pictures")
     meta = store.run(ids[0]).history().meta
     assert (meta["dtype"], meta["tf32"], meta["max_rows"], meta["gradient_checkpointing"]) == ("float32", False, 8, False)
     list(sweep(base, cache, race, store, monitor=QUIET, tell=told.append))

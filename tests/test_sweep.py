@@ -146,5 +146,5 @@ def test_a_pass_too_large_for_the_device_is_told_with_what_needs_less(base, cach
     monkeypatch.setattr("labkit.sweep.train", full)
     with pytest.raises(LabError, match="3 runs with 12 pictures in all does not fit.*--rows 6"):
         list(sweep(base, cache, RACE, Store(tmp_path), monitor=QUIET))
-    with pytest.raises(LabError, match="1 runs? with 4 pictures.*smaller train_batch_size"):
+    with pytest.raises(LabError, match="A pass of 1 run with 4 pictures.*smaller train_batch_size"):
         list(sweep(base, cache, RACE[:1], Store(tmp_path), monitor=QUIET))
