@@ -77,6 +77,21 @@ def test_a_validation_set_is_sent_once_and_its_losses_come_back_in_one_copy(base
         assert len(crossings.sent) == sent
 
 
+def test_checkpoints_of_all_runs_come_back_in_one_copy_a_tensor(base, monkeypatch):
+    configs = [RunConfig(seed=seed, max_train_steps=5).resolved(12) for seed in range(3)]
+    one_pass, brought = engine._Pass(base, tiny.cache(), configs, Monitor(images=0), None), []
+
+    def cpu(tensor):
+        if tensor.device != META:
+            return tensor
+        brought.append(tuple(tensor.shape))
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    assert [len(made.adapter) > 10 for made in one_pass._checkpoints([0, 1, 2])] == [True] * 3
+    assert sorted(brought) == [(3,), *[tuple(one_pass.stack.theta.shape)] * 3]               # steps; adapters and two moments
+
+
 def test_on_the_cpu_nothing_is_drawn_ahead_since_drawing_and_training_share_the_cores(base):
     passes = [engine._Pass(one, tiny.cache(), [RunConfig().resolved(12)], Monitor(images=0), None) for one in (tiny.base(), base)]
     assert [one._ahead() for one in passes] == [0, engine.GPU_AHEAD]
