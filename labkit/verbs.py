@@ -176,9 +176,15 @@ def runs(options):
     """List the runs of the store."""
     from labkit import listing, report
 
-    entries = listing.entries(Store(options.store))
+    store = Store(options.store)
+    entries = listing.entries(store)
     data = [{name: found[name] for name in ("id", "status", "label", "config")} for found in entries]
-    return Outcome(0, report.table(entries) if entries else f"There are no runs in {Store(options.store).root}.", data)
+    return Outcome(0, report.table(entries) if entries else nothing_in(store), data)
+
+
+def nothing_in(store):
+    """Say why there is nothing to list: no run at all, or none that can be read, each of which was named with its fault."""
+    return f"No run in {store.root} can be read." if store.runs() else f"There are no runs in {store.root}."
 
 
 def diagnose(options):
@@ -197,7 +203,7 @@ def diagnose(options):
         data.append({"path": str(folder.path)} | {name: found[name] for name in ("id", "status", "label", "since_step", "confidence", "evidence", "sentence")})
         lines += [f"{folder.run_id}: {found['label']}", f"  {found['sentence']}"]
         lines += [f"    {name}: {number(value)}" for name, value in found["evidence"].items()]
-    return Outcome(0, "\n".join(map(printable, lines)) or f"There are no runs in {Store(options.store).root}.", data)
+    return Outcome(0, "\n".join(map(printable, lines)) or nothing_in(Store(options.store)), data)
 
 
 def number(value):

@@ -193,6 +193,14 @@ def test_a_configuration_that_is_none_is_named_and_the_other_runs_are_listed(sto
     assert "labkit: " in err and "Traceback" not in err and "UserWarning" not in err
 
 
+def test_a_store_whose_runs_are_all_damaged_is_not_called_empty(store, capsys):
+    for name in (ID, OTHER):
+        (store.run(name).path / "events.jsonl").write_text("[1]\n")
+    for verb in ("runs", "diagnose"):
+        code, out, err = labkit(capsys, verb)
+        assert code == 0 and out == f"No run in {store.root} can be read.\n" and err.count("events.jsonl is damaged") == 2
+
+
 def test_an_adapter_that_is_cut_random_or_another_runs_is_not_exported(store, capsys, tmp_path):
     folder, target = store.run(ID), tmp_path / "out.safetensors"
     whole = folder.adapter_path.read_bytes()
