@@ -82,7 +82,7 @@ def side_by_side(lessons):
 
 def published_seconds(path):
     """Return the seconds that a lesson took when it was published, 0 where that was never measured."""
-    return notebooks.read(path)["metadata"].get("labkit", {}).get("seconds", {}).get("cpu", 0)
+    return notebooks.seconds(notebooks.read(path)).get("cpu", 0)
 
 
 def check_names(paths, out):

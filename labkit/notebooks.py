@@ -61,11 +61,39 @@ def read(path):
     """Return a notebook as a dict; LabError for a file that is not one."""
     try:
         notebook = json_text.read(Path(path), most_bytes=MOST_BYTES)
-        if not all(isinstance(cell["metadata"], dict) and isinstance(cell["source"], str | list) for cell in notebook["cells"]):
-            raise TypeError("a cell is none")
-        return notebook
-    except (OSError, ValueError, TypeError, LookupError):
-        raise LabError(f"{path} cannot be read as a notebook: give one that JupyterLab opens and saves (.ipynb, format 4).") from None
+    except (OSError, ValueError):
+        notebook = {}
+    if not _is_notebook(notebook):
+        raise LabError(f"{path} cannot be read as a notebook: give one that JupyterLab opens and saves (.ipynb, format 4).")
+    return notebook
+
+
+def _is_notebook(notebook):
+    """Tell whether the parts of a notebook that the kit looks at are there, each of its kind."""
+    return isinstance(notebook.get("metadata"), dict) and _are(dict, notebook.get("cells")) and all(map(_is_cell, notebook["cells"]))
+
+
+def _is_cell(cell):
+    kind, metadata, source, outputs = (cell.get(name) for name in ("cell_type", "metadata", "source", "outputs"))
+    if not isinstance(kind, str) or not isinstance(metadata, dict) or not (isinstance(source, str) or _are(str, source)):
+        return False
+    return _are(str, metadata.get("tags", [])) and (outputs is None or _are(dict, outputs) and all(map(_is_output, outputs)))
+
+
+def _is_output(output):
+    told = ("output_type", "ename", "evalue") if output.get("output_type") == "error" else ("output_type",)
+    return all(isinstance(output.get(name), str) for name in told)
+
+
+def _are(kind, values):
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+
+def seconds(notebook):
+    """Return {device: seconds} that a lesson took when it was published; {} where that is not told."""
+    own = notebook["metadata"].get("labkit")
+    told = own.get("seconds") if isinstance(own, dict) else None
+    return {name: value for name, value in told.items() if type(value) in (int, float)} if isinstance(told, dict) else {}
 
 
 def source(cell):
@@ -138,7 +166,7 @@ def _fitting(path, name, text, default):
 def failure(notebook):
     """Return (cell number, what it says) of the first failed cell of an executed notebook, or None; numbers as in In[]."""
     for cell in notebook["cells"]:
-        for output in cell.get("outputs", ()):
+        for output in cell.get("outputs") or ():
             if output["output_type"] == "error":
                 return cell.get("execution_count"), f"{output['ename']}: {output['evalue']}"
     return None

@@ -56,7 +56,7 @@ def executed(path, timeout):
         if error:
             raise LabError(f"{path.name} {error}")
         notebook = notebooks.read(target)
-    known = notebooks.read(path)["metadata"].get("labkit", {}).get("seconds", {})
+    known = notebooks.seconds(notebooks.read(path))
     notebook["metadata"]["labkit"] = {"seconds": known | {device(): round(seconds)}}
     return notebook
 

@@ -40,7 +40,7 @@ def lessons():
     """Return the table of lessons."""
     rows = ["| lesson | question | minutes on two CPU cores | on a GPU | |", "|---|---|---|---|---|"]
     for path in notebooks.lessons():
-        seconds = notebooks.read(path)["metadata"].get("labkit", {}).get("seconds", {})
+        seconds = notebooks.seconds(notebooks.read(path))
         minutes = [str(max(1, round(seconds[device] / 60))) if device in seconds else "not measured" for device in ("cpu", "gpu")]
         rows.append(f"| [{path.stem}](notebooks/{path.name}) | {QUESTIONS[path.stem]} | {' | '.join(minutes)} | {badges.badges(path.stem)} |")
     return "\n".join(rows) + "\n"

@@ -111,3 +111,21 @@ def test_sentences_are_said_in_lines_that_a_page_shows_whole(lesson):
     _, notebook = lesson
     lines = [line for cell in code(notebook) for line in notebooks.source(cell).splitlines() if "print(" in line]
     assert not [line for line in lines if any(words in line for words in ("sentence", "summary", "provenance", "predictions", "reason"))]
+
+
+@pytest.mark.parametrize("told, found", [({"labkit": {"seconds": {"cpu": 158, "gpu": "?"}}}, {"cpu": 158}), ({"labkit": {"seconds": 9}}, {}), ({"labkit": 9}, {}), ({}, {})])
+def test_the_time_that_a_lesson_took_is_told_where_it_is_known(told, found):
+    assert notebooks.seconds({"metadata": told}) == found
+
+
+@pytest.mark.parametrize("change", [{"metadata": None}, {"cells": {}}, {"cells": [3]},
+                                    *({"cells": [{"cell_type": "code", "metadata": {}, "source": ""} | odd]} for odd in (
+                                        {"source": [["a"]]}, {"metadata": {"tags": 5}}, {"cell_type": 1}, {"outputs": [[]]}, {"outputs": 3},
+                                        {"outputs": [{"output_type": "error"}]}))], ids=str)
+def test_a_file_with_parts_that_no_notebook_has_is_refused(tmp_path, change):
+    whole = {"nbformat": 4, "metadata": {}, "cells": [{"cell_type": "markdown", "metadata": {"tags": ["a"]}, "source": "words", "outputs": None}]}
+    (tmp_path / "own.ipynb").write_text(json.dumps(whole))
+    assert notebooks.failure(notebooks.read(tmp_path / "own.ipynb")) is None
+    (tmp_path / "own.ipynb").write_text(json.dumps(whole | change))
+    with pytest.raises(LabError, match="own.ipynb cannot be read as a notebook: give one that JupyterLab opens"):
+        notebooks.read(tmp_path / "own.ipynb")

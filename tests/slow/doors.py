@@ -278,6 +278,23 @@ def encoded(folder):
     return case
 
 
+def notebook_files(folder):
+    from labkit import chapter, notebooks, student
+
+    cells = [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "student = ''\nseed = 0", "execution_count": 1,
+              "outputs": [{"output_type": "error", "ename": "E", "evalue": "v", "traceback": []}]},
+             {"cell_type": "markdown", "metadata": {}, "source": ["some ", "words"]}]
+    whole = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"labkit": {"seconds": {"cpu": 3}}}, "cells": cells}
+
+    def case(draw):
+        file = folder / "00_own.ipynb"
+        file.write_bytes(json_damaged(whole, draw))
+        notebooks.given([file], []), chapter.published_seconds(file), notebooks.failure(notebooks.read(file))
+        return student.copy(notebooks.read(file), file.stem)
+
+    return case
+
+
 def settings(folder):
     odd = ["", " ", "0", "-1", "nan", "inf", "1e999", "9" * 400, "9" * 5000, "²", "٣", "~nouser/x", "x" * 5000, "/dev/null", "/dev/null/x", "\x1b[31m", "a\nb", os.fsdecode(b"\xff"), "1;2",
            str(folder)]
@@ -318,7 +335,7 @@ def quietly(*arguments):
     assert code in (0, 1, 2)
 
 
-FORMATS = {door.__name__: door for door in (design_yaml, design_json, share, adapters, base_weights, base_configs, recorded, captions, pictures, memos, encoded, settings)}
+FORMATS = {door.__name__: door for door in (design_yaml, design_json, share, adapters, base_weights, base_configs, recorded, captions, pictures, memos, encoded, notebook_files, settings)}
 
 
 class TooLong(BaseException):
