@@ -64,20 +64,24 @@ def read(path):
     except (OSError, ValueError):
         notebook = {}
     if not _is_notebook(notebook):
-        raise LabError(f"{path} cannot be read as a notebook: give one that JupyterLab opens and saves (.ipynb, format 4).")
+        raise LabError(f"{path} cannot be read as a notebook: "
+                       "give one that JupyterLab opens and saves (.ipynb, format 4).")
     return notebook
 
 
 def _is_notebook(notebook):
     """Tell whether the parts of a notebook that the kit looks at are there, each of its kind."""
-    return isinstance(notebook.get("metadata"), dict) and _are(dict, notebook.get("cells")) and all(map(_is_cell, notebook["cells"]))
+    is_whole = isinstance(notebook.get("metadata"), dict) and _are(dict, notebook.get("cells"))
+    return is_whole and all(map(_is_cell, notebook["cells"]))
 
 
 def _is_cell(cell):
     kind, metadata, source, outputs = (cell.get(name) for name in ("cell_type", "metadata", "source", "outputs"))
-    if not isinstance(kind, str) or not isinstance(metadata, dict) or not (isinstance(source, str) or _are(str, source)):
+    if not isinstance(kind, str) or not isinstance(metadata, dict) or not _are(str, metadata.get("tags", [])):
         return False
-    return _are(str, metadata.get("tags", [])) and (outputs is None or _are(dict, outputs) and all(map(_is_output, outputs)))
+    if not isinstance(source, str) and not _are(str, source):
+        return False
+    return outputs is None or _are(dict, outputs) and all(map(_is_output, outputs))
 
 
 def _is_output(output):
@@ -93,7 +97,8 @@ def seconds(notebook):
     """Return {device: seconds} that a lesson took when it was published; {} where that is not told."""
     own = notebook["metadata"].get("labkit")
     told = own.get("seconds") if isinstance(own, dict) else None
-    return {name: value for name, value in told.items() if type(value) in (int, float)} if isinstance(told, dict) else {}
+    told = told if isinstance(told, dict) else {}
+    return {name: value for name, value in told.items() if type(value) in (int, float)}
 
 
 def source(cell):

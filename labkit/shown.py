@@ -6,7 +6,8 @@ import textwrap
 
 # What moves a cursor, starts a line, turns the direction of writing, or is half a character; letters of every script are none.
 CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-LINE = 96                                                     # characters of a printed line: a browser breaks longer ones inside words
+# Characters of a printed line: a browser breaks longer ones inside words.
+LINE = 96
 MOST = 1_500                                                  # characters of a sentence: room for two long paths
 
 _short = reprlib.Repr()
@@ -34,7 +35,8 @@ def one_sentence(text) -> str:
 
 def in_lines(text) -> str:
     """Return a text in lines that a page shows whole, broken between words alone; ends of lines that it has stay."""
-    return "\n".join(textwrap.fill(line, LINE, break_long_words=False, break_on_hyphens=False) for line in str(text).split("\n"))
+    lines = str(text).split("\n")
+    return "\n".join(textwrap.fill(line, LINE, break_long_words=False, break_on_hyphens=False) for line in lines)
 
 
 def counted(n: int, noun: str) -> str:

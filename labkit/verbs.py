@@ -183,7 +183,7 @@ def runs(options):
 
 
 def nothing_in(store):
-    """Say why there is nothing to list: no run at all, or none that can be read, each of which was named with its fault."""
+    """Say why nothing is listed: there is no run, or none that can be read; each of those was named with its fault."""
     return f"No run in {store.root} can be read." if store.runs() else f"There are no runs in {store.root}."
 
 
