@@ -177,5 +177,6 @@ def test_pytest_leaves_the_slow_places_to_all(tmp_path, everything, found):
     (tmp_path / "notebooks").mkdir()
     cell = {"cell_type": "code", "id": "a", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}
     (tmp_path / "notebooks/cell.ipynb").write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "cells": [cell], "metadata": {}}))
-    listed = subprocess.run(testing.command(everything, ["--collect-only", "-q"]), cwd=tmp_path, capture_output=True, text=True).stdout
+    listed = "".join(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+                     for command in testing.commands(everything, ["--collect-only", "-q"]))
     assert {name for name in ("fast", "cell", "slow", "browser") if f"{name}.py::" in listed or f"{name}.ipynb::" in listed} == found, listed

@@ -32,7 +32,7 @@ def test_what_a_verb_starts_gets_a_safe_path(trap):
     code = "import os, sys; from labkit import cli, front_door; cli.run = lambda _: print(os.environ['PYTHONSAFEPATH']); front_door.main(['runs'])"
     result = subprocess.run([sys.executable, "-P", "-c", code], env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True)
     assert result.stdout == "1\n", result.stderr
-    for command in (jupyter.command(REPO / "notebooks/00_start.ipynb", port=1, browser=False), testing.command(False, [])):
+    for command in (jupyter.command(REPO / "notebooks/00_start.ipynb", port=1, browser=False), *testing.commands(True, [])):
         assert command[1] == "-P"
 
 
