@@ -1,6 +1,7 @@
 """Keep every test away from the user's runs and caches, and on one thread."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -18,6 +19,15 @@ def own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
     if "labkit.runs" in sys.modules:                          # what this process has written: other tests' runs are none of this one's
         sys.modules["labkit.runs"]._written.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_of_a_terminal():
+    """Undo what nohup or a job in the background ignores, so that this process and those it starts can be stopped."""
+    for name, answer in (("SIGINT", signal.default_int_handler), ("SIGTERM", signal.SIG_DFL), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, answer)
 
 
 @pytest.fixture(scope="session", autouse=True)
