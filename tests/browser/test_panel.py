@@ -86,7 +86,7 @@ def test_a_cell_that_is_run_again_shows_the_run_that_goes_on_with_its_knobs_lock
 
 def test_stop_ends_at_a_completed_update_and_the_run_is_on_the_shelf(page):
     press(page, "lab-stop")
-    stage(page, r"stopped after [\d,]+ updates")
+    stage(page, r"stopped after [\d,]+ updates?")
     assert page.locator(".lab-train").is_enabled() and page.locator(".lab-stop").is_disabled()
     assert page.locator(".lab-shelf tbody tr").count() == 1
     page.screenshot(path=SHOTS / "3-stopped.png")
@@ -98,7 +98,7 @@ def test_a_preset_trains_to_its_end_and_the_same_design_is_found_afterwards(page
     page.locator("img.lab-curve").wait_for(state="hidden")
     assert page.locator(".lab-verdict").inner_text().strip() == ""
     press(page, "lab-train")
-    stage(page, r"finished after [\d,]+ updates")
+    stage(page, r"finished after [\d,]+ updates?")
     page.locator("img.lab-pictures").wait_for(state="visible")
     assert page.locator(".lab-verdict").inner_text().strip()
     press(page, "lab-pin")
