@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+# On small matrices two threads of numpy's take several times the processor time of one: they wait by asking again.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")            # read when numpy is first imported
+
 # Notebooks are tested without the fixtures below. Side by side they must not train into one store.
 for name in ("LABKIT_STORE", "IPYTHONDIR"):
     if os.environ.get(name) and "PYTEST_XDIST_WORKER" in os.environ:
