@@ -7,7 +7,7 @@ import tomllib
 
 from labkit.paths import REPO
 
-IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist"}
+IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist", "import-linter": "importlinter"}
 
 
 @functools.cache
