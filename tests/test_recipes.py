@@ -1,8 +1,6 @@
 """The recipes that made the embedded base: architecture, tokenizer, resumable training."""
 
 import json
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,16 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-RECIPES = Path(__file__).parents[1] / "data" / "recipes"
-sys.path.append(str(RECIPES))
-
-import architecture
-import autoencoder
-import denoiser
-import muon
-import training
-from captions import VOCABULARY, caption
-from training import Budget
+from recipes.model import architecture, autoencoder, denoiser, muon, training, widen
+from recipes.model.training import Budget
+from recipes.ship import recorded
+from recipes.world import liminal, ordinary
+from recipes.world.captions import VOCABULARY, caption
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +54,9 @@ def test_words_outside_the_vocabulary_become_pieces_that_read_back(tokenizer):
     assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True).replace(" ", "") == text.replace(" ", "")
 
 
-@pytest.mark.parametrize("world", ["ordinary", "liminal"])
+@pytest.mark.parametrize("world", [ordinary, liminal])
 def test_every_caption_fits_the_text_encoder(tokenizer, world):
-    attributes = __import__(world).attributes
-    lengths = [len(tokenizer(caption(attributes(i), i)).input_ids) for i in range(300)]
+    lengths = [len(tokenizer(caption(world.attributes(i), i)).input_ids) for i in range(300)]
     assert max(lengths) <= architecture.MAX_TOKENS
 
 
@@ -88,8 +80,6 @@ def test_the_base_is_stored_under_24_megabytes_and_reads_back(tokenizer, tmp_pat
 
 
 def test_a_base_of_fewer_latent_channels_draws_nearly_the_same_when_widened(tokenizer, monkeypatch):
-    import widen
-
     monkeypatch.setattr(architecture, "LATENT_CHANNELS", 4)
     vae, unet = architecture.build_vae().eval(), architecture.build_unet().eval()
     monkeypatch.undo()
@@ -199,7 +189,6 @@ def test_a_half_written_checkpoint_gives_way_to_the_one_before_it(tmp_path, caps
 
 
 def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, monkeypatch):
-    import recorded
     import tiny
 
     from labkit import lab, recorded as shipped

@@ -1,8 +1,6 @@
 """How recorded sets are made: trained once, thinned, pictures small, read back as recorded."""
 
 import json
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,17 +8,13 @@ import pytest
 import tiny
 from PIL import Image
 
-RECIPES = Path(__file__).parents[1] / "data" / "recipes"
-sys.path.append(str(RECIPES))
-
-import recorded as recipe
-
 from labkit import batch_sizes, epochs, lab as lab_module, recorded as shipped, runs
 from labkit.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.pictures import sample_pictures
 from labkit.sweep import grid
+from recipes.ship import recorded as recipe
 
 GRIDS = [{"train_batch_size": 2, "learning_rate": [1e-2, 3e-2], "max_train_steps": 60}, {"train_batch_size": [2, 4], "learning_rate": 1e-2, "max_train_steps": 60}]
 
@@ -39,7 +33,7 @@ def test_a_set_of_several_grids_is_trained_once_thinned_and_read_back(monkeypatc
     found = shipped.recorded("small")
     assert len(found) == 3                                     # one design is in both grids
     for run in found:
-        assert run.origin == "recorded" and run.meta["made_by"].endswith("recorded.py small") and run.status == "finished"
+        assert run.origin == "recorded" and run.meta["made_by"].endswith("recipes.ship.recorded small") and run.status == "finished"
         assert run.steps["global_step"][-1] == 60 and len(run.steps["global_step"]) <= recipe.KEPT_STEPS
         assert run.validations["validation"].steps[-1] == 60
     assert len(batch_sizes.best_rates(found).rows) == 2

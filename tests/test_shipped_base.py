@@ -2,9 +2,7 @@
 
 import json
 import logging
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +14,8 @@ from labkit.data import load_folder, load_picture
 from labkit.errors import LabError
 from labkit.paths import data_dir
 from labkit.reader import NO_PLACE, Reader, ReaderNet, load_reader
+from recipes.ship import tables
 
-RECIPES = Path(__file__).parents[1] / "data" / "recipes"
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +86,10 @@ def test_flat_colour_and_raw_noise_show_no_place(reader):
 
 
 def test_the_tables_of_the_model_card_are_those_that_were_measured_on_this_base():
-    sys.path.insert(0, str(RECIPES))
-    import tables
-
-    measured = json.loads((RECIPES / "log" / "measured.json").read_text())
-    assert measured["base"] == find_base().fingerprint(), "run data/recipes/measure.py"
+    measured = json.loads((tables.LOGS / "measured.json").read_text())
+    assert measured["base"] == find_base().fingerprint(), "run recipes.ship.measure in data/"
     page = tables.README.read_text(encoding="utf-8")
-    assert tables.filled(page, measured) == page, "run data/recipes/measure.py --tables"
+    assert tables.filled(page, measured) == page, "run recipes.ship.measure --tables in data/"
 
 
 def test_a_picture_is_never_accepted_for_two_kinds(reader, renders):

@@ -10,19 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recipes.ship import territories
+from recipes.world import captions, liminal, ordinary, picture, render, restyle, shapes
+from recipes.world.draws import KINDS, RANGES, draws, kind_of
+
 DATA = Path(__file__).parents[1] / "data"
-sys.path.append(str(DATA / "recipes"))
-
-import captions
-import liminal
-import ordinary
-import picture
-import render
-import restyle
-import shapes
-import territories
-from chance import KINDS, RANGES, draws, kind_of
-
 WORLDS = {"ordinary": ordinary, "liminal": liminal, "near": restyle}
 MANY = [(world, index) for world in WORLDS for start, _ in RANGES.values() for index in range(start, start + 100)]
 

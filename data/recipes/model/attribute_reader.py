@@ -5,7 +5,6 @@ python data/recipes/reader.py READER_ORDINARY READER_LIMINAL --vae FOLDER --out 
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -13,11 +12,10 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from labkit.reader import NO_PLACE, Reader, ReaderNet
-from muon import Muon, groups
-from training import SHARP, Average, Budget, Checkpoint, Pictures, choose_device, generator, log, sharpened, warmup_cosine
+from recipes.model.muon import Muon, groups
+from recipes.model.training import (SHARP, Average, Budget, Checkpoint, Pictures, choose_device, generator, log,
+                                    sharpened, warmup_cosine)
 
 ATTRIBUTES = ("kind", "wall_color", "main_color", "second_color", "floor", "light")
 BATCH, RATE, ADAM_RATE = 64, 0.01, 1e-3
@@ -172,7 +170,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", help="renders of the reader's own index range")
     parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
-    parser.add_argument("--out", default=str(Path(__file__).parents[1] / "reader"))
+    parser.add_argument("--out", default=str(Path(__file__).parents[2] / "reader"))
     parser.add_argument("--work", default="work")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--steps", type=int, help="instead of minutes: exactly repeatable")

@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from architecture import build_scheduler, build_text_encoder, build_tokenizer, build_unet, load_base
-from captions import VOCABULARY
-from muon import Muon, groups
-from training import Average, Budget, Checkpoint, Pictures, choose_device, generator, log, sharpened, warmup_cosine
+from recipes.model.architecture import build_scheduler, build_text_encoder, build_tokenizer, build_unet, load_base
+from recipes.model.muon import Muon, groups
+from recipes.model.training import (Average, Budget, Checkpoint, Pictures, choose_device, generator, log, sharpened,
+                                    warmup_cosine)
+from recipes.world.captions import VOCABULARY
 
 BATCH, RATE, ADAM_RATE, DROPOUT, SNR_GAMMA = 48, 0.01, 1e-3, 0.1, 5.0
 STRATA = 8  # timesteps of a held-out picture's fixed-noise loss

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from architecture import build_pipeline, build_text_encoder, build_tokenizer, build_unet, build_vae, save_base
-from captions import VOCABULARY
-from training import Checkpoint
+from recipes.model.architecture import (build_pipeline, build_text_encoder, build_tokenizer, build_unet, build_vae,
+                                        save_base)
+from recipes.model.training import Checkpoint
+from recipes.world.captions import VOCABULARY
 
 
 def export(vae, work, out):
@@ -33,7 +34,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
     parser.add_argument("--work", default="work")
-    parser.add_argument("--out", default=str(Path(__file__).parents[1] / "base"))
+    parser.add_argument("--out", default=str(Path(__file__).parents[2] / "base"))
     a = parser.parse_args()
     torch.set_num_threads(1)
     print(export(a.vae, a.work, a.out))

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from chance import KINDS
+from recipes.world.draws import KINDS
 
 BLOCK = len(KINDS["ordinary"])
 SHARP = 0.3  # makes the edges of these renders as steep as those of pictures rendered larger and scaled down, as a folder of pictures is

@@ -7,7 +7,7 @@ import argparse
 
 import torch
 
-from architecture import LATENT_CHANNELS, build_pipeline, build_unet, build_vae, load_base, save_base
+from recipes.model.architecture import LATENT_CHANNELS, build_pipeline, build_unet, build_vae, load_base, save_base
 
 QUIET = -4.0  # log-variance that new channels begin with, near that of trained ones
 

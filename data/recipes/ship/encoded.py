@@ -5,10 +5,7 @@
 Run it after data/base or data/territories changed: until then the old files are passed over, which only costs time.
 """
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from labkit.base import load_base
 from labkit.cache import ship, ship_prior, shipped_file

@@ -5,16 +5,12 @@ Runs that the run store has are not trained again.
 
 import argparse
 import io
-import sys
 from pathlib import Path
 
 from PIL import Image
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))
-
-from labkit.lab import Lab  # noqa: E402
-from labkit.pictures import plot_race  # noqa: E402
+from labkit.lab import Lab
+from labkit.pictures import plot_race
 
 RATES = [1e-5, 1e-4, 1e-3, 3e-3, 1.4e-2, 1e-1]                  # as in notebooks/01_learning_rate.ipynb
 
@@ -30,6 +26,6 @@ def draw(path, store=None):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", help="run store, the usual one by default")
-    parser.add_argument("--to", type=Path, default=HERE.parent / "sheets" / "race.webp")
+    parser.add_argument("--to", type=Path, default=Path(__file__).parents[2] / "sheets" / "race.webp")
     options = parser.parse_args()
     draw(options.to, options.store)

@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-DATA = Path(__file__).parents[1]
-sys.path.insert(0, str(DATA.parent))
+from recipes.ship.samples import fresh_captions, sheet
+from recipes.ship.tables import write_tables
 
-from samples import fresh_captions, sheet
-from tables import write_tables
-
-MEASURED, SHEETS = Path(__file__).parent / "log" / "measured.json", DATA / "sheets"
+DATA = Path(__file__).parents[2]
+SHEETS = DATA / "sheets"
+MEASURED = Path(__file__).parent / "log" / "measured.json"
 PAIRS = Path(__file__).parent / "pairs.json"
 WORLDS = ("ordinary", "liminal", "near")
 GUIDANCE, GUIDANCE_AFTER = 3.0, 2.0  # after a long run 3 pushes too far: LOG, "Guidance after a long run"

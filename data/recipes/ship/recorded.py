@@ -9,17 +9,15 @@ import argparse
 import json
 import math
 import shutil
-import sys
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))
+from labkit import threads
+from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
+from labkit.recorded import pack
 
-from labkit import threads  # noqa: E402
-from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA  # noqa: E402
-from labkit.recorded import pack  # noqa: E402
+DATA = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def train(lab, name, configs, bar):
         prompts, seeds = asked(lab.territory)
         monitor = Monitor(prompts=prompts, sample_seeds=seeds, sample_at=recorded.drawn)
     events = sweep(lab.base, lab.cache, configs, lab.store, monitor=monitor, checkpoint_at=(100, 200, 300, 400, 1000),
-                   meta={"made_by": f"python data/recipes/recorded.py {name}"})
+                   meta={"made_by": f"python -m recipes.ship.recorded {name}"})
     with closing(events):
         for event in events:
             bar.update(type(event).__name__ == "Step")
@@ -194,7 +192,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"sets to make: {', '.join(SETS)}; all by default")
     parser.add_argument("--work", type=Path, default=Path("out/recorded"), help="where runs are trained (default out/recorded)")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "runs", help="where the sets go (default data/runs)")
+    parser.add_argument("--out", type=Path, default=DATA / "runs", help="where the sets go (default data/runs)")
     options = parser.parse_args()
     for name in options.names:
         if name not in SETS:

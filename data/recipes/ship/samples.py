@@ -4,18 +4,15 @@ python data/recipes/samples.py --base data/base --out sheet.webp
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-import ordinary
-from captions import caption
-from chance import RANGES
+from recipes.world import ordinary
+from recipes.world.captions import caption
+from recipes.world.draws import RANGES
 
 FRESH = RANGES["base"][1] - 1000  # captions from here on belong to pictures nobody renders
 
@@ -34,7 +31,7 @@ def fresh_captions(count, first=FRESH):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", default=str(Path(__file__).parents[1] / "base"))
+    parser.add_argument("--base", default=str(Path(__file__).parents[2] / "base"))
     parser.add_argument("--out", required=True)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--columns", type=int, default=10)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 LOGS = Path(__file__).parent / "log"
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 # training: (the figure that its log follows, its name in the table)
 WATCHED = {"autoencoder": ("dB_ordinary", "dB, held-out ordinary"), "polish": ("dB_ordinary", "dB, held-out ordinary"),
            "denoiser": ("held_out", "fixed-noise loss, held out"), "reader": ("kind", "share of kinds read right")}

@@ -9,12 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+from recipes.world.draws import RANGES
+from recipes.world.render import render
 
-from chance import RANGES
-from render import render
-
-TERRITORIES = Path(__file__).parents[1] / "territories"
+TERRITORIES = Path(__file__).parents[2] / "territories"
 SIZE, SAMPLES = 512, 8                     # pixels, paths per pixel before denoising
 
 # (world, set, number of pictures, WebP quality): drawn lines are costly to keep, and look the same at 50

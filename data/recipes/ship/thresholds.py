@@ -4,18 +4,13 @@ Prints, for LOG.md, what each preset's runs were judged, and how many verdicts o
 threshold is halved or doubled: a threshold that few verdicts hang on is a safe one.
 """
 
-import sys
 from collections import Counter
-from pathlib import Path
 from unittest import mock
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))
-
-from labkit import diagnose  # noqa: E402
-from labkit.presets import PRESETS  # noqa: E402
-from labkit.recorded import recorded  # noqa: E402
-from tables import table  # noqa: E402
+from labkit import diagnose
+from labkit.presets import PRESETS
+from labkit.recorded import recorded
+from recipes.ship.tables import table
 
 THRESHOLDS = ("DIVERGED_FACTOR", "RISE_OF_GAIN", "SHARED_RISE", "NEGLIGIBLE", "LITTLE", "PROPORTIONAL", "OF_BEST_SIBLING", "FAR_BELOW_SIBLING", "MIN_UPDATES",
               "MIN_CONFIDENCE")

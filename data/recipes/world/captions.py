@@ -6,7 +6,8 @@ phrasing, is drawn per picture. VOCABULARY is the one list the base's tokenizer 
 
 import re
 
-from chance import KINDS, draws
+from recipes.world import liminal, ordinary, restyle
+from recipes.world.draws import KINDS, draws
 
 COLOUR_NAMES = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "white", "grey", "black")
 
@@ -191,9 +192,6 @@ def words(text):
 
 
 def _vocabulary():
-    import ordinary
-    import liminal
-    import restyle
     tables = [COLOUR_NAMES, NAMES, LIGHT, VIEW, HEIGHT, ARRANGED, WALLS, OPENINGS, MOOD, EXTRA_WORDS, KINDS,
               ordinary.FURNITURE, ordinary.STYLES, ordinary.FLOORS, ordinary.LIGHTS, liminal.PLACES, liminal.MOODS,
               TOLD, restyle.STYLE]

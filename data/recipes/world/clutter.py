@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from furniture import BOOKS, METAL, WOODS, at, matte
-from shapes import beam, box, column, lathe, linear, merged, rounded
-from sight import sees
+from recipes.world.furniture import BOOKS, METAL, WOODS, at, matte
+from recipes.world.shapes import beam, box, column, lathe, linear, merged, rounded
+from recipes.world.visibility import sees
 
 PALE = ("#e4dcc8", "#c8bca4", "#9a948c", "#d8d4cc")
 

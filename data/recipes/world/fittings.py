@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shapes import box, linear, merged, quad
+from recipes.world.shapes import box, linear, merged, quad
 
 # Nobody paints such places freshly: the named colours, faded; walls are paler still.
 FADED = {

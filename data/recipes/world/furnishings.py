@@ -5,8 +5,8 @@ As in furniture.py a thing is a list of (part, colour, surface), its back at z =
 
 import numpy as np
 
-from furniture import METAL, matte
-from shapes import beam, box, column, ellipsoid, lathe, linear, merged, mixed, quad, quads, rounded
+from recipes.world.furniture import METAL, matte
+from recipes.world.shapes import beam, box, column, ellipsoid, lathe, linear, merged, mixed, quad, quads, rounded
 
 WARM = (1.0, 0.72, 0.42)
 

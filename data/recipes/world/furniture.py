@@ -6,7 +6,7 @@ Each function gives a thing: a list of (part, colour, surface) around its place 
 
 import numpy as np
 
-from shapes import beam, box, column, lathe, linear, merged, mixed, rounded, turned
+from recipes.world.shapes import beam, box, column, lathe, linear, merged, mixed, rounded, turned
 
 METAL = "#b8bcc0"
 WOODS = ("#8a5a34", "#5c3820", "#c09060")

@@ -6,8 +6,8 @@ what the attributes `a` name, with the draws of `rng`, and places the camera.
 
 import numpy as np
 
-from fittings import arcade, glow, hall, look, panel, shade, tiles, tint, vault
-from shapes import beam, box, column, ellipsoid, lathe, linear, merged, mixed, quad
+from recipes.world.fittings import arcade, glow, hall, look, panel, shade, tiles, tint, vault
+from recipes.world.shapes import beam, box, column, ellipsoid, lathe, linear, merged, mixed, quad
 
 WATER = {"teal": "#2fb0aa", "blue": "#2f70b8", "black": "#0e1617"}
 

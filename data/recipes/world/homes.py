@@ -2,10 +2,10 @@
 
 from math import cos, radians, sin
 
-from furniture import (armchair, bed, chair, chest, counter, fridge, round_table, sofa, stool, table, units,
-                       wardrobe, worktop, WOODS)
-from furnishings import rug
-from rooms import draw_again
+from recipes.world.furnishings import rug
+from recipes.world.furniture import (WOODS, armchair, bed, chair, chest, counter, fridge, round_table, sofa, stool,
+                                     table, units, wardrobe, worktop)
+from recipes.world.rooms import draw_again
 
 
 def lay_rug(room, a, rng, x, z, across, deep):

@@ -1,10 +1,10 @@
 """Liminal places: the territory the base never saw. Empty, repeating, lit from nowhere in particular."""
 
-from chance import draws, kind_of
-from fittings import MOODS
-from halls import garage, mall, platform, pool
-from places import corridor, maze, stairwell, waiting_room
-from shapes import Scene
+from recipes.world.draws import draws, kind_of
+from recipes.world.fittings import MOODS
+from recipes.world.halls import garage, mall, platform, pool
+from recipes.world.places import corridor, maze, stairwell, waiting_room
+from recipes.world.shapes import Scene
 
 BUILD = {"corridor": corridor, "maze": maze, "pool": pool, "garage": garage, "stairwell": stairwell,
          "waiting room": waiting_room, "mall": mall, "platform": platform}

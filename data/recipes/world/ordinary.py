@@ -7,15 +7,16 @@ import math
 
 import numpy as np
 
-from chance import draws, kind_of
-from clutter import strew
-from furniture import WOODS, at, bookshelf, chest, round_table, table
-from furnishings import (board, clock, desk_lamp, door, doorway, fireplace, floor_lamp, globe, hanging_lamp, ladder,
-                         mirror, painting, pillar, plant, sink, television, toilet, vase, washing_machine, window)
-from layouts import LAYOUTS
-from rooms import Room, shell
-from shapes import Scene, box, linear
-from sight import sees
+from recipes.world.clutter import strew
+from recipes.world.draws import draws, kind_of
+from recipes.world.furnishings import (board, clock, desk_lamp, door, doorway, fireplace, floor_lamp, globe,
+                                       hanging_lamp, ladder, mirror, painting, pillar, plant, sink, television, toilet,
+                                       vase, washing_machine, window)
+from recipes.world.furniture import WOODS, at, bookshelf, chest, round_table, table
+from recipes.world.layouts import LAYOUTS
+from recipes.world.rooms import Room, shell
+from recipes.world.shapes import Scene, box, linear
+from recipes.world.visibility import sees
 
 COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "white", "brown", "black")
 WALL_COLOURS = ("white", "yellow", "orange", "pink", "purple", "blue", "teal", "green", "grey", "red")

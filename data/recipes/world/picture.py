@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shapes import SURFACES
+from recipes.world.shapes import SURFACES
 
 # The denoiser reads its thread count once, when it is loaded; one process works on one core.
 os.environ.setdefault("OIDN_NUM_THREADS", "1")

@@ -6,8 +6,8 @@ what the attributes `a` name, with the draws of `rng`, and places the camera.
 
 import numpy as np
 
-from fittings import MOODS, glow, hall, look, panel, shade, tint
-from shapes import beam, box, column, linear, merged, mixed, quad, rounded
+from recipes.world.fittings import MOODS, glow, hall, look, panel, shade, tint
+from recipes.world.shapes import beam, box, column, linear, merged, mixed, quad, rounded
 
 CARPETS = {
     "checkered carpet": lambda i, j: (i + j) % 2,

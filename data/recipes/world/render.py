@@ -13,13 +13,9 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import liminal
-import ordinary
-import restyle
-from captions import caption
-from chance import KINDS
+from recipes.world import liminal, ordinary, restyle
+from recipes.world.captions import caption
+from recipes.world.draws import KINDS
 
 WORLDS = {"ordinary": ordinary, "liminal": liminal, "near": restyle}
 RENEW_EVERY = 50                           # pictures between two renewals of metadata.jsonl
@@ -90,7 +86,7 @@ def make(job):
     """Render one picture of (world, index, size, samples, quality, path) and return its index."""
     world, index, size, samples, quality, path = job
     from PIL import Image
-    from picture import picture
+    from recipes.world.picture import picture
     image = Image.fromarray(picture(WORLDS[world].build(index), size, samples, seed=2 * index))
     how = {"format": "PNG"} if quality is None else {"format": "WEBP", "quality": quality, "method": 6}
     write_aside(path, lambda aside: image.save(aside, **how))

@@ -5,8 +5,8 @@ Storybook: every colour is paler yet keeps its hue, a rose haze hangs in the air
 
 import numpy as np
 
-import ordinary
-from shapes import linear
+from recipes.world import ordinary
+from recipes.world.shapes import linear
 
 STYLE = "storybook"
 PAPER, SHARE = linear("#fff4f0"), 0.32     # what every colour is mixed with, and how much of it

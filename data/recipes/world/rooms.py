@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shapes import Scene, box, linear, mixed, quad, quads, turned
+from recipes.world.shapes import Scene, box, linear, mixed, quad, quads, turned
 
 TURNS = {"back": 0, "left": 90, "right": -90}
 

@@ -1,9 +1,9 @@
 """How offices, bathrooms, libraries and cafes are arranged: see layouts.py."""
 
-from furniture import (armchair, at, bench, bookshelf, chair, computer, counter, desk, round_table, stool,
-                       swivel_chair, table, METAL, WOODS)
-from furnishings import basin, bathtub, folds, mirror, rug, shelf, towels
-from shapes import beam, box, linear
+from recipes.world.furnishings import basin, bathtub, folds, mirror, rug, shelf, towels
+from recipes.world.furniture import (METAL, WOODS, armchair, at, bench, bookshelf, chair, computer, counter, desk,
+                                     round_table, stool, swivel_chair, table)
+from recipes.world.shapes import beam, box, linear
 
 
 def desk_at_the_wall(room, a, rng):

@@ -1,0 +1,5 @@
+"""The code that made what ships in data/, in three rooms: `world` builds the pictures, `model` trains on them, `ship` makes what ships.
+
+Rooms import downwards only: ship from model and world, model from world. Every script is started in the folder data, as in
+`python -m recipes.world.render`; from any other folder Python finds no module named recipes.
+"""
