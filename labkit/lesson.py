@@ -5,8 +5,8 @@ import os
 import sys
 import time
 import warnings
-from pathlib import Path
 
+from labkit.atomic import write_file
 from labkit.errors import LabError, LabWarning
 from labkit.frontend import say
 from labkit.notebooks import assigned
@@ -96,7 +96,7 @@ def finish():
     steps = sum(pictures for _, pictures in runs) // REFERENCE_BATCH
     if os.environ.get("LABKIT_RESULTS"):
         result = {"schema_version": RESULTS_VERSION, "run_steps_trained": steps, "runs": [run.run_id for run, _ in runs]}
-        Path(os.environ["LABKIT_RESULTS"]).write_text(json.dumps(result), encoding="utf-8")
+        write_file(os.environ["LABKIT_RESULTS"], json.dumps(result).encode(), choose="LABKIT_RESULTS")
     for run, _ in runs:
         if run.status == "error":
             raise LabError(f"Run {run.run_id} ended in an error: {run.history().stopped.message}")

@@ -3,6 +3,7 @@ import base64
 import html
 from collections import defaultdict
 
+from labkit.atomic import write_file
 from labkit.checkup import machine
 from labkit.diagnose import diagnose
 from labkit.publish import clean_output
@@ -86,7 +87,7 @@ def write(path, data, stores):
     for result in data["notebooks"]:
         runs = list(trained(stores, result).values())
         body += [f"<h2>{html.escape(result['name'])}</h2>", *figures(runs)] if runs else []
-    path.write_text(PAGE.format(title="Parameter Design Lab: report", body="\n".join(body)), encoding="utf-8")
+    write_file(path, PAGE.format(title="Parameter Design Lab: report", body="\n".join(body)).encode(), choose="--out")
 
 
 def describe(machine):
@@ -148,4 +149,4 @@ def notebook_html(path):
             cell.outputs = [nbformat.from_dict(output) for output in outputs if output]
     exporter = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.require_js_url = exporter.jquery_url = exporter.mathjax_url = exporter.widget_renderer_url = ""
-    path.with_suffix(".html").write_text(exporter.from_notebook_node(notebook)[0], encoding="utf-8")
+    write_file(path.with_suffix(".html"), exporter.from_notebook_node(notebook)[0].encode(), choose="--out")

@@ -1,13 +1,18 @@
 """A file is written whole, and others may read it as they may read any file made here."""
 
+import ast
 import errno
 import os
 import stat
 
+import nbformat
 import pytest
 
+from labkit import report
 from labkit.atomic import sync_folder, write_file
+from labkit.checkup import machine
 from labkit.errors import LabError
+from labkit.paths import REPO
 
 
 def mode(path):
@@ -62,3 +67,46 @@ def test_the_remedy_names_what_set_the_place(tmp_path):
         write_file(tmp_path / "file" / "a", b"1")
     with pytest.raises(LabError, match=r"a folder you may write to \(--out\)"):
         write_file(tmp_path / "file" / "a", b"1", choose="--out")
+
+
+WRITES_ITSELF = {                                             # and why a half-written file does no harm there
+    "execute": "a log that grows while a lesson runs",
+    "install": "a stamp that counts as none unless it is whole, and a lock"}
+
+
+def writes(source):
+    """Yield the calls in a source that write to a path directly."""
+    for node in ast.walk(ast.parse(source)):
+        name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        modes = ()
+        if name == "open":
+            modes = [*node.args[1:2], *(word.value for word in node.keywords if word.arg == "mode")]
+        to_write = any(set(ast.unparse(mode)) & set("wax+") for mode in modes)
+        if to_write or name.endswith((".write_text", ".write_bytes")):
+            yield ast.unparse(node)
+
+
+def test_everything_that_is_kept_is_written_whole():
+    found = {path.stem for path in (REPO / "labkit").rglob("*.py") if list(writes(path.read_text(encoding="utf-8")))}
+    assert found - {"atomic"} == set(WRITES_ITSELF)
+
+
+def test_a_report_that_cannot_be_written_leaves_the_one_before_and_names_out(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path, lesson = tmp_path / "report.html", tmp_path / "00_start.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), lesson)
+    data = {"made": "today", "machine": machine(), "fast": False, "notebooks": [], "runs": []}
+    path.write_text("before"), lesson.with_suffix(".html").write_text("before")
+    monkeypatch.setattr(os, "fsync", full)
+    attempts = {path: lambda: report.write(path, data, {}),
+                lesson.with_suffix(".html"): lambda: report.notebook_html(lesson)}
+    for written, act in attempts.items():
+        with pytest.raises(LabError, match=rf"{written.name}.*No space left.*\(--out\)"):
+            act()
+        assert written.read_text() == "before"
+    assert len(list(tmp_path.iterdir())) == 3
+    monkeypatch.undo()
+    report.write(path, data, {})
+    assert "Parameter Design Lab: report" in path.read_text(encoding="utf-8")
