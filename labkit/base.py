@@ -18,11 +18,13 @@ from labkit.adapters import bare
 from labkit.allocator import keep_freed_memory
 from labkit.basefiles import BaseFiles, find_base
 from labkit.casting import cast, fit_for_cpu
+from labkit.devices import find_device
 from labkit.dtypes import chosen_dtype, keep_float32, sentence
 from labkit.errors import LabError
 from labkit.importable import first_cause
 from labkit.loss import Denoiser
 from labkit.old_keys import old_text_encoder
+from labkit.out_of_memory import choose, enough_memory
 from labkit.seeding import generator
 from labkit.shown import shown
 from labkit.threads import limit_torch
@@ -30,6 +32,8 @@ from labkit.threads import limit_torch
 MOST_TIMES = 4                                                # its own resolution: beyond, a base only repeats itself
 PICTURES_AT_ONCE = 8                                          # through the autoencoder: 512 x 512 needs 0.4 GB each
 ROWS_AT_ONCE = 64                                             # through the U-Net while sampling
+FEWER = "fewer pictures at once (rows= when drawing, pictures= when training)"
+KEPT = "device='cpu' once (what is encoded there is kept for every device)"
 
 
 def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str | None = None) -> "Base":
@@ -40,7 +44,8 @@ def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str 
     dtype       of the U-Net: float32, bfloat16 or float16, as torch.dtype or text; None takes what the device is best at
                 (`dtypes.chosen_dtype`); the encoders run once and stay float32
     revision    branch, tag or commit of a hub name
-    LabError names what is wrong with the base, the device or the dtype, before anything is loaded.
+    LabError names what is wrong with the base, the device or the dtype, before anything is loaded,
+    or says that memory is too small.
     """
     device = find_device(device)
     dtype = chosen_dtype(dtype, device)
@@ -50,7 +55,7 @@ def load_base(name: str = "embedded", *, device=None, dtype=None, revision: str 
     keep_float32()
     keep_freed_memory()
     fingerprint = files.fingerprint()
-    with _loading(name), _quiet():
+    with _loading(name), enough_memory(f"The base {name}", choose(device, dtype, "a smaller base")), _quiet():
         unet, vae, text_encoder, tokenizer, noise_scheduler = _load(files)
         unet.to(device, dtype), vae.float(), text_encoder.float()
     if unet.config.in_channels != vae.config.latent_channels:
@@ -156,7 +161,7 @@ class Base:
     def encode_pictures(self, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
         """Encode uint8 (N, H, W, 3) into mean and standard deviation of the scaled latents, each (N, C, H/8, W/8) float32."""
         mean, std = [], []
-        with self.lock, self._at_work(self.vae):
+        with self.lock, self._enough_memory("Encoding pictures", elsewhere=KEPT), self._at_work(self.vae):
             for some in np.split(pictures, range(PICTURES_AT_ONCE, len(pictures), PICTURES_AT_ONCE)):
                 x = torch.from_numpy(np.ascontiguousarray(some)).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
                 latents = self.vae.encode(x).latent_dist
@@ -168,11 +173,16 @@ class Base:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> np.ndarray:
         """Decode scaled latents (N, C, H, W) into uint8 (N, 8H, 8W, 3). What is not finite comes out black."""
-        with self.lock, self._at_work(self.vae):
+        with self.lock, self._enough_memory("Decoding pictures", FEWER), self._at_work(self.vae):
             x = torch.cat([self.vae.decode(some / self.vae.config.scaling_factor + self._shift).sample
                            for some in latents.float().to(self.device).split(PICTURES_AT_ONCE)])
         x = ((x / 2 + 0.5).clamp(0, 1).nan_to_num(0) * 255).round()     # a cast of NaN to uint8 differs between machines
         return x.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
+
+    def _enough_memory(self, doing, *smaller, elsewhere="device='cpu'"):
+        """Say what to choose instead where memory runs out while `doing` pictures of this size."""
+        remedy = choose(self.device, self.dtype, *smaller, "a smaller resolution", elsewhere=elsewhere)
+        return enough_memory(f"{doing} of {self.resolution} pixels", remedy)
 
     @contextlib.contextmanager
     def _at_work(self, *encoders):
@@ -196,7 +206,8 @@ class Base:
         ids = self.tokenizer(list(captions), padding="max_length", max_length=self.tokenizer.model_max_length,
                              truncation=True, return_tensors="pt")
         mask = ids.attention_mask.to(self.device) if getattr(self.text_encoder.config, "use_attention_mask", False) else None
-        with self.lock, self._at_work(self.text_encoder):
+        enough = enough_memory("Encoding captions", choose(self.device, self.dtype))
+        with self.lock, enough, self._at_work(self.text_encoder):
             hidden = self.text_encoder(ids.input_ids.to(self.device), attention_mask=mask)[0]
         return {"encoder_hidden_states": hidden.float()}
 
@@ -214,7 +225,8 @@ class Base:
             raise LabError(f"seeds: {len(seeds)} for {len(prompts)} prompts. Give one seed for each picture, and one picture at least.")
         K = 1 if adapters is None else adapters.K
         at_once = max(1, rows // (2 * K))
-        with self.lock, bare(self.unet) if adapters is None else adapters.attached():
+        attached = bare(self.unet) if adapters is None else adapters.attached()
+        with self.lock, self._enough_memory("Drawing pictures", FEWER), attached:
             parts = (self._draw(prompts[i:i + at_once], seeds[i:i + at_once], K, num_inference_steps, guidance_scale)
                      for i in range(0, len(prompts), at_once))
             pictures = np.concatenate([self.decode(part.flatten(0, 1)).reshape(K, -1, self.resolution, self.resolution, 3) for part in parts], axis=1)
@@ -222,7 +234,7 @@ class Base:
 
     def draw_latents(self, prompts, seeds, *, num_inference_steps: int | None = None, guidance_scale: float = 3.0) -> Tensor:
         """Draw with the bare base, as `generate` does, and give the latents before they are decoded: (N, C, H, W)."""
-        with self.lock, torch.no_grad(), bare(self.unet):
+        with self.lock, torch.no_grad(), self._enough_memory("Drawing pictures"), bare(self.unet):
             return self._draw(prompts, seeds, 1, num_inference_steps, guidance_scale)[0]
 
     def _draw(self, prompts, seeds, K, num_inference_steps, guidance_scale) -> Tensor:
@@ -253,7 +265,8 @@ def diffusers_picture(base: Base, prompt: str, seed: int, adapter_file, *, num_i
 
     LabError: peft is not installed, or the file is none that diffusers can load.
     """
-    with base.lock, bare(base.unet), base._at_work(base.vae, base.text_encoder), _quiet(), torch.no_grad():
+    with (base.lock, base._enough_memory("Drawing a picture"), bare(base.unet),
+          base._at_work(base.vae, base.text_encoder), _quiet(), torch.no_grad()):
         from diffusers import StableDiffusionPipeline         # which remarks on what is not installed
         pipe = StableDiffusionPipeline(vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet,
                                        scheduler=base.sampler(), safety_checker=None, feature_extractor=None,
@@ -331,18 +344,3 @@ def _quiet():
             log.set_verbosity(verbosity)
             if bar:
                 log.enable_progress_bar()
-
-
-def find_device(device=None) -> torch.device:
-    """Return the device of this name, or the best there is; LabError: this torch has none such."""
-    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device is None:
-        return torch.device("cuda" if has["cuda"] else "mps" if has["mps"] else "cpu")
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise LabError(f"device: {device!r} is not one of cpu, cuda, mps.") from None
-    if not has.get(found.type, False):
-        raise LabError(f"device: {device} is not available to this torch ({torch.__version__}); "
-                       f"available here: {', '.join(name for name, there in has.items() if there)}.")
-    return found

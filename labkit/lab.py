@@ -1,6 +1,7 @@
 """One base, one territory and one store: what a notebook, the panel and ten lines of Python share."""
 
 import warnings
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from functools import cached_property
 
@@ -9,6 +10,7 @@ import numpy as np
 from labkit import lesson
 from labkit.config import RunConfig, load_design, run_id
 from labkit.errors import LabError, LabWarning
+from labkit.events import Event
 from labkit.folder_notes import cut_texts
 from labkit.frontend import say
 from labkit.history import History, Trace
@@ -16,8 +18,10 @@ from labkit.interrupts import Interrupted, stop_on_interrupt
 from labkit.ladders import rung_text
 from labkit.live import live
 from labkit.monitor import Monitor
+from labkit.out_of_memory import enough_memory
 from labkit.runs import COMPLETE, Store
-from labkit.sweep import sweep
+from labkit.shown import counted, shown
+from labkit.sweep import MAX_ROWS, sweep
 from labkit.train import train
 from labkit.turns import holder, turn
 
@@ -32,17 +36,29 @@ class Lab:
     revision      branch, tag or commit of a hub name
     resolution    side of a picture in pixels; None takes the base's own
     dtype         of the U-Net: float32, bf16 or fp16; None takes what LABKIT_DTYPE says, else what the device is best at
+    max_rows      pictures that a pass may hold, all its runs together; fewer where memory is short
+    gradient_checkpointing    whether activations are computed again in the backward pass instead of kept (Chen et
+                  al. 2016), which needs less memory and about a third more time, and changes no number on a CPU;
+                  None: where one run does not fit into predicted memory otherwise
 
+    LabError: max_rows or gradient_checkpointing is no such value.
     Pictures are checked before the base is loaded; both happen at first use.
     """
 
-    def __init__(self, base: str = "embedded", data: str = "liminal", *, store=None, device=None, revision=None, resolution=None, dtype=None):
+    def __init__(self, base: str = "embedded", data: str = "liminal", *, store=None, device=None, revision=None,
+                 resolution=None, dtype=None, max_rows: int = MAX_ROWS, gradient_checkpointing: bool | None = None):
         self.base_name, self.data_name, self.device, self.store = base, str(data), device, Store(store)
         self.revision, self.resolution, self.dtype = revision, resolution, dtype
+        if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 1:
+            raise LabError(f"max_rows = {shown(max_rows)}: give a whole number from 1 up, such as 16.")
+        if gradient_checkpointing not in (None, True, False):
+            raise LabError(f"gradient_checkpointing = {shown(gradient_checkpointing)}: give True, False or None, "
+                           "which decides by predicted memory.")
+        self.max_rows, self.gradient_checkpointing = max_rows, gradient_checkpointing
 
     @classmethod
     def of(cls, config: RunConfig, **options) -> "Lab":
-        """Open the lab that a configuration asks for; options: store, device, dtype."""
+        """Open the lab a configuration asks for; options: store, device, dtype, max_rows, gradient_checkpointing."""
         asked = None if config.mixed_precision == "no" else config.mixed_precision           # "no": as the device is best at
         return cls(config.base, config.data, revision=config.revision, resolution=config.resolution, **{"dtype": asked} | options)
 
@@ -84,7 +100,7 @@ class Lab:
             if asked not in (value, RunConfig.__dataclass_fields__[name].default):
                 raise LabError(f"{name} = {asked!r} was asked of a lab that was opened with {value!r}: open one with Lab({name}={asked!r}).")
         if config.mixed_precision != "no":
-            from labkit.base import find_device
+            from labkit.devices import find_device
             from labkit.dtypes import check_mixed_precision
             check_mixed_precision(config.mixed_precision, find_device(self.device))
         if self.resolution and self.resolution == self.base.own_resolution:
@@ -93,7 +109,9 @@ class Lab:
 
     def on(self, data: str) -> "Lab":
         """Return a lab on another territory that shares this one's base and store."""
-        other = Lab(self.base_name, data, store=self.store.root, device=self.device, revision=self.revision, resolution=self.resolution, dtype=self.dtype)
+        other = Lab(self.base_name, data, store=self.store.root, device=self.device, revision=self.revision,
+                    resolution=self.resolution, dtype=self.dtype, max_rows=self.max_rows,
+                    gradient_checkpointing=self.gradient_checkpointing)
         other.__dict__["base"] = self.base
         return other
 
@@ -123,8 +141,7 @@ class Lab:
             traces = {name: self.begun(config) for name, config in zip(names, configs)}
             monitor = monitor or self.monitor(pictures=pictures)
             with stop_on_interrupt(lambda: say("Stopping after this update; interrupt again to stop at once.")) as stop:
-                events = sweep(self.base, self.cache, configs, self.store, monitor=monitor, checkpoint_at=checkpoint_at,
-                               stop=stop, tell=say)
+                events = self.sweep(configs, monitor=monitor, checkpoint_at=checkpoint_at, stop=stop, tell=say)
                 with closing(live(events, traces, label=label)) as events:
                     for _ in events:
                         pass
@@ -132,6 +149,15 @@ class Lab:
                 raise Interrupted(stop.number, "Stopped, and what was trained is kept: run this cell again and it goes on from there.")
         whole = {name: traces[name].stopped and not config.parent for name, config in zip(names, configs)}  # a fork's beginning is its parent's
         return [traces[name].history() if whole[name] else self.store.run(name).history() for name in names]
+
+    def sweep(self, configs, **options) -> Iterator[Event]:
+        """Train the configurations that the store does not have, within this lab's max_rows.
+
+        Yields the events of `sweep.sweep`; gradient_checkpointing is the lab's too.
+        options   of `sweep.sweep`: monitor, checkpoint_at, stop, meta, tell
+        """
+        return sweep(self.base, self.cache, configs, self.store, max_rows=self.max_rows,
+                     gradient_checkpointing=self.gradient_checkpointing, **options)
 
     def begun(self, config) -> Trace:
         """Return what is known of a run that is about to be trained here: nothing yet, or what was told before it was stopped."""
@@ -143,8 +169,11 @@ class Lab:
         """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""
         configs = [self.config(design, **knobs | {"learning_rate": rate, "max_train_steps": 1}) for rate in learning_rates]
         traces = {self._id(config): Trace(self._id(config), config) for config in configs}
-        with turn("the single updates of a cell", say=say):
-            for event in train(self.base, self.cache, configs, monitor=self.monitor(pictures=0, sets=("validation",))):
+        what = f"A pass of {counted(len(configs), 'run')}"
+        less = "Give fewer learning_rates, or a smaller train_batch_size."
+        with turn("the single updates of a cell", say=say), enough_memory(what, less):
+            for event in train(self.base, self.cache, configs, monitor=self.monitor(pictures=0, sets=("validation",)),
+                               gradient_checkpointing=bool(self.gradient_checkpointing)):
                 traces[event.run_id].add(event)
         return [trace.history() for trace in traces.values()]
 

@@ -29,7 +29,8 @@ class LabPanel:
     design      RunConfig, share string, file or mapping to start from
     base        'embedded', a folder, a file or a hub name
     store       folder of the run store; None takes the usual one
-    lab         a Lab whose base, territory and store are used instead of the three above
+    lab         a Lab whose base, territory and store are used instead of the three above, with its dtype, max_rows and
+                gradient_checkpointing
     voice       'both', 'field' or 'chapter': whose terms are shown
     pictures    number of prompts drawn
 

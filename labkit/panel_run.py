@@ -98,14 +98,12 @@ class PanelRun:
 
     def _train(self, config):
         """Train a resolved configuration, or go on with it where it was stopped, and show every change; return the History."""
-        from labkit.sweep import sweep
-
         lab, owner, started, unjudged = self.owner.lab, self.owner, time.monotonic(), False
         trace = lab.begun(config)
         done = trace.last_step
         self.stage(f"going on from step {done}" if done else "measuring the untouched base")
-        events = sweep(lab.base, lab.cache, [config], lab.store, monitor=lab.monitor(pictures=owner.pictures), stop=self.stopping.is_set,
-                       meta={"made_by": "panel"}, tell=say)
+        events = lab.sweep([config], monitor=lab.monitor(pictures=owner.pictures), stop=self.stopping.is_set,
+                           meta={"made_by": "panel"}, tell=say)
         with closing(events):
             for event in events:
                 trace.add(event)

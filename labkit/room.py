@@ -17,7 +17,7 @@ class Room(NamedTuple):
 
     rows: int                                                 # pictures, of all its runs together
     gradient_checkpointing: bool                              # whether activations are computed again in the backward pass
-    said: str = ""                                            # why, where memory decided
+    said: str = ""                                            # why, where memory decided; that it was asked for
 
 
 def room(base, cache, config, max_rows: int, gradient_checkpointing: bool | None = None) -> Room:
@@ -28,7 +28,8 @@ def room(base, cache, config, max_rows: int, gradient_checkpointing: bool | None
     """
     free = free_bytes(base.device)
     if free is None:
-        return Room(max_rows, bool(gradient_checkpointing))
+        said = "Activations are computed again in the backward pass, as asked (gradient checkpointing)."
+        return Room(max_rows, True, said) if gradient_checkpointing else Room(max_rows, False)
     asked = base.unet, tuple(cache.train.mean.shape[1:]), cache.null_cond
     dtype = MIXED.get(config.mixed_precision, base.dtype)
     if dtype != base.dtype:                                   # the pass casts a U-Net of its own

@@ -47,7 +47,9 @@ def _size(lab, config) -> Size:
 def _seconds(lab, config) -> float:
     """Return the median time of an update; the first, which warms up, is left out."""
     times = []
-    with closing(train(lab.base, lab.cache, [config.replace(max_train_steps=1 + UPDATES)], monitor=Monitor(images=0))) as events:
+    short, again = config.replace(max_train_steps=1 + UPDATES), bool(lab.gradient_checkpointing)
+    events = train(lab.base, lab.cache, [short], monitor=Monitor(images=0), gradient_checkpointing=again)
+    with closing(events):
         for event in events:
             if isinstance(event, Step):
                 times.append(time.perf_counter())

@@ -11,9 +11,10 @@ import torch
 
 from labkit.config import RunConfig, run_id
 from labkit.dtypes import MIXED, name_of
-from labkit.errors import LabError, LabWarning
+from labkit.errors import LabWarning
 from labkit.events import Event
 from labkit.monitor import Monitor
+from labkit.out_of_memory import enough_memory
 from labkit.passes import passes
 from labkit.room import room
 from labkit.runs import COMPLETE, Store, record
@@ -75,7 +76,7 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
 
     max_rows                  pictures that a pass may hold; fewer where the device's memory is predicted not to hold them
     gradient_checkpointing    compute activations again in the backward pass; None: where one run does not fit without
-    tell                      is given a sentence where memory decided either
+    tell                      is given a sentence where memory decided either, and where activations are computed again
     """
     configs = list({config: None for config in (config.resolved(len(cache.train)) for config in configs)})
     names = {config: run_id(config, base.fingerprint, cache.fingerprint) for config in configs}
@@ -86,28 +87,18 @@ def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: M
                 return
             for config in members.values() if not resume else ():
                 check_warmup(config)
-            events = train(base, cache, list(members.values()), monitor=monitor, resume=resume, checkpoint_at=checkpoint_at, stop=stop,
-                           gradient_checkpointing=found.gradient_checkpointing)
             about = circumstances(base, cache, members) | _execution(base, group[0], found) | (meta or {})
             at = max(checkpoint.global_step for checkpoint in resume) if resume else None
             if before := {store.run(name).dtype for name in members if resume} - {None, about["dtype"]}:
                 warnings.warn(f"Runs begun in {min(before)} go on in {about['dtype']}, so that their second part is not what it would have been: "
                               f"choose {min(before)} with dtype=, --dtype or LABKIT_DTYPE where that matters.", LabWarning, stacklevel=2)
-            with closing(record(store, events, members, meta=about, resume_at=at)) as events:
-                try:
+            rows = sum(config.rows for config in members.values())
+            what = f"A pass of {counted(len(members), 'run')} with {counted(rows, 'picture')} in all"
+            with enough_memory(what, _less(len(members), rows, found.gradient_checkpointing)):
+                events = train(base, cache, list(members.values()), monitor=monitor, resume=resume, stop=stop,
+                               checkpoint_at=checkpoint_at, gradient_checkpointing=found.gradient_checkpointing)
+                with closing(record(store, events, members, meta=about, resume_at=at)) as events:
                     yield from events
-                except (RuntimeError, MemoryError) as error:
-                    if not _is_out_of_memory(error):
-                        raise
-                    rows = sum(config.rows for config in members.values())
-                    raise LabError(f"A pass of {counted(len(members), 'run')} with {counted(rows, 'picture')} in all does not fit into this device's memory. "
-                                   + _less(len(members), rows)) from error
-
-
-def _is_out_of_memory(error) -> bool:
-    """Tell whether an error means that memory ran out: torch has a class of its own for GPUs only, else words of its allocators."""
-    words = ("DefaultCPUAllocator", "backend out of memory")   # c10/core/impl/alloc_cpu.cpp, aten/src/ATen/mps/MPSAllocator.mm
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
 def _roomy(base, cache, whole, max_rows, gradient_checkpointing, tell):
@@ -125,12 +116,15 @@ def _execution(base, config, found) -> dict:
             "gradient_checkpointing": found.gradient_checkpointing}
 
 
-def _less(runs, rows):
+def _less(runs, rows, is_checkpointed):
     """Say what needs less memory."""
     if runs > 1:
-        return f"Let fewer runs share it: --rows {max(1, rows // 2)} on the command line, max_rows in Python."
-    return ("Take a smaller train_batch_size with more gradient_accumulation_steps, a smaller resolution, mixed_precision='bf16', or "
-            "--gradient-checkpointing.")
+        half = max(1, rows // 2)
+        return f"Let fewer runs share it: --rows {half} on the command line, max_rows={half} of the Lab."
+    again = (", or let activations be computed again: --gradient-checkpointing on the command line, "
+             "gradient_checkpointing=True of the Lab")
+    return ("Take a smaller train_batch_size with more gradient_accumulation_steps, a smaller resolution or "
+            f"mixed_precision='bf16'{'' if is_checkpointed else again}.")
 
 
 def circumstances(base, cache, group: Sequence[str]) -> dict:

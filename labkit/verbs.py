@@ -69,7 +69,8 @@ def train_all(configs, options, expected=None):
             raise LabError(f"{name} must be the same for all runs of one command: run it once for each.")
     asked = {config.mixed_precision for config in configs}
     dtype = options.dtype or (asked.pop() if len(asked) == 1 and asked != {"no"} else None)  # None: as the device is best at
-    lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution, dtype=dtype)
+    lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution,
+              dtype=dtype, max_rows=options.rows, gradient_checkpointing=options.gradient_checkpointing)
     tell(f"labkit: {lab.territory.summary}", sys.stderr)  # bad pictures are found before a model loads
     configs = [lab.config(config) for config in configs]
     for config in configs if not expected else ():
@@ -83,7 +84,7 @@ def train_all(configs, options, expected=None):
         raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} have changed since.")
     before = {name for name in names if (lab.store.root / name).is_dir() and lab.store.run(name).status in ("finished", "diverged")}
     with stop_on_interrupt(say_stopping) as stop:
-        error = drain(lab, configs, names, options, stop)
+        error = drain(lab, configs, names, stop)
     return judged([lab.store.run(name) for name in dict.fromkeys(names)], before, error, stop)
 
 
@@ -93,16 +94,14 @@ def say_stopping():
         os.write(2, b"\nlabkit: stopping after this update; a second time interrupts at once\n")
 
 
-def drain(lab, configs, names, options, stop):
+def drain(lab, configs, names, stop):
     """Train with a line of progress until `stop()` says so, with a checkpoint at the end. Returns what failed, or None."""
-    from labkit import sweep
-
     last = max(config.max_train_steps for config in configs)
     every = max(1, last // CHECKPOINTS)
     with Progress(configs, names) as progress:
         try:
-            events = sweep.sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(), max_rows=options.rows,
-                                 gradient_checkpointing=options.gradient_checkpointing, tell=progress.tell, stop=stop, checkpoint_at=range(every, last, every))
+            events = lab.sweep(configs, monitor=lab.monitor(), tell=progress.tell, stop=stop,
+                               checkpoint_at=range(every, last, every))
             with closing(events):
                 for event in events:
                     progress.show(event)

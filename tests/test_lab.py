@@ -49,8 +49,9 @@ def test_runs_in_one_lower_precision_keep_the_frozen_base_in_it(monkeypatch, ask
     monkeypatch.setattr(lab_module, "Lab", remember)
     configs = [RunConfig(mixed_precision=precision) for precision in asked.split(",")]
     with pytest.raises(LabError, match="enough"):
-        verbs.train_all(configs, SimpleNamespace(rows=4, store=None, dtype=None))
+        verbs.train_all(configs, SimpleNamespace(rows=4, store=None, dtype=None, gradient_checkpointing=True))
     assert opened["dtype"] == kept
+    assert (opened["max_rows"], opened["gradient_checkpointing"]) == (4, True)
 
 
 def test_a_run_that_was_trained_is_found_and_not_trained_again(lab):

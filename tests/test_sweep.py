@@ -146,5 +146,18 @@ def test_a_pass_too_large_for_the_device_is_told_with_what_needs_less(base, cach
     monkeypatch.setattr("labkit.sweep.train", full)
     with pytest.raises(LabError, match="3 runs with 12 pictures in all does not fit.*--rows 6"):
         list(sweep(base, cache, RACE, Store(tmp_path), monitor=QUIET))
-    with pytest.raises(LabError, match="A pass of 1 run with 4 pictures.*smaller train_batch_size"):
+    less = "A pass of 1 run with 4 pictures.*smaller train_batch_size.*gradient_checkpointing=True"
+    with pytest.raises(LabError, match=less) as told:
         list(sweep(base, cache, RACE[:1], Store(tmp_path), monitor=QUIET))
+    assert told.value.__cause__ is error
+    with pytest.raises(LabError, match="mixed_precision='bf16'[.]$"):
+        list(sweep(base, cache, RACE[:1], Store(tmp_path), monitor=QUIET, gradient_checkpointing=True))
+
+
+def test_a_pass_too_large_to_begin_is_told_alike(base, cache, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("labkit.train.LoRAStack", full)
+    with pytest.raises(LabError, match="3 runs with 12 pictures in all does not fit"):
+        list(sweep(base, cache, RACE, Store(tmp_path), monitor=QUIET))

@@ -1,0 +1,20 @@
+"""Which device a base is put on: the best there is, unless somebody says otherwise."""
+
+import torch
+
+from labkit.errors import LabError
+
+
+def find_device(device=None) -> torch.device:
+    """Return the device of this name, or the best there is; LabError: this torch has none such."""
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device is None:
+        return torch.device("cuda" if has["cuda"] else "mps" if has["mps"] else "cpu")
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise LabError(f"device: {device!r} is not one of cpu, cuda, mps.") from None
+    if not has.get(found.type, False):
+        raise LabError(f"device: {device} is not available to this torch ({torch.__version__}); "
+                       f"available here: {', '.join(name for name, there in has.items() if there)}.")
+    return found
