@@ -1,12 +1,12 @@
-"""The study of the verdicts in small: on simulated and recorded runs they are right as often as their confidence says."""
+"""The study of the verdicts in small: on simulated and recorded runs they are right as often as they say."""
 
 import dataclasses
+import functools
 import math
 import sys
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from labkit import diagnose
 from labkit.history import Curve
@@ -23,7 +23,8 @@ CHANCE = 0.01  # how rare so many wrong verdicts must be before a test fails
 def broken_promises(pairs, allowance=0.0):
     """Return the bands of confidence in which more verdicts are wrong than they say, beyond what chance explains.
 
-    pairs: (true label, verdict) of many runs, some in every band. allowance: a share of wrong ones on top of what they say.
+    pairs: (true label, verdict) of many runs, some in every band.
+    allowance: a share of wrong ones on top of what they say.
     """
     found = []
     pairs = [(label, verdict) for label, verdict in pairs if verdict.label != diagnose.UNSURE]
@@ -37,15 +38,15 @@ def broken_promises(pairs, allowance=0.0):
     return found
 
 
-@pytest.fixture(scope="module")
+@functools.cache
 def recorded_designs():
-    """Give the recorded runs of several seeds, whole and as they stood after a half and a quarter of their updates."""
+    """Return the recorded runs of several seeds, whole and as they stood after a half and a quarter of the updates."""
     whole = [runs for runs in verdict_study.configurations() if len(runs) > 1]
     return whole + [cut for share in (0.5, 0.25) for runs in whole if len(cut := stood_at(runs, share)) > 1]
 
 
 def stood_at(runs, share):
-    """Return runs as they stood at their first evaluation after a share of the updates; those with five evaluations by then."""
+    """Return runs, those with five evaluations by then, as they stood when a share of the updates was made."""
     found = []
     for run in runs:
         steps = run.validations["validation"].steps
@@ -75,12 +76,12 @@ def test_verdicts_on_simulated_runs_are_right_as_often_as_they_say():
     assert broken_promises(verdict_study.population(diagnose, 300, 11), allowance=0.02) == []
 
 
-def test_verdicts_on_recorded_runs_are_right_as_often_as_they_say(recorded_designs):
-    assert broken_promises(verdict_study.other_half(diagnose, recorded_designs)) == []
+def test_verdicts_on_recorded_runs_are_right_as_often_as_they_say():
+    assert broken_promises(verdict_study.other_half(diagnose, recorded_designs())) == []
 
 
-def test_verdicts_on_recorded_runs_are_surer_with_all_evaluations_than_with_half_of_them(recorded_designs):
-    runs = [run for design in recorded_designs for run in design if len(run.validations["validation"].steps) >= 8]
+def test_verdicts_on_recorded_runs_are_surer_with_all_evaluations_than_with_half_of_them():
+    runs = [run for design in recorded_designs() for run in design if len(run.validations["validation"].steps) >= 8]
     whole = np.mean([given_confidence(diagnose.diagnose(run)) for run in runs])
     half = np.mean([given_confidence(diagnose.diagnose(thinned(run))) for run in runs])
     assert whole > half
@@ -97,7 +98,8 @@ def test_a_jittery_plateau_is_surer_to_be_one_with_more_evaluations():
 
 def test_too_many_wrong_verdicts_break_the_promise():
     def judged(wrong, confidence):
-        return [("healthy" if i >= wrong else "diverged", SimpleNamespace(label="healthy", confidence=confidence)) for i in range(100)]
+        verdict = SimpleNamespace(label=diagnose.HEALTHY, confidence=confidence)
+        return [(diagnose.HEALTHY if i >= wrong else diagnose.DIVERGED, verdict) for i in range(100)]
 
     assert broken_promises(judged(20, 0.82) + judged(10, 0.9) + judged(3, 0.98)) == []
     found = broken_promises(judged(30, 0.82) + judged(10, 0.9) + judged(9, 0.98))
