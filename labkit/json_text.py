@@ -1,6 +1,7 @@
 """JSON from outside: read to a bounded size and depth, of the kind that is expected. Standard library only.
 
-Python's own reader ends deep nesting in a RecursionError and takes halves of characters that cannot be written again.
+Python's own reader ends deep nesting in a RecursionError, takes halves of characters that cannot be written again, and
+answers a number of thousands of digits with advice to programmers.
 """
 
 import json
@@ -11,19 +12,21 @@ from labkit.regular import require_regular
 
 DEEPEST = 64                                                  # levels; what the kit reads has five
 MOST_BYTES = 20_000_000
+MOST_DIGITS = 300  # of a whole number: as many fit into a float, also in YAML's base 60 (1:30)
 HALF = re.compile("[\ud800-\udfff]")                          # one of the two halves that UTF-16 writes a rare character in
 
 
 def parse(data, kind=dict, *, pairs=None, most_bytes=MOST_BYTES):
     """Return the value of a JSON text, str or UTF-8 bytes; `pairs` makes each object, as `object_pairs_hook` does.
 
-    ValueError says in a few words what is wrong: not JSON, too deep, half a character, or another kind than asked for.
+    ValueError says in a few words what is wrong: not JSON, too deep, half a character, a whole number too long,
+    or another kind than asked for.
     """
     if len(data) > most_bytes:
         raise ValueError(f"more than {most_bytes / 1e6:.0f} MB")
     text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
     try:
-        value = json.loads(text, object_pairs_hook=pairs)
+        value = json.loads(text, object_pairs_hook=pairs, parse_int=_whole)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if text.count("[") + text.count("{") > DEEPEST or "\\u" in text:
@@ -38,6 +41,13 @@ def read(path, kind=dict, *, most_bytes=MOST_BYTES):
     require_regular(path, or_absent=True)
     with open(path, "rb") as file:
         return parse(file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1), kind, most_bytes=most_bytes)
+
+
+def _whole(digits):
+    """Return a whole number; ValueError when it has too many digits."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits, where at most {MOST_DIGITS} are read")
+    return int(digits)
 
 
 def _check(value):

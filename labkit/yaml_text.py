@@ -1,12 +1,16 @@
 """The YAML of a design: fields, texts, numbers and lists. Aliases, tags and deep nesting, which no design needs, are refused.
 
-PyYAML's safe loader runs no code, but an alias lets a kilobyte stand for gigabytes, deep nesting ends in a RecursionError, and a
-tag that does not fit its value in a KeyError, an IndexError or an AttributeError.
+PyYAML's safe loader runs no code, but an alias lets a kilobyte stand for gigabytes, deep nesting ends in a RecursionError,
+and a tag that does not fit its value in a KeyError, an IndexError or an AttributeError. A number of thousands of digits ends
+in advice to programmers, or in an OverflowError where it is written in base 60.
 """
 
 import yaml
 
+from labkit.json_text import MOST_DIGITS
+
 DEEPEST = 16                                                  # levels; a design has three
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class DesignLoader(yaml.SafeLoader):
@@ -28,6 +32,8 @@ class DesignLoader(yaml.SafeLoader):
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
+        if node.tag in NUMBERS and len(node.value) > MOST_DIGITS:
+            self._refuse(f"a number of {len(node.value):,} digits", f"Write one of at most {MOST_DIGITS}", event)
         return node
 
     def compose_mapping_node(self, anchor):
