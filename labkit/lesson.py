@@ -78,15 +78,22 @@ def recorded(*names) -> list:
 
 
 def trained(since_s):
-    """Return [(run folder, pictures seen since then)] of the runs of this kernel that made steps or stopped since that time."""
-    from labkit import journal
+    """Return [(run folder, pictures seen since then)] of this kernel's runs that made steps or stopped since that time.
+
+    A run whose folder is damaged is left out, with a LabWarning that names it.
+    """
     from labkit.runs import written_here
 
     found = []
     for run in written_here():
-        lines = [line for line in journal.read(run.events_path)[0] if line["time"] >= since_s]
-        if lines:
-            found.append((run, sum(line["samples_seen"] // line["global_step"] for line in lines if line["event"] == "Step")))
+        try:
+            lines = [line for line in run.read()[0] if line["time"] >= since_s]
+            if lines:
+                run.history()  # the whole folder: `finish` asks for more than its journal
+                steps = [line for line in lines if line["event"] == "Step"]
+                found.append((run, sum(line["samples_seen"] // line["global_step"] for line in steps)))
+        except LabError as error:
+            warnings.warn(f"{error} This lesson does not count the run.", LabWarning, stacklevel=3)
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from labkit import lesson
 from labkit.config import RunConfig
-from labkit.errors import LabError
+from labkit.errors import LabError, LabWarning
 from labkit.events import Step, Stopped
 from labkit.paths import REPO
 from labkit.runs import Store, record
@@ -86,6 +86,27 @@ def test_a_run_that_ended_in_an_error_fails_the_lesson_and_is_named():
     lesson.begin()
     recorded("d" * 16, 3, "error", "RuntimeError: out of memory")
     with pytest.raises(LabError, match="d{16} ended in an error: RuntimeError: out of memory"):
+        lesson.finish()
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "config.json"])
+def test_a_run_whose_folder_is_damaged_is_named_and_does_not_stop_the_last_cell(capsys, name):
+    lesson.begin()
+    recorded("a" * 16, 5, "finished")
+    recorded("b" * 16, 10, "finished")
+    file = Store().run("a" * 16).path / name
+    file.write_bytes(file.read_bytes().replace(b"1", b"7", 1))
+    with pytest.warns(LabWarning, match=f"a{{16}}.{name} is damaged.*remove its folder.*does not count the run"):
+        lesson.finish()
+    assert "trained 1 run, 10 run-steps" in capsys.readouterr().out
+
+
+def test_a_damaged_run_does_not_hide_one_that_ended_in_an_error():
+    lesson.begin()
+    recorded("a" * 16, 5, "finished")
+    recorded("d" * 16, 3, "error", "RuntimeError: out of memory")
+    Store().run("a" * 16).events_path.write_bytes(b"{}\n")
+    with pytest.warns(LabWarning, match="a{16}"), pytest.raises(LabError, match="d{16} ended in an error"):
         lesson.finish()
 
 
