@@ -78,7 +78,7 @@ def recorded(*names) -> list:
 
 
 def trained(since_s):
-    """Return [(run folder, pictures seen since then)] of this kernel's runs that made steps or stopped since that time.
+    """Return [(run folder, pictures seen since then)] of this kernel's runs that made steps or stopped since then.
 
     A run whose folder is damaged is left out, with a LabWarning that names it.
     """

@@ -1,8 +1,8 @@
 """The YAML of a design: fields, texts, numbers and lists. Aliases, tags and deep nesting, which no design needs, are refused.
 
-PyYAML's safe loader runs no code, but an alias lets a kilobyte stand for gigabytes, deep nesting ends in a RecursionError,
-and a tag that does not fit its value in a KeyError, an IndexError or an AttributeError. A number of thousands of digits ends
-in advice to programmers, or in an OverflowError where it is written in base 60.
+PyYAML's safe loader runs no code, but an alias lets a kilobyte stand for gigabytes, deep nesting ends in a
+RecursionError, and a tag that does not fit its value in a KeyError, an IndexError or an AttributeError. A number of
+thousands of digits ends in advice to programmers, or in an OverflowError where it is written in base 60.
 """
 
 import yaml

@@ -369,7 +369,7 @@ def test_a_filter_given_twice_is_refused_with_what_was_meant(name):
 
 
 @pytest.mark.parametrize("line, message", [("[" * 100_000, "line 1, is not a JSON object .*nested too deeply"), ('{"file_name": "\\ud800", "text": "x"}', "half a character"),
-                                           ('{"text": ' + "9" * 5000 + "}", "metadata.jsonl, line 1, is not .*5,000 digits, where"),
+                                           ('{"text": ' + "9" * 5000 + "}", "line 1, is not .*5,000 digits, where"),
                                            (json.dumps({"file_name": "x" * 5000, "text": "x"}), "which is not in")])
 def test_a_line_of_captions_that_no_person_would_write_is_named(tmp_path, line, message):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")

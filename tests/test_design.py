@@ -70,10 +70,11 @@ BOMB = "a: &a [x, x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b 
     ("rank: !!int ''", "the tag !!int is given. Leave tags out."), ("rank: !!bool maybe", "the tag !!bool"), ("alpha: !!float ''", "!!float"), ("data: !!timestamp x", "!!timestamp"),
     ("rank: !!python/object/apply:os.getcwd []", "Leave tags out"), ("? [a, b]\n: 1", "a name is no text"),
     ("rank: '" + "9" * 300 + "'", "rank = '9.*it must be a whole number from 1 to 4096"), 
-    ("rank: " + "9" * 5000, "design.yaml, line 1, column 7 is not valid YAML: a number of 5,000 digits. Write one of at most 300.$"),
+    ("rank: " + "9" * 5000,
+     "design.yaml, line 1, column 7 is not valid YAML: a number of 5,000 digits. Write one of at most 300.$"),
     ("rank: 0x" + "f" * 20_000, "a number of 20,002 digits"), ("alpha: 0." + "9" * 5000, "a number of 5,002 digits"),
-    ("alpha: " + "9" * 5000 + ".0", "a number of 5,002 digits"), ("alpha: 1" + ":59" * 2000 + ".5", "a number of 6,003 digits"),
-    ("alpha: 1" + ":59" * 99 + ".5", "alpha = .* is not possible"),
+    ("alpha: " + "9" * 5000 + ".0", "a number of 5,002 digits"),
+    ("alpha: 1" + ":59" * 2000 + ".5", "a number of 6,003 digits"), ("alpha: 1" + ":59" * 99 + ".5", "alpha = .* is not possible"),
     ("data: \"\\ud800\"", "half a character"), ("reasons: {rank: \"\\ud800\"}", "half a character"), ("data: \"\\e[31mred\"", r"data = '.x1b\[31mred' is not possible"),
     ("#" * 100_001, "more than 100 kB"), ("rank: 0x_", "not valid YAML"),
 ])
@@ -85,7 +86,8 @@ def test_a_design_that_no_person_would_write_is_refused_with_a_short_sentence(tm
 
 
 @pytest.mark.parametrize("text, message", [('{"rank": ' + "[" * 90_000, "nested too deeply"), ('{"data": "\\ud800"}', "half a character"), ("[" * 80 + "]" * 80, "nested too deeply"), ("[8]", "such as 'rank: 8', not list"),
-    ('{"rank": ' + "9" * 5000 + "}", "design.json is not valid JSON: a number of 5,000 digits, where at most 300 are read.")])
+    ('{"rank": ' + "9" * 5000 + "}",
+     "design.json is not valid JSON: a number of 5,000 digits, where at most 300 are read.")])
 def test_json_that_no_person_would_write_is_refused_too(tmp_path, text, message):
     (tmp_path / "design.json").write_text(text)
     with pytest.raises(LabError, match=message):
