@@ -73,7 +73,7 @@ def recorded(*names) -> list:
     try:
         return [run for name in names for run in sets.recorded(name)]
     except LabError:
-        say(f"Recorded runs are missing here: `python data/recipes/recorded.py {' '.join(names)}` makes them.")
+        say(f"Recorded runs are missing here: in the folder data, `python -m recipes.ship.recorded {' '.join(names)}` makes them.")
         return []
 
 

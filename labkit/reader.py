@@ -103,7 +103,7 @@ def load_reader(folder: str | Path | None = None) -> Reader:
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise LabError(f"{folder / name} is missing; get data/reader back from the repository or train it with "
-                           "data/recipes/reader.py.")
+                           "data/recipes/model/attribute_reader.py.")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         net = ReaderNet(config["answers"], tuple(config["widths"]))

@@ -52,8 +52,9 @@ def verbs():
 
 
 def files():
-    """Return the file map: every module with the first sentence of its docstring."""
-    rows = [f"- `{folder}/{path.name}`: {first_sentence(path)}" for folder in ("labkit", "data/recipes", "tools") for path in sorted((REPO / folder).glob("*.py"))]
+    """Return the file map: every module, also of sub-folders, with the first sentence of its docstring."""
+    paths = [path for folder in ("labkit", "data/recipes", "tools") for path in sorted((REPO / folder).rglob("*.py"))]
+    rows = [f"- `{path.relative_to(REPO).as_posix()}`: {first_sentence(path)}" for path in paths]
     return "\n".join(rows + [f"- `{name}`: {what}" for name, what in OTHER_FILES.items()]) + "\n"
 
 

@@ -77,8 +77,8 @@ def unpacked(file: Path) -> Path:
     except OSError as error:
         raise cannot_write(folder, error) from None
     except DAMAGED as error:
-        raise LabError(f"{file} is damaged ({error or type(error).__name__}): get it back from the repository, or make it with "
-                       f"`python data/recipes/recorded.py {file.stem}`.") from None
+        raise LabError(f"{file} is damaged ({error or type(error).__name__}): get it back from the repository, or make it in the "
+                       f"folder data with `python -m recipes.ship.recorded {file.stem}`.") from None
 
 
 def _check(packed: zipfile.ZipFile) -> None:

@@ -32,7 +32,8 @@ def read(sets, name=None) -> dict[str, list]:
     if not common:
         raise LabError("The arms have no seed in common: record them with the same seeds.")
     found = {arm: [run for run in runs if run.config.seed in common] for arm, runs in found.items()}
-    say(f"Recorded runs, made by `python data/recipes/recorded.py {' '.join(sets.values())}`: {sum(map(len, found.values()))} runs, {len(common)} seeds.")
+    command = f"python -m recipes.ship.recorded {' '.join(sets.values())}"
+    say(f"Recorded runs, made in the folder data by `{command}`: {sum(map(len, found.values()))} runs, {len(common)} seeds.")
     return found
 
 

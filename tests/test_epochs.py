@@ -126,7 +126,7 @@ def test_runs_without_pictures_or_of_another_base_are_refused_in_a_sentence(lab)
 def test_a_set_that_does_not_ship_gives_one_sentence_with_the_command(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
     note = evidence("long_runs", epochs.plot_gaps)
-    assert isinstance(note, Note) and "python data/recipes/recorded.py long_runs" in repr(note) and "role='note'" in note._repr_html_()
+    assert isinstance(note, Note) and "python -m recipes.ship.recorded long_runs" in repr(note) and "role='note'" in note._repr_html_()
     assert or_note(epochs.plot_times, note) is note and capsys.readouterr().out == ""
 
 

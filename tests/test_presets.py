@@ -108,7 +108,7 @@ def views(run):
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_a_preset_claims_is_so_in_its_recorded_runs(name):
-    assert len(runs(name)) >= 2, "run data/recipes/recorded.py presets lesson_presets"
+    assert len(runs(name)) >= 2, "in data/, run recipes.ship.recorded presets lesson_presets"
     for words, holds in CLAIMS[name]:
         assert words in ALL[name].look
         assert all(holds(run) for run in runs(name).values()), words

@@ -87,9 +87,9 @@ def test_flat_colour_and_raw_noise_show_no_place(reader):
 
 def test_the_tables_of_the_model_card_are_those_that_were_measured_on_this_base():
     measured = json.loads((tables.LOGS / "measured.json").read_text())
-    assert measured["base"] == find_base().fingerprint(), "run recipes.ship.measure in data/"
+    assert measured["base"] == find_base().fingerprint(), "in data/, run recipes.ship.measure"
     page = tables.README.read_text(encoding="utf-8")
-    assert tables.filled(page, measured) == page, "run recipes.ship.measure --tables in data/"
+    assert tables.filled(page, measured) == page, "in data/, run recipes.ship.measure --tables"
 
 
 def test_a_picture_is_never_accepted_for_two_kinds(reader, renders):

@@ -65,7 +65,7 @@ def test_shipped_latents_are_those_of_this_base_and_these_pictures(shipped, name
             assert not file.exists()
             continue
         tensors = cache.read(file, cache.key(named, pictures))
-        assert tensors is not None, f"{file} is stale: run data/recipes/encoded.py"
+        assert tensors is not None, f"{file} is stale: in data/, run recipes.ship.encoded"
         assert tensors["mean"].shape == tensors["std"].shape == (len(pictures), 8, 16, 16)
         assert 0.7 < float(tensors["mean"].float().std()) < 1.3                              # scaled to unit variance
 
@@ -97,7 +97,7 @@ def test_recorded_runs_are_those_of_this_base_and_these_pictures(name, named):
     runs = recorded(name)
     assert runs
     for run in runs:
-        assert run.meta["base_fingerprint"] == named.fingerprint, f"run data/recipes/recorded.py {name}"
+        assert run.meta["base_fingerprint"] == named.fingerprint, f"in data/, run recipes.ship.recorded {name}"
         assert run.meta["data_fingerprint"] == territory(run.config.data).fingerprint
 
 
@@ -105,7 +105,7 @@ def test_recorded_runs_are_those_of_this_base_and_these_pictures(name, named):
 def test_every_preset_led_to_its_verdict_with_most_recorded_seeds_and_to_no_other(label):
     changes = PRESETS[label].changes
     runs = [run for run in recorded("presets") if all(getattr(run.config, name) == value for name, value in changes.items())]
-    assert len({run.config.seed for run in runs}) >= 3, "run data/recipes/recorded.py presets"
+    assert len({run.config.seed for run in runs}) >= 3, "in data/, run recipes.ship.recorded presets"
     found = Counter(diagnose(run).label for run in runs)
     assert found[label] > len(runs) / 2 and set(found) <= {label, "not enough evidence"}   # just above stability a seed may stay undecided
 

@@ -35,7 +35,7 @@ def test_arms_are_read_with_the_seeds_they_share(monkeypatch):
 
 def test_a_set_that_is_not_there_is_named_with_what_makes_it(monkeypatch):
     sets(monkeypatch)
-    with pytest.raises(LabError, match="recorded.py sgd` makes them"):
+    with pytest.raises(LabError, match="recipes.ship.recorded sgd` makes them"):
         valleys.read({"SGD": "sgd"})
     sets(monkeypatch, one=arm(1e-3, (0,)), other=arm(1e-3, (1,)))
     with pytest.raises(LabError, match="no seed in common"):

@@ -99,6 +99,6 @@ def test_every_claim_is_in_the_table_in_order_and_what_is_missing_says_what_make
     assert len(table.rows) == len(volume_claims.CLAIMS) + len(volume_claims.IMAGES)
     assert verdicts == sorted(verdicts, key=ORDER.index) and verdicts[-1] == IMAGE
     [row] = [row for row in table.rows if "8 times" in row[1]]
-    assert row[0] == OPEN and "python data/recipes/recorded.py eightfold" in row[2]
+    assert row[0] == OPEN and "python -m recipes.ship.recorded eightfold" in row[2]
     assert "1 MB a picture at batch 1" in repr(table)
     assert not any(ident in repr(table) for claim in volume_claims.CLAIMS for ident in claim.ids)

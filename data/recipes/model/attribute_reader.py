@@ -1,6 +1,6 @@
 """Train the attribute reader on its own renders, plain and passed through the autoencoder.
 
-python data/recipes/reader.py READER_ORDINARY READER_LIMINAL --vae FOLDER --out data/reader --work FOLDER
+python -m recipes.model.attribute_reader READER_ORDINARY READER_LIMINAL --vae FOLDER --out reader --work FOLDER
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Train the autoencoder on random crops of rendered pictures: ordinary ones, and some of other worlds.
 
-python data/recipes/autoencoder.py ORDINARY [LIMINAL NEAR] --work FOLDER --minutes 65
-python data/recipes/autoencoder.py ORDINARY [LIMINAL NEAR] --work OTHER --minutes 5 --start data/base --decoder-only
+python -m recipes.model.autoencoder ORDINARY [LIMINAL NEAR] --work FOLDER --minutes 65
+python -m recipes.model.autoencoder ORDINARY [LIMINAL NEAR] --work OTHER --minutes 5 --start base --decoder-only
 """
 
 import argparse
@@ -123,7 +123,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, help="instead of minutes: exactly repeatable")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--start", help="a base to start from, such as data/base")
+    parser.add_argument("--start", help="a base to start from, such as base")
     parser.add_argument("--decoder-only", action="store_true", help="keep the encoder, and so the latents, as they are")
     parser.add_argument("--log", help="JSONL of losses")
     a = parser.parse_args()

@@ -1,6 +1,6 @@
 """Train text encoder and UNet together on the latents of ordinary pictures; liminal ones are never seen.
 
-python data/recipes/denoiser.py ORDINARY --vae FOLDER --work FOLDER --minutes 50
+python -m recipes.model.denoiser ORDINARY --vae FOLDER --work FOLDER --minutes 50
 """
 
 import argparse
@@ -162,7 +162,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, help="instead of minutes: exactly repeatable")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--start", help="a base to start from, such as data/base")
+    parser.add_argument("--start", help="a base to start from, such as base")
     parser.add_argument("--log", help="JSONL of losses")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)

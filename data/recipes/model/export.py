@@ -1,6 +1,6 @@
 """Write data/base from the newest checkpoint of the denoiser (its averages) and the trained autoencoder.
 
-python data/recipes/export.py --vae FOLDER --work FOLDER --out data/base
+python -m recipes.model.export --vae FOLDER --work FOLDER --out base
 """
 
 import argparse
@@ -22,7 +22,7 @@ def export(vae, work, out):
     checkpoint = Checkpoint(Path(work) / "denoiser.safetensors")
     state = checkpoint.load({"average_unet": unet, "average_text_encoder": text_encoder})
     if state is None:
-        raise FileNotFoundError(f"{checkpoint.path} is missing: train data/recipes/denoiser.py first")
+        raise FileNotFoundError(f"{checkpoint.path} is missing: train recipes.model.denoiser first")
     trained = AutoencoderKL.from_pretrained(vae)
     fresh = build_vae(trained.config.scaling_factor)  # its configuration names no folder of this machine
     fresh.load_state_dict(trained.state_dict())

@@ -1,6 +1,6 @@
 """Give a base more latent channels, so that it can be trained on from there: the new ones begin next to silent.
 
-python data/recipes/widen.py OLD --out FOLDER     then autoencoder.py and denoiser.py with --start FOLDER
+python -m recipes.model.widen OLD --out FOLDER     then autoencoder.py and denoiser.py with --start FOLDER
 """
 
 import argparse

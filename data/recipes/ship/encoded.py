@@ -1,6 +1,6 @@
 """Make data/encoded: latents of what ships, so that a first click needs no pass through the autoencoder.
 
-    python data/recipes/encoded.py
+    python -m recipes.ship.encoded
 
 Run it after data/base or data/territories changed: until then the old files are passed over, which only costs time.
 """

@@ -1,4 +1,4 @@
-"""Draw README's figure: the default race of the learning-rate lesson: `python data/recipes/figures.py`.
+"""Draw README's figure: the default race of the learning-rate lesson: `python -m recipes.ship.figures`.
 
 Runs that the run store has are not trained again.
 """

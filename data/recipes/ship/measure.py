@@ -1,8 +1,8 @@
 """Measure the base and its reader, keep the numbers in log/measured.json and write the tables of data/README.md.
 
-python data/recipes/measure.py             measure what ships, then the run of data/thorough.yaml (minutes)
-python data/recipes/measure.py --untouched measure what ships; of the run keep what was measured on this base before
-python data/recipes/measure.py --tables    only write the tables again
+python -m recipes.ship.measure             measure what ships, then the run of data/thorough.yaml (minutes)
+python -m recipes.ship.measure --untouched measure what ships; of the run keep what was measured on this base before
+python -m recipes.ship.measure --tables    only write the tables again
 """
 
 import argparse

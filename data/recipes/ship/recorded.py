@@ -1,4 +1,4 @@
-"""Train the recorded runs that ship with the kit: `python data/recipes/recorded.py [NAME ...]`.
+"""Train the recorded runs that ship with the kit: `python -m recipes.ship.recorded [NAME ...]`.
 
 Each set goes to data/runs/NAME.zip, configuration and events of every run, some also with pictures; adapters and checkpoints
 stay in the working folder.

@@ -1,6 +1,6 @@
 """Draw sheets of pictures: what the base makes of captions, and what the autoencoder makes of renders.
 
-python data/recipes/samples.py --base data/base --out sheet.webp
+python -m recipes.ship.samples --base base --out sheet.webp
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Make data/territories: the pictures and captions that ship, 512x512 WebP, in image-folder form.
 
-    python data/recipes/territories.py --processes 2
+    python -m recipes.ship.territories --processes 2
 
-Resumable: what is there and whole stays. The ranges of indices are those of chance.py.
+Resumable: what is there and whole stays. The ranges of indices are those of draws.py.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def indices(purpose, count):
     """The first indices of a purpose's range."""
     first, past = RANGES[purpose]
     if count > past - first:
-        raise ValueError(f"{count} pictures don't fit the range of '{purpose}' in chance.py ({past - first}): widen it")
+        raise ValueError(f"{count} pictures don't fit the range of '{purpose}' in draws.py ({past - first}): widen it")
     return range(first, first + count)
 
 

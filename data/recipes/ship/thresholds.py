@@ -1,4 +1,4 @@
-"""Hold the verdicts' thresholds against recorded runs of several seeds: `python data/recipes/thresholds.py`.
+"""Hold the verdicts' thresholds against recorded runs of several seeds: `python -m recipes.ship.thresholds`.
 
 Prints, for LOG.md, what each preset's runs were judged, and how many verdicts of all recorded runs change when one
 threshold is halved or doubled: a threshold that few verdicts hang on is a safe one.

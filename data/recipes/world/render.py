@@ -1,6 +1,6 @@
 """Render a range of the world into a folder, resumable at any picture.
 
-    python data/recipes/render.py ordinary --start 0 --count 2500 --size 128 --out DIR --processes 2
+    python -m recipes.world.render ordinary --start 0 --count 2500 --size 128 --out DIR --processes 2
 
 A picture that exists and is whole is never made again; a half-written one is. The folder gets a
 metadata.jsonl (file_name, text, attributes) of the pictures that are there, renewed on the way.
@@ -61,7 +61,7 @@ def load_metadata(folder):
     """The rows of a folder's metadata.jsonl, in order of index."""
     path = Path(folder) / "metadata.jsonl"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: render the folder with data/recipes/render.py first")
+        raise FileNotFoundError(f"{path} is missing: render the folder with recipes.world.render first")
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
@@ -127,7 +127,7 @@ def render(world, indices, size, out, processes=1, samples=16, quality=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("world", choices=KINDS)
-    parser.add_argument("--start", type=int, default=0, help="first index; ranges are given out in chance.py")
+    parser.add_argument("--start", type=int, default=0, help="first index; ranges are given out in draws.py")
     parser.add_argument("--count", type=int, default=2500, help="number of pictures")
     parser.add_argument("--size", type=int, default=128, help="edge in pixels")
     parser.add_argument("--out", required=True, help="folder of the pictures and their metadata.jsonl")
