@@ -45,7 +45,8 @@ def recorded_or_none(name) -> list | None:
 
 def missing(name) -> str:
     """Say what makes a recorded set."""
-    return f"The recorded runs {name!r} are not here: in the folder data, `python -m recipes.ship.recorded {name}` makes them."
+    command = f"python -m recipes.ship.recorded {name}"
+    return f"The recorded runs {name!r} are not here: in the folder data, `{command}` makes them."
 
 
 def evidence(name, show, *more):

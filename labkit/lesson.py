@@ -73,7 +73,8 @@ def recorded(*names) -> list:
     try:
         return [run for name in names for run in sets.recorded(name)]
     except LabError:
-        say(f"Recorded runs are missing here: in the folder data, `python -m recipes.ship.recorded {' '.join(names)}` makes them.")
+        command = f"python -m recipes.ship.recorded {' '.join(names)}"
+        say(f"Recorded runs are missing here: in the folder data, `{command}` makes them.")
         return []
 
 

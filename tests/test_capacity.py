@@ -125,4 +125,5 @@ def test_a_recorded_set_that_is_not_there_is_one_sentence_with_the_command(capsy
     assert lesson.recorded("u_curve") and not capsys.readouterr().out
     assert lesson.recorded("nowhere", "u_curve") == []
     told = " ".join(capsys.readouterr().out.split())          # as one line, however it was wrapped
-    assert told == "Recorded runs are missing here: in the folder data, `python -m recipes.ship.recorded nowhere u_curve` makes them."
+    command = "python -m recipes.ship.recorded nowhere u_curve"
+    assert told == f"Recorded runs are missing here: in the folder data, `{command}` makes them."

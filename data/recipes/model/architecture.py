@@ -86,7 +86,8 @@ def build_unet():
     """The conditional UNet, (N, 8, 16, 16), timesteps, (N, 40, 128) -> (N, 8, 16, 16)."""
     channels = (64, 128, 160)
     return UNet2DConditionModel(
-        sample_size=RESOLUTION // 8, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, block_out_channels=channels,
+        sample_size=RESOLUTION // 8, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
+        block_out_channels=channels,
         layers_per_block=1, norm_num_groups=16,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=TEXT_WIDTH,

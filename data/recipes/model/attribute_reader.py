@@ -1,6 +1,8 @@
 """Train the attribute reader on its own renders, plain and passed through the autoencoder.
 
-python -m recipes.model.attribute_reader READER_ORDINARY READER_LIMINAL --vae FOLDER --out reader --work FOLDER
+In the folder data:
+
+    python -m recipes.model.attribute_reader READER_ORDINARY READER_LIMINAL --vae FOLDER --out reader --work FOLDER
 """
 
 import argparse
@@ -41,7 +43,8 @@ def no_places(vae, pixels, seed, batch=32):
         draw = generator(seed, "no place", step)
         z = vae.encode(chunk.to(device).float() / 127.5 - 1).latent_dist.mean.cpu()
         noise = torch.randn(z.shape, generator=draw) * z.std()
-        patches = z.unfold(2, 4, 4).unfold(3, 4, 4).reshape(*z.shape[:2], 16, 4, 4)[:, :, torch.randperm(16, generator=draw)]
+        patches = z.unfold(2, 4, 4).unfold(3, 4, 4).reshape(*z.shape[:2], 16, 4, 4)
+        patches = patches[:, :, torch.randperm(16, generator=draw)]
         shuffled = patches.reshape(*z.shape[:2], 4, 4, 4, 4).permute(0, 1, 2, 4, 3, 5).reshape(z.shape)
         mixed = (z + z.roll(1, 0) + z.roll(2, 0)) / 3
         low = F.interpolate(torch.randn(*z.shape[:2], 4, 4, generator=draw), 16, mode="bilinear") * 2 * z.std()
@@ -53,7 +56,10 @@ def no_places(vae, pixels, seed, batch=32):
 
 
 def no_pictures(count, size, seed):
-    """uint8 (count, 3, size, size) that no autoencoder made: in turn flat colour, coarse and fine colour noise, stripes."""
+    """Pictures that no autoencoder made: in turn flat colour, coarse and fine colour noise, stripes.
+
+    uint8 (count, 3, size, size).
+    """
     found = []
     for i in range(count):
         draw = generator(seed, "no picture", i)
@@ -77,7 +83,7 @@ def labels_of(attributes, answers):
 
 
 def examples(worlds, vae, answers, held_out, seed):
-    """(pixels, labels): each picture plain, autoencoded and, for half as many, wrecked; for a tenth as many, no picture at all."""
+    """(pixels, labels): all pictures plain and autoencoded, half as many wrecked, a tenth as many no picture."""
     pixels = torch.cat([w.pixels[w.held_out == held_out] for w in worlds])
     labels = torch.cat([labels_of(w.attributes, answers)[w.held_out == held_out] for w in worlds])
     wreck = no_places(vae, pixels[torch.randperm(len(pixels), generator=generator(seed, "wrecks", 0))[::2]], seed)
@@ -100,9 +106,10 @@ def batch_of(data, step, seed):
 
 
 def loss_of(net, x, labels):
+    """Cross-entropy summed over the attributes, the kind of place counted twice."""
     logits, _ = net(x)
-    return sum(F.cross_entropy(value, labels[:, i], ignore_index=-100, label_smoothing=0.02) * (2 if name == "kind" else 1)
-               for i, (name, value) in enumerate(logits.items()))
+    return sum(F.cross_entropy(value, labels[:, i], ignore_index=-100, label_smoothing=0.02)
+               * (2 if name == "kind" else 1) for i, (name, value) in enumerate(logits.items()))
 
 
 def accuracy(reader, pixels, labels):
@@ -162,7 +169,8 @@ def save(reader, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: t.cpu().contiguous() for k, t in reader.net.state_dict().items()}, folder / "model.safetensors")
-    config = {"answers": reader.answers, "widths": WIDTHS, "threshold": reader.threshold, "resolution": reader.resolution}
+    config = {"answers": reader.answers, "widths": WIDTHS, "threshold": reader.threshold,
+              "resolution": reader.resolution}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
@@ -180,4 +188,5 @@ if __name__ == "__main__":
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     autoencoder = AutoencoderKL.from_pretrained(a.vae).eval().requires_grad_(False)
-    save(train([Pictures(f) for f in a.folders], autoencoder, a.work, Budget(a.steps, a.minutes), a.seed, log_to=a.log), a.out)
+    worlds = [Pictures(f) for f in a.folders]
+    save(train(worlds, autoencoder, a.work, Budget(a.steps, a.minutes), a.seed, log_to=a.log), a.out)

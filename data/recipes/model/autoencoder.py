@@ -1,7 +1,9 @@
 """Train the autoencoder on random crops of rendered pictures: ordinary ones, and some of other worlds.
 
-python -m recipes.model.autoencoder ORDINARY [LIMINAL NEAR] --work FOLDER --minutes 65
-python -m recipes.model.autoencoder ORDINARY [LIMINAL NEAR] --work OTHER --minutes 5 --start base --decoder-only
+In the folder data:
+
+    python -m recipes.model.autoencoder ORDINARY [LIMINAL NEAR] --work FOLDER --minutes 65
+    python -m recipes.model.autoencoder ORDINARY [LIMINAL NEAR] --work OTHER --minutes 5 --start base --decoder-only
 """
 
 import argparse
@@ -19,7 +21,10 @@ CROP, BATCH, RATE, ADAM_RATE, KL = 64, 16, 0.015, 1.5e-3, 2e-5
 
 
 def crops(pictures, step, seed, others=0.2):
-    """One batch of random crops, flipped and sharpened, (BATCH, 3, CROP, CROP) in -1..1; a share of `others` is from all folders but the first."""
+    """One batch of random crops, flipped and sharpened, (BATCH, 3, CROP, CROP) in -1..1.
+
+    A share of `others` is from all folders but the first.
+    """
     draw = generator(seed, "crops", step)
     batch = []
     for _ in range(BATCH):
@@ -42,6 +47,7 @@ def reconstruction_loss(output, target):
 
 
 def loss_of(vae, pixels, noise):
+    """Loss of pictures that were encoded, sampled with the given noise and decoded again."""
     posterior = vae.encode(pixels).latent_dist
     output = vae.decode(posterior.mean + posterior.std * noise).sample
     return reconstruction_loss(output, pixels) + KL * posterior.kl().mean() / noise[0].numel()
@@ -92,7 +98,8 @@ def train(folders, work, budget, seed=0, every=90, log_to=None, start=None, deco
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * warmup_cosine(step, budget.progress(step))
         pixels = crops(pictures, step, seed).to(device)
-        noise = torch.randn(BATCH, LATENT_CHANNELS, CROP // 8, CROP // 8, generator=generator(seed, "posterior", step)).to(device)
+        draw = generator(seed, "posterior", step)
+        noise = torch.randn(BATCH, LATENT_CHANNELS, CROP // 8, CROP // 8, generator=draw).to(device)
         optimizer.zero_grad()
         loss = loss_of(vae, pixels, noise)
         loss.backward()
@@ -104,7 +111,8 @@ def train(folders, work, budget, seed=0, every=90, log_to=None, start=None, deco
         if done or budget.seconds() - saved > every:
             seconds = budget.seconds()
             checkpoint.save({"step": step, "seconds": seconds}, modules, optimizer)
-            dB = {f"dB_{p.folder.name}": psnr(average.module, p.pixels[p.held_out][:40 if not done else None]) for p in pictures}
+            dB = {f"dB_{p.folder.name}": psnr(average.module, p.pixels[p.held_out][:40 if not done else None])
+                  for p in pictures}
             log(log_to or Path(work) / "autoencoder.jsonl", step=step, seconds=seconds, loss=total / counted,
                 pictures=len(pictures[0]), **dB)
             total, counted, saved = 0.0, 0, budget.seconds()  # measuring does not count towards the next
@@ -124,11 +132,13 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--start", help="a base to start from, such as base")
-    parser.add_argument("--decoder-only", action="store_true", help="keep the encoder, and so the latents, as they are")
+    parser.add_argument("--decoder-only", action="store_true",
+                        help="keep the encoder, and so the latents, as they are")
     parser.add_argument("--log", help="JSONL of losses")
     a = parser.parse_args()
     if a.decoder_only and not a.start:
         parser.error("--decoder-only needs --start: the base whose decoder is trained on")
     torch.set_num_threads(a.threads)
-    vae = train(a.folders, a.work, Budget(a.steps, a.minutes), a.seed, log_to=a.log, start=a.start, decoder_only=a.decoder_only)
+    vae = train(a.folders, a.work, Budget(a.steps, a.minutes), a.seed, log_to=a.log, start=a.start,
+                decoder_only=a.decoder_only)
     vae.save_pretrained(Path(a.work) / "vae", safe_serialization=True)

@@ -1,6 +1,8 @@
 """Train text encoder and UNet together on the latents of ordinary pictures; liminal ones are never seen.
 
-python -m recipes.model.denoiser ORDINARY --vae FOLDER --work FOLDER --minutes 50
+In the folder data:
+
+    python -m recipes.model.denoiser ORDINARY --vae FOLDER --work FOLDER --minutes 50
 """
 
 import argparse
@@ -22,7 +24,8 @@ STRATA = 8  # timesteps of a held-out picture's fixed-noise loss
 def mirrored(caption):
     """The caption of the mirrored picture."""
     swap = {"left": "right", "right": "left"}
-    return " ".join(swap.get(word.rstrip(","), word.rstrip(",")) + "," * word.endswith(",") for word in caption.split())
+    return " ".join(swap.get(word.rstrip(","), word.rstrip(",")) + "," * word.endswith(",")
+                    for word in caption.split())
 
 
 def token_ids(tokenizer, captions):
@@ -51,7 +54,10 @@ def start_weights(unet, text_encoder):
 
 
 def take_over(base, unet, text_encoder, tokenizer):
-    """Begin with the weights of a base. Its vocabulary may differ: a word takes its embedding along, new ones keep theirs."""
+    """Begin with the weights of a base.
+
+    Its vocabulary may differ: a word takes its embedding along, new words keep theirs.
+    """
     unet.load_state_dict(base.unet.state_dict())
     weights, own = base.text_encoder.state_dict(), text_encoder.state_dict()
     (name,) = (key for key in own if key.endswith("token_embedding.weight"))
@@ -63,6 +69,7 @@ def take_over(base, unet, text_encoder, tokenizer):
 
 
 def predict(unet, text_encoder, noisy, timesteps, ids):
+    """The UNet's prediction for noisy latents, given timesteps and token ids."""
     return unet(noisy, timesteps, text_encoder(ids).last_hidden_state).sample
 
 

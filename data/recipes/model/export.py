@@ -1,6 +1,8 @@
 """Write data/base from the newest checkpoint of the denoiser (its averages) and the trained autoencoder.
 
-python -m recipes.model.export --vae FOLDER --work FOLDER --out base
+In the folder data:
+
+    python -m recipes.model.export --vae FOLDER --work FOLDER --out base
 """
 
 import argparse

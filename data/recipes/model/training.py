@@ -1,4 +1,4 @@
-"""What every training recipe shares: device, pictures, owned randomness, checkpoints, log, budget."""
+"""What every training recipe shares: device, pictures, random draws, checkpoints, log, budget."""
 
 import copy
 import hashlib
@@ -18,7 +18,9 @@ from safetensors.torch import save_file
 from recipes.world.draws import KINDS
 
 BLOCK = len(KINDS["ordinary"])
-SHARP = 0.3  # makes the edges of these renders as steep as those of pictures rendered larger and scaled down, as a folder of pictures is
+# Makes the edges of these renders as steep as those of pictures that were rendered larger and scaled down, which is
+# how the pictures of a folder come.
+SHARP = 0.3
 HELD_OUT = 20  # one block of neighbouring pictures, one of each kind, in twenty is never trained on
 
 
@@ -46,6 +48,7 @@ class Pictures:
         self.refresh()
 
     def refresh(self):
+        """Read the pictures that the folder's metadata.jsonl lists and that are not held yet."""
         lines = (self.folder / "metadata.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
         rows = [r for r in map(json.loads, lines) if r["file_name"] not in self.known]
         rows = sorted((r for r in rows if (self.folder / r["file_name"]).exists()), key=lambda r: r["file_name"])

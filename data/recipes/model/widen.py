@@ -1,6 +1,8 @@
-"""Give a base more latent channels, so that it can be trained on from there: the new ones begin next to silent.
+"""Give a base more latent channels, so that it can be trained on from there: the new ones begin almost silent.
 
-python -m recipes.model.widen OLD --out FOLDER     then autoencoder.py and denoiser.py with --start FOLDER
+In the folder data, then autoencoder.py and denoiser.py with --start FOLDER:
+
+    python -m recipes.model.widen OLD --out FOLDER
 """
 
 import argparse
@@ -20,7 +22,7 @@ def padded(value, own):
 
 
 def widened_unet(unet):
-    """The UNet over LATENT_CHANNELS: new channels of its input count nothing, those of its output are zero."""
+    """The UNet over LATENT_CHANNELS: new channels of its input have no effect, those of its output are zero."""
     wide = build_unet()
     own = wide.state_dict()
     wide.load_state_dict({key: padded(value, own[key]) for key, value in unet.state_dict().items()})
@@ -37,7 +39,8 @@ def widened_vae(vae):
     wide.encoder.conv_out.bias[LATENT_CHANNELS:] = QUIET
     wide.encoder.conv_out.weight[rows] = old["encoder.conv_out.weight"]
     wide.encoder.conv_out.bias[rows] = old["encoder.conv_out.bias"]
-    for name, module, mapped in (("quant_conv", wide.quant_conv, rows), ("post_quant_conv", wide.post_quant_conv, rows[:few])):
+    for name, module, mapped in (("quant_conv", wide.quant_conv, rows),
+                                 ("post_quant_conv", wide.post_quant_conv, rows[:few])):
         matrix = torch.eye(len(module.weight))
         matrix[mapped[:, None], mapped] = old[f"{name}.weight"][..., 0, 0]
         module.weight.copy_(matrix[..., None, None])

@@ -1,5 +1,7 @@
 """Make data/encoded: latents of what ships, so that a first click needs no pass through the autoencoder.
 
+In the folder data:
+
     python -m recipes.ship.encoded
 
 Run it after data/base or data/territories changed: until then the old files are passed over, which only costs time.
@@ -11,12 +13,13 @@ from labkit.base import load_base
 from labkit.cache import ship, ship_prior, shipped_file
 from labkit.data import shipped_territories, territory
 
-LEFT_OUT = ("near-validation.safetensors",)                   # one lesson uses them; encoded in seconds, they would be 1.6 MB
+LEFT_OUT = ("near-validation.safetensors",)  # one lesson uses them; encoded in seconds, they would be 1.6 MB
 
 
 def main():
     base = load_base()
-    sets = [pictures for name in shipped_territories() for pictures in (territory(name).train, territory(name).validation)]
+    sets = [pictures for name in shipped_territories()
+            for pictures in (territory(name).train, territory(name).validation)]
     sets = [pictures for pictures in sets if shipped_file(pictures).name not in LEFT_OUT]
     ordinary = territory(shipped_territories()[0]).ordinary
     files = [ship(base, pictures) for pictures in (*sets, ordinary)]

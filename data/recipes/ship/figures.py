@@ -1,6 +1,6 @@
-"""Draw README's figure: the default race of the learning-rate lesson: `python -m recipes.ship.figures`.
+"""Draw README's figure, the default race of the learning-rate lesson: `python -m recipes.ship.figures`.
 
-Runs that the run store has are not trained again.
+Start it in the folder data. Runs that the run store has are not trained again.
 """
 
 import argparse

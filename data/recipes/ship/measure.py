@@ -1,8 +1,10 @@
 """Measure the base and its reader, keep the numbers in log/measured.json and write the tables of data/README.md.
 
-python -m recipes.ship.measure             measure what ships, then the run of data/thorough.yaml (minutes)
-python -m recipes.ship.measure --untouched measure what ships; of the run keep what was measured on this base before
-python -m recipes.ship.measure --tables    only write the tables again
+In the folder data:
+
+    python -m recipes.ship.measure              measure what ships, then the run of data/thorough.yaml (minutes)
+    python -m recipes.ship.measure --untouched  measure what ships; keep what was measured of the run on this base
+    python -m recipes.ship.measure --tables     only write the tables again
 """
 
 import argparse
@@ -90,10 +92,14 @@ def neighbours(features, attributes):
 
 
 def pairs_agree(features):
-    """Share of (alike, unlike) pairs of pairs.json whose distances are in the order that a person gave, with its interval."""
+    """How well distances follow the pairs of pairs.json, which a person called alike or unlike.
+
+    order: the share of (alike, unlike) couples of pairs whose distances are in that order; alike, unlike: the least
+    and the largest distance.
+    """
     labelled = json.loads(PAIRS.read_text())
-    far = {how: [float(np.linalg.norm(features[world][i] - features[world2][j])) for world, i, world2, j in labelled[how]]
-           for how in ("alike", "unlike")}
+    far = {how: [float(np.linalg.norm(features[world][i] - features[world2][j]))
+                 for world, i, world2, j in labelled[how]] for how in ("alike", "unlike")}
     return {"order": float(np.mean([a < u for a in far["alike"] for u in far["unlike"]])),
             "alike": [min(far["alike"]), max(far["alike"])], "unlike": [min(far["unlike"]), max(far["unlike"])]}
 
@@ -105,10 +111,12 @@ def fixed_noise_losses(base):
     from labkit.validate import ValidationSet
     caches = {world: encode(base, territory(world)) for world in WORLDS if world != "ordinary"}
     sets = {"ordinary": caches["liminal"].ordinary} | {world: cache.validation for world, cache in caches.items()}
-    return {world: float(ValidationSet(sets[world].take(128), 128, 8).losses(base.denoiser).mean()) for world in WORLDS}
+    return {world: float(ValidationSet(sets[world].take(128), 128, 8).losses(base.denoiser).mean())
+            for world in WORLDS}
 
 
 def generate(base, captions, guidance_scale=GUIDANCE, **options):
+    """Draw a picture of every caption, its seed the caption's place in the list."""
     return base.generate(captions, range(len(captions)), guidance_scale=guidance_scale, **options)
 
 
@@ -120,7 +128,8 @@ def measure(base, reader):
     drawn = generate(base, captions)
     liminal = generate(base, worlds["liminal"][1][:GENERATED])
     features = {world: unit_features(reader, pixels) for world, (pixels, _, _) in worlds.items()}
-    save_sheet(np.concatenate([half for world in worlds for half in (worlds[world][0][:10], back[world][:10])]), "autoencoder", 10)
+    halves = [half for world in worlds for half in (worlds[world][0][:10], back[world][:10])]
+    save_sheet(np.concatenate(halves), "autoencoder", 10)
     save_sheet(drawn[:40], "ordinary", 10)
     save_sheet(liminal[:20], "liminal-untouched", 10)
     return {
@@ -128,18 +137,20 @@ def measure(base, reader):
         "decibels": {world: decibels(worlds[world][0], back[world]) for world in WORLDS},
         "loss": fixed_noise_losses(base),
         "reader": {f"{world} {how}": read_right(reader, pixels, worlds[world][2])
-                   for world in ("ordinary", "liminal") for how, pixels in (("renders", worlds[world][0]), ("autoencoded", back[world]))}
+                   for world in ("ordinary", "liminal")
+                   for how, pixels in (("renders", worlds[world][0]), ("autoencoded", back[world]))}
         | {"ordinary generated": read_right(reader, drawn, attributes)},
         "confusion": {world: confusion(reader, back[world], worlds[world][2]) for world in ("ordinary", "liminal")},
         "neighbours": {world: neighbours(features[world], worlds[world][2]) for world in ("ordinary", "liminal")},
         "pairs": pairs_agree(features),
         "liminal accepted": share(reader.accepted(liminal, [a["kind"] for a in worlds["liminal"][2][:GENERATED]])),
-        "bytes": {part: sum(f.stat().st_size for f in (DATA / part).rglob("*") if f.is_file()) for part in ("base", "reader")},
+        "bytes": {part: sum(f.stat().st_size for f in (DATA / part).rglob("*") if f.is_file())
+                  for part in ("base", "reader")},
     }
 
 
 def thorough_run(base):
-    """Train the run of data/thorough.yaml; -> its configuration, adapter and fixed-noise losses {name: means over time}."""
+    """Train the run of data/thorough.yaml; -> its configuration, adapter and losses {name: means over time}."""
     from labkit.cache import encode
     from labkit.config import load_design
     from labkit.data import territory
@@ -148,7 +159,8 @@ def thorough_run(base):
     from labkit.train import train
     liminal = territory("liminal")
     config = load_design(DATA / "thorough.yaml").resolved(len(liminal.train))
-    monitor, losses, adapter = Monitor(validate_at=(0, *(config.max_train_steps * i // 5 for i in range(1, 6)))), {}, None
+    monitor = Monitor(validate_at=(0, *(config.max_train_steps * i // 5 for i in range(1, 6))))
+    losses, adapter = {}, None
     for event in train(base, encode(base, liminal), [config], monitor=monitor):
         if isinstance(event, Validation):
             losses.setdefault(event.name, []).append(float(event.losses.mean()))
@@ -166,19 +178,24 @@ def after(base, reader, config, adapter, losses):
     stack.load(0, adapter)
     captions, attributes = fresh_captions(GENERATED)
     with stack.attached():
-        drawn, harder = (generate(base, liminal.validation.captions[:GENERATED], guidance, adapters=stack)[0] for guidance in (GUIDANCE_AFTER, GUIDANCE))
+        drawn, harder = (generate(base, liminal.validation.captions[:GENERATED], guidance, adapters=stack)[0]
+                         for guidance in (GUIDANCE_AFTER, GUIDANCE))
         ordinary = generate(base, captions, GUIDANCE_AFTER, adapters=stack)[0]
     save_sheet(drawn[:40], "liminal-thorough-run", 8)         # the eight kinds in columns
     # Generated pictures have been through the autoencoder, so those beside them go through it as well.
-    seen, fresh = (reconstructed(base, np.stack([load_picture(path, base.resolution) for path in part.paths[:GENERATED]])) for part in (liminal.train, liminal.validation))
+    seen, fresh = (reconstructed(base, np.stack([load_picture(path, base.resolution)
+                                                 for path in part.paths[:GENERATED]]))
+                   for part in (liminal.train, liminal.validation))
     kinds = [a["kind"] for a in liminal.validation.attributes[:GENERATED]]
     return {"steps": config.max_train_steps, "learning_rate": config.learning_rate, "losses": losses,
             "copies": memorization(drawn, seen, fresh, thumbnails).sentence,
-            "accepted": share(reader.accepted(drawn, kinds)), "accepted at 3": share(reader.accepted(harder, kinds)), "confusion": confusion(reader, drawn, liminal.validation.attributes),
+            "accepted": share(reader.accepted(drawn, kinds)), "accepted at 3": share(reader.accepted(harder, kinds)),
+            "confusion": confusion(reader, drawn, liminal.validation.attributes),
             "ordinary": read_right(reader, ordinary, attributes)}
 
 
 def save_sheet(pictures, name, columns):
+    """Write pictures as one sheet, data/sheets/NAME.webp."""
     SHEETS.mkdir(exist_ok=True)
     sheet(pictures, columns).save(SHEETS / f"{name}.webp", quality=90, method=6)
 
@@ -186,7 +203,8 @@ def save_sheet(pictures, name, columns):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", action="store_true", help="only write the tables again")
-    parser.add_argument("--untouched", action="store_true", help="do not train the thorough run again: it sees neither ordinary nor near pictures")
+    parser.add_argument("--untouched", action="store_true",
+                        help="do not train the thorough run again: it sees neither ordinary nor near pictures")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     a = parser.parse_args()
     if not a.tables:

@@ -1,8 +1,10 @@
 """Train the recorded runs that ship with the kit: `python -m recipes.ship.recorded [NAME ...]`.
 
-Each set goes to data/runs/NAME.zip, configuration and events of every run, some also with pictures; adapters and checkpoints
-stay in the working folder.
-A set that was interrupted goes on where it stopped. A set made for another base, or other pictures, is made anew.
+Each set goes to data/runs/NAME.zip, configuration and events of every run, some also with pictures; adapters and
+checkpoints stay in the working folder. A set that was interrupted goes on where it stopped. A set made for another
+base, or other pictures, is made anew.
+
+Start it in the folder data; in any other folder Python answers "No module named 'recipes'".
 """
 
 import argparse
@@ -22,7 +24,7 @@ DATA = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class RecordedSet:
-    """Grids of runs, as `labkit.sweep.grid` takes them, of one territory at one resolution; and what of them is kept."""
+    """Grids of runs, as `labkit.sweep.grid` takes them, of one territory and resolution; and what of them is kept."""
 
     grids: tuple
     ends_only: bool = False   # tell only the first and the last loss
@@ -45,24 +47,30 @@ SMALL = {"train_batch_size": 4, "n_train": 48, "seed": PAIR}
 RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}
 FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "seed": PAIR, "max_train_steps": 100}
 
-SHORT = {"learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}  # as the runs of u_curve, which they are read against
+# As the runs of u_curve, which these are read against.
+SHORT = {"learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}
 KINDS = {1: "pool", 3: "pool,maze,garage", 6: "pool,maze,garage,corridor,mall,platform"}
 
 SETS = {
     "u_curve": RecordedSet(({"learning_rate": [1e-5, 1e-4, *RATES, 1e-1], "seed": TRIPLE, "max_train_steps": 100},)),
     "presets": RecordedSet(tuple(preset.changes | {"seed": TRIPLE} for preset in PRESETS.values())),
-    "lesson_presets": RecordedSet(tuple(preset.changes | {"seed": PAIR} for preset in (RANK_AND_ALPHA | EPOCHS_AND_BATCHES).values())),
+    "lesson_presets": RecordedSet(tuple(preset.changes | {"seed": PAIR}
+                                        for preset in (RANK_AND_ALPHA | EPOCHS_AND_BATCHES).values())),
     # 01: every schedule at its own best peak, SGD, as many pictures of more and more kinds, smaller pictures.
-    "schedules": RecordedSet((SHORT | {"lr_scheduler": ["linear", "cosine", "exponential", "three_phase"], "learning_rate": RATES[1:]},), ends_only=True),
-    "sgd": RecordedSet((SHORT | {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": [0.3, 1.0, 3.0, 10.0, 30.0, 100.0]},), ends_only=True),
+    "schedules": RecordedSet((SHORT | {"lr_scheduler": ["linear", "cosine", "exponential", "three_phase"],
+                                       "learning_rate": RATES[1:]},), ends_only=True),
+    "sgd": RecordedSet((SHORT | {"optimizer": "sgd", "weight_decay": 0.0,
+                                 "learning_rate": [0.3, 1.0, 3.0, 10.0, 30.0, 100.0]},), ends_only=True),
     "bf16_weights": RecordedSet((SHORT | {"learning_rate": [1e-5, 1e-4, *RATES]},), ends_only=True, rounded=True),
-    **{f"kinds_{count}": RecordedSet((SHORT | {"data": f"liminal/kind={kinds}", "n_train": 12},), ends_only=True) for count, kinds in KINDS.items()},
+    **{f"kinds_{count}": RecordedSet((SHORT | {"data": f"liminal/kind={kinds}", "n_train": 12},), ends_only=True)
+       for count, kinds in KINDS.items()},
     "resolution_64": RecordedSet((SHORT | {"resolution": 64},), ends_only=True),
-    # 02: every rank, and the matrices whole as the ceiling, at rates around each one's own best; and a rank at other training scalings.
+    # 02: every rank, and the matrices whole as the ceiling, at rates around each one's own best; and a rank at other
+    # training scalings.
     **{f"ranks_{data}": RecordedSet((RANKS | {"data": data},), ends_only=True) for data in ("liminal", "near")},
     **{f"full_{data}": RecordedSet((FULL | {"data": data},), ends_only=True) for data in ("liminal", "near")},
-    "training_alpha": RecordedSet(({"alpha": [0.8, 80], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100},),
-                                  ends_only=True),
+    "training_alpha": RecordedSet((
+        {"alpha": [0.8, 80], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100},), ends_only=True),
     # 03: pictures until they overfit.
     "long_runs": RecordedSet((LONG | {"seed": 0}, LONG | {"seed": 1}), drawn=(25, 75, 200, 450, 700, 1000)),
     # 03: the best rate of each batch, as many pictures shown to all, or as many updates made by all.
@@ -70,15 +78,17 @@ SETS = {
         {"train_batch_size": 1, "learning_rate": [1e-4, *RATES[:-1]], "num_train_epochs": 5, "seed": PAIR},
         {"train_batch_size": 4, "learning_rate": RATES, "num_train_epochs": 5, "seed": PAIR},
         {"train_batch_size": 16, "learning_rate": RATES, "num_train_epochs": 5, "seed": PAIR})),
-    "batch_equal_updates": RecordedSet(({"train_batch_size": [1, 4, 16], "learning_rate": RATES, "max_train_steps": 120, "seed": PAIR},)),
+    "batch_equal_updates": RecordedSet((
+        {"train_batch_size": [1, 4, 16], "learning_rate": RATES, "max_train_steps": 120, "seed": PAIR},)),
     # 03: batch 4 instead of 32, by the rules for the rate (the same, square root, linear) and with 8 times the epochs.
     "eightfold": RecordedSet((
         {"train_batch_size": 32, "n_train": 48, "learning_rate": 3e-3, "num_train_epochs": 10, "seed": PAIR},
         SMALL | {"learning_rate": [3e-3, 1.06e-3, 3.75e-4], "num_train_epochs": 10},
         SMALL | {"learning_rate": [3e-3, 3.75e-4], "num_train_epochs": 80})),
     # 04: a whole grid, of which the variance is divided among the knobs.
-    "knobs": RecordedSet(({"learning_rate": [3e-4, 1e-3, 3e-3], "rank": [4, 16], "alpha": [4, 16], "train_batch_size": [2, 8],
-                           "max_train_steps": [40, 120], "lr_scheduler": ["constant", "cosine"], "seed": 0},), ends_only=True),
+    "knobs": RecordedSet((
+        {"learning_rate": [3e-4, 1e-3, 3e-3], "rank": [4, 16], "alpha": [4, 16], "train_batch_size": [2, 8],
+         "max_train_steps": [40, 120], "lr_scheduler": ["constant", "cosine"], "seed": 0},), ends_only=True),
 }
 KEPT_STEPS = 25       # of a run's single steps, evenly; nothing judges them
 PICTURE_QUALITY = 60  # of WebP, 0 to 100
@@ -95,7 +105,8 @@ def make(name, work, out):
     lab = Lab(data=recorded.data, resolution=recorded.resolution, store=work / name)
     configs = [config for part in recorded.grids for config in grid(**part)]
     total = sum(config.resolved(len(lab.cache.train)).max_train_steps for config in configs)
-    with tqdm(total=total, unit="run-step", desc=name) as bar, rounded_adapters() if recorded.rounded else nullcontext():
+    kept = rounded_adapters() if recorded.rounded else nullcontext()
+    with tqdm(total=total, unit="run-step", desc=name) as bar, kept:
         for part in recorded.grids:
             train(lab, name, grid(**part), bar)
     target = work / "thinned" / name
@@ -117,7 +128,10 @@ def make(name, work, out):
 
 @contextmanager
 def rounded_adapters():
-    """Round every adapter to bfloat16 after each update, as trainers do that store it so; moments and gradients stay float32."""
+    """Round every adapter to bfloat16 after each update, as trainers do that store it so.
+
+    Moments and gradients stay float32.
+    """
     from labkit.optim import OPTIMIZERS, StackedAdamW
 
     class Rounded(StackedAdamW):
@@ -162,8 +176,10 @@ def keep_pictures(source, target):
 
 
 def thin(path, steps=True):
-    """Round what ships: losses to 5 digits, and of single steps, where they are kept, every number to 4; most of these go,
-    no checkpoint is there to be named."""
+    """Round what ships: losses to 5 digits, and of single steps, where they are kept, every number to 4.
+
+    Most single steps go, and checkpoints, which are not there to be named.
+    """
     lines = []
     texts = path.read_text(encoding="utf-8").splitlines()
     every = -(-sum('"Step"' in text for text in texts) // KEPT_STEPS)
@@ -176,8 +192,9 @@ def thin(path, steps=True):
             continue
         if line["event"] == "Sample":
             line["files"] = [str(Path(name).with_suffix(".webp").as_posix()) for name in line["files"]]
-        lines.append(json.dumps({key: rounded(value, 4 if single else 5) for key, value in line.items() if not (key == "time" and single)}
-                                | ({"time": int(line["time"])}), separators=(",", ":")))
+        short = {key: rounded(value, 4 if single else 5) for key, value in line.items()
+                 if not (key == "time" and single)}
+        lines.append(json.dumps(short | {"time": int(line["time"])}, separators=(",", ":")))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -191,7 +208,8 @@ def rounded(value, digits):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"sets to make: {', '.join(SETS)}; all by default")
-    parser.add_argument("--work", type=Path, default=Path("out/recorded"), help="where runs are trained (default out/recorded)")
+    parser.add_argument("--work", type=Path, default=DATA.parent / "out" / "recorded",
+                        help="where runs are trained (default out/recorded in the checkout)")
     parser.add_argument("--out", type=Path, default=DATA / "runs", help="where the sets go (default data/runs)")
     options = parser.parse_args()
     for name in options.names:

@@ -1,6 +1,8 @@
 """Draw sheets of pictures: what the base makes of captions, and what the autoencoder makes of renders.
 
-python -m recipes.ship.samples --base base --out sheet.webp
+In the folder data:
+
+    python -m recipes.ship.samples --base base --out sheet.webp
 """
 
 import argparse
@@ -19,7 +21,8 @@ FRESH = RANGES["base"][1] - 1000  # captions from here on belong to pictures nob
 
 def sheet(pictures, columns):
     """Lay uint8 pictures (n, h, w, 3) out in rows; -> PIL image."""
-    rows = [np.concatenate(list(pictures[i:i + columns]), 1) for i in range(0, len(pictures) // columns * columns, columns)]
+    starts = range(0, len(pictures) // columns * columns, columns)
+    rows = [np.concatenate(list(pictures[i:i + columns]), 1) for i in starts]
     return Image.fromarray(np.concatenate(rows))
 
 

@@ -12,6 +12,7 @@ WATCHED = {"autoencoder": ("dB_ordinary", "dB, held-out ordinary"), "polish": ("
 
 
 def table(head, rows):
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
@@ -29,14 +30,17 @@ def training():
         if (LOGS / f"{name}.jsonl").exists():
             lines = [json.loads(line) for line in (LOGS / f"{name}.jsonl").read_text().splitlines()]
             course = [lines[round(i * (len(lines) - 1) / 5)][figure] for i in range(6)]
-            rows.append([name, lines[-1]["step"], f"{lines[-1]['seconds'] / 60:.0f}", words, " ".join(f"{x:.3g}" for x in course)])
+            rows.append([name, lines[-1]["step"], f"{lines[-1]['seconds'] / 60:.0f}", words,
+                         " ".join(f"{x:.3g}" for x in course)])
     return table(["training", "steps", "minutes", "figure", "its course, at six even times"], rows)
 
 
 def confusion(counts):
     """Kinds asked for in rows, answers in columns; an empty cell is 0."""
-    answers = sorted({answer for row in counts.values() for answer in row} | set(counts), key=lambda k: (k not in counts, k))
-    return table(["", *answers], [[kind, *(row.get(answer, "") for answer in answers)] for kind, row in sorted(counts.items())])
+    said = {answer for row in counts.values() for answer in row}
+    answers = sorted(said | set(counts), key=lambda k: (k not in counts, k))
+    rows = [[kind, *(row.get(answer, "") for answer in answers)] for kind, row in sorted(counts.items())]
+    return table(["", *answers], rows)
 
 
 def parts(m):
@@ -44,33 +48,40 @@ def parts(m):
     columns = ("kind", "wall_color", "main_color", "second_color", "accepted")
     readings = m["reader"] | {"ordinary generated, after the thorough run": m["after"]["ordinary"]}
     after, pairs = m["after"], m["pairs"]
-    neighbours = [[kind, f"{near['nearest']:.2f}", f"{near['least']:.2f}"] for world in m["neighbours"].values() for kind, near in world.items()]
+    neighbours = [[kind, f"{near['nearest']:.2f}", f"{near['least']:.2f}"]
+                  for world in m["neighbours"].values() for kind, near in world.items()]
+    course = " ".join(f"{loss:.3f}" for loss in after["losses"]["validation"])
     kept = after["ordinary"]["kind"][0] / m["reader"]["ordinary generated"]["kind"][0]
     return {
         "training": training(),
         "sizes": table(["part", "MB"], [[name, f"{size / 1e6:.1f}"] for name, size in m["bytes"].items()]),
-        "reconstruction": table(["held-out pictures", "autoencoder, dB PSNR", "fixed-noise loss of the untouched base"],
-                                [[w, f"{m['decibels'][w]:.1f}", f"{m['loss'][w]:.3f}"] for w in m["decibels"]]),
+        "reconstruction": table(
+            ["held-out pictures", "autoencoder, dB PSNR", "fixed-noise loss of the untouched base"],
+            [[w, f"{m['decibels'][w]:.1f}", f"{m['loss'][w]:.3f}"] for w in m["decibels"]]),
         "reader": table(["pictures", "kind", "wall colour", "main colour", "second colour", "accepted"],
                         [[where, *(percent(right[name]) for name in columns)] for where, right in readings.items()]),
         "confusion": "\n".join(confusion(counts) for counts in m["confusion"].values()),
         "neighbours": table(["kind", "nearest, median", "nearest, least"], neighbours),
-        "pairs": f"Of all (alike, unlike) couples of labelled pairs {100 * pairs['order']:.0f} % have their distances in the right order: "
-                 f"{pairs['alike'][0]:.2f} to {pairs['alike'][1]:.2f} for alike, {pairs['unlike'][0]:.2f} to {pairs['unlike'][1]:.2f} for unlike.\n",
-        "after": f"Of pictures drawn from liminal captions {percent(m['liminal accepted'])} are accepted on the untouched base and "
-                 f"{percent(after['accepted'])} after the run of `thorough.yaml` ({after['steps']} updates at {after['learning_rate']:g}), drawn with "
-                 f"guidance 2; with guidance 3, which suits short runs and the base itself, {percent(after['accepted at 3'])}. The fixed-noise "
-                 f"loss on held-out liminal pictures takes this course, at even times: {' '.join(f'{loss:.3f}' for loss in after['losses']['validation'])}. "
-                 f"Ordinary captions then keep {100 * kept:.0f} % of their former score. By thumbnails {after['copies']}\n",
+        "pairs": f"Of all (alike, unlike) couples of labelled pairs {100 * pairs['order']:.0f} % have their distances "
+                 f"in the right order: {pairs['alike'][0]:.2f} to {pairs['alike'][1]:.2f} for alike, "
+                 f"{pairs['unlike'][0]:.2f} to {pairs['unlike'][1]:.2f} for unlike.\n",
+        "after": f"Of pictures drawn from liminal captions {percent(m['liminal accepted'])} are accepted on the "
+                 f"untouched base and {percent(after['accepted'])} after the run of `thorough.yaml` ({after['steps']} "
+                 f"updates at {after['learning_rate']:g}), drawn with guidance 2; with guidance 3, which suits short "
+                 f"runs and the base itself, {percent(after['accepted at 3'])}. The fixed-noise loss on held-out "
+                 f"liminal pictures takes this course, at even times: {course}. Ordinary captions then keep "
+                 f"{100 * kept:.0f} % of their former score. By thumbnails {after['copies']}\n",
     }
 
 
 def filled(text, m):
     """A README with every part between `<!-- name -->` and `<!-- /name -->` written anew."""
     for name, part in parts(m).items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found: found[1] + part + found[2], text, flags=re.DOTALL)
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found: found[1] + part + found[2], text,
+                      flags=re.DOTALL)
     return text
 
 
 def write_tables(measured):
+    """Write every measured part of data/README.md anew."""
     README.write_text(filled(README.read_text(encoding="utf-8"), measured), encoding="utf-8")

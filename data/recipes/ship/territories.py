@@ -1,5 +1,7 @@
 """Make data/territories: the pictures and captions that ship, 512x512 WebP, in image-folder form.
 
+In the folder data:
+
     python -m recipes.ship.territories --processes 2
 
 Resumable: what is there and whole stays. The ranges of indices are those of draws.py.
@@ -16,7 +18,8 @@ TERRITORIES = Path(__file__).parents[2] / "territories"
 SIZE, SAMPLES = 512, 8                     # pixels, paths per pixel before denoising
 
 # (world, set, number of pictures, WebP quality): drawn lines are costly to keep, and look the same at 50
-SETS = (("liminal", "train", 96, 85), ("liminal", "validation", 256, 85), ("near", "train", 96, 50), ("near", "validation", 256, 50),
+SETS = (("liminal", "train", 96, 85), ("liminal", "validation", 256, 85),
+        ("near", "train", 96, 50), ("near", "validation", 256, 50),
         ("ordinary", "validation", 256, 85))
 
 
@@ -24,7 +27,8 @@ def indices(purpose, count):
     """The first indices of a purpose's range."""
     first, past = RANGES[purpose]
     if count > past - first:
-        raise ValueError(f"{count} pictures don't fit the range of '{purpose}' in draws.py ({past - first}): widen it")
+        raise ValueError(f"{count} pictures don't fit the range of '{purpose}' in draws.py ({past - first}): "
+                         "widen it")
     return range(first, first + count)
 
 

@@ -1,7 +1,7 @@
 """Hold the verdicts' thresholds against recorded runs of several seeds: `python -m recipes.ship.thresholds`.
 
-Prints, for LOG.md, what each preset's runs were judged, and how many verdicts of all recorded runs change when one
-threshold is halved or doubled: a threshold that few verdicts hang on is a safe one.
+Start it in the folder data. It prints, for LOG.md, what each preset's runs were judged, and how many verdicts of all
+recorded runs change when one threshold is halved or doubled: a threshold that few verdicts hang on is a safe one.
 """
 
 from collections import Counter
@@ -12,8 +12,8 @@ from labkit.presets import PRESETS
 from labkit.recorded import recorded
 from recipes.ship.tables import table
 
-THRESHOLDS = ("DIVERGED_FACTOR", "RISE_OF_GAIN", "SHARED_RISE", "NEGLIGIBLE", "LITTLE", "PROPORTIONAL", "OF_BEST_SIBLING", "FAR_BELOW_SIBLING", "MIN_UPDATES",
-              "MIN_CONFIDENCE")
+THRESHOLDS = ("DIVERGED_FACTOR", "RISE_OF_GAIN", "SHARED_RISE", "NEGLIGIBLE", "LITTLE", "PROPORTIONAL",
+              "OF_BEST_SIBLING", "FAR_BELOW_SIBLING", "MIN_UPDATES", "MIN_CONFIDENCE")
 SETS = ("u_curve", "presets")
 
 
@@ -27,7 +27,8 @@ def presets():
     """Return a table: every preset with the verdict of each of its seeds, and the confidence."""
     runs, rows = recorded("presets"), []
     for name, preset in PRESETS.items():
-        own = [run for run in runs if all(getattr(run.config, field) == value for field, value in preset.changes.items())]
+        own = [run for run in runs
+               if all(getattr(run.config, field) == value for field, value in preset.changes.items())]
         found = [diagnose.diagnose(run, runs) for run in sorted(own, key=lambda run: run.config.seed)]
         rows.append([name, *(f"{verdict.label} ({verdict.confidence:.2f})" for verdict in found)])
     return table(["preset", "seed 0", "seed 1", "seed 2"], rows)
@@ -41,8 +42,10 @@ def changed(as_they_are):
         row = [f"`{name}`", f"{value:g}"]
         for other in (value / 2, min(2 * value, 0.99) if name == "MIN_CONFIDENCE" else 2 * value):
             with mock.patch.object(diagnose, name, other):
-                moved = [(verdict.label, as_they_are[key].label) for key, verdict in verdicts().items() if verdict.label != as_they_are[key].label]
-            row.append(f"{len(moved)}" + "".join(f"; {count} {old} to {new}" for (new, old), count in Counter(moved).items()))
+                moved = [(verdict.label, as_they_are[key].label) for key, verdict in verdicts().items()
+                         if verdict.label != as_they_are[key].label]
+            kinds = Counter(moved).items()
+            row.append(f"{len(moved)}" + "".join(f"; {count} {old} to {new}" for (new, old), count in kinds))
         rows.append(row)
     return table(["threshold", "value", "halved", "doubled"], rows)
 

@@ -9,7 +9,8 @@ import re
 from recipes.world import liminal, ordinary, restyle
 from recipes.world.draws import KINDS, draws
 
-COLOUR_NAMES = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "white", "grey", "black")
+COLOUR_NAMES = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "white", "grey",
+                "black")
 
 # How a kind is called; every phrase holds the kind's own name.
 NAMES = {
@@ -196,9 +197,9 @@ def _vocabulary():
               ordinary.FURNITURE, ordinary.STYLES, ordinary.FLOORS, ordinary.LIGHTS, liminal.PLACES, liminal.MOODS,
               TOLD, restyle.STYLE]
     found = set(words("a an and in on the with of under between from without end wall walls plant potted picture "
-                      "window lamp floor hanging left right ceiling panels patterned carpet tiles stripes grey pillars "
-                      "curtains lines stairs railings flights repeating seen columns water doors ramp ticket clock "
-                      "vault empty drawing style"))
+                      "window lamp floor hanging left right ceiling panels patterned carpet tiles stripes grey "
+                      "pillars curtains lines stairs railings flights repeating seen columns water doors ramp ticket "
+                      "clock vault empty drawing style"))
     while tables:
         entry = tables.pop()
         if isinstance(entry, str):

@@ -108,9 +108,10 @@ def bookshelf(rng, colour, w=1.0, tall=2.0):
     for j in range(rows + 1):
         thing += matte((box((0, 0.05 + j * step, deep / 2), (w, 0.06, deep)), tint))
         x = -w / 2 + 0.07
-        while j < rows and x < w / 2 - 0.2:                  # books stand in blocks: single ones are lost at 128 pixels
+        while j < rows and x < w / 2 - 0.2:  # books stand in blocks: single ones are lost at 128 pixels
             wide, high = min(rng.uniform(0.16, 0.4), w / 2 - 0.07 - x), step * rng.uniform(0.66, 0.84)
-            thing += matte((box((x + wide / 2, 0.08 + j * step + high / 2, deep * 0.42), (wide, high, deep * 0.75)), rng.choice(shades)))
+            block = box((x + wide / 2, 0.08 + j * step + high / 2, deep * 0.42), (wide, high, deep * 0.75))
+            thing += matte((block, rng.choice(shades)))
             x += wide + 0.02
     return thing
 
@@ -166,7 +167,8 @@ def desk(colour, w):
                   (box((0, 0.45, 0.06), (w - 0.1, 0.5, 0.04)), tint * 0.85))
     for side in (-1, 1):
         thing += matte((box((side * (w / 2 - 0.2), 0.36, 0.4), (0.36, 0.72, 0.68)), tint),
-                       *((box((side * (w / 2 - 0.2), y, 0.75), (0.14, 0.025, 0.03)), METAL) for y in (0.2, 0.42, 0.62)))
+                       *((box((side * (w / 2 - 0.2), y, 0.75), (0.14, 0.025, 0.03)), METAL)
+                         for y in (0.2, 0.42, 0.62)))
     return thing
 
 

@@ -37,7 +37,8 @@ def pool(scene, a, rng):
     if a["layout"] == "arches":
         bays = round((front - back) / 2.6)
         for side in (-1, 1):
-            scene.add(arcade(side * (edge + 0.5), front + 1.3, back - 1.3, bays + 1, height * 0.42, height, 0.4), stone)
+            arches = arcade(side * (edge + 0.5), front + 1.3, back - 1.3, bays + 1, height * 0.42, height, 0.4)
+            scene.add(arches, stone)
     else:
         while z > back:
             for side in (-1, 1):
@@ -75,7 +76,8 @@ def garage(scene, a, rng):
     """A concrete garage: rows of pillars with painted bands, beams, tubes of light, empty bays, perhaps a ramp."""
     w = {"two rows": 15.0, "four rows": 26.0, "ramp": 17.0}[a["layout"]]
     near, far, height = 4.0, -50.0, rng.uniform(2.6, 3.1)
-    concrete, paint, line = linear("#8e9092") * rng.uniform(0.85, 1.1), shade(a["main_color"]), shade(a["second_color"])
+    concrete = linear("#8e9092") * rng.uniform(0.85, 1.1)
+    paint, line = shade(a["main_color"]), shade(a["second_color"])
     hall(scene, concrete, concrete * 0.8, -w / 2, w / 2, near, far, height)
     tiles(scene, rng, (-w / 2, 0, near), (w, 0, 0), (0, 0, far - near), (6, 12), linear("#6c6e72"))
     stripe = "black" if a["main_color"] in ("yellow", "orange") else "white"

@@ -163,4 +163,5 @@ def wide_dining(room, a, rng):
     room.place("table", table(a["main_color"], w, 0.9), x, z)
     seats_around(room, a, [(x + sx * w * 0.25, z + sz * 0.66, 90 + 90 * sz) for sx in (-1, 1) for sz in (-1, 1)]
                  + [(x + s * (w / 2 + 0.22), z, -s * 90) for s in (-1, 1)])
-    room.tops, room.under = [(x + w * 0.2, 0.75, z), (x - w * 0.2, 0.75, z)], [(x + w * t, z) for t in (-0.35, 0, 0.35)]
+    room.tops = [(x + w * 0.2, 0.75, z), (x - w * 0.2, 0.75, z)]
+    room.under = [(x + w * t, z) for t in (-0.35, 0, 0.35)]

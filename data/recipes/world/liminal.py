@@ -11,8 +11,9 @@ BUILD = {"corridor": corridor, "maze": maze, "pool": pool, "garage": garage, "st
 
 # kind: (main object, its colours, second object, its colours, wall colours, floors, layouts)
 PLACES = {
-    "corridor": ("doors", ("brown", "white", "green"), "carpet", ("red", "brown", "green"), ("yellow", "white", "pink"),
-                 ("checkered carpet", "striped carpet", "diamond carpet"), ("narrow", "wide", "bending")),
+    "corridor": ("doors", ("brown", "white", "green"), "carpet", ("red", "brown", "green"),
+                 ("yellow", "white", "pink"), ("checkered carpet", "striped carpet", "diamond carpet"),
+                 ("narrow", "wide", "bending")),
     "maze": ("walls", ("yellow",), "carpet", ("yellow", "brown", "grey"), ("yellow",),
              ("plain carpet",), ("pillars", "partitions", "doorways")),
     "pool": ("water", ("teal", "teal", "blue", "black"), "columns", ("white",),

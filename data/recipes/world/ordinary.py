@@ -33,7 +33,8 @@ HARD, WET = FLOORS[:7], FLOORS[3:7]
 # kind: layout: (main object, second object)
 FURNITURE = {
     "living room": {"single sofa": ("sofa", "rug"), "facing sofas": ("sofas", "rug"), "corner": ("sofa", "armchair")},
-    "bedroom": {"bed at the back": ("bed", "rug"), "bed at the side": ("bed", "wardrobe"), "two beds": ("beds", "rug")},
+    "bedroom": {"bed at the back": ("bed", "rug"), "bed at the side": ("bed", "wardrobe"),
+                "two beds": ("beds", "rug")},
     "kitchen": {"one wall": ("cabinets", "fridge"), "two walls": ("cabinets", "fridge"),
                 "island": ("cabinets", "stools")},
     "office": {"desk at the wall": ("desk", "chair"), "desk at the side": ("desk", "chair"),
@@ -271,7 +272,7 @@ def named(room, a):
 
 
 def aimed(room, a, rng):
-    """Point a camera so that it sees all that is named; whether it could."""
+    """Point a camera so that it sees all that is named; False if no such view was found."""
     mains = [(low + high) / 2 for name, low, high in room.boxes if name == a["main_object"]]
     middle = np.mean(mains, axis=0)
     others = [(low + high) / 2 for name, low, high in room.boxes if name in (a["second_object"], a["third_object"])]

@@ -116,6 +116,7 @@ def maze(scene, a, rng):
 
 
 def lift(point, up):
+    """A point, moved up by metres."""
     return point[0], point[1] + up, point[2]
 
 

@@ -1,5 +1,7 @@
 """Render a range of the world into a folder, resumable at any picture.
 
+In the folder data:
+
     python -m recipes.world.render ordinary --start 0 --count 2500 --size 128 --out DIR --processes 2
 
 A picture that exists and is whole is never made again; a half-written one is. The folder gets a
@@ -22,6 +24,7 @@ RENEW_EVERY = 50                           # pictures between two renewals of me
 
 
 def file_name(index, suffix="png"):
+    """The file name of the picture at an index."""
     return f"{index:06d}.{suffix}"
 
 
@@ -53,6 +56,7 @@ def write_aside(path, write):
 
 
 def write_metadata(folder, rows):
+    """Write the rows as a folder's metadata.jsonl, whole or not at all."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_aside(Path(folder) / "metadata.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
 

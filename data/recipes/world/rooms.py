@@ -64,11 +64,14 @@ class Room:
         """Whether a box lies in the room and touches no other thing; rugs count only if asked."""
         if low[0] < -self.width / 2 or high[0] > self.width / 2 or low[2] < 0 or high[1] > self.height:
             return False
-        return not any((low - gap < h).all() and (high + gap > b).all() for _, b, h in self.boxes if rugs or h[1] > 0.1)
+        return not any((low - gap < h).all() and (high + gap > b).all()
+                       for _, b, h in self.boxes if rugs or h[1] > 0.1)
 
     def fit(self, name, thing, rng, walls, accept, y=0.0, out=0.02, gap=0.06, loose=False):
-        """Put a thing along one of the walls where nothing else is and accept() agrees, loosely perhaps; False where
-        there is no such place."""
+        """Put a thing along one of the walls, where nothing else is and accept() agrees; False if no place was found.
+
+        loose: at some distance from the wall, and on no rug.
+        """
         for _ in range(24):
             wall = rng.choice(walls)
             along = rng.uniform(-0.5, 0.5) * (self.width - 0.3)

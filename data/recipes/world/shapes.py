@@ -132,7 +132,8 @@ def lathe(centre, profile, sides=24):
         normal = ring * (y1 - y0) + up * (r0 - r1)
         normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
         i = np.arange(sides)
-        faces = np.concatenate([np.stack([i, i + 1, i + sides + 2], 1), np.stack([i, i + sides + 2, i + sides + 1], 1)])
+        faces = np.concatenate([np.stack([i, i + 1, i + sides + 2], 1),
+                                np.stack([i, i + sides + 2, i + sides + 1], 1)])
         parts.append((np.concatenate([low, high]), np.concatenate([normal, normal]), faces))
     points, normals, faces = merged(parts)
     return (points + np.asarray(centre)).astype(np.float32), normals.astype(np.float32), faces
