@@ -1,6 +1,8 @@
 """The recipes that made the embedded base: architecture, tokenizer, resumable training."""
 
+import ast
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import recipes
 from recipes.model import architecture, autoencoder, denoiser, muon, training, widen
 from recipes.model.training import Budget
 from recipes.ship import recorded
@@ -43,6 +46,21 @@ def small_batches(monkeypatch):
 
 def same(first, second):
     return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("room, allowed", [
+    ("world", {"recipes.world"}), ("model", {"recipes.world", "recipes.model"}),
+    ("ship", {"recipes.world", "recipes.model", "recipes.ship"}),
+])
+def test_rooms_import_downwards_only_and_patch_no_path(room, allowed):
+    for file in (Path(recipes.__file__).parent / room).glob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+        others = {module for module in modules if module.split(".")[0] == "recipes"}
+        assert {".".join(module.split(".")[:2]) for module in others} <= allowed, file
+        assert room != "world" or not {module.split(".")[0] for module in modules} & {"labkit", "torch"}, file
+        assert "sys.path" not in file.read_text(encoding="utf-8"), file
 
 
 def test_each_vocabulary_word_is_one_token(tokenizer):

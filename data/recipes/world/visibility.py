@@ -36,7 +36,7 @@ OPEN = ("table", "tables", "coffee table", "desk", "desks", "chair", "chairs", "
 
 
 def body(name, low, high):
-    """The part of a box that hides what is behind it: three quarters of its width and depth, of tables the upper part."""
+    """The part of a box that hides what is behind: three quarters of width and depth, of tables the upper part."""
     middle, half = (low + high) / 2, (high - low) / 2 * (0.75, 1.0, 0.75)
     low, high = middle - half, middle + half
     return (np.array([low[0], 0.55 * high[1], low[2]]), high) if name in OPEN else (low, high)
