@@ -21,7 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from labkit import course  # noqa: E402
+from labkit import course, findings  # noqa: E402
 from labkit import diagnose as today  # noqa: E402
 from labkit.config import RunConfig  # noqa: E402
 from labkit.events import Step, Validation  # noqa: E402
@@ -76,8 +76,8 @@ def simulated(steps, validation, probe, jitter, rng, *, start=0.15, spread=0.6, 
 def truth(steps, validation, probe, start=0.15):
     """Return the label that the rule gives to courses without noise."""
     halfway, late = (np.interp(share * steps[-1], steps, validation) for share in (0.5, 0.75))
-    exact = today.Draws(np.asarray(steps), start, validation[None], np.array([halfway]), np.array([late]), probe[None], start, start + validation, None)
-    return str(today.rule(exact)[0])
+    exact = findings.Draws(np.asarray(steps), start, validation[None], np.array([halfway]), np.array([late]), probe[None], start, start + validation)
+    return str(findings.rule(exact)[0])
 
 
 def evaluations(last, count=None):
@@ -225,13 +225,13 @@ def other_half(judge, groups):
 
 def reference(runs, run, pictures):
     """Return the label of the mean course of a design's other seeds on other pictures: the rule on the middle of today's draws."""
-    courses = [today._draws(part_of(other, np.sort(pictures)), ()) for other in runs if other is not run and np.isfinite(other.validations["validation"].losses).all()]
+    courses = [findings.draws_of(part_of(other, np.sort(pictures))) for other in runs if other is not run and np.isfinite(other.validations["validation"].losses).all()]
     if not courses:
         return today.DIVERGED
     first = courses[0]
     mean = {name: np.mean([getattr(c, name).mean(axis=0) for c in courses], axis=0)[None] for name in ("validation", "probe", "halfway", "late")}
     seen = np.mean([c.seen for c in courses], axis=0)
-    return str(today.rule(dataclasses.replace(first, **mean, seen=seen, siblings=None))[0])
+    return str(findings.rule(dataclasses.replace(first, **mean, seen=seen))[0])
 
 
 def cut_short(judge, groups, share):

@@ -1,0 +1,259 @@
+"""What the losses of one run say by themselves: courses drawn from them, and the rule applied to each.
+
+This is the larger part of the work behind a verdict, and no other run bears on it: `labkit.diagnose` makes the verdict of it
+and of what the best sibling had gained.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from labkit.content import sha256_of_texts
+from labkit.course import course, resampled
+from labkit.stats import LEVEL, Interval
+from labkit.verdict_text import DIVERGED, HEALTHY, LABELS, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE
+
+FAMILY = ("base_fingerprint", "data_fingerprint", "measured_fingerprint")  # siblings are on the same base and pictures
+DIVERGED_FACTOR = 1.5  # of the loss at step 0, at the last two evaluations
+RISE_OF_GAIN = 0.10  # a rise from the minimum counts above this share of what had been gained
+SHARED_RISE = 0.25  # overfitting: the probe takes part in less than this share of the rise
+NEGLIGIBLE = 0.002  # of the loss at step 0: an eighth of what a fine-tune of Stable Diffusion 1.5 has to gain at all
+LITTLE = 0.05  # of the loss at step 0: without siblings a proportional gain is called slow below this share
+PROPORTIONAL = 0.7  # gain per unit of rate in the second half, over that in the first
+MIN_EVALUATIONS = 3
+MIN_UPDATES = 50  # before them every run is still in its first, proportional stretch
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Hold what one run says by itself. Without enough evaluations there are no drawn courses, and their arrays are None."""
+
+    family: str | None  # the same for runs on the same base and pictures; None for a run that was never evaluated
+    steps: np.ndarray | None  # (T,) of its evaluations; None where no other run may be held against it
+    losses: np.ndarray | None  # (T, images) of each held-out picture at these steps
+    so_far: bool  # the run has not come to its last update
+    updates: dict  # evidence about the updates
+    evidence: dict  # about the evaluations; intervals are over pictures and the run's own jitter
+    first_non_finite_step: int | None = None
+    timesteps: np.ndarray | None = None  # (images, strata) of the held-out pictures
+    labels: np.ndarray | None = None  # (D,) place in LABELS of every drawn course, unless its gain is slow
+    is_open: np.ndarray | None = None  # (D,) neither diverged nor rising: a slow gain would decide
+    is_proportional: np.ndarray | None = None  # (D,) the gain grows in proportion to the rate spent
+    gains: np.ndarray | None = None  # (D,) at the last evaluation
+    diverged_since: int | None = None  # the step, where it diverged
+    is_seen_once: bool = False  # only the last evaluation lies above the lowest
+    why_rising: str = ""  # why a rise cannot be called by its name, as `verdict_text.doubt` knows it; nothing where few courses rise
+
+    @property
+    def is_early(self) -> bool:
+        """Tell whether the run is still in its first, proportional stretch."""
+        return self.evidence["last_step"] < MIN_UPDATES
+
+    @property
+    def little(self) -> float:
+        """Return the gain below which a proportional one is slow, judged alone."""
+        return LITTLE * self.evidence["loss_at_start"]
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Hold what the rules look at: one row for each drawn course, losses as changes since step 0."""
+
+    steps: np.ndarray  # (T,)
+    start: float  # mean held-out loss at step 0
+    validation: np.ndarray  # (D, T)
+    halfway: np.ndarray  # (D,) where half of the rate was spent
+    late: np.ndarray  # (D,) after three quarters of the updates
+    probe: np.ndarray | None  # (D, T)
+    probe_start: float
+    seen: np.ndarray  # (T,) the evaluations themselves, mean over pictures
+
+
+def findings(history) -> Findings:
+    """Return what a run says by itself. history: a `labkit.history.History`."""
+    curve = history.validations.get("validation")
+    family, steps, losses = None, None, None
+    if curve is not None:
+        family = sha256_of_texts([*(history.meta.get(name) for name in FAMILY), history.timesteps["validation"].tolist()])
+        if curve.steps[0] == 0 and np.isfinite(curve.losses).all():
+            steps, losses = curve.steps, picture_losses(curve)
+    alike = {"family": family, "steps": steps, "losses": losses, "so_far": _is_unfinished(history), "updates": _updates(history)}
+    broken = _first_non_finite(history)
+    if broken is not None:
+        return Findings(**alike, evidence={}, first_non_finite_step=broken)
+    evidence = {"evaluations": 0 if curve is None else len(curve.steps), "pictures": 0 if curve is None else curve.losses.shape[1]}
+    if evidence["evaluations"] < MIN_EVALUATIONS or evidence["pictures"] < 2:
+        return Findings(**alike, evidence=evidence)
+    draws = draws_of(history)
+    labels, is_open, is_proportional = _ruled(draws)
+    return Findings(**alike, evidence=_evidence(draws, evidence["pictures"]), timesteps=history.timesteps["validation"],
+                    labels=labels, is_open=is_open, is_proportional=is_proportional, gains=-draws.validation[:, -1],
+                    diverged_since=int(draws.steps[np.argmax(draws.seen > DIVERGED_FACTOR * draws.start)]),
+                    is_seen_once=_rise_is_seen_once(draws), why_rising=_why_rising(draws))
+
+
+def picture_losses(curve) -> np.ndarray:
+    """Return the loss of each picture (T, images) in float64: the strata of one picture are not independent."""
+    return curve.losses.astype(np.float64).mean(axis=2)
+
+
+def rule(draws) -> np.ndarray:
+    """Return the label (D,) of every drawn course, as that of a run without siblings."""
+    labels, is_open, is_proportional = _ruled(draws)
+    is_slow = is_proportional & (-draws.validation[:, -1] < LITTLE * draws.start)
+    return np.array(LABELS)[slowed(labels, is_open & is_slow, bool(draws.steps[-1] < MIN_UPDATES))]
+
+
+def slowed(labels, is_slow, is_early) -> np.ndarray:
+    """Return labels (D,), as places in LABELS, with those of slow gains put in; early in a run every gain is slow."""
+    return np.where(is_slow, LABELS.index(UNSURE if is_early else STAGNATING), labels)
+
+
+def _ruled(draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for every drawn course (D,) the place of its label, the first that applies, were its gain not slow; `is_open`; `is_proportional`."""
+    losses = draws.validation
+    gain, end = -losses.min(axis=1), losses[:, -1]
+    rise, negligible = end + gain, NEGLIGIBLE * draws.start
+    rises = _rises(draws, rise)
+    overfits, overshoots = _kind_of_rise(draws, rise)
+    diverged = np.full(len(losses), bool((draws.seen[-2:] > DIVERGED_FACTOR * draws.start).all()))
+    flat = np.maximum(np.abs(end), gain) < negligible
+    proportional = (draws.halfway - end >= PROPORTIONAL * -draws.halfway) & (end < 0)
+    too_early = (flat | proportional) & bool(draws.steps[-1] < MIN_UPDATES)
+    rules = [diverged, rises & overfits, rises & overshoots, rises, too_early, flat, end < -negligible]
+    labels = [DIVERGED, OVERFITTING, OVERSHOOTING, UNSURE, UNSURE, STAGNATING, HEALTHY]
+    return np.select(rules, [np.int8(LABELS.index(label)) for label in labels], np.int8(LABELS.index(UNSURE))), ~(diverged | rises), proportional
+
+
+def _rises(draws, rise) -> np.ndarray:
+    """Tell which drawn courses end above their lowest by more than a share of what they had gained."""
+    return rise > np.maximum(RISE_OF_GAIN * (rise - draws.validation[:, -1]), NEGLIGIBLE * draws.start)
+
+
+def _kind_of_rise(draws, rise):
+    """Tell whether the training pictures stay out of a rise of validation (overfitting) or take part in it (overshooting)."""
+    if draws.probe is None:
+        return np.zeros_like(rise, bool), np.zeros_like(rise, bool)
+    probe, rows = draws.probe, np.arange(len(rise))
+    since = probe[:, -1] - probe[rows, draws.validation.argmin(axis=1)]
+    gain = -probe.min(axis=1)
+    overfits = since < SHARED_RISE * rise
+    return overfits, ~overfits & (probe[:, -1] + gain > np.maximum(RISE_OF_GAIN * gain, NEGLIGIBLE * draws.probe_start))
+
+
+def _rise_is_seen_once(draws) -> bool:
+    """Tell whether only the last evaluation lies above the lowest: it may be a spike that the next takes back."""
+    best = int(draws.seen.argmin())
+    rises = draws.seen[best + 1 :] - draws.seen[best]
+    counts = max(RISE_OF_GAIN * (draws.start - draws.seen[best]), NEGLIGIBLE * draws.start)
+    return len(rises) < 2 or bool((rises[:-1] < min(counts, rises[-1] / 4)).all())
+
+
+def _why_rising(draws) -> str:
+    """Return why a rise, where most drawn courses end above their lowest, cannot be called overfitting or overshooting."""
+    rises = -draws.validation.min(axis=1) + draws.validation[:, -1] > NEGLIGIBLE * draws.start
+    if not rises.mean() > 0.5:
+        return ""
+    ends_lowest = draws.seen.argmin() == len(draws.seen) - 1
+    return "no probe" if draws.probe is None else "seen once" if _rise_is_seen_once(draws) and not ends_lowest else "uncertain"
+
+
+def draws_of(history) -> Draws:
+    """Draw the courses of a run's losses from its evaluations."""
+    curve, probe = history.validations["validation"], history.validations.get("probe")
+    steps = curve.steps
+    if probe is not None and len(common := np.intersect1d(steps, probe.steps)) >= MIN_EVALUATIONS:
+        steps = common
+    losses = curve.losses[np.isin(curve.steps, steps)]
+    spent = _rate_sums(history, steps)
+    places = [*steps, np.interp(spent[-1] / 2, spent, steps), 0.75 * steps[-1]]
+    weights = resampled(history.timesteps["validation"])
+    changes = _changes(losses, weights)
+    drawn = course(steps, changes, places)
+    probe_draws, probe_start = None, math.nan
+    if probe is not None and len(probe.steps) >= MIN_EVALUATIONS:
+        of_probe = probe.losses[np.isin(probe.steps, steps)]
+        # Jitter moves both sets of pictures together, so what is drawn beside the held-out loss is the gap between the two.
+        # Read backwards, since sets of equal size would otherwise be resampled in step, as if they were paired.
+        gap = _changes(of_probe, resampled(history.timesteps["probe"]))[::-1] - changes
+        probe_draws, probe_start = drawn[:, :-2] + course(steps, gap, steps, stream=1), float(of_probe[0].mean())
+    seen = losses.astype(np.float64).mean(axis=(1, 2))
+    return Draws(steps, float(seen[0]), drawn[:, :-2], drawn[:, -2], drawn[:, -1], probe_draws, probe_start, seen)
+
+
+def _changes(losses, weights) -> np.ndarray:
+    """Return the change since step 0 of the mean loss over resampled pictures: (D, T) of losses (T, images, strata)."""
+    pictures = losses.astype(np.float64).mean(axis=2)  # the strata of one picture are not independent
+    return weights @ (pictures - pictures[0]).T
+
+
+def _rate_sums(history, steps) -> np.ndarray:
+    """Return the sum of the learning rate applied up to each of steps; the steps themselves where rates are unknown."""
+    known = history.steps.get("global_step", np.zeros(0))
+    if not len(known) or not np.sum(history.steps["learning_rate"]) > 0:
+        return steps.astype(np.float64)
+    return np.interp(steps, [0, *known], [0, *np.cumsum(history.steps["learning_rate"])])
+
+
+def _evidence(draws, pictures) -> dict:
+    """Return the numbers behind a verdict; intervals are over pictures and the run's own jitter."""
+    best, end = int(draws.seen.argmin()), draws.validation[:, -1]
+    rise = end - draws.validation.min(axis=1)
+    first = -float(draws.halfway.mean())
+    measured = {"gain": -end, "rise": rise, "change_in_last_quarter": end - draws.late}
+    if draws.probe is not None:
+        measured |= {"probe_gain": -draws.probe[:, -1], "probe_since_best": draws.probe[:, -1] - draws.probe[:, best]}
+    found = _intervals(measured)
+    return {
+        "evaluations": len(draws.steps), "pictures": pictures, "last_step": int(draws.steps[-1]), "best_step": int(draws.steps[best]),
+        "loss_at_start": draws.start, "loss_at_best": float(draws.seen[best]), "loss_at_end": float(draws.seen[-1]),
+        "gain": found["gain"], "rise": found["rise"], "share_of_draws_that_rise": float(_rises(draws, rise).mean()),
+        "change_in_last_quarter": found["change_in_last_quarter"],
+        "second_half_gain_per_rate": float((draws.halfway - end).mean() / first) if first else math.nan,
+        **{name: found[name] for name in ("probe_gain", "probe_since_best") if name in found},
+    }
+
+
+def _intervals(measured) -> dict[str, Interval]:
+    """Return the interval of each measure from its draws (D,)."""
+    lows, highs = np.quantile(list(measured.values()), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    return {name: Interval(float(draws.mean()), float(low), float(high)) for (name, draws), low, high in zip(measured.items(), lows, highs)}
+
+
+def _updates(history) -> dict:
+    """Return what the updates looked like: relative size near the end, and how many gradients were clipped."""
+    steps = history.steps
+    if not len(steps.get("update_norm", ())):
+        return {}
+    tail = steps["update_norm"][-max(1, len(steps["update_norm"]) // 4) :]
+    evidence = {"updates": int(steps["global_step"][-1]), "relative_update_in_last_quarter": float(np.median(tail))}
+    if history.config is not None and history.config.max_grad_norm:
+        evidence["clipped_frac"] = float(np.mean(steps["grad_norm"] > history.config.max_grad_norm))
+    return evidence
+
+
+def _first_non_finite(history) -> int | None:
+    """Return the first step at which a loss or a gradient was not a number."""
+    found = []
+    for name in ("loss", "grad_norm"):
+        column = history.steps.get(name, np.zeros(0))
+        found += list(history.steps["global_step"][~np.isfinite(column)][:1]) if len(column) else []
+    for curve in history.validations.values():
+        found += list(curve.steps[~np.isfinite(curve.losses).all(axis=(1, 2))][:1])
+    if not found and history.stopped is not None and history.stopped.reason == DIVERGED:
+        found = [history.stopped.global_step]
+    return int(min(found)) if found else None
+
+
+def _is_unfinished(history) -> bool:
+    """Tell whether a run has not made all of its updates."""
+    steps, config = history.steps.get("global_step", ()), history.config
+    last = config.max_train_steps if config is not None and config.is_resolved else None
+    return last is not None and (int(steps[-1]) if len(steps) else 0) < last
+
+
+def _diverged_since(draws) -> int:
+    return int(draws.steps[np.argmax(draws.seen > DIVERGED_FACTOR * draws.start)])
+
+
