@@ -13,10 +13,11 @@ RUNS = "LABKIT_STORE or --store for runs"
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR)
 
 
-def write_file(path, data: bytes, choose: str = RUNS):
+def write_file(path, data: bytes, choose: str = RUNS, *, durable=True):
     """Put data at path, replacing what is there; LabError when the disk is full or may not be written.
 
     choose    what sets the place, for the remedy
+    durable   it survives a power cut; else it may be lost then, or found damaged, which suits what can be made again
     """
     path = Path(path)
     aside = None
@@ -25,11 +26,13 @@ def write_file(path, data: bytes, choose: str = RUNS):
         handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with open(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(aside, _mode(path))
         os.replace(aside, path)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
         if aside and os.path.exists(aside):
             os.unlink(aside)

@@ -5,7 +5,8 @@ import math
 import numpy
 from matplotlib.ticker import MaxNLocator
 
-from labkit.diagnose import DIVERGED, DIVERGED_FACTOR, diagnose
+from labkit.diagnose import DIVERGED, diagnose
+from labkit.findings import DIVERGED_FACTOR
 from labkit.naming import apart
 from labkit.schedules import rates
 from labkit.stats import by_picture, paired_difference, t_quantile

@@ -14,8 +14,9 @@ import numpy as np
 from labkit.arms import noise_among
 from labkit.cards import CARD
 from labkit.config import run_id
-from labkit.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, SHARED_RISE, UNSURE, diagnose
+from labkit.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, UNSURE, diagnose
 from labkit.errors import LabError
+from labkit.findings import SHARED_RISE
 from labkit.history import History
 from labkit.ladders import LADDERS, rung_text
 from labkit.naming import DERIVED

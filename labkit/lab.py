@@ -15,6 +15,7 @@ from labkit.folder_notes import cut_texts
 from labkit.frontend import say
 from labkit.history import History, Trace
 from labkit.interrupts import Interrupted, stop_on_interrupt
+from labkit.kept import kept
 from labkit.ladders import rung_text
 from labkit.live import live
 from labkit.monitor import Monitor
@@ -151,13 +152,14 @@ class Lab:
         return [traces[name].history() if whole[name] else self.store.run(name).history() for name in names]
 
     def sweep(self, configs, **options) -> Iterator[Event]:
-        """Train the configurations that the store does not have, within this lab's max_rows.
+        """Train the configurations that the store does not have, within this lab's max_rows, and keep the findings of each for listings.
 
         Yields the events of `sweep.sweep`; gradient_checkpointing is the lab's too.
         options   of `sweep.sweep`: monitor, checkpoint_at, stop, meta, tell
         """
-        return sweep(self.base, self.cache, configs, self.store, max_rows=self.max_rows,
-                     gradient_checkpointing=self.gradient_checkpointing, **options)
+        events = sweep(self.base, self.cache, configs, self.store, max_rows=self.max_rows,
+                       gradient_checkpointing=self.gradient_checkpointing, **options)
+        return kept(self.store, events)
 
     def begun(self, config) -> Trace:
         """Return what is known of a run that is about to be trained here: nothing yet, or what was told before it was stopped."""

@@ -3,6 +3,7 @@ import base64
 import html
 from collections import defaultdict
 
+from labkit import listing
 from labkit.atomic import write_file
 from labkit.checkup import machine
 from labkit.diagnose import diagnose
@@ -42,8 +43,7 @@ def verdicts(stores, results):
 def entry(history, lesson="", siblings=()):
     """Return what is said of one run: settings, verdict, evidence."""
     verdict = diagnose(history, [other for other in siblings if other.run_id != history.run_id])
-    return {"id": history.run_id, "lesson": lesson, "status": history.status, **verdict.to_dict(),
-            "config": history.config.to_dict() | {"scaling": history.config.scaling}}
+    return listing.entry(history.run_id, history.status, verdict, history.config.to_dict() | {"scaling": history.config.scaling}, lesson)
 
 
 def rows(runs):

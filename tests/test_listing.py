@@ -1,21 +1,23 @@
-"""A store is listed by reading and judging each run once, and only what changed since: counted, not timed."""
+"""A store is listed by reading and judging each run once, when it ends, and only what changed since: counted, not timed."""
+
+import shutil
 
 import numpy as np
 import pytest
-from test_runs import keep
 
-from labkit import listing, report
+from labkit import diagnose, findings, journal, kept, listing, report, sources
 from labkit.config import RunConfig
+from labkit.errors import LabError, LabWarning
 from labkit.events import Step, Stopped, Validation
 from labkit.paths import cache_dir
-from labkit.runs import RunFolder, Store
+from labkit.runs import RunFolder, Store, record
 
 META = {"base_fingerprint": "base", "data_fingerprint": "data", "measured_fingerprint": "measured"}
 CONFIG = RunConfig(max_train_steps=60)
 
 
-def add(store, number, *, end=0.1, last=60, meta=META, first=0, stopped=True):
-    """Record a run whose held-out loss falls in proportion to its updates, from 0.2 towards `end` after 60."""
+def add(store, number, *, end=0.1, last=60, meta=META, first=0, stopped=True, trained=False):
+    """Record a run whose held-out loss falls in proportion to its updates, from 0.2 towards `end` after 60; trained: as training does, which keeps findings."""
     run, timesteps = f"{number:016x}", np.arange(16).reshape(16, 1) * 60
     level = np.random.default_rng(number).uniform(0.6, 1.4, (16, 1))
 
@@ -29,26 +31,26 @@ def add(store, number, *, end=0.1, last=60, meta=META, first=0, stopped=True):
         if stopped:
             yield Stopped(run, last, 4 * last, "finished")
 
-    keep(store, events(), CONFIG.replace(seed=number).resolved(12), run, meta=meta)
+    recorded = record(store, events(), {run: CONFIG.replace(seed=number).resolved(12)}, meta=meta)
+    return list(kept.kept(store, recorded) if trained else recorded)
 
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Give what was read and what was judged beside whom, since it was last cleared."""
+    """Give the runs whose journals were read and whose findings were made, since it was last cleared."""
     done = {"read": [], "judged": []}
-    history = RunFolder.history
+    history, make = RunFolder.history, findings.findings
 
     def reading(folder):
         done["read"].append(int(folder.run_id, 16))
         return history(folder)
 
-    def judging(run, lesson="", siblings=()):
+    def judging(run):
         done["judged"].append(int(run.run_id, 16))
-        assert len(siblings) <= 1
-        return report.entry(run, lesson, siblings)
+        return make(run)
 
     monkeypatch.setattr(RunFolder, "history", reading)
-    monkeypatch.setattr(listing, "entry", judging)
+    monkeypatch.setattr(findings, "findings", judging)
     return done
 
 
@@ -57,6 +59,15 @@ def listed(store, counted):
         done.clear()
     found = listing.entries(store)
     return found, sorted(counted["read"]), sorted(counted["judged"])
+
+
+def test_a_listing_after_training_reads_no_journal_and_judges_nothing_anew(counted):
+    store = Store()
+    for number in range(8):
+        add(store, number, end=0.1 + number / 200, trained=True)
+    assert sorted(counted["judged"]) == list(range(8))
+    found, *done = listed(store, counted)
+    assert done == [[], []] and found == [report.entry(history, siblings=store.histories()) for history in store.histories()]
 
 
 def test_each_run_is_read_and_judged_once_and_not_again_while_nothing_changes(counted):
@@ -68,15 +79,42 @@ def test_each_run_is_read_and_judged_once_and_not_again_while_nothing_changes(co
     assert listed(store, counted) == (first, [], [])
 
 
-def test_only_what_a_new_run_bears_on_is_read_and_judged_again(counted):
+def test_a_new_run_bears_on_the_verdicts_of_others_without_their_being_read_again(counted):
     store = Store()
     for number in range(6):
-        add(store, number, end=0.1 + number / 200)
-    listed(store, counted)
-    add(store, 6, end=0.19)
-    assert listed(store, counted)[1:] == ([0, 6], [6])        # beside run 0, the best
-    add(store, 7, end=0.05)
-    assert listed(store, counted)[1:] == (list(range(8)), list(range(8)))
+        add(store, number, end=0.18 + number / 500)
+    before, *_ = listed(store, counted)
+    add(store, 6, end=0.05)
+    after, *done = listed(store, counted)
+    assert done == [[6], [6]]
+    assert [found["label"] for found in before[:2]] == [diagnose.HEALTHY] * 2
+    assert [found["label"] for found in after[:2]] == [diagnose.STAGNATING] * 2
+
+
+def test_a_changed_journal_is_judged_anew(counted):
+    store, name = Store(), f"{0:016x}"
+    add(store, 0, last=30, stopped=False, trained=True)
+    first, *_ = listed(store, counted)
+    with pytest.warns(LabWarning, match="begins again"):
+        add(store, 0, end=0.19)
+    second, *done = listed(store, counted)
+    assert done == [[0], [0]] and second != first
+    path = store.run(name).events_path
+    path.write_bytes(path.read_bytes().replace(b'"time":1', b'"time":2', 1))
+    with pytest.warns(LabWarning, match="Line 1 .* is damaged"):
+        assert listed(store, counted) == ([], [0], [])
+
+
+def test_a_copied_store_is_known_again_and_a_folder_with_another_configuration_is_not(counted, tmp_path):
+    store = Store()
+    add(store, 0)
+    found, *_ = listed(store, counted)
+    shutil.copytree(store.root, tmp_path / "copy")
+    assert listed(Store(tmp_path / "copy"), counted) == (found, [], [])
+    add(Store(tmp_path / "other"), 1)
+    shutil.copy(tmp_path / "other" / f"{1:016x}" / "config.json", tmp_path / "copy" / f"{0:016x}" / "config.json")
+    (changed,), *done = listed(Store(tmp_path / "copy"), counted)
+    assert done == [[0], [0]] and changed["config"]["seed"] == 1
 
 
 def test_a_run_that_goes_on_is_read_again_and_a_status_is_always_fresh(counted):
@@ -87,6 +125,7 @@ def test_a_run_that_goes_on_is_read_again_and_a_status_is_always_fresh(counted):
     with store.run(f"{2:016x}").writer(CONFIG.replace(seed=2).resolved(12), META):
         found, read, _ = listed(store, counted)
         assert found[-1]["status"] == "running" and read == [2]
+        assert len(list((cache_dir() / "findings").iterdir())) == 2
     assert [found["status"] for found in listed(store, counted)[0]] == ["finished", "interrupted", "interrupted"]
 
 
@@ -102,14 +141,50 @@ def test_the_best_sibling_alone_gives_the_verdict_that_all_give():
     assert len({found["label"] for found in listing.entries(store)}) >= 3
 
 
-@pytest.mark.parametrize("damage", [b"", b"[]", b"\xff" * 40, None])
-def test_a_damaged_memory_of_verdicts_is_not_believed(counted, damage):
+def spoil(file, how):
+    data = file.read_bytes()
+    file.write_bytes({"empty": b"", "json": b"[]", "noise": b"\xff" * 40, "cut": data[:-1], "a number": data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+                      "words": data.replace(b"60", b"61", 1)}[how])
+
+
+@pytest.mark.parametrize("how", ["empty", "json", "noise", "cut", "a number", "words"])
+def test_damaged_findings_are_not_believed(counted, how):
     store = Store()
     add(store, 0)
     found, *_ = listed(store, counted)
-    (file,) = (cache_dir() / "verdicts").iterdir()
-    file.write_bytes(file.read_bytes().replace(b"finished", b"diverged") if damage is None else damage)
+    (file,) = (cache_dir() / "findings").iterdir()
+    spoil(file, how)
     assert listed(store, counted) == (found, [0], [0])
+    assert listed(store, counted) == (found, [], [])
+
+
+def test_findings_of_another_run_or_made_by_other_code_are_not_believed(counted, monkeypatch):
+    store = Store()
+    add(store, 0, end=0.19)
+    first, *_ = listed(store, counted)
+    (one,) = (cache_dir() / "findings").iterdir()
+    add(store, 1, end=0.05)
+    listed(store, counted)
+    (other,) = {*(cache_dir() / "findings").iterdir()} - {one}
+    shutil.copy(other, one)
+    assert listed(store, counted)[1:] == ([0], [0])
+    monkeypatch.setattr(kept, "_code", lambda: "other")
+    assert listed(store, counted)[1:] == ([0, 1], [0, 1])
+
+
+def test_the_code_that_findings_depend_on_is_what_they_import_and_not_the_rest_of_the_kit(tmp_path):
+    before = sources.checksum(findings)
+    assert before == sources.checksum(findings) != sources.checksum(findings, journal)
+    assert {"findings", "course", "stats", "verdict_text"} <= {name.rpartition(".")[2] for name in sources.sources(findings)}
+    assert not {"lab", "panel", "train", "curves"} & {name.rpartition(".")[2] for name in sources.sources(*kept.DECIDING)}
+
+
+def test_training_goes_on_where_a_run_cannot_be_read_back(counted, monkeypatch):
+    def damaged(folder):
+        raise LabError("damaged")
+
+    monkeypatch.setattr(RunFolder, "history", damaged)
+    assert isinstance(add(Store(), 0, trained=True)[-1], Stopped)
 
 
 def test_a_store_is_listed_where_nothing_can_be_kept(counted, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""How long a store of many runs takes to list: the first time, when every run is judged, and again.
+"""How long a store of many runs takes to list: after they were trained here, and where nothing of them was kept.
 
     python tools/listing_time.py [--runs 1000 3000]
 
@@ -18,25 +18,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from labkit.config import RunConfig  # noqa: E402
 from labkit.events import Step, Stopped, Validation  # noqa: E402
+from labkit.kept import kept  # noqa: E402
 from labkit.listing import entries  # noqa: E402
-from labkit.runs import Store  # noqa: E402
+from labkit.runs import Store, record  # noqa: E402
 
 META = {"base_fingerprint": "base", "data_fingerprint": "data", "measured_fingerprint": "measured"}
 EVALUATED = (0, 2, 4, 7, 12, 20, 33, 50, 70, 100)
 
 
-def make(store, number):
-    """Record one run: loss falls, at a rate of its own."""
-    rng, name = np.random.default_rng(number), f"{number:016x}"
+def events(name, number):
+    """Give what one run tells: loss falls, at a rate of its own."""
+    rng = np.random.default_rng(number)
     level, speed = rng.uniform(0.6, 1.4, (32, 1)), rng.uniform(0.2, 3)
-    with store.run(name).writer(RunConfig(seed=number, max_train_steps=100).resolved(96), META) as writer:
-        for step in range(101):
-            if step:
-                writer.write(Step(name, step, 4 * step, float(rng.uniform(0.05, 0.3)), 1e-3, 0.5, 0.01))
-            for kind in ("validation", "probe") if step in EVALUATED else ():
-                losses = level * (0.2 - 0.1 * -np.expm1(-speed * step / 60)) + 0.001 * rng.normal(size=(32, 1))
-                writer.write(Validation(name, step, 4 * step, kind, "monitor", losses.astype(np.float32), np.arange(32).reshape(32, 1) * 31))
-        writer.write(Stopped(name, 100, 400, "finished"))
+    for step in range(101):
+        if step:
+            yield Step(name, step, 4 * step, float(rng.uniform(0.05, 0.3)), 1e-3, 0.5, 0.01)
+        for kind in ("validation", "probe") if step in EVALUATED else ():
+            losses = level * (0.2 - 0.1 * -np.expm1(-speed * step / 60)) + 0.001 * rng.normal(size=(32, 1))
+            yield Validation(name, step, 4 * step, kind, "monitor", losses.astype(np.float32), np.arange(32).reshape(32, 1) * 31)
+    yield Stopped(name, 100, 400, "finished")
+
+
+def make(store, number):
+    """Record one run as training does."""
+    name, config = f"{number:016x}", RunConfig(seed=number, max_train_steps=100).resolved(96)
+    for _ in kept(store, record(store, events(name, number), {name: config}, meta=META)):
+        pass
 
 
 def seconds(store) -> float:
@@ -51,16 +58,15 @@ def main():
     parser.add_argument("--runs", type=int, nargs="+", default=[1000, 3000], metavar="N")
     os.fsync = lambda handle: None                            # made runs may be lost
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["LABKIT_CACHE"] = str(Path(folder) / "cache")
-        made = 0
-        print(f"{'runs':>6}  {'first time':>12}  {'again':>8}  CPU seconds")
+        store, made = Store(Path(folder) / "runs"), 0
+        print(f"{'runs':>6}  {'after training':>14}  {'nothing kept':>12}  CPU seconds")
         for count in sorted(parser.parse_args().runs):
-            store = Store(Path(folder) / "runs")
+            os.environ["LABKIT_CACHE"] = str(Path(folder) / "cache")
             for number in range(made, count):
                 make(store, number)
-            made = count
-            os.environ["LABKIT_CACHE"] = str(Path(folder) / f"cache {count}")
-            print(f"{count:6}  {seconds(store):12.2f}  {seconds(store):8.2f}", flush=True)
+            made, after = count, seconds(store)
+            os.environ["LABKIT_CACHE"] = str(Path(folder) / f"empty {count}")
+            print(f"{count:6}  {after:14.2f}  {seconds(store):12.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -36,11 +36,14 @@ SETS = ("u_curve", "presets", "batch_equal_updates", "batch_equal_epochs", "eigh
 
 def judge_at(revision):
     """Return the module `diagnose` as it was at a commit."""
-    source = subprocess.run(["git", "show", f"{revision}:labkit/diagnose.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    module = types.ModuleType("judge_before")
-    sys.modules[module.__name__] = module
-    exec(compile(source, "diagnose.py", "exec"), module.__dict__)
-    return module
+    found = {}
+    for name in ("findings", "diagnose"):                     # older commits have no findings.py
+        source = subprocess.run(["git", "show", f"{revision}:labkit/{name}.py"], cwd=ROOT, capture_output=True, text=True, check=name == "diagnose").stdout
+        found[name] = module = types.ModuleType(f"{name}_before")
+        sys.modules[module.__name__] = module
+        with mock.patch.dict(sys.modules, {"labkit.findings": found["findings"]}):
+            exec(compile(source, f"{name}.py", "exec"), module.__dict__)
+    return found["diagnose"]
 
 
 # ---------------------------------------------------------------- simulated runs
@@ -296,7 +299,7 @@ def cut_short_rows(judge, groups):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", help="judge with labkit/diagnose.py of this commit")
+    parser.add_argument("--before", help="judge with labkit/diagnose.py and findings.py of this commit")
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs of the population")
     options = parser.parse_args()
     judge = judge_at(options.before) if options.before else today

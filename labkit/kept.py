@@ -1,0 +1,98 @@
+"""The findings of each run, kept in the cache folder once they are made, so that no run is judged from its losses twice.
+
+A file is named by the content of the configuration and journal that it was made of: runs of a store that was moved or copied
+are known again, and a run whose files have changed is judged anew. A file that is damaged, belongs to other content or was
+made by other code is as good as absent.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from labkit import findings as making
+from labkit import sources
+from labkit.atomic import write_file
+from labkit.errors import LabError
+from labkit.events import Event, Stopped
+from labkit.findings import Findings
+from labkit.paths import cache_dir
+from labkit.regular import read_regular
+from labkit.runs import RunFolder, Store
+from labkit.stats import Interval
+from labkit.tensor_files import opened, sealed
+
+DECIDING = (making, sys.modules[RunFolder.__module__], sys.modules[__name__])  # with what they import, they decide what is kept
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Hold what a listing needs of a run: its settings and what its losses say."""
+
+    config: dict  # as `RunConfig.to_dict` gives it, with the scaling of the adapter
+    findings: Findings
+
+
+def known(folder: RunFolder) -> Known:
+    """Return what was kept of a run, or make it now and keep it; LabError as `RunFolder.history` raises it."""
+    content = _content(folder)
+    file = cache_dir() / "findings" / f"{content[:32]}.safetensors"
+    found = _read(file, content)
+    if found is None:
+        history = folder.history()
+        found = Known(history.config.to_dict() | {"scaling": history.config.scaling}, making.findings(history))
+        has_ended = history.stopped is not None or history.status != "running"
+        if has_ended and _content(folder) == content:         # else there would soon be a file for each line of the journal
+            _keep(file, content, found)
+    return found
+
+
+def kept(store: Store, events: Iterator[Event]) -> Iterator[Event]:
+    """Pass the recorded events of a store through; when a run ends, its findings are kept for the listings to come."""
+    with closing(events):
+        for event in events:
+            if isinstance(event, Stopped):
+                with suppress(LabError):                      # a damaged folder is told by who reads it next
+                    known(store.run(event.run_id))
+            yield event
+
+
+def _content(folder) -> str:
+    """Return the hash of everything that findings are made of; LabError when a file cannot be read."""
+    config, journal = read_regular(folder.path / "config.json"), read_regular(folder.events_path, absent=b"")
+    return hashlib.sha256(b"%d\n" % len(config) + config + journal).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    return sources.checksum(*DECIDING)
+
+
+def _keep(file: Path, content: str, found: Known):
+    arrays = {name: value for name, value in vars(found.findings).items() if isinstance(value, np.ndarray)}
+    said = {name: value for name, value in vars(found.findings).items() if name not in arrays}
+    words = {"content": content, "code": _code(), "config": json.dumps(found.config), "said": json.dumps(said)}
+    try:
+        write_file(file, sealed(arrays, words), durable=False)
+    except LabError:                                          # a full disk costs only the time to judge again
+        pass
+
+
+def _read(file: Path, content: str) -> Known | None:
+    if not file.exists():
+        return None
+    try:
+        arrays, words = opened(file)
+        if (words["content"], words["code"]) != (content, _code()):
+            return None
+        said = json.loads(words["said"])
+        said["evidence"] = {name: Interval(*value) if isinstance(value, list) else value for name, value in said["evidence"].items()}
+        return Known(json.loads(words["config"]), Findings(**said, **arrays))
+    except (LabError, KeyError, TypeError, ValueError, AttributeError):
+        return None
