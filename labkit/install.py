@@ -169,7 +169,10 @@ def read_stamp(venv):
 
 
 def fill(python, extras, resumed):
-    """Install torch if it is missing, then the project with these extras, editable where the checkout can be written."""
+    """Install torch if it is missing, then the project with these extras, editable where the checkout can be written.
+
+    The tested versions come first; where a system, a Python or another torch rules one of them out, any in the ranges do.
+    """
     remedy = "Mend what it complains about and run the same command again: it goes on where it stopped."
     if resumed and (broken := damaged(python)):
         must([*pip(python), "uninstall", "--yes", *broken], remedy)
@@ -179,4 +182,7 @@ def fill(python, extras, resumed):
         if not any(call([*c, "--dry-run", "--no-deps"], quiet=True, timeout=30) and call(c) for c in first):
             must(last, remedy + " LABKIT_TORCH and LABKIT_TORCH_INDEX choose another torch or another index for it.")
     what = ["--editable", f"{REPO}[{','.join(extras)}]" if extras else str(REPO)]
-    must([*pip(python), "install", *(what if os.access(REPO, os.W_OK) else requirements(extras))], remedy)
+    command = [*pip(python), "install", *(what if os.access(REPO, os.W_OK) else requirements(extras))]
+    if not call([*command, "--constraint", str(REPO / "constraints.txt")]):
+        say("The tested versions, those of constraints.txt, cannot be installed here: trying what pyproject.toml allows.")
+        must(command, remedy)

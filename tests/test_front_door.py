@@ -145,6 +145,19 @@ def test_a_failed_installation_is_not_taken_for_a_complete_one_and_the_next_goes
     assert install.complete(folder, ())
 
 
+def test_the_tested_versions_are_installed(venv):
+    venv()
+    install.install((), ["numpy"])
+    assert venv.calls()[-1].endswith(f"--editable {REPO} --constraint {REPO / 'constraints.txt'}")
+
+
+def test_where_a_tested_version_cannot_be_had_the_ranges_are_taken_and_that_is_said(venv, capfd):
+    folder = venv(fail="--constraint")
+    install.install((), ["numpy"])
+    assert venv.calls()[-1].endswith(f"--editable {REPO}") and install.complete(folder, ())
+    assert "trying what pyproject.toml allows" in capfd.readouterr().err
+
+
 def test_a_second_installation_waits_for_the_first(tmp_path, capsys):
     path, order = tmp_path / "lock", []
 
