@@ -47,14 +47,14 @@ def diagnose(history, siblings=()) -> Verdict:
     found = findings(history)
     if found.gains is None:
         return verdict(found)
-    gains = [gain for other in siblings if (gain := _sibling_gain(history, other, found.evidence["last_step"])) is not None]
-    return verdict(found, max(gains, key=np.mean, default=None))
+    gains = [_sibling_gain(history, other, found.evidence["last_step"]) for other in siblings]
+    return verdict(found, max((gain for gain in gains if gain is not None), key=np.mean, default=None))
 
 
 def verdict(found, best=None) -> Verdict:
     """Judge a run from its `labkit.findings.Findings`.
 
-    best    (images,) what its best sibling had gained on each held-out picture by the run's last evaluation; None: it has none
+    best    (images,) what its best sibling had gained on each held-out picture by the run's last evaluation, if it has one
     """
     if found.first_non_finite_step is not None:
         broken = found.first_non_finite_step
@@ -99,7 +99,8 @@ def _beside(found, siblings) -> dict:
     """Return what is said of the gain beside that of the best sibling."""
     if siblings is None:
         return {}
-    return {"share_of_best_sibling": float(found.evidence["gain"].mean / siblings.mean()) if siblings.mean() else math.nan}
+    best = float(siblings.mean())
+    return {"share_of_best_sibling": found.evidence["gain"].mean / best if best else math.nan}
 
 
 def _undecided(found, label, share) -> str:
@@ -126,7 +127,7 @@ def _sibling_gain(history, other, step) -> np.ndarray | None:
 
 
 def gain_at(step, steps, losses) -> np.ndarray:
-    """Return what a run had gained on each picture (images,) at a step within its evaluations: losses (T, images) at steps (T,)."""
+    """Return what a run had gained on each picture (images,) at a step: losses (T, images) at steps (T,)."""
     right = int(np.clip(np.searchsorted(steps, step), 1, len(steps) - 1))
     share = (step - steps[right - 1]) / (steps[right] - steps[right - 1])
     return losses[0] - (losses[right - 1] * (1 - share) + losses[right] * share)

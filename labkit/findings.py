@@ -1,7 +1,7 @@
 """What the losses of one run say by themselves: courses drawn from them, and the rule applied to each.
 
-This is the larger part of the work behind a verdict, and no other run bears on it: `labkit.diagnose` makes the verdict of it
-and of what the best sibling had gained.
+This is the larger part of the work behind a verdict, and no other run bears on it: `labkit.diagnose` makes the verdict of
+it and of what the best sibling had gained.
 """
 
 import math
@@ -28,7 +28,7 @@ PARTS = 5  # in which all draws are computed
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Hold what one run says by itself. Without enough evaluations there are no drawn courses, and their arrays are None."""
+    """Hold what one run says by itself; where too few evaluations give no drawn courses, their arrays are None."""
 
     family: str | None  # the same for runs on the same base and pictures; None for a run that was never evaluated
     steps: np.ndarray | None  # (T,) of its evaluations; None where no other run may be held against it
@@ -44,7 +44,7 @@ class Findings:
     gains: np.ndarray | None = None  # (D,) at the last evaluation
     diverged_since: int | None = None  # the step, where it diverged
     is_seen_once: bool = False  # only the last evaluation lies above the lowest
-    why_rising: str = ""  # why a rise cannot be called by its name, as `verdict_text.doubt` knows it; nothing where few courses rise
+    why_rising: str = ""  # why a rise cannot be named, as `verdict_text.doubt` knows it; nothing where few courses rise
 
     @property
     def is_early(self) -> bool:
@@ -76,19 +76,21 @@ def findings(history) -> Findings:
     curve = history.validations.get("validation")
     family, steps, losses = None, None, None
     if curve is not None:
-        family = sha256_of_texts([*(history.meta.get(name) for name in FAMILY), history.timesteps["validation"].tolist()])
+        timesteps = history.timesteps["validation"].tolist()
+        family = sha256_of_texts([*(history.meta.get(name) for name in FAMILY), timesteps])
         if curve.steps[0] == 0 and np.isfinite(curve.losses).all():
             steps, losses = curve.steps, picture_losses(curve)
-    alike = {"family": family, "steps": steps, "losses": losses, "so_far": _is_unfinished(history), "updates": _updates(history)}
+    alike = {"family": family, "steps": steps, "losses": losses}
+    alike |= {"so_far": _is_unfinished(history), "updates": _updates(history)}
     broken = _first_non_finite(history)
     if broken is not None:
         return Findings(**alike, evidence={}, first_non_finite_step=broken)
-    evidence = {"evaluations": 0 if curve is None else len(curve.steps), "pictures": 0 if curve is None else curve.losses.shape[1]}
-    if evidence["evaluations"] < MIN_EVALUATIONS or evidence["pictures"] < 2:
-        return Findings(**alike, evidence=evidence)
+    evaluations, pictures = (0, 0) if curve is None else curve.losses.shape[:2]
+    if evaluations < MIN_EVALUATIONS or pictures < 2:
+        return Findings(**alike, evidence={"evaluations": evaluations, "pictures": pictures})
     draws = draws_of(history)
     labels, is_open, is_proportional = _ruled(draws)
-    return Findings(**alike, evidence=_evidence(draws, evidence["pictures"]), timesteps=history.timesteps["validation"],
+    return Findings(**alike, evidence=_evidence(draws, pictures), timesteps=history.timesteps["validation"],
                     labels=labels, is_open=is_open, is_proportional=is_proportional, gains=-draws.validation[:, -1],
                     diverged_since=int(draws.steps[np.argmax(draws.seen > DIVERGED_FACTOR * draws.start)]),
                     is_seen_once=_rise_is_seen_once(draws), why_rising=_why_rising(draws))
@@ -112,7 +114,7 @@ def slowed(labels, is_slow, is_early) -> np.ndarray:
 
 
 def _ruled(draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for every drawn course (D,) the place of its label, the first that applies, were its gain not slow; `is_open`; `is_proportional`."""
+    """Return `labels`, `is_open` and `is_proportional` of `Findings`: of the rules, the first that applies."""
     losses = draws.validation
     gain, end = -losses.min(axis=1), losses[:, -1]
     rise, negligible = end + gain, NEGLIGIBLE * draws.start
@@ -124,7 +126,8 @@ def _ruled(draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     too_early = (flat | proportional) & bool(draws.steps[-1] < MIN_UPDATES)
     rules = [diverged, rises & overfits, rises & overshoots, rises, too_early, flat, end < -negligible]
     labels = [DIVERGED, OVERFITTING, OVERSHOOTING, UNSURE, UNSURE, STAGNATING, HEALTHY]
-    return np.select(rules, [np.int8(LABELS.index(label)) for label in labels], np.int8(LABELS.index(UNSURE))), ~(diverged | rises), proportional
+    places = [np.int8(LABELS.index(label)) for label in (*labels, UNSURE)]
+    return np.select(rules, places[:-1], places[-1]), ~(diverged | rises), proportional
 
 
 def _rises(draws, rise) -> np.ndarray:
@@ -152,12 +155,14 @@ def _rise_is_seen_once(draws) -> bool:
 
 
 def _why_rising(draws) -> str:
-    """Return why a rise, where most drawn courses end above their lowest, cannot be called overfitting or overshooting."""
+    """Return why a rise, where most drawn courses end in one, cannot be called overfitting or overshooting."""
     rises = -draws.validation.min(axis=1) + draws.validation[:, -1] > NEGLIGIBLE * draws.start
     if not rises.mean() > 0.5:
         return ""
     ends_lowest = draws.seen.argmin() == len(draws.seen) - 1
-    return "no probe" if draws.probe is None else "seen once" if _rise_is_seen_once(draws) and not ends_lowest else "uncertain"
+    if draws.probe is None:
+        return "no probe"
+    return "seen once" if _rise_is_seen_once(draws) and not ends_lowest else "uncertain"
 
 
 def draws_of(history) -> Draws:
@@ -187,7 +192,7 @@ def _changes(losses, weights) -> np.ndarray:
     """Return the change since step 0 of the mean loss over resampled pictures: (D, T) of losses (T, images, strata)."""
     pictures = losses.astype(np.float64).mean(axis=2)  # the strata of one picture are not independent
     changes = (pictures - pictures[0]).T
-    # In parts so small that BLAS computes each in this thread: threads that wait for so little work cost more than they give.
+    # In parts so small that BLAS computes each in this thread: threads that wait for so little cost more than they give.
     return np.concatenate([part @ changes for part in np.split(weights, PARTS)])
 
 
@@ -209,7 +214,8 @@ def _evidence(draws, pictures) -> dict:
         measured |= {"probe_gain": -draws.probe[:, -1], "probe_since_best": draws.probe[:, -1] - draws.probe[:, best]}
     found = _intervals(measured)
     return {
-        "evaluations": len(draws.steps), "pictures": pictures, "last_step": int(draws.steps[-1]), "best_step": int(draws.steps[best]),
+        "evaluations": len(draws.steps), "pictures": pictures,
+        "last_step": int(draws.steps[-1]), "best_step": int(draws.steps[best]),
         "loss_at_start": draws.start, "loss_at_best": float(draws.seen[best]), "loss_at_end": float(draws.seen[-1]),
         "gain": found["gain"], "rise": found["rise"], "share_of_draws_that_rise": float(_rises(draws, rise).mean()),
         "change_in_last_quarter": found["change_in_last_quarter"],
@@ -221,7 +227,8 @@ def _evidence(draws, pictures) -> dict:
 def _intervals(measured) -> dict[str, Interval]:
     """Return the interval of each measure from its draws (D,)."""
     lows, highs = np.quantile(list(measured.values()), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
-    return {name: Interval(float(draws.mean()), float(low), float(high)) for (name, draws), low, high in zip(measured.items(), lows, highs)}
+    means = [float(draws.mean()) for draws in measured.values()]
+    return {name: Interval(*found) for name, *found in zip(measured, means, lows.tolist(), highs.tolist())}
 
 
 def _updates(history) -> dict:

@@ -1,8 +1,8 @@
-"""The findings of each run, kept in the cache folder once they are made, so that no run is judged from its losses twice.
+"""The findings of each run, kept in the cache folder once they are made, so that no run is judged twice.
 
-A file is named by the content of the configuration and journal that it was made of: runs of a store that was moved or copied
-are known again, and a run whose files have changed is judged anew. A file that is damaged, belongs to other content or was
-made by other code is as good as absent.
+A file is named by the content of the configuration and journal that it was made of: runs of a store that was moved or
+copied are known again, and a run whose files have changed is judged anew. A file that is damaged, belongs to other content
+or was made by other code is as good as absent.
 """
 
 import hashlib
@@ -28,7 +28,8 @@ from labkit.runs import RunFolder, Store
 from labkit.stats import Interval
 from labkit.tensor_files import opened, sealed
 
-DECIDING = (making, sys.modules[RunFolder.__module__], sys.modules[__name__])  # with what they import, they decide what is kept
+# These modules, with what they import, decide what is kept.
+DECIDING = (making, sys.modules[RunFolder.__module__], sys.modules[__name__])
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ def known(folder: RunFolder) -> Known:
         history = folder.history()
         found = Known(history.config.to_dict() | {"scaling": history.config.scaling}, making.findings(history))
         has_ended = history.stopped is not None or history.status != "running"
-        if has_ended and _content(folder) == content:         # else there would soon be a file for each line of the journal
+        if has_ended and _content(folder) == content:         # else each line of the journal would soon have its file
             _keep(file, content, found)
     return found
 
@@ -92,7 +93,8 @@ def _read(file: Path, content: str) -> Known | None:
         if (words["content"], words["code"]) != (content, _code()):
             return None
         said = json.loads(words["said"])
-        said["evidence"] = {name: Interval(*value) if isinstance(value, list) else value for name, value in said["evidence"].items()}
+        evidence = said["evidence"].items()
+        said["evidence"] = {name: Interval(*value) if isinstance(value, list) else value for name, value in evidence}
         return Known(json.loads(words["config"]), Findings(**said, **arrays))
     except (LabError, KeyError, TypeError, ValueError, AttributeError):
         return None

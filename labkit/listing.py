@@ -1,6 +1,6 @@
-"""Every run of a store with its verdict: the findings of each are made once, and held against its best sibling at each listing.
+"""Every run of a store with its verdict: the findings of each are made once, and held against its best sibling each time.
 
-Of a run's siblings the best alone can bear on its verdict: the work grows with the number of runs and not with their pairs.
+Of a run's siblings the best alone can bear on its verdict: the work grows with the runs and not with their pairs.
 """
 
 import warnings
@@ -13,7 +13,7 @@ from labkit.kept import known
 
 
 def entries(store) -> list[dict]:
-    """Return an `entry` for every run that can be read, oldest first, each judged beside its best sibling; warn of the others."""
+    """Return the `entry` of every run that can be read, oldest first, beside its best sibling; warn of the others."""
     found, statuses = {}, {}
     for folder in store.runs():
         try:
@@ -32,7 +32,7 @@ def entry(run_id, status, verdict, config, lesson="") -> dict:
 def best_siblings(findings: dict) -> dict[str, np.ndarray]:
     """Return, by run id, what the best sibling had gained on each picture (images,) at the run's last evaluation.
 
-    findings: `labkit.findings.Findings` by run id. A run without siblings, or that is not judged beside any, is left out.
+    findings: `labkit.findings.Findings` by run id. A run that is not judged beside any is left out.
     """
     families = {}
     for name, found in findings.items():

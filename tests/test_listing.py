@@ -1,4 +1,4 @@
-"""A store is listed by reading and judging each run once, when it ends, and only what changed since: counted, not timed."""
+"""A listing reads and judges each run once, when it ends, and then only what changed: counted, not timed."""
 
 import shutil
 
@@ -9,6 +9,7 @@ from labkit import diagnose, findings, journal, kept, listing, report, sources
 from labkit.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.events import Step, Stopped, Validation
+from labkit.lab import Lab
 from labkit.paths import cache_dir
 from labkit.runs import RunFolder, Store, record
 
@@ -17,7 +18,10 @@ CONFIG = RunConfig(max_train_steps=60)
 
 
 def add(store, number, *, end=0.1, last=60, meta=META, first=0, stopped=True, trained=False):
-    """Record a run whose held-out loss falls in proportion to its updates, from 0.2 towards `end` after 60; trained: as training does, which keeps findings."""
+    """Record a run whose held-out loss falls in proportion to its updates, from 0.2 towards `end` after 60.
+
+    trained: as training records it, which keeps findings.
+    """
     run, timesteps = f"{number:016x}", np.arange(16).reshape(16, 1) * 60
     level = np.random.default_rng(number).uniform(0.6, 1.4, (16, 1))
 
@@ -67,7 +71,8 @@ def test_a_listing_after_training_reads_no_journal_and_judges_nothing_anew(count
         add(store, number, end=0.1 + number / 200, trained=True)
     assert sorted(counted["judged"]) == list(range(8))
     found, *done = listed(store, counted)
-    assert done == [[], []] and found == [report.entry(history, siblings=store.histories()) for history in store.histories()]
+    histories = store.histories()
+    assert done == [[], []] and found == [report.entry(history, siblings=histories) for history in histories]
 
 
 def test_each_run_is_read_and_judged_once_and_not_again_while_nothing_changes(counted):
@@ -143,7 +148,8 @@ def test_the_best_sibling_alone_gives_the_verdict_that_all_give():
 
 def spoil(file, how):
     data = file.read_bytes()
-    file.write_bytes({"empty": b"", "json": b"[]", "noise": b"\xff" * 40, "cut": data[:-1], "a number": data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+    flipped = data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]
+    file.write_bytes({"empty": b"", "json": b"[]", "noise": b"\xff" * 40, "cut": data[:-1], "a number": flipped,
                       "words": data.replace(b"60", b"61", 1)}[how])
 
 
@@ -172,11 +178,12 @@ def test_findings_of_another_run_or_made_by_other_code_are_not_believed(counted,
     assert listed(store, counted)[1:] == ([0, 1], [0, 1])
 
 
-def test_the_code_that_findings_depend_on_is_what_they_import_and_not_the_rest_of_the_kit(tmp_path):
+def test_the_code_that_findings_depend_on_is_what_they_import_and_not_the_rest_of_the_kit():
     before = sources.checksum(findings)
     assert before == sources.checksum(findings) != sources.checksum(findings, journal)
-    assert {"findings", "course", "stats", "verdict_text"} <= {name.rpartition(".")[2] for name in sources.sources(findings)}
-    assert not {"lab", "panel", "train", "curves"} & {name.rpartition(".")[2] for name in sources.sources(*kept.DECIDING)}
+    needed, deciding = ({name.rpartition(".")[2] for name in sources.sources(*modules)} for modules in ([findings], kept.DECIDING))
+    assert {"findings", "course", "stats", "verdict_text"} <= needed < deciding
+    assert not {"lab", "panel", "train", "curves"} & deciding
 
 
 def test_training_goes_on_where_a_run_cannot_be_read_back(counted, monkeypatch):
@@ -192,3 +199,13 @@ def test_a_store_is_listed_where_nothing_can_be_kept(counted, monkeypatch, tmp_p
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "file"))
     add(Store(), 0)
     assert listed(Store(), counted)[1:] == listed(Store(), counted)[1:] == ([0], [0])
+
+
+def test_whatever_a_lab_trains_is_kept_for_listings(counted, monkeypatch, tmp_path):
+    lab = Lab(store=tmp_path / "runs")
+    vars(lab).update(base=None, cache=None)
+    events = [Stopped(f"{0:016x}", 0, 0, "stopped")]
+    configs = {f"{0:016x}": CONFIG.resolved(12)}
+    monkeypatch.setattr("labkit.lab.sweep", lambda base, cache, asked, store, **options: record(store, events, configs))
+    assert list(lab.sweep(list(configs.values()))) == events
+    assert listed(lab.store, counted)[1:] == ([], [])
