@@ -2,8 +2,9 @@
 
     python tools/comparisons_study.py [--repetitions 400]
 
-Prints one table. 'Pictures alone' is how the kit compared runs before it counted seeds and choices. On recorded runs the
-truth is known where two differ by the seed alone; everything else is simulated, with noise as large as recorded runs have it.
+Prints one table. 'Pictures alone' is how the kit compared runs before it counted seeds and choices. On recorded runs
+the truth is known where two differ by the seed alone; everything else is simulated, with noise as large as recorded
+runs have it.
 """
 
 import argparse
@@ -23,8 +24,14 @@ from labkit.frontier import Frontier  # noqa: E402
 from labkit.recorded import recorded  # noqa: E402
 from labkit.seeding import seed63  # noqa: E402
 from labkit.sensitivity import Chance, parts  # noqa: E402
-from labkit.stats import interval_of, resampled_means, seed_noise, seeds_difference  # noqa: E402
-from labkit.stats import share_interval, spread  # noqa: E402
+from labkit.stats import (  # noqa: E402
+    interval_of,
+    resampled_means,
+    seed_noise,
+    seeds_difference,
+    share_interval,
+    spread,
+)
 
 PICTURES, SEEDS = 32, 2
 # Of recorded runs: the gain; deviations of a mean loss between seeds, of what is left, of a design's own pictures.
@@ -40,13 +47,17 @@ def numbers(purpose):
 
 
 def recorded_pairs():
-    """Yield (share of its set's best gain or -inf where it broke, told apart over pictures, told apart with the others' noise)."""
+    """Yield (gain, told apart over pictures, told apart with the others' noise) of each pair.
+
+    The gain is a share of the set's best, or -inf where a run broke.
+    """
     for file in sorted((paths.data_dir() / "runs").glob("*.zip")):
         arms = [arm for arm in over_seeds(recorded(file.stem)) if len(arm.runs) > 1]
         gains = np.array([losses(arm, 0).mean() - losses(arm).mean() for arm in arms])
-        for arm, gain in zip(arms, gains):
+        for arm, gain in zip(arms, gains, strict=True):
             noise = seed_noise(
-                [losses(other) for other, its in zip(arms, gains) if its >= LIKE * max(gains) and other is not arm]
+                [losses(other) for other, its in zip(arms, gains, strict=True)
+                 if its >= LIKE * max(gains) and other is not arm]
             )
             for one, other in combinations(losses(arm), 2):
                 broke = max(one.mean(), other.mean()) > BROKEN * losses(arm, 0).mean()
@@ -58,7 +69,7 @@ def recorded_pairs():
 
 
 def made(rng, truth, seeds=SEEDS, uneven=0.0):
-    """Return losses (arms, seeds, pictures) of arms with true means; deviations between seeds differ by exp(uneven)."""
+    """Return losses (arms, seeds, pictures) of arms with true means; seeds deviate unequally, by exp(uneven)."""
     arms, root = len(truth), math.sqrt(PICTURES)
     between = BETWEEN * np.exp(uneven * rng.normal(size=(arms, 1, 1)) - uneven**2)
     own = OWN / math.sqrt(2) * root * rng.normal(size=(arms, 1, PICTURES))
@@ -101,7 +112,8 @@ def ranks(repetitions):
     lacks = GAIN * np.array([0.14, 0.08, 0.035, 0.02, 0.01, 0.0, 0.0])
     for _ in range(repetitions):
         ends = made(rng, [0.14 - GAIN + lack + worse for lack in lacks for worse in (0.003, 0.0, 0.0015)])
-        by_rank = {rank: dict(zip((1e-3, 3e-3, 1e-2), ends[3 * i : 3 * i + 3])) for i, rank in enumerate(names)}
+        rates = (1e-3, 3e-3, 1e-2)
+        by_rank = {rank: dict(zip(rates, ends[3 * i : 3 * i + 3], strict=True)) for i, rank in enumerate(names)}
         found = capacity.Capacity("simulated", np.full(PICTURES, 0.14), by_rank, by_rank, SEEDS)
         low, high = found.open
         before += found.enough != 4
@@ -114,7 +126,7 @@ def ranks(repetitions):
 
 
 def strengths(repetitions, pictures):
-    """Return how often the sentence on the chosen strength promises too much, before and now, and promises at all now."""
+    """Return how often the sentence on the chosen strength promises too much, before and now, and at all now."""
     rng, before, after, promised = numbers(f"strengths {pictures}"), 0, 0, 0
     target, kept = np.array([0.05, 0.5, 0.7, 0.75, 0.5]), np.array([0.95, 0.92, 0.88, 0.82, 0.5])
     for _ in range(repetitions):
@@ -149,7 +161,7 @@ def _quantile(share):
 
 
 def knobs(repetitions):
-    """Return how often a null knob is said to explain something, before and now, and a strong one's share is held now."""
+    """Return how often a null knob is said to explain, before and now, and a strong one's share is held now."""
     rng, shape, before, after, held = numbers("knobs"), (3, 2, 2, 2, 2), [], [], []
     steps = np.array([0.0, 1.0, 1.7])
     effect = 0.004 * steps.reshape(3, 1, 1, 1, 1) + 0.002 * np.arange(2).reshape(1, 2, 1, 1, 1)
@@ -219,13 +231,15 @@ def rows(repetitions):
     for pictures in (8, 16, 64):
         before, after, promised = strengths(repetitions, pictures)
         yield (
-            f"strength chosen on {pictures} prompts promises too much (a small loss is promised now in {promised:.0%})",
+            f"strength chosen on {pictures} prompts promises too much "
+            f"(a small loss is promised now in {promised:.0%})",
             f"{before:.1%}",
             f"{after:.1%}",
         )
     before, after, held = knobs(repetitions)
     yield (
-        f"a knob without effect is said to explain something (a strong one's share lies in its interval in {held:.0%})",
+        "a knob without effect is said to explain something "
+        f"(a strong one's share lies in its interval in {held:.0%})",
         f"{before:.1%}",
         f"{after:.1%}",
     )

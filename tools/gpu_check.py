@@ -1,9 +1,9 @@
-"""Prove the kit on one GPU within eight minutes: equality, races, and speed and memory at full size; writes a table and JSON.
+"""Prove the kit on one GPU within eight minutes: equality, races, speed and memory at full size; write table and JSON.
 
     python3 tools/gpu_check.py [--wheels DIR] [--out DIR] [--rehearse] [PART ...]
 
-Every part runs in a process of its own with a time limit, so that one that breaks or hangs costs the others nothing, and
-every row is written as it comes. Without a GPU, or with --rehearse, all of it runs at reduced width and length.
+Every part runs in a process of its own with a time limit, so that one that breaks or hangs costs the others nothing,
+and every row is written as it comes. Without a GPU, or with --rehearse, all of it runs at reduced width and length.
 Exit code 0: all is equal; 1: something is not, or a part broke; 2: bad input.
 """
 
@@ -26,12 +26,15 @@ sys.path.append(str(REPO / "tools"))                          # PYTHONSAFEPATH l
 
 from gpu_table import line, table  # noqa: E402
 
-PARTS = {"equality": 150, "races": 120, "speed": 480}         # the most seconds of each; its rows come from tools/gpu_PART.py
+# the most seconds of each; its rows come from tools/gpu_PART.py
+PARTS = {"equality": 150, "races": 120, "speed": 480}
 SECONDS = 470                                                 # of all parts together
-PATIENCE = 5                                                  # times as long for a rehearsal: it may share its CPU with others
+# times as long for a rehearsal: it may share its CPU with others
+PATIENCE = 5
 
 
 def main(arguments=None) -> int:
+    """Read the command line and run the parts; return 0 if all showed what they should, 1 if not, 2 for bad input."""
     options = _parser().parse_args(arguments)
     if options.rows:
         return _part(options.parts[0], Path(options.rows), options.rehearse)
@@ -44,7 +47,8 @@ def main(arguments=None) -> int:
             packages = _unpacked(options.wheels, folder) if options.wheels else []
             return check(out, options.parts or PARTS, packages, options.rehearse or not _has_card())
     except (OSError, zipfile.BadZipFile) as error:
-        print(f"gpu_check: {error}. --out names a folder to write to, --wheels one that holds wheels.", file=sys.stderr)
+        print(f"gpu_check: {error}. --out names a folder to write to, --wheels one that holds wheels.",
+              file=sys.stderr)
         return 2
 
 
@@ -54,10 +58,11 @@ def check(out: Path, parts, packages=(), rehearse=False, tell=lambda text: print
     results, deadline = {}, time.monotonic() + SECONDS * patience
     for part in parts:
         told, limit = 0, min(PARTS[part] * patience, deadline - time.monotonic())
-        for results[part] in _running(part, out, packages, rehearse, limit):
-            for row in results[part]["rows"][told:]:
+        for result in _running(part, out, packages, rehearse, limit):
+            results[part] = result
+            for row in result["rows"][told:]:
                 tell(f"{part}: {line(row)}")
-            told = len(results[part]["rows"])
+            told = len(result["rows"])
             _write(out / "results.json", json.dumps(results, indent=1))
             _write(out / "table.md", table(results))
         tell(f"{part}: {results[part]['end']} after {results[part]['seconds']:.0f} s")
@@ -71,13 +76,16 @@ def _is_good(part, result) -> bool:
 
 
 def _running(part, out, packages, rehearse, limit):
-    """Run one part as a process of its own, and yield what is known of it whenever there is more: end, seconds, rows."""
+    """Run one part as a process of its own; yield its end, seconds and rows so far whenever there are more."""
     rows, log, start, known = out / f"{part}.jsonl", out / f"{part}.log", time.monotonic(), 0
     rows.write_text("")
-    command = [sys.executable, str(Path(__file__).resolve()), part, "--rows", str(rows.resolve()), *["--rehearse"] * rehearse]
+    command = [sys.executable, str(Path(__file__).resolve()), part, "--rows", str(rows.resolve()),
+               *["--rehearse"] * rehearse]
     # its own folder too, which PYTHONSAFEPATH leaves out
-    path = os.pathsep.join([*packages, str(Path(__file__).resolve().parent), str(REPO), str(REPO / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with log.open("w") as said, subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": path}) as process:
+    path = os.pathsep.join([*packages, str(Path(__file__).resolve().parent), str(REPO), str(REPO / "tests"),
+                            *filter(None, [os.environ.get("PYTHONPATH")])])
+    with log.open("w") as said, subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT,
+                                                 env=os.environ | {"PYTHONPATH": path}) as process:
         end = "running"
         while end == "running":
             time.sleep(0.2)
@@ -98,7 +106,8 @@ def _part(part, file, rehearse) -> int:
 
     device = torch.device("cuda:0" if _has_card() else "cpu")
     with file.open("a", encoding="utf-8") as rows:
-        for row in itertools.chain([_machine(rehearse)], importlib.import_module(f"gpu_{part}").rows(device, rehearse)):
+        for row in itertools.chain([_machine(rehearse)],
+                                   importlib.import_module(f"gpu_{part}").rows(device, rehearse)):
             rows.write(json.dumps(row) + "\n")
             rows.flush()
     return 0
@@ -114,8 +123,10 @@ def _machine(rehearse) -> dict:
     import torch
 
     card = torch.cuda.get_device_properties(0) if _has_card() else None
-    return {"what": card.name if card else platform.processor() or platform.machine(), "ok": True, "rehearsed": rehearse,
-            "memory_gib": card.total_memory / 2**30 if card else None, "cuda": torch.version.cuda, "python": platform.python_version(),
+    return {"what": card.name if card else platform.processor() or platform.machine(), "ok": True,
+            "rehearsed": rehearse,
+            "memory_gib": card.total_memory / 2**30 if card else None, "cuda": torch.version.cuda,
+            "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "diffusers", "transformers", "peft")}}
 
 
@@ -139,7 +150,8 @@ def _write(file: Path, text: str):
 def _parser():
     parser = argparse.ArgumentParser(prog="gpu_check", description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
-    parser.add_argument("--wheels", metavar="DIR", help="folder of wheels of what is not installed, diffusers' for example")
+    parser.add_argument("--wheels", metavar="DIR",
+                        help="folder of wheels of what is not installed, diffusers' for example")
     parser.add_argument("--out", metavar="DIR", help="folder for the results (default: out/gpu_check)")
     parser.add_argument("--rehearse", action="store_true", help="run all of it at reduced width and length")
     parser.add_argument("--rows", help=argparse.SUPPRESS)     # of a part's own process: where its rows go

@@ -1,4 +1,4 @@
-"""Equality tests that make sense on a card: the engine against PEFT, diffusers, the CPU and itself, on the embedded base.
+"""Equality tests that make sense on a card: the engine against PEFT, diffusers, the CPU and itself.
 
 Float32 without TF32, and the tolerance of the project's own tests: losses within 1e-4 over 20 updates. Whether two
 computations agree to the last bit is told beside it, and is not asked for: a card may add in another order.
@@ -9,12 +9,12 @@ from contextlib import closing
 from functools import partial
 
 import numpy as np
-import reference_loop
 import torch
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import compute_snr
 
+import reference_loop
 from labkit.adapters import LoRAStack
 from labkit.base import load_base
 from labkit.batches import Batches
@@ -35,7 +35,8 @@ REFERENCE = {                                                 # what differs fro
     "all kinds of layers, cosine schedule with warm-up, weight decay": {
         "target_modules": EVERY_KIND, "lr_scheduler": "cosine", "lr_warmup_steps": 2, "weight_decay": 1.0},
     "SGD, clipping, accumulation": {
-        "optimizer": "sgd", "learning_rate": 30.0, "max_grad_norm": 0.005, "gradient_accumulation_steps": 2, "train_batch_size": 2},
+        "optimizer": "sgd", "learning_rate": 30.0, "max_grad_norm": 0.005, "gradient_accumulation_steps": 2,
+        "train_batch_size": 2},
 }
 RACE = [dict(learning_rate=rate, rank=rank, seed=seed, snr_gamma=gamma) for rate, rank, seed, gamma in
         ((1e-4, 8, 0, None), (1e-3, 4, 1, 5.0), (6e-3, 2, 2, None))]
@@ -72,7 +73,8 @@ class _Tests:
         yield "pictures of two adapters side by side and each alone", self.pictures
 
     def config(self, **changes) -> RunConfig:
-        return RunConfig(**{"learning_rate": 3e-3, "rank": 4, "max_train_steps": self.updates} | changes).resolved(len(self.cache.train))
+        return RunConfig(**{"learning_rate": 3e-3, "rank": 4, "max_train_steps": self.updates}
+                         | changes).resolved(len(self.cache.train))
 
     def losses(self, configs, **options) -> np.ndarray:
         """Train and return the losses (K, updates)."""
@@ -82,11 +84,12 @@ class _Tests:
         return Batches(self.cache.train, self.cache.null_cond, [config], device or self.base.device)
 
     def draws(self):
-        """Compare bit for bit what both send to the U-Net, drawn ahead in a thread: a copy that came too late would show here."""
+        """Compare bit for bit what both send to the U-Net, drawn ahead in a thread: a late copy would show here."""
         config, updates = self.config(caption_dropout=0.2), range(10 * self.updates)
         here, there = self.batches(config, torch.device("cpu")), self.batches(config)
         with closing(prefetched(there.draw, updates, 2)) as draws:
-            sent = [there.send(part) for drawn in draws for part in drawn]                   # looked at once all are sent
+            # looked at once all are sent
+            sent = [there.send(part) for drawn in draws for part in drawn]
         unlike = sum(not all(torch.equal(a, b.cpu()) for a, b in zip(_tensors(x), _tensors(y), strict=True))
                      for x, y in zip((batch for update in updates for batch in here(update)), sent, strict=True))
         return {"ok": unlike == 0, "difference": float(unlike), "tolerance": 0.0, "bit_equal": unlike == 0}
@@ -98,8 +101,10 @@ class _Tests:
             scheduler = DDPMScheduler.from_config(self.base.noise_scheduler.config, prediction_type=prediction_type)
             denoiser = Denoiser(self.base.unet, self.base.denoiser.alphas_cumprod, prediction_type)
             (batch,) = self.batches(self.config(train_batch_size=8))(0)
-            ours = per_sample_loss(denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond, torch.full((8,), 5.0, device=self.base.device))
-            predicted = self.base.unet(scheduler.add_noise(batch.latents, batch.noise, batch.timesteps), batch.timesteps,
+            ours = per_sample_loss(denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond,
+                                   torch.full((8,), 5.0, device=self.base.device))
+            predicted = self.base.unet(scheduler.add_noise(batch.latents, batch.noise, batch.timesteps),
+                                       batch.timesteps,
                                        batch.cond["encoder_hidden_states"]).sample
             velocity = prediction_type == "v_prediction"
             target = scheduler.get_velocity(batch.latents, batch.noise, batch.timesteps) if velocity else batch.noise
@@ -111,11 +116,13 @@ class _Tests:
     def reference(self, changes):
         config = self.config(**changes)
         theirs = copy.deepcopy(self.base.unet)
-        trained = reference_loop.add_adapter(theirs, config, LoRAStack(self.base.unet, [config]).initialize().tensors(0))
+        trained = reference_loop.add_adapter(theirs, config,
+                                             LoRAStack(self.base.unet, [config]).initialize().tensors(0))
         batches = self.batches(config)
         drawn = ((batch.latents, batch.noise, batch.timesteps, batch.cond["encoder_hidden_states"])
                  for update in range(self.updates) for batch in batches(update))
-        schedule = partial(get_scheduler, "cosine", num_warmup_steps=2, num_training_steps=self.updates) if config.lr_scheduler == "cosine" else None
+        schedule = partial(get_scheduler, "cosine", num_warmup_steps=2,
+                           num_training_steps=self.updates) if config.lr_scheduler == "cosine" else None
         expected = list(reference_loop.steps(theirs, self.base.noise_scheduler, trained, config, drawn, schedule))
         return _compared(self.losses([config])[0], expected)
 
@@ -147,7 +154,8 @@ class _Tests:
             stack = LoRAStack(self.base.unet, [configs[k] for k in some])
             for place, k in enumerate(some):
                 stack.load(place, adapters[k])
-            return self.base.generate(self.cache.prompts[:2], (0, 1), adapters=stack, num_inference_steps=4).astype(int)
+            return self.base.generate(self.cache.prompts[:2], (0, 1), adapters=stack,
+                                      num_inference_steps=4).astype(int)
 
         difference = np.abs(drawn((0, 1)) - np.concatenate([drawn((0,)), drawn((1,))]))
         return {"ok": bool(difference.mean() < 0.5), "difference": float(difference.mean()), "tolerance": 0.5,
@@ -172,5 +180,6 @@ def _losses(events, K) -> np.ndarray:
 def _compared(ours, theirs):
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     difference = float(np.abs(ours - theirs).max())
-    return {"ok": bool(ours.shape == theirs.shape and difference <= TOLERANCE), "difference": difference, "tolerance": TOLERANCE,
+    return {"ok": bool(ours.shape == theirs.shape and difference <= TOLERANCE), "difference": difference,
+            "tolerance": TOLERANCE,
             "bit_equal": bool(np.array_equal(ours, theirs))}

@@ -1,4 +1,4 @@
-"""A race over learning rates as the lessons train it, on a card and in each precision, beside the same runs recorded on a CPU."""
+"""A race over learning rates as the lessons train it, on a card in each precision, beside runs recorded on a CPU."""
 
 import tempfile
 import time
@@ -14,11 +14,14 @@ from labkit.recorded import recorded
 from labkit.runs import Store
 from labkit.sweep import sweep
 
-SET = "u_curve"                                               # recorded: eight rates, three seeds, 100 updates of 4 pictures
+# recorded: eight rates, three seeds, 100 updates of 4 pictures
+SET = "u_curve"
 PRECISIONS = (None, "float32", "bfloat16", "float16")         # None: what a lesson takes on this device
-EARLY, TOLERANCE = 4, {"float32": 1e-3}                       # after so few updates rounding has not grown; of the loss
+# after so few updates rounding has not grown; of the loss
+EARLY, TOLERANCE = 4, {"float32": 1e-3}
 ROUGH = 0.03                                                  # elsewhere
-CHAOTIC = 1e-2                                                # rates from which rounding grows at once: they are only told
+# rates from which rounding grows at once: they are only told
+CHAOTIC = 1e-2
 
 
 def rows(device, rehearse: bool):
@@ -39,9 +42,11 @@ def rows(device, rehearse: bool):
         except Exception as error:                            # the other precisions are still worth knowing
             yield {"what": name + chosen, "ok": False, "error": f"{type(error).__name__}: {error}"[:500]}
             continue
-        for run, before in zip(runs, raced):
-            yield {"what": f"{name}{chosen}, learning rate {before.config.learning_rate:g}"} | _row(run, runs, before, verdicts[before.run_id], name)
-        yield {"what": f"{name}{chosen}: {len(runs)} runs of {len(runs[0].steps['loss'])} updates", "ok": True, "seconds": seconds}
+        for run, before in zip(runs, raced, strict=True):
+            row = _row(run, runs, before, verdicts[before.run_id], name)
+            yield {"what": f"{name}{chosen}, learning rate {before.config.learning_rate:g}"} | row
+        yield {"what": f"{name}{chosen}: {len(runs)} runs of {len(runs[0].steps['loss'])} updates", "ok": True,
+               "seconds": seconds}
 
 
 def _race(base, configs, rehearse):
@@ -49,7 +54,8 @@ def _race(base, configs, rehearse):
     cache = encode(base, territory("liminal"))
     if rehearse:
         configs = [config.replace(max_train_steps=EARLY) for config in configs]
-        monitor = Monitor(validate_at=(EARLY,), sets=("validation",), prompts=cache.prompts[:1], sample_at=(EARLY,), num_inference_steps=2)
+        monitor = Monitor(validate_at=(EARLY,), sets=("validation",), prompts=cache.prompts[:1], sample_at=(EARLY,),
+                          num_inference_steps=2)
     else:
         monitor = Monitor(prompts=cache.prompts[:2])
     with tempfile.TemporaryDirectory() as folder:
@@ -61,13 +67,16 @@ def _race(base, configs, rehearse):
 
 def _row(run, siblings, before, before_verdict, precision):
     """Compare one run with its record: after EARLY updates the two must agree, at the end both are told."""
-    losses, was = (dict(zip(one.validations["validation"].steps.tolist(), one.validations["validation"].means)) for one in (run, before))
+    curves = (one.validations["validation"] for one in (run, before))
+    losses, was = (dict(zip(curve.steps.tolist(), curve.means, strict=True)) for curve in curves)
     tolerance = TOLERANCE.get(precision, ROUGH)
     difference = abs(losses[EARLY] / was[EARLY] - 1)
     verdict, last = diagnose(run, siblings), max(losses)
     return {"ok": bool(run.status != "error" and (difference <= tolerance or run.config.learning_rate >= CHAOTIC)),
-            "difference": float(difference), "tolerance": tolerance, "status": run.status, "loss": _number(losses[last]),
-            "recorded_loss": _number(was.get(last)), "verdict": verdict.label, "confidence": _number(verdict.confidence),
+            "difference": float(difference), "tolerance": tolerance, "status": run.status,
+            "loss": _number(losses[last]),
+            "recorded_loss": _number(was.get(last)), "verdict": verdict.label,
+            "confidence": _number(verdict.confidence),
             "recorded_verdict": before_verdict.label}
 
 

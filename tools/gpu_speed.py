@@ -1,13 +1,15 @@
-"""Time Stable Diffusion 1.5's architecture at full size with random weights: diffusers' loop, the same cached, and ours.
+"""Time Stable Diffusion 1.5's architecture at full size with random weights: diffusers' loop, it cached, and ours.
 
-Updates at 512 pixels in bfloat16. Every row tells seconds per update of one run, peak memory against the prediction, what
-was launched and waited for, and the share of the card's measured rate of matrix products. On a CPU everything is reduced.
+Updates at 512 pixels in bfloat16. Every row tells seconds per update of one run, peak memory against the prediction,
+what was launched and waited for, and the share of the card's measured rate of matrix products. On a CPU everything is
+reduced.
 """
 
 import contextlib
 import gc
 import statistics
 import time
+from functools import partial
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
@@ -34,12 +36,16 @@ SECONDS = 6                                                   # to spend on a ce
 BATCHES, RUNS = (1, 4), (8, 4, 1)
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")               # what diffusers' script adapts
 EVERY_KIND = (*ATTENTION, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2")
-SIZES = {                                                     # pixels, words, width of words; the rest as diffusers has it
+# pixels, words, width of words; the rest as diffusers has it
+SIZES = {
     False: dict(pixels=512, unet=dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8),
-                vae=(128, 256, 512, 512), text=dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12),
+                vae=(128, 256, 512, 512), text=dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
+                                                    num_attention_heads=12),
                 matrix=8192),
-    True: dict(pixels=128, unet=dict(sample_size=16, cross_attention_dim=32, attention_head_dim=4, layers_per_block=1, block_out_channels=(32, 32, 32, 32)),
-               vae=(32, 32, 32, 32), text=dict(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2),
+    True: dict(pixels=128, unet=dict(sample_size=16, cross_attention_dim=32, attention_head_dim=4, layers_per_block=1,
+                                     block_out_channels=(32, 32, 32, 32)),
+               vae=(32, 32, 32, 32), text=dict(hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+                                               num_attention_heads=2),
                matrix=256),
 }
 
@@ -52,7 +58,9 @@ def rows(device, rehearse: bool):
     references = {B: [] for B in BATCHES}
     for B in BATCHES:
         for what, batches in (("diffusers' script", bench.encoding), ("the same, inputs cached", bench.cached)):
-            references[B].append(bench.row(what, 1, B, False, lambda: bench.reference(B, batches(B))))
+            def steps(B=B, batches=batches):
+                return bench.reference(B, batches(B))
+            references[B].append(bench.row(what, 1, B, False, steps))
             yield references[B][-1]
     bench.start_ours()
     cells = [(K, B, checkpointing, ATTENTION) for checkpointing in (False, True) for B in BATCHES for K in RUNS]
@@ -60,8 +68,9 @@ def rows(device, rehearse: bool):
     for K, B, checkpointing, layers in cells:
         configs = bench.configs(K, B, layers)
         what = "ours, in one pass" + ", all kinds of layers" * (layers is EVERY_KIND)
-        row = bench.row(what, K, B, checkpointing, lambda: bench.ours(configs, checkpointing))
-        yield row | _ratios(row, *references[B]) | {"predicted_gib": bench.predicted(configs, checkpointing).total / 2**30}
+        row = bench.row(what, K, B, checkpointing, partial(bench.ours, configs, checkpointing))
+        predicted = bench.predicted(configs, checkpointing).total / 2**30
+        yield row | _ratios(row, *references[B]) | {"predicted_gib": predicted}
 
 
 class _Bench:
@@ -70,15 +79,18 @@ class _Bench:
     def __init__(self, device, size, rehearse):
         self.device, self.size, self.block = device, size, 1 if rehearse else BLOCK
         self.seconds = 0 if rehearse else SECONDS
-        self.config = RunConfig(rank=8, target_modules=ATTENTION, max_train_steps=200, mixed_precision="bf16").resolved(PICTURES)
+        self.config = RunConfig(rank=8, target_modules=ATTENTION, max_train_steps=200,
+                                mixed_precision="bf16").resolved(PICTURES)
         self.noise_scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
         self.rate = self._matrix_rate()
         self.paths = territory("liminal").train.paths[:PICTURES]
         with torch.device(device):
             words = CLIPTextConfig(max_position_embeddings=77, vocab_size=49408, **size["text"])
             self.text_encoder = _frozen(CLIPTextModel(words))
-            self.vae = _frozen(AutoencoderKL(block_out_channels=size["vae"], layers_per_block=2, latent_channels=4, norm_num_groups=32,
-                                             down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4))
+            self.vae = _frozen(AutoencoderKL(block_out_channels=size["vae"], layers_per_block=2, latent_channels=4,
+                                             norm_num_groups=32,
+                                             down_block_types=("DownEncoderBlock2D",) * 4,
+                                             up_block_types=("UpDecoderBlock2D",) * 4))
         self.base, self.cache = self._base(), self._cache()
         self.flops = self._flops()                            # of one picture
         self.unet = self.base.unet
@@ -88,14 +100,16 @@ class _Bench:
         with torch.device(self.device):
             unet = _frozen(UNet2DConditionModel(**self.size["unet"]))
         return Base(name="random", fingerprint="random", unet=unet, vae=None, text_encoder=None, tokenizer=None,
-                    noise_scheduler=self.noise_scheduler, device=self.device, dtype=DTYPE, resolution=self.size["pixels"])
+                    noise_scheduler=self.noise_scheduler, device=self.device, dtype=DTYPE,
+                    resolution=self.size["pixels"])
 
     def _cache(self):
         side = self.size["unet"]["sample_size"]
         words = torch.randn(PICTURES, 77, self.size["unet"]["cross_attention_dim"])
         made = Encoded(mean=torch.randn(PICTURES, 4, side, side), std=torch.full((PICTURES, 4, side, side), 0.1),
                        cond={"encoder_hidden_states": words}, captions=tuple(map(str, range(PICTURES))), paths=())
-        return Cache(train=made, validation=made, ordinary=made, null_cond={"encoder_hidden_states": words[:1]}, prompts=(),
+        return Cache(train=made, validation=made, ordinary=made, null_cond={"encoder_hidden_states": words[:1]},
+                     prompts=(),
                      fingerprint="random", base_fingerprint="random", prior=lambda: made)
 
     def start_ours(self):
@@ -119,10 +133,11 @@ class _Bench:
         return reference_loop.steps(autocast, self.noise_scheduler, self.trained, config, batches)
 
     def encoding(self, B):
-        """Yield batches as the script makes them: read pictures, encode them and their captions, draw noise, at every update."""
+        """Yield batches as the script makes them: it reads and encodes pictures and captions at every update."""
         at = 0
         while True:
-            pictures = [torch.tensor(load_picture(self.paths[(at + i) % PICTURES], self.size["pixels"])) for i in range(B)]
+            pictures = [torch.tensor(load_picture(self.paths[(at + i) % PICTURES], self.size["pixels"]))
+                        for i in range(B)]
             at += B
             with torch.no_grad():
                 pixels = torch.stack(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1).to(self.device, DTYPE)
@@ -133,7 +148,8 @@ class _Bench:
     def cached(self, B):
         """Yield batches of what was encoded before and lies on the device."""
         encoded = self.cache.train
-        latents, words = (value.to(self.device, DTYPE) for value in (encoded.mean, encoded.cond["encoder_hidden_states"]))
+        latents, words = (value.to(self.device, DTYPE)
+                          for value in (encoded.mean, encoded.cond["encoder_hidden_states"]))
         while True:
             some = torch.randint(PICTURES, (B,), device=self.device)
             yield self._noised(latents[some], words[some])
@@ -143,16 +159,19 @@ class _Bench:
 
     def ours(self, configs, checkpointing):
         """Yield each update of a pass, as a caller of `train` sees them."""
-        with contextlib.closing(train(self.base, self.cache, configs, monitor=Monitor(images=0), gradient_checkpointing=checkpointing)) as events:
+        with contextlib.closing(train(self.base, self.cache, configs, monitor=Monitor(images=0),
+                                      gradient_checkpointing=checkpointing)) as events:
             steps = (event for event in events if isinstance(event, Step))
-            for _ in zip(*[steps] * len(configs)):            # an event of each run
+            for _ in zip(*[steps] * len(configs), strict=False):            # an event of each run
                 yield
 
     def configs(self, K, B, layers):
-        return [self.config.replace(train_batch_size=B, seed=k, learning_rate=1e-4 / (k + 1), target_modules=layers) for k in range(K)]
+        return [self.config.replace(train_batch_size=B, seed=k, learning_rate=1e-4 / (k + 1), target_modules=layers)
+                for k in range(K)]
 
     def predicted(self, configs, checkpointing):
-        return predict(self.base.unet, self.cache.train.mean.shape[1:], self.cache.null_cond, configs, checkpointing=checkpointing)
+        return predict(self.base.unet, self.cache.train.mean.shape[1:], self.cache.null_cond, configs,
+                       checkpointing=checkpointing)
 
     # -- what is measured
 
@@ -173,7 +192,8 @@ class _Bench:
             torch.cuda.reset_peak_memory_stats(self.device)
         blocks = self._blocks(updates)
         median = statistics.median(blocks)
-        row = {"ms_per_run_step": 1000 * median / K, "fastest": 1000 * min(blocks) / K, "slowest": 1000 * max(blocks) / K, "blocks": len(blocks),
+        row = {"ms_per_run_step": 1000 * median / K, "fastest": 1000 * min(blocks) / K,
+               "slowest": 1000 * max(blocks) / K, "blocks": len(blocks),
                "share_of_rate": self.flops * K * B / median / self.rate}
         if self.device.type == "cuda":
             row["peak_gib"] = (torch.cuda.max_memory_allocated(self.device) - beside) / 2**30
@@ -202,8 +222,10 @@ class _Bench:
         events = profiler.events()
         if not cuda:
             return {"operations": sum(event.name.startswith("aten::") for event in events) / self.block}
-        kernels = sum(event.device_type == DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset")) for event in events)
-        return {"kernels": kernels / self.block, "waits": sum("Synchronize" in event.name for event in events) / self.block}
+        kernels = sum(event.device_type == DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset"))
+                      for event in events)
+        return {"kernels": kernels / self.block,
+                "waits": sum("Synchronize" in event.name for event in events) / self.block}
 
     def _flops(self):
         """Count the floating-point operations of one picture's forward and backward."""
@@ -211,7 +233,8 @@ class _Bench:
         stack = LoRAStack(self.base.unet, configs).initialize()
         (batch,) = Batches(self.cache.train, self.cache.null_cond, configs, self.device)(0)
         with FlopCounterMode(display=False) as counter, stack.attached():
-            per_sample_loss(self.base.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond).sum().backward()
+            per_sample_loss(self.base.denoiser, batch.latents, batch.noise, batch.timesteps,
+                            batch.cond).sum().backward()
         return counter.get_total_flops()
 
     def _matrix_rate(self):
@@ -233,7 +256,8 @@ class _Bench:
 
 def _ratios(row, script, cached):
     """Return how many times as fast as the two plain loops a run is, where all three were measured."""
-    return {f"times_{name}": other["ms_per_run_step"] / row["ms_per_run_step"] for name, other in (("script", script), ("cached", cached))
+    return {f"times_{name}": other["ms_per_run_step"] / row["ms_per_run_step"]
+            for name, other in (("script", script), ("cached", cached))
             if "ms_per_run_step" in row and "ms_per_run_step" in other}
 
 

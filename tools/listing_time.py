@@ -35,7 +35,8 @@ def events(name, number):
             yield Step(name, step, 4 * step, float(rng.uniform(0.05, 0.3)), 1e-3, 0.5, 0.01)
         for kind in ("validation", "probe") if step in EVALUATED else ():
             losses = level * (0.2 - 0.1 * -np.expm1(-speed * step / 60)) + 0.001 * rng.normal(size=(32, 1))
-            yield Validation(name, step, 4 * step, kind, "monitor", losses.astype(np.float32), np.arange(32).reshape(32, 1) * 31)
+            yield Validation(name, step, 4 * step, kind, "monitor", losses.astype(np.float32),
+                             np.arange(32).reshape(32, 1) * 31)
     yield Stopped(name, 100, 400, "finished")
 
 
@@ -54,6 +55,7 @@ def seconds(store) -> float:
 
 
 def main():
+    """Measure what the command line asks for and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="+", default=[1000, 3000], metavar="N")
     os.fsync = lambda handle: None                            # made runs may be lost

@@ -1,10 +1,11 @@
-"""How often are verdicts right? Simulated runs of known course, and recorded runs against what was kept from the judge.
+"""How often are verdicts right? Simulated runs of known course, recorded runs against what was kept from the judge.
 
     python tools/verdict_study.py            the tables for LOG.md, about four minutes of one core
     python tools/verdict_study.py --before REVISION    the same for the judge as it was at a commit
 
-A simulated run has a smooth course (it learns, crawls, turns, overfits...), a jitter that moves all pictures at once, and
-32 pictures that gain unequally. Its true label is what the rule says of the course without noise. All draws are seeded.
+A simulated run has a smooth course (it learns, crawls, turns, overfits...), a jitter that moves all pictures at once,
+and 32 pictures that gain unequally. Its true label is what the rule says of the course without noise. All draws are
+seeded.
 """
 
 import argparse
@@ -38,7 +39,8 @@ def judge_at(revision):
     """Return the module `diagnose` as it was at a commit."""
     found = {}
     for name in ("findings", "diagnose"):                     # older commits have no findings.py
-        source = subprocess.run(["git", "show", f"{revision}:labkit/{name}.py"], cwd=ROOT, capture_output=True, text=True, check=name == "diagnose").stdout
+        source = subprocess.run(["git", "show", f"{revision}:labkit/{name}.py"], cwd=ROOT, capture_output=True,
+                                text=True, check=name == "diagnose").stdout
         found[name] = module = types.ModuleType(f"{name}_before")
         sys.modules[module.__name__] = module
         with mock.patch.dict(sys.modules, {"labkit.findings": found["findings"]}):
@@ -53,7 +55,8 @@ def simulated(steps, validation, probe, jitter, rng, *, start=0.15, spread=0.6, 
     """Return the History of a run whose mean change of the loss follows two courses (T,), seen through noise.
 
     jitter   standard deviation of what moves all pictures at once, as a share of the largest change
-    spread   how unequally pictures gain; own: noise of a picture's own at each evaluation, as a share of the largest change
+    spread   how unequally pictures gain
+    own      noise of a picture's own at each evaluation, as a share of the largest change
     """
     steps = np.asarray(steps)
     config = RunConfig(max_train_steps=int(steps[-1])).resolved(48)
@@ -63,23 +66,25 @@ def simulated(steps, validation, probe, jitter, rng, *, start=0.15, spread=0.6, 
     size = float(np.abs(np.concatenate([validation, probe])).max()) or 0.01 * start
     moved = np.minimum(1.0, np.abs(validation) / size * 2)  # a run that has not moved cannot tremble
     shared = jitter * size * moved * rng.normal(size=len(steps))
-    for name, course in (("validation", validation), ("probe", probe)):
+    for name, means in (("validation", validation), ("probe", probe)):
         bins = np.arange(PICTURES) % BINS
         gains = np.exp(spread * (rng.normal(size=PICTURES) * 0.7 + rng.normal(size=BINS)[bins] * 0.7))
         gains /= np.mean(np.exp(spread * (rng.normal(size=4000) * 0.99)))
         level = start * rng.uniform(0.5, 1.5, PICTURES)
         noise = own * size * moved * rng.normal(size=(PICTURES, len(steps)))
-        losses = level[:, None] + gains[:, None] * course + shared + noise
+        losses = level[:, None] + gains[:, None] * means + shared + noise
         timesteps = (bins * 125 + 60)[:, None]
         for at, step in enumerate(steps):
-            trace.add(Validation("0" * 16, int(step), 4 * int(step), name, "monitor", losses[:, at, None].astype(np.float32), timesteps))
+            trace.add(Validation("0" * 16, int(step), 4 * int(step), name, "monitor",
+                                 losses[:, at, None].astype(np.float32), timesteps))
     return trace.history()
 
 
 def truth(steps, validation, probe, start=0.15):
     """Return the label that the rule gives to courses without noise."""
     halfway, late = (np.interp(share * steps[-1], steps, validation) for share in (0.5, 0.75))
-    exact = findings.Draws(np.asarray(steps), start, validation[None], np.array([halfway]), np.array([late]), probe[None], start, start + validation)
+    exact = findings.Draws(np.asarray(steps), start, validation[None], np.array([halfway]), np.array([late]),
+                           probe[None], start, start + validation)
     return str(findings.rule(exact)[0])
 
 
@@ -94,7 +99,8 @@ def drawn_course(rng, steps):
     """Return (validation, probe) of a run of random kind; thresholds are met from both sides."""
     time = np.asarray(steps) / steps[-1]
     gain = 0.15 * np.exp(rng.uniform(np.log(0.008), np.log(0.5)))
-    kind = rng.choice(["learns", "crawls", "turns", "overfits", "plateau", "nothing"], p=[0.3, 0.15, 0.2, 0.15, 0.15, 0.05])
+    kind = rng.choice(["learns", "crawls", "turns", "overfits", "plateau", "nothing"],
+                      p=[0.3, 0.15, 0.2, 0.15, 0.15, 0.05])
     pace = np.exp(rng.uniform(np.log(0.03), np.log(0.8)))
     fall = -gain * (1 - np.exp(-time / pace))
     if kind == "learns":
@@ -108,7 +114,8 @@ def drawn_course(rng, steps):
     if kind == "nothing":
         return np.zeros(len(time)), np.zeros(len(time))
     turn = rng.uniform(0.1, 0.8)
-    rise = gain * np.exp(rng.uniform(np.log(0.02), np.log(2.0))) * (np.clip(time - turn, 0, None) / (1 - turn)) ** rng.uniform(0.7, 2)
+    rise = gain * np.exp(rng.uniform(np.log(0.02), np.log(2.0))) * (np.clip(time - turn, 0, None)
+                                                                    / (1 - turn)) ** rng.uniform(0.7, 2)
     fall = -gain * (1 - np.exp(-time / (0.4 * turn)))
     if kind == "turns":
         return fall + rise, fall + rise * rng.uniform(0.6, 1.1)
@@ -124,7 +131,8 @@ def population(judge, count, seed):
         steps = evaluations(last, None if rng.random() < 0.5 else int(rng.choice([8, 15, 31])))
         validation, probe = drawn_course(rng, steps)
         jitter = np.exp(np.log(0.04) + np.log(2.5) * rng.normal())
-        found.append((truth(steps, validation, probe), judge.diagnose(simulated(steps, validation, probe, min(jitter, 0.5), rng))))
+        found.append((truth(steps, validation, probe),
+                      judge.diagnose(simulated(steps, validation, probe, min(jitter, 0.5), rng))))
     return found
 
 
@@ -143,7 +151,7 @@ def plateau(judge, count, evals, jitter, seed, last=200):
 
 
 def small_gain(judge, count, gain, lost, seed):
-    """Return verdicts of runs with little to gain at all: `gain` of the loss at the start, of which `lost` goes again."""
+    """Return verdicts of runs with little to gain: `gain` of the loss at the start, of which `lost` goes again."""
     found = []
     for i in range(count):
         rng = np.random.default_rng([seed, i])
@@ -163,10 +171,12 @@ def shapes(judge):
     back = 0.15 * np.array([0, 0.2, 1.1, 1.2, 0.8, 0.3, 0.08, 0.05])
     last_up = np.append(-0.03 * (1 - np.exp(-time[:-1] / 0.2)), -0.012)
     few = evaluations(3, 4)
-    cases = {"doubled its loss, came back, ends 5 % up": (steps, back, back), "a steady fall of 30 %, alone": (steps, steady, steady),
+    cases = {"doubled its loss, came back, ends 5 % up": (steps, back, back),
+             "a steady fall of 30 %, alone": (steps, steady, steady),
              "the last evaluation alone 60 % of the gain up": (steps, last_up, -0.03 * (1 - np.exp(-time / 0.2))),
              "3 updates": (few, -0.001 * few / 3, -0.001 * few / 3)}
-    return {name: judge.diagnose(simulated(at, validation, probe, 0.005, rng, own=0.02)) for name, (at, validation, probe) in cases.items()}
+    return {name: judge.diagnose(simulated(at, validation, probe, 0.005, rng, own=0.02))
+            for name, (at, validation, probe) in cases.items()}
 
 
 # ---------------------------------------------------------------- recorded runs
@@ -190,17 +200,23 @@ def part_of(run, pictures=slice(None), upto=None):
     last = run.validations["validation"].steps[-1] if upto is None else upto
     for at, step in enumerate(run.steps["global_step"]):
         if step <= last:
-            trace.add(Step(run.run_id, int(step), int(run.steps["samples_seen"][at]), *(float(run.steps[name][at]) for name in ("loss", "learning_rate", "grad_norm", "update_norm"))))
+            trace.add(Step(run.run_id, int(step), int(run.steps["samples_seen"][at]),
+                           *(float(run.steps[name][at])
+                             for name in ("loss", "learning_rate", "grad_norm", "update_norm"))))
     for name in ("validation", "probe"):
         curve, chosen = run.validations[name], pictures if name == "validation" else slice(None)
-        for step, losses in zip(curve.steps, curve.losses):
+        for step, losses in zip(curve.steps, curve.losses, strict=True):
             if step <= last:
-                trace.add(Validation(run.run_id, int(step), 0, name, "monitor", losses[chosen], run.timesteps[name][chosen]))
+                trace.add(Validation(run.run_id, int(step), 0, name, "monitor", losses[chosen],
+                                     run.timesteps[name][chosen]))
     return trace.history()
 
 
 def scatter(runs):
-    """Return how far one evaluation of a design lies from the mean of its seeds, as a share of what was gained; None where it broke."""
+    """Return how far one evaluation of a design lies from the mean of its seeds, as a share of what was gained.
+
+    None where a run broke.
+    """
     means = np.array([run.validations["validation"].means for run in runs])
     gain = (means[:, 0] - means.min(axis=1)).mean()
     if not np.isfinite(means).all() or means.max() > 1.5 * means[0, 0] or gain <= 0:
@@ -227,18 +243,26 @@ def other_half(judge, groups):
 
 
 def reference(runs, run, pictures):
-    """Return the label of the mean course of a design's other seeds on other pictures: the rule on the middle of today's draws."""
-    courses = [findings.draws_of(part_of(other, np.sort(pictures))) for other in runs if other is not run and np.isfinite(other.validations["validation"].losses).all()]
+    """Return the label of the mean course of a design's other seeds on other pictures.
+
+    It is what the rule says of the middle of today's draws.
+    """
+    courses = [findings.draws_of(part_of(other, np.sort(pictures))) for other in runs if other is not run
+               and np.isfinite(other.validations["validation"].losses).all()]
     if not courses:
         return today.DIVERGED
     first = courses[0]
-    mean = {name: np.mean([getattr(c, name).mean(axis=0) for c in courses], axis=0)[None] for name in ("validation", "probe", "halfway", "late")}
+    mean = {name: np.mean([getattr(c, name).mean(axis=0) for c in courses], axis=0)[None]
+            for name in ("validation", "probe", "halfway", "late")}
     seen = np.mean([c.seen for c in courses], axis=0)
     return str(findings.rule(dataclasses.replace(first, **mean, seen=seen))[0])
 
 
 def cut_short(judge, groups, share):
-    """Return (verdict at the end, verdict after a share of the updates, was the next evaluation higher) of runs of 100 updates and more."""
+    """Return (verdict at the end, verdict after a share of the updates, was the next evaluation higher) of runs.
+
+    Only runs of 100 updates and more count.
+    """
     found = []
     for runs in groups:
         for run in runs:
@@ -264,10 +288,12 @@ def coverage(pairs):
     for c in CONFIDENCES:
         right = [r for r, confidence in given if confidence >= c]
         rows.append(f"| {c:g} and more | {len(right)} | {np.mean(right):.3f} |")
-    return ["| confidence | verdicts | right |", "|---|---|---|", *rows, f"", f"{len(given)} of {len(pairs)} runs were given a verdict."]
+    return ["| confidence | verdicts | right |", "|---|---|---|", *rows, "",
+            f"{len(given)} of {len(pairs)} runs were given a verdict."]
 
 
 def share(verdicts, label, least=0.0):
+    """Return how many verdicts have a label, with at least this confidence, as words."""
     return f"{sum(v.label == label and v.confidence >= least for v in verdicts)} of {len(verdicts)}"
 
 
@@ -275,38 +301,48 @@ def faults(judge):
     """Return the table of single faults."""
     rows = []
     for jitter in (0.0, 0.12, 0.24):
-        found = plateau(judge, 200, 8, jitter, 1)
-        rows.append((f"plateau, jitter {jitter:.0%} of the gain: 'overshooting' or 'overfitting'", f"{sum(v.label in (today.OVERSHOOTING, today.OVERFITTING) for v in found)} of 200",
-                     f"{sum(v.label in (today.OVERSHOOTING, today.OVERFITTING) and v.confidence >= 0.95 for v in found)} with confidence 0.95"))
+        wrong = [v for v in plateau(judge, 200, 8, jitter, 1) if v.label in (today.OVERSHOOTING, today.OVERFITTING)]
+        rows.append((f"plateau, jitter {jitter:.0%} of the gain: 'overshooting' or 'overfitting'",
+                     f"{len(wrong)} of 200", f"{sum(v.confidence >= 0.95 for v in wrong)} with confidence 0.95"))
     for evals in (8, 15, 31, 56):
         found = plateau(judge, 60, evals, 0.06, 2)
-        rows.append((f"plateau, jitter 6 %, {evals} evaluations: 'healthy'", share(found, today.HEALTHY), share(found, today.HEALTHY, 0.95) + " with confidence 0.95"))
-    rows.append(("gain of 0.9 % of the loss, healthy: undecided", share(small_gain(judge, 60, 0.009, 0, 3), today.UNSURE), ""))
+        rows.append((f"plateau, jitter 6 %, {evals} evaluations: 'healthy'", share(found, today.HEALTHY),
+                     share(found, today.HEALTHY, 0.95) + " with confidence 0.95"))
+    rows.append(("gain of 0.9 % of the loss, healthy: undecided",
+                 share(small_gain(judge, 60, 0.009, 0, 3), today.UNSURE), ""))
     found = small_gain(judge, 60, 0.016, 0.2, 4)
-    rows.append(("a fifth of a gain of 1.6 % lost: 'healthy'", share(found, today.HEALTHY), share(found, today.OVERFITTING) + " 'overfitting'"))
+    rows.append(("a fifth of a gain of 1.6 % lost: 'healthy'", share(found, today.HEALTHY),
+                 share(found, today.OVERFITTING) + " 'overfitting'"))
     rows += [(name, f"{v.label}", f"{v.confidence:.2f}") for name, v in shapes(judge).items()]
     return ["| run | verdict | |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def cut_short_rows(judge, groups):
-    pairs = [(end, half) for end, half, _ in cut_short(judge, groups, 0.5) if half.label != today.UNSURE and half.confidence >= 0.95]
+    """Return two sentences: what became of sure verdicts at half time, and of runs that still fell."""
+    pairs = [(end, half) for end, half, _ in cut_short(judge, groups, 0.5) if half.label != today.UNSURE
+             and half.confidence >= 0.95]
     held = sum(end.label == half.label for end, half in pairs)
     open_ = sum(end.label == today.UNSURE for end, _ in pairs)
     falling = [rose for _, late, rose in cut_short(judge, groups, 0.75) if late.still_improving]
-    return [f"Of {len(pairs)} verdicts of 0.95 and more at half time {held} hold at the end, {open_} are undecided then and {len(pairs) - held - open_} contradicted.",
+    return [f"Of {len(pairs)} verdicts of 0.95 and more at half time {held} hold at the end, "
+            f"{open_} are undecided then and {len(pairs) - held - open_} contradicted.",
             f"Of {len(falling)} runs that 'still fall' at three quarters {sum(falling)} rose at the next evaluation."]
 
 
 def main():
+    """Print every table for the judge that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", help="judge with labkit/diagnose.py and findings.py of this commit")
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs of the population")
     options = parser.parse_args()
     judge = judge_at(options.before) if options.before else today
     groups = [runs for runs in configurations() if len(runs) > 1]
-    for title, rows in (("Single faults", lambda: faults(judge)), ("Simulated population", lambda: coverage(population(judge, options.runs, 7))),
-                        (f"Recorded runs of {len(groups)} designs, judged on half of their pictures, against the design's other seeds on the other half",
-                         lambda: coverage(other_half(judge, groups))), ("Recorded runs cut short", lambda: cut_short_rows(judge, groups))):
+    for title, rows in (("Single faults", lambda: faults(judge)),
+                        ("Simulated population", lambda: coverage(population(judge, options.runs, 7))),
+                        (f"Recorded runs of {len(groups)} designs, judged on half of their pictures, "
+                         "against the design's other seeds on the other half",
+                         lambda: coverage(other_half(judge, groups))),
+                         ("Recorded runs cut short", lambda: cut_short_rows(judge, groups))):
         print(f"{title}:\n", *rows(), "", sep="\n", flush=True)
 
 
