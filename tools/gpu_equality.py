@@ -9,12 +9,12 @@ from contextlib import closing
 from functools import partial
 
 import numpy as np
+import reference_loop
 import torch
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import compute_snr
 
-import reference_loop
 from labkit.adapters import LoRAStack
 from labkit.base import load_base
 from labkit.batches import Batches

@@ -11,6 +11,7 @@ import statistics
 import time
 from functools import partial
 
+import reference_loop
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch.autograd import DeviceType
@@ -18,7 +19,6 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
-import reference_loop
 from labkit.adapters import LoRAStack
 from labkit.base import Base
 from labkit.batches import Batches
