@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from labkit.errors import LabError
-from labkit.regular import read_regular
+from labkit.files.regular import read_regular
 
 STORE_VERSION = 1
 CHECKSUM = "checksum"

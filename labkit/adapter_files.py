@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit import json_text
-from labkit.atomic import write_file
+from labkit.files import json_text
+from labkit.files.atomic import write_file
 from labkit.config import RunConfig
 from labkit.errors import LabError
-from labkit.tensor_files import opened, sealed
+from labkit.files.tensor_files import opened, sealed
 
 PREFIX = "unet."
 # diffusers reads these settings from a file's header; without them it silently takes scaling 1 on loading.

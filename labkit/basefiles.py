@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit import json_text
-from labkit.content import Memo, sha256, sha256_of_texts
+from labkit.files import json_text
+from labkit.files.content import Memo, sha256, sha256_of_texts
 from labkit.errors import LabError
 from labkit.paths import data_dir, given_path
 from labkit.shown import shown

@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from labkit.adapters import LoRAStack
-from labkit.atomic import write_file
+from labkit.files.atomic import write_file
 from labkit.batches import Batches
 from labkit.cli import Outcome
 from labkit.config import RunConfig, run_id

@@ -17,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from labkit.atomic import write_file
+from labkit.files.atomic import write_file
 from labkit.base import Base
-from labkit.content import sha256_of_texts
+from labkit.files.content import sha256_of_texts
 from labkit.data import PictureFolder, Territory, load_picture
 from labkit.errors import LabError
 from labkit.paths import cache_dir, data_dir

@@ -8,7 +8,7 @@ import posixpath
 import unicodedata
 from pathlib import Path
 
-from labkit import json_text
+from labkit.files import json_text
 from labkit.errors import LabError
 from labkit.pixels import is_foreign, is_picture
 

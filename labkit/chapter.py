@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
-from labkit import checkup, json_text, notebooks, threads
-from labkit.atomic import cannot_write, write_file
+from labkit import checkup, notebooks, threads
+from labkit.files import json_text
+from labkit.files.atomic import cannot_write, write_file
 from labkit.cli import Outcome, tell
 from labkit.config import RunConfig, load_design
 from labkit.data import whole_path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from labkit import copies, folder_notes
 from labkit.captions import captioned
-from labkit.content import Memo, sha256, sha256_of_texts
+from labkit.files.content import Memo, sha256, sha256_of_texts
 from labkit.errors import LabError
 from labkit.paths import data_dir, given_path
 from labkit.pixels import Look, look

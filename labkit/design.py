@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from labkit import json_text
+from labkit.files import json_text
 from labkit.errors import LabError
 from labkit.fields import number, text
 from labkit.paths import given_path
@@ -95,7 +95,7 @@ def _json(text, path):
 def _yaml(text, path):
     import yaml
 
-    from labkit import yaml_text
+    from labkit.files import yaml_text
 
     try:
         return yaml_text.parse(text)
@@ -133,7 +133,7 @@ def _value(value) -> str:
 
 def write_design(path, config, reasons=None, expected=None) -> Path:
     """Write a design file and give its path; LabError where a reason or an expectation has no such name."""
-    from labkit.atomic import write_file
+    from labkit.files.atomic import write_file
 
     split({"reasons": reasons or {}, "expected": expected or {}})
     for name in set(reasons or {}) - set(ALSO_REASONED):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.content import sha256_of_texts
+from labkit.files.content import sha256_of_texts
 from labkit.course import course, resampled
 from labkit.stats import LEVEL, Interval
 from labkit.verdict_text import DIVERGED, HEALTHY, LABELS, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE

@@ -12,7 +12,7 @@ import numpy as np
 from labkit.config import RunConfig
 from labkit.errors import LabError
 from labkit.events import Sample, Step, Stopped, Validation
-from labkit.regular import require_regular
+from labkit.files.regular import require_regular
 
 STEP_FIELDS = ("global_step", "samples_seen", "loss", "learning_rate", "grad_norm", "update_norm", "max_alloc")
 

@@ -13,9 +13,9 @@ import zlib
 
 import numpy as np
 
-from labkit.atomic import cannot_write, sync_folder
+from labkit.files.atomic import cannot_write, sync_folder
 from labkit.errors import LabError
-from labkit.regular import read_regular, require_regular
+from labkit.files.regular import read_regular, require_regular
 
 SYNC_EVERY_S = 1.0
 PATIENCE_S = 1.0  # a reader that asks for the status holds a shared lock for an instant

@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from labkit import findings as making
-from labkit import sources
-from labkit.atomic import write_file
+from labkit.files import sources
+from labkit.files.atomic import write_file
 from labkit.errors import LabError
 from labkit.events import Event, Stopped
 from labkit.findings import Findings
 from labkit.paths import cache_dir
-from labkit.regular import read_regular
+from labkit.files.regular import read_regular
 from labkit.runs import RunFolder, Store
 from labkit.stats import Interval
-from labkit.tensor_files import opened, sealed
+from labkit.files.tensor_files import opened, sealed
 
 # These modules, with what they import, decide what is kept.
 DECIDING = (making, sys.modules[RunFolder.__module__], sys.modules[__name__])

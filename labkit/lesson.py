@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 
-from labkit.atomic import write_file
+from labkit.files.atomic import write_file
 from labkit.errors import LabError, LabWarning
 from labkit.frontend import say
 from labkit.notebooks import assigned

@@ -4,7 +4,7 @@ import difflib
 import os
 from pathlib import Path
 
-from labkit import json_text
+from labkit.files import json_text
 from labkit.errors import LabError
 from labkit.parameters import CHECKS, checked
 from labkit.paths import REPO, given_path

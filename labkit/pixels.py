@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, features
 
-from labkit.content import sha256, sha256_of_texts
+from labkit.files.content import sha256, sha256_of_texts
 from labkit.errors import LabError
 
 SUFFIXES = (

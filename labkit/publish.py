@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from labkit import badges, notebooks, readme
-from labkit.atomic import write_file
+from labkit.files.atomic import write_file
 from labkit.cli import Outcome
 from labkit.errors import LabError
 from labkit.execute import execute

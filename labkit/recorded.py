@@ -15,8 +15,8 @@ import zlib
 from pathlib import Path
 
 from labkit import paths
-from labkit.atomic import cannot_write, write_file
-from labkit.content import sha256
+from labkit.files.atomic import cannot_write, write_file
+from labkit.files.content import sha256
 from labkit.errors import LabError
 from labkit.history import History
 from labkit.runs import Store

@@ -4,7 +4,7 @@ import html
 from collections import defaultdict
 
 from labkit import listing
-from labkit.atomic import write_file
+from labkit.files.atomic import write_file
 from labkit.checkup import machine
 from labkit.diagnose import diagnose
 from labkit.publish import clean_output

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from labkit.atomic import cannot_write, write_file
-from labkit.regular import read_regular
+from labkit.files.atomic import cannot_write, write_file
+from labkit.files.regular import read_regular
 
 
 def checkpoint_name(step: int) -> str:

@@ -12,13 +12,13 @@ import numpy as np
 from labkit import about, journal, paths, replay
 from labkit.about import STORE_VERSION as STORE_VERSION
 from labkit.adapter_files import load_adapter, save_adapter
-from labkit.atomic import cannot_write, write_file
+from labkit.files.atomic import cannot_write, write_file
 from labkit.config import RunConfig, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.events import Checkpoint, Event, Sample, Step
 from labkit.history import History, Samples, Trace
 from labkit.run_files import checkpoint_name, inherit, remove, remove_others
-from labkit.tensor_files import opened, sealed
+from labkit.files.tensor_files import opened, sealed
 
 COMPLETE = ("finished", "diverged")  # a diverged run is a result
 

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 import numpy as np
 
 from labkit.adapter_files import adapter_bytes, load_adapter
-from labkit.atomic import cannot_write, write_file
+from labkit.files.atomic import cannot_write, write_file
 from labkit.cli import Outcome, pairs, tell
 from labkit.config import load_design, run_id
 from labkit.data import whole_path

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from labkit import report
-from labkit.atomic import sync_folder, write_file
+from labkit.files.atomic import sync_folder, write_file
 from labkit.checkup import machine
 from labkit.errors import LabError
 from labkit.paths import REPO

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from labkit.content import Memo, sha256, sha256_of_texts
+from labkit.files.content import Memo, sha256, sha256_of_texts
 from labkit.paths import cache_dir
 
 

@@ -444,7 +444,7 @@ def test_colours_that_are_srgb_already_stay_as_they_are_to_the_last_bit(tmp_path
 
 def test_a_picture_whose_colours_are_read_anew_is_another_picture(tmp_path):
     """What was trained on the wrong colours, and what was encoded of them, must not be found again."""
-    from labkit.content import sha256
+    from labkit.files.content import sha256
 
     folder = with_texts(tmp_path / "own", 9)
     drawn(0).save(folder / "00.png", icc_profile=profile(RED_HEAVY))

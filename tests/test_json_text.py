@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from labkit import json_text
+from labkit.files import json_text
 
 
 @pytest.mark.parametrize("data, kind, message", [

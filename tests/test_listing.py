@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from labkit import diagnose, findings, journal, kept, listing, report, sources
+from labkit import diagnose, findings, journal, kept, listing, report
+from labkit.files import sources
 from labkit.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.events import Step, Stopped, Validation

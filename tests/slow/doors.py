@@ -82,7 +82,8 @@ def safetensors_damaged(data, draw):
 def adapters(folder):
     import numpy as np
 
-    from labkit import adapter_files, tensor_files
+    from labkit import adapter_files
+    from labkit.files import tensor_files
 
     arrays = {f"block.{i}.to_q.lora_{side}.weight": np.ones(shape, np.float32) for i in range(3) for side, shape in (("A", (4, 6)), ("B", (6, 4)))}
     whole = adapter_files.adapter_bytes(arrays, config.RunConfig(rank=4))
@@ -242,7 +243,7 @@ def pictures(folder):
 
 
 def memos(folder):
-    from labkit.content import Memo, sha256
+    from labkit.files.content import Memo, sha256
 
     os.environ["LABKIT_CACHE"] = str(folder)
     (folder / "file").write_text("x")
@@ -321,7 +322,7 @@ def settings(folder):
 
 
 def remembered(folder):
-    from labkit.content import Memo, sha256
+    from labkit.files.content import Memo, sha256
 
     (folder / "file").write_text("x")
     with Memo("sha256", sha256) as of:

@@ -4,8 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from labkit import json_text
-from labkit.atomic import write_file
+from labkit.files import json_text
+from labkit.files.atomic import write_file
 from labkit.errors import LabError
 from labkit.paths import cache_dir
 

@@ -8,7 +8,7 @@ import json
 import os
 import re
 
-from labkit.regular import require_regular
+from labkit.files.regular import require_regular
 
 DEEPEST = 64                                                  # levels; what the kit reads has five
 MOST_BYTES = 20_000_000

@@ -7,7 +7,7 @@ thousands of digits ends in advice to programmers, or in an OverflowError where 
 
 import yaml
 
-from labkit.json_text import MOST_DIGITS
+from labkit.files.json_text import MOST_DIGITS
 
 DEEPEST = 16                                                  # levels; a design has three
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")

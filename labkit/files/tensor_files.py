@@ -9,7 +9,7 @@ import safetensors
 from safetensors.numpy import save
 
 from labkit.errors import LabError
-from labkit.regular import require_regular
+from labkit.files.regular import require_regular
 
 CHECKSUM = "checksum"
 
