@@ -26,8 +26,8 @@ from labkit.loss import Denoiser
 from labkit.old_keys import old_text_encoder
 from labkit.out_of_memory import choose, enough_memory
 from labkit.seeding import generator
-from labkit.shown import shown
-from labkit.threads import limit_torch
+from labkit.text import shown
+from labkit.machine import limit_torch
 
 MOST_TIMES = 4                                                # its own resolution: beyond, a base only repeats itself
 PICTURES_AT_ONCE = 8                                          # through the autoencoder: 512 x 512 needs 0.4 GB each

@@ -12,8 +12,8 @@ from pathlib import Path
 from labkit.files import json_text
 from labkit.files.content import Memo, sha256, sha256_of_texts
 from labkit.errors import LabError
-from labkit.paths import data_dir, given_path
-from labkit.shown import shown
+from labkit.settings import data_dir, given_path
+from labkit.text import shown
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")

@@ -24,7 +24,7 @@ from labkit.errors import LabError
 from labkit.events import Step
 from labkit.loss import per_sample_loss
 from labkit.monitor import Monitor
-from labkit.paths import REPO, given_path
+from labkit.settings import REPO, given_path
 from labkit.sweep import circumstances
 from labkit.train import train
 

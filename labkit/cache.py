@@ -22,7 +22,7 @@ from labkit.base import Base
 from labkit.files.content import sha256_of_texts
 from labkit.data import PictureFolder, Territory, load_picture
 from labkit.errors import LabError
-from labkit.paths import cache_dir, data_dir
+from labkit.settings import cache_dir, data_dir
 from labkit.prior import prior_captions, prior_latents
 
 ENCODING = 2                                                  # counts changes in how pictures are read and encoded

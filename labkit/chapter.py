@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
-from labkit import checkup, notebooks, threads
+from labkit import checkup, notebooks
+from labkit import machine
 from labkit.files import json_text
 from labkit.files.atomic import cannot_write, write_file
 from labkit.cli import Outcome, tell
@@ -20,8 +21,8 @@ from labkit.data import whole_path
 from labkit.errors import LabError
 from labkit.execute import execute, stop_all
 from labkit.fields import number
-from labkit.paths import REPO, given_path
-from labkit.shown import printable
+from labkit.settings import REPO, given_path
+from labkit.text import printable
 
 SCHEMA_VERSION = 1
 QUOTA = {"00": 100, "01": 1200, "02": 1200, "03": 1200, "04": 800}  # run-steps at batch 4 to train live, fresh store
@@ -50,7 +51,7 @@ def verb(options):
     quotas = {path: QUOTA.get(path.stem[:2], 0) if counts and path in own and not given[path] else None for path in paths}
     check_names(paths, out)
     prepare(out, paths)
-    lessons, each = side_by_side(len(paths)) if fresh else (1, threads.quota()[0])       # two lessons may train the same run
+    lessons, each = side_by_side(len(paths)) if fresh else (1, machine.quota()[0])       # two lessons may train the same run
 
     def run(path):
         tell(f"{path.stem} ...", sys.stderr)
@@ -74,7 +75,7 @@ def side_by_side(lessons):
     """Return how many lessons to run at once and the threads of each: on a GPU one after another, they would share it."""
     from labkit.publish import device
 
-    cores, free = threads.quota()[0], checkup.free_memory()
+    cores, free = machine.quota()[0], checkup.free_memory()
     if device() == "gpu" or free is None:
         return 1, cores
     at_once = max(1, min(lessons, cores, int(free / 2**30 / checkup.MEMORY_GIB)))

@@ -12,7 +12,7 @@ from labkit.config import load_design
 from labkit.design import Design, read_design
 from labkit.ladders import rung_text
 from labkit.schedules import lr_at
-from labkit.shown import counted, rounded
+from labkit.text import counted, rounded
 
 RUNG = 3.4                                                    # a little more than half a decade, the step of the short test's ladder
 SAME_LOSS = {"float32": 1e-3, "bfloat16": 1e-2, "float16": 1e-2}  # relative: other machines stay below, a merged adapter that has learned does not

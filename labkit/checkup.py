@@ -9,12 +9,13 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from labkit import install, paths
+from labkit import install
+from labkit import settings
 from labkit.cli import Outcome
 from labkit.errors import LabError
 from labkit.importable import failures, first_cause
 from labkit.requirements import IMPORT_NAMES, installed_version, missing, pyproject, requirements, split
-from labkit.shown import LINE
+from labkit.text import LINE
 
 MEMORY_GIB = 2.0  # a lesson on the embedded base needs 1.5
 # An environment takes 1.7 GiB with a torch for CPUs and 5.3 with one for CUDA; pip unpacks from the files that it fetched first.
@@ -161,7 +162,7 @@ def reinstall(system=sys.platform):
 
 def threads():
     """State how many threads training will use, and why."""
-    from labkit.threads import quota
+    from labkit.machine import quota
 
     count, reason = quota()
     return Finding("threads", "good" if count > 1 else "note", f"{count} of {os.cpu_count()} cores ({reason})",
@@ -201,7 +202,7 @@ def disk():
     """Judge the free space where the environment and the runs go."""
     with_cuda = sys.platform.startswith("linux") and install.has_nvidia_driver()
     purpose = "runs" if not missing() else "install with CUDA" if with_cuda else "install"
-    place = paths.store_dir() if purpose == "runs" else install.venv_folder()
+    place = settings.store_dir() if purpose == "runs" else install.venv_folder()
     while not place.exists() and place != place.parent:
         place = place.parent
     free, need = shutil.disk_usage(place).free / 2**30, DISK_GIB[purpose]
@@ -212,7 +213,7 @@ def disk():
 
 def store():
     """Judge whether runs can be recorded."""
-    place = folder = paths.store_dir()
+    place = folder = settings.store_dir()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not os.access(folder, os.W_OK):
@@ -222,7 +223,7 @@ def store():
 
 def machine():
     """Return what a table of timings must say about the machine."""
-    from labkit.threads import quota
+    from labkit.machine import quota
 
     versions = {name: installed_version(name) for name in ("torch", "diffusers", "transformers", "numpy")}
     return {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "threads": quota()[0],

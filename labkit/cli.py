@@ -13,7 +13,7 @@ import warnings
 from typing import NamedTuple
 
 from labkit.errors import LabError, LabWarning
-from labkit.shown import one_sentence, printable
+from labkit.text import one_sentence, printable
 
 VERBS = {  # verb: (function, what it does)
     "lab": ("jupyter:lab", "open the lessons in JupyterLab"),

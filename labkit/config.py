@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 from labkit import fields
 from labkit.design import ALSO_REASONED, read_design, split
 from labkit.errors import LabError
-from labkit.shown import shown
+from labkit.text import shown
 
 ENGINE_VERSION = 1
 SHARE_PREFIX = "lab1~"

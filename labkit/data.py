@@ -12,10 +12,10 @@ from labkit import copies, folder_notes
 from labkit.captions import captioned
 from labkit.files.content import Memo, sha256, sha256_of_texts
 from labkit.errors import LabError
-from labkit.paths import data_dir, given_path
+from labkit.settings import data_dir, given_path
 from labkit.pixels import Look, look
 from labkit.pixels import load_picture as load_picture  # where everyone looks for it
-from labkit.shown import counted
+from labkit.text import counted
 
 HELD_OUT = 0.1                                                # of a folder without its own validation pictures
 FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 128

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from labkit.files import json_text
 from labkit.errors import LabError
 from labkit.fields import number, text
-from labkit.paths import given_path
-from labkit.shown import shown
+from labkit.settings import given_path
+from labkit.text import shown
 
 ALSO_REASONED = ("stop", "strength")                          # decisions that are no field of a run
 EXPECTED = {

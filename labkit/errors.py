@@ -1,6 +1,6 @@
 """The one error whose message is meant for the person at the keyboard."""
 
-from labkit.shown import in_lines, one_sentence
+from labkit.text import in_lines, one_sentence
 
 
 class LabError(ValueError):

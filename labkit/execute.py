@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from labkit.notebooks import failure, read
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 RUNNING = set()                                               # workers of this process
 

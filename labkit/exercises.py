@@ -23,7 +23,7 @@ from labkit.naming import DERIVED
 from labkit.parameters import checked
 from labkit.runs import COMPLETE
 from labkit.seeding import seed63
-from labkit.shown import counted
+from labkit.text import counted
 from labkit.stats import by_picture, interval_of, paired_difference, seeds_difference
 
 PASSED, NOT_YET = "passed", "not yet"

@@ -3,7 +3,7 @@
 import re
 
 from labkit.errors import LabError
-from labkit.shown import CONTROL, shown
+from labkit.text import CONTROL, shown
 
 NOTHING = ("", "none", "null")
 

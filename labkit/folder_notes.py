@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from labkit.pixels import SUFFIXES, is_foreign, is_picture
-from labkit.shown import counted
+from labkit.text import counted
 
 DEPTH = 2  # folders below the one given that are looked into
 MOST_NAMED = 6

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from labkit import install
-from labkit.paths import REPO
+from labkit.settings import REPO
 from labkit.requirements import missing
 
 EXTRAS = {"lab": ("lab",), "chapter": ("lab",), "publish": ("lab",), "test": ("test",), "bench": ("test",)}

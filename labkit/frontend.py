@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from labkit.shown import in_lines
+from labkit.text import in_lines
 
 
 def frontend() -> str:

@@ -3,7 +3,7 @@
 import functools
 
 from labkit.errors import LabError
-from labkit.paths import data_dir
+from labkit.settings import data_dir
 
 VOICES = ("both", "field", "chapter")
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from labkit.paths import REPO, cache_dir
+from labkit.settings import REPO, cache_dir
 from labkit.requirements import installed_version, pyproject, requirements, satisfies, split
 
 STAMP = "labkit-installed.json"  # the requirements whose installation ended well

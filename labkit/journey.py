@@ -13,7 +13,7 @@ from labkit.judged import Table
 from labkit.ladders import rung_text
 from labkit.pictures import show_mosaic
 from labkit.protocol import chosen
-from labkit.shown import counted
+from labkit.text import counted
 from labkit.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes, rate_text
 
 SAME = 2.0                                                   # of 255, in the mean: what rounding in another order comes to stays far below

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from labkit import notebooks
 from labkit.cli import Outcome
 from labkit.interrupts import Stop, answered_by
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 
 def command(lesson, *, port, browser):

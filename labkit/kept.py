@@ -22,7 +22,7 @@ from labkit.files.atomic import write_file
 from labkit.errors import LabError
 from labkit.events import Event, Stopped
 from labkit.findings import Findings
-from labkit.paths import cache_dir
+from labkit.settings import cache_dir
 from labkit.files.regular import read_regular
 from labkit.runs import RunFolder, Store
 from labkit.stats import Interval

@@ -21,7 +21,7 @@ from labkit.live import live
 from labkit.monitor import Monitor
 from labkit.out_of_memory import enough_memory
 from labkit.runs import COMPLETE, Store
-from labkit.shown import counted, shown
+from labkit.text import counted, shown
 from labkit.sweep import MAX_ROWS, sweep
 from labkit.train import train
 from labkit.turns import holder, turn

@@ -11,7 +11,7 @@ from labkit.errors import LabError, LabWarning
 from labkit.frontend import say
 from labkit.notebooks import assigned
 from labkit.parameters import PAPERMILL, checked
-from labkit.shown import in_lines, one_sentence
+from labkit.text import in_lines, one_sentence
 
 fast = os.environ.get("LABKIT_FAST") == "1"  # the short form that tests run
 RESULTS_VERSION = 1

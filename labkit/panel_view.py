@@ -14,7 +14,7 @@ from labkit.errors import LabError
 from labkit.glossary import glossary, term
 from labkit.ladders import rungs
 from labkit.pictures import plot_beside
-from labkit.shown import counted, rounded
+from labkit.text import counted, rounded
 from labkit.style import STYLE, VERDICTS, LabFigure
 
 FRAME_S = 0.25                                                        # at most four frames a second

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from labkit import plan
 from labkit.config import RunConfig
 from labkit.errors import LabError
-from labkit.shown import counted, rounded
+from labkit.text import counted, rounded
 
 VIEWS = 50                                                    # of each picture: half of what diffusers' DreamBooth LoRA example shows
 FEWEST_UPDATES, MOST_UPDATES = 100, 5000

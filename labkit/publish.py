@@ -10,7 +10,7 @@ from labkit.files.atomic import write_file
 from labkit.cli import Outcome
 from labkit.errors import LabError
 from labkit.execute import execute
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 LIMIT_BYTES = 1_000_000
 WIDGET = "application/vnd.jupyter.widget-view+json"

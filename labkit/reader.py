@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from labkit.errors import LabError
-from labkit.paths import data_dir
+from labkit.settings import data_dir
 
 PICTURES_AT_ONCE = 64
 NO_PLACE = "no place"  # what noise, chaos and mixtures of pictures are taught to be

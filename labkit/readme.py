@@ -4,7 +4,7 @@ import re
 
 from labkit import badges, notebooks
 from labkit.cli import VERBS
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 OTHER_FILES = {  # what has no docstring of its own
     "notebooks/": "the lessons",

@@ -14,13 +14,13 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from labkit import paths
+from labkit import settings
 from labkit.files.atomic import cannot_write, write_file
 from labkit.files.content import sha256
 from labkit.errors import LabError
 from labkit.history import History
 from labkit.runs import Store
-from labkit.shown import shown
+from labkit.text import shown
 
 EPOCH = (1980, 1, 1, 0, 0, 0)                                 # the earliest time that a zip file can tell: of every file, so that equal sets are equal files
 MOST_BYTES, MOST_FILES = 50_000_000, 10_000                 # the largest set has 1 MB in 500 files
@@ -34,7 +34,7 @@ def recorded(name: str) -> list[History]:
 
     LabError: there is no such set, its file is damaged, or it cannot be unpacked into the cache folder.
     """
-    file = paths.data_dir() / "runs" / f"{name}.zip"
+    file = settings.data_dir() / "runs" / f"{name}.zip"
     if not file.is_file():
         there = sorted(path.stem for path in file.parent.glob("*.zip"))
         raise LabError(f"{name!r} is not a recorded set of runs: there are {', '.join(there) or 'none'}.")
@@ -53,7 +53,7 @@ def pack(folder: Path, file: Path):
 
 def unpacked(file: Path) -> Path:
     """Return a folder of the cache with what a zip file holds, unpacked at first use and again where something is missing or changed."""
-    folder = paths.cache_dir() / "recorded" / f"{file.stem}-{sha256(file)[:16]}"
+    folder = settings.cache_dir() / "recorded" / f"{file.stem}-{sha256(file)[:16]}"
     try:
         with zipfile.ZipFile(file) as packed:
             _check(packed)

@@ -9,7 +9,7 @@ from labkit.checkup import machine
 from labkit.diagnose import diagnose
 from labkit.publish import clean_output
 from labkit.runs import Store
-from labkit.shown import printable
+from labkit.text import printable
 from labkit.style import VERDICTS, rate_text
 
 MIN_RACE = 3  # runs that differ by the learning rate alone, from which their race is drawn

@@ -5,7 +5,7 @@ import importlib.util
 import re
 import tomllib
 
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist", "import-linter": "importlinter"}
 

@@ -7,7 +7,7 @@ import torch
 from labkit.dtypes import MIXED
 from labkit.errors import LabError
 from labkit.memory import fitting, predict
-from labkit.shown import counted
+from labkit.text import counted
 
 GIB = 2**30
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit import about, journal, paths, replay
+from labkit import about, journal, replay
+from labkit import settings
 from labkit.about import STORE_VERSION as STORE_VERSION
 from labkit.adapter_files import load_adapter, save_adapter
 from labkit.files.atomic import cannot_write, write_file
@@ -243,7 +244,7 @@ class Store:
     """Find the runs in one folder, `paths.store_dir()` by default."""
 
     def __init__(self, root=None, origin="store"):
-        self.root, self.origin = paths.given_path(root) if root else paths.store_dir(), origin
+        self.root, self.origin = settings.given_path(root) if root else settings.store_dir(), origin
 
     def run(self, name) -> RunFolder:
         """Return the folder of a run, there or not yet."""

@@ -9,7 +9,7 @@ import re
 from labkit import notebooks, publish
 from labkit.cli import Outcome
 from labkit.errors import LabError
-from labkit.paths import given_path
+from labkit.settings import given_path
 
 SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.DOTALL | re.MULTILINE)
 MARK = re.compile(r"\b(BEGIN|END) SOLUTION", re.IGNORECASE)

@@ -19,7 +19,7 @@ from labkit.passes import passes
 from labkit.room import room
 from labkit.runs import COMPLETE, Store, record
 from labkit.schedules import check_warmup
-from labkit.shown import counted
+from labkit.text import counted
 from labkit.train import PASS_FIELDS, RANK_SPREAD, train
 
 MAX_ROWS = 64                                                 # on a CPU more rows gain nothing and the numbers wait longer

@@ -7,7 +7,7 @@ import tempfile
 
 from labkit.chapter import side_by_side
 from labkit.cli import Outcome
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 NOTEBOOK = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "300"]
 NO_TESTS = 5  # pytest's exit code where an option such as -k chose none

@@ -14,10 +14,10 @@ from labkit.data import whole_path
 from labkit.errors import LabError
 from labkit.events import Stopped, Validation
 from labkit.interrupts import stop_on_interrupt
-from labkit.paths import given_path
+from labkit.settings import given_path
 from labkit.runs import RunFolder, Store
 from labkit.schedules import check_warmup
-from labkit.shown import printable
+from labkit.text import printable
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
 CHECKPOINTS = 10  # kept over a run, so that a kill costs at most a tenth of it

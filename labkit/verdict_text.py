@@ -1,6 +1,6 @@
 """Verdicts in words: the labels, the sentence for each, and why one cannot be given."""
 
-from labkit.shown import counted
+from labkit.text import counted
 from labkit.stats import Interval
 
 DIVERGED, OVERSHOOTING, STAGNATING = "diverged", "overshooting", "stagnating"

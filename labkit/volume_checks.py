@@ -6,7 +6,7 @@ from labkit import plan
 from labkit.boundary import boundary
 from labkit.errors import LabError
 from labkit.exercises import Checks, Result, check
-from labkit.shown import counted
+from labkit.text import counted
 
 
 class VolumeChecks(Checks):

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from labkit.allocator import keep_freed_memory
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 PROGRAM = """
 import resource, sys, threading

@@ -12,7 +12,7 @@ from labkit import report
 from labkit.files.atomic import sync_folder, write_file
 from labkit.checkup import machine
 from labkit.errors import LabError
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 
 def mode(path):

@@ -12,7 +12,7 @@ import pytest
 from labkit import chapter, cli, notebooks
 from labkit.errors import LabError
 from labkit.execute import execute
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 BEGIN, FINISH = "from labkit import lesson\nlesson.begin()", "lesson.finish()"
 TRAIN = """

@@ -10,7 +10,7 @@ import pytest
 
 from labkit import checkup, cli
 from labkit.errors import LabError
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 
 def test_an_old_python_is_bad_and_a_tested_one_good():

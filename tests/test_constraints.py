@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from labkit.paths import REPO
+from labkit.settings import REPO
 from labkit.requirements import pyproject, requirements, satisfies, split
 
 sys.path.insert(0, str(REPO / "tools"))

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from labkit.files.content import Memo, sha256, sha256_of_texts
-from labkit.paths import cache_dir
+from labkit.settings import cache_dir
 
 
 def remembered(path):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from labkit import front_door, install
-from labkit.paths import REPO
+from labkit.settings import REPO
 from labkit.requirements import missing, requirements, satisfies
 
 PIP_THAT_NOTES = """#!{python}

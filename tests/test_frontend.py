@@ -5,8 +5,8 @@ import time
 import pytest
 from jupyter_client import MultiKernelManager
 
-from labkit.paths import REPO
-from labkit.shown import LINE
+from labkit.settings import REPO
+from labkit.text import LINE
 
 SESSION = {"JPY_SESSION_NAME": "/notebooks/00_start.ipynb"}
 

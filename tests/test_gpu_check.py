@@ -11,7 +11,7 @@ import tiny
 import torch
 
 from labkit.events import Step
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 sys.path.append(str(REPO / "tools"))
 

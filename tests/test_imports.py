@@ -10,9 +10,9 @@ import tomllib
 import pytest
 
 import labkit
-from labkit import paths
+from labkit import settings
 
-PACKAGE = paths.REPO / "labkit"
+PACKAGE = settings.REPO / "labkit"
 HEAVY = {"torch", "diffusers", "transformers", "peft", "matplotlib", "ipywidgets", "IPython", "tqdm"}
 
 # Module -> what must not be loaded once it is imported. `torch` itself loads tqdm, so train's is looked for in its sources.
@@ -32,7 +32,7 @@ LOADS_NO = {
 def loaded_by(module):
     """Return the names of all modules loaded by importing one, in a fresh process."""
     code = f"import json, sys; import {module}; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=paths.REPO, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=settings.REPO, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout))
 
@@ -44,12 +44,12 @@ def test_importing_a_module_loads_nothing_it_must_not(module):
 
 def test_importing_the_package_is_light():
     code = "import sys, time; before = set(sys.modules); start = time.process_time(); import labkit; print(time.process_time() - start, *set(sys.modules) - before)"
-    spent, *loaded = subprocess.run([sys.executable, "-c", code], cwd=paths.REPO, capture_output=True, text=True, check=True).stdout.split()
+    spent, *loaded = subprocess.run([sys.executable, "-c", code], cwd=settings.REPO, capture_output=True, text=True, check=True).stdout.split()
     assert float(spent) < 0.3 and {name.split(".")[0] for name in loaded} <= {"labkit", *sys.stdlib_module_names}
 
 
 def test_the_package_has_the_version_of_the_distribution():
-    project = tomllib.loads((paths.REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((settings.REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert labkit.__version__ == project["version"]
 
 

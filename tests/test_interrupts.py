@@ -10,7 +10,7 @@ import time
 import pytest
 
 from labkit import cli, interrupts, jupyter
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 
 def labkit(*arguments, **options):

@@ -12,7 +12,7 @@ from labkit import lesson
 from labkit.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.events import Step, Stopped
-from labkit.paths import REPO
+from labkit.settings import REPO
 from labkit.runs import Store, record
 
 PARAMETERS = "# what can be set from outside\nseed = 0\nlearning_rate = 1e-3\ndesign = None"
@@ -148,7 +148,7 @@ def test_what_another_notebook_trains_into_the_store_is_its_own(capsys):
 
 def test_what_is_said_is_broken_between_words_only(capsys):
     from labkit.lesson import say
-    from labkit.shown import LINE
+    from labkit.text import LINE
 
     word, path = "well-measured", "/a/path/" + "x" * 120
     say(f"{word} " * 30, path + "\n", 7)

@@ -11,7 +11,7 @@ from labkit.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.events import Step, Stopped, Validation
 from labkit.lab import Lab
-from labkit.paths import cache_dir
+from labkit.settings import cache_dir
 from labkit.runs import RunFolder, Store, record
 
 META = {"base_fingerprint": "base", "data_fingerprint": "data", "measured_fingerprint": "measured"}

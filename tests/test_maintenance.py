@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from labkit import cli
-from labkit.paths import REPO
+from labkit.settings import REPO
 from labkit.requirements import pyproject
 
 WORKFLOW = yaml.safe_load((REPO / ".github/workflows/ci.yml").read_text(encoding="utf-8"))

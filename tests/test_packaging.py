@@ -9,7 +9,7 @@ import yaml
 
 from labkit import badges, cli, notebooks, publish, readme, testing
 from labkit.errors import LabError
-from labkit.paths import REPO
+from labkit.settings import REPO
 from labkit.requirements import pyproject, requirements
 
 CONDA_NAMES = {"torch": {"pytorch", "pytorch-cpu"}, "matplotlib": {"matplotlib-base"}}

@@ -2,12 +2,12 @@ import os
 
 import pytest
 
-from labkit import paths
+from labkit import settings
 from labkit.errors import LabError
 
 
 def test_the_environment_decides_at_each_call(monkeypatch, tmp_path):
-    for variable, function in [("LABKIT_STORE", paths.store_dir), ("LABKIT_DATA", paths.data_dir), ("LABKIT_CACHE", paths.cache_dir)]:
+    for variable, function in [("LABKIT_STORE", settings.store_dir), ("LABKIT_DATA", settings.data_dir), ("LABKIT_CACHE", settings.cache_dir)]:
         monkeypatch.setenv(variable, str(tmp_path))
         assert function() == tmp_path
 
@@ -15,29 +15,29 @@ def test_the_environment_decides_at_each_call(monkeypatch, tmp_path):
 def test_a_relative_variable_is_meant_from_here(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LABKIT_STORE", "mine")
-    assert paths.store_dir() == tmp_path / "mine"
+    assert settings.store_dir() == tmp_path / "mine"
 
 
 def test_the_store_is_in_the_repository_whatever_the_working_directory(monkeypatch, tmp_path):
     monkeypatch.delenv("LABKIT_STORE")
-    monkeypatch.setattr(paths, "REPO", tmp_path)
+    monkeypatch.setattr(settings, "REPO", tmp_path)
     monkeypatch.chdir("/")
-    assert paths.store_dir() == tmp_path / "runs"
+    assert settings.store_dir() == tmp_path / "runs"
 
 
 @pytest.mark.parametrize("system, variable, below", [("linux", "XDG_DATA_HOME", ""), ("win32", "LOCALAPPDATA", ""), ("darwin", "HOME", "Library/Application Support")])
 def test_a_repository_that_cannot_be_written_sends_runs_to_the_users_folder(monkeypatch, tmp_path, system, variable, below):
     monkeypatch.delenv("LABKIT_STORE")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    monkeypatch.setattr(paths.sys, "platform", system)
+    monkeypatch.setattr(settings.sys, "platform", system)
     monkeypatch.setenv(variable, str(tmp_path))
-    assert paths.store_dir() == tmp_path / below / paths.FOLDER / "runs"
+    assert settings.store_dir() == tmp_path / below / settings.FOLDER / "runs"
 
 
 def test_data_that_are_not_there_are_named_with_a_remedy(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(LabError, match="nowhere.*LABKIT_DATA"):
-        paths.data_dir()
+        settings.data_dir()
 
 
 @pytest.mark.parametrize("text, message", [("~nouser/x", "~nouser/x begins with the home folder of a user who is not known here"), ("x" * 5000, "cannot be the name of a file"),
@@ -48,7 +48,7 @@ def test_a_name_that_no_file_can_have_is_refused_wherever_a_path_is_taken(monkey
     from labkit.data import load_folder, territory
     from labkit.verbs import find
 
-    for variable, function in [("LABKIT_STORE", paths.store_dir), ("LABKIT_DATA", paths.data_dir), ("LABKIT_CACHE", paths.cache_dir)]:
+    for variable, function in [("LABKIT_STORE", settings.store_dir), ("LABKIT_DATA", settings.data_dir), ("LABKIT_CACHE", settings.cache_dir)]:
         with monkeypatch.context() as patched, pytest.raises(LabError, match=message):
             patched.setenv(variable, text)
             function()

@@ -221,7 +221,7 @@ def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, 
     monkeypatch.setattr(lab, "Lab", small)
     few = {"rank": [1, 2], "learning_rate": [1e-2, 1e-1], "seed": [0], "max_train_steps": 4, "data": "near"}
     monkeypatch.setitem(recorded.SETS, "ranks_near", recorded.RecordedSet((few,), ends_only=True))
-    monkeypatch.setattr("labkit.paths.data_dir", lambda: tmp_path)
+    monkeypatch.setattr("labkit.settings.data_dir", lambda: tmp_path)
     recorded.make("ranks_near", tmp_path / "work", tmp_path / "runs")
     found = shipped.recorded("ranks_near")
     assert len(found) == 4 and all(run.validations["validation"].steps.tolist() == [0, 4] and not len(run.steps["loss"]) for run in found)

@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from labkit import journal, paths, recorded, runs
+from labkit import journal, recorded, runs
+from labkit import settings
 from labkit.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
@@ -175,7 +176,7 @@ def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
             if hasattr(event, "losses"):
                 print(event.global_step, flush=True)
     """
-    process = in_another_process(code, cwd=paths.REPO)
+    process = in_another_process(code, cwd=settings.REPO)
     acknowledged = [int(process.stdout.readline()) for _ in range(3)]
     assert runs.Store().run(ID).status == "running"
     process.kill()
@@ -195,7 +196,7 @@ def test_two_processes_cannot_write_one_run_and_death_frees_it():
             print(flush=True)
             time.sleep(60)
     """
-    process = in_another_process(code, cwd=paths.REPO)
+    process = in_another_process(code, cwd=settings.REPO)
     process.stdout.readline()
     with pytest.raises(LabError, match="written by another process"):
         keep(runs.Store(), some_events())
@@ -287,7 +288,7 @@ def test_a_full_disk_is_a_labeled_error_and_loses_nothing_acknowledged():
         except LabError as error:
             print(error)
     """
-    process = in_another_process(code, cwd=paths.REPO)
+    process = in_another_process(code, cwd=settings.REPO)
     *acknowledged, message = process.communicate()[0].splitlines()
     assert "events.jsonl cannot be written" in message and "LABKIT_STORE" in message
     history = runs.Store().run(ID).history()

@@ -9,7 +9,7 @@ import pytest
 
 from labkit import jupyter, notebooks, testing
 from labkit.execute import execute
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 
 @pytest.fixture

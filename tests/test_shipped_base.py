@@ -12,7 +12,7 @@ from labkit.base import load_base
 from labkit.basefiles import find_base
 from labkit.data import load_folder, load_picture
 from labkit.errors import LabError
-from labkit.paths import data_dir
+from labkit.settings import data_dir
 from labkit.reader import NO_PLACE, Reader, ReaderNet, load_reader
 from recipes.ship import tables
 

@@ -14,7 +14,7 @@ from labkit.config import load_design
 from labkit.data import load_picture, shipped_territories, territory
 from labkit.design import read_design
 from labkit.diagnose import diagnose
-from labkit.paths import data_dir
+from labkit.settings import data_dir
 from labkit.presets import PRESETS
 from labkit.recorded import recorded
 

@@ -4,7 +4,7 @@ import pytest
 
 from labkit.errors import LabError
 from labkit.fields import refuse
-from labkit.shown import MOST, counted, printable, rounded, shown
+from labkit.text import MOST, counted, printable, rounded, shown
 
 
 def bomb(levels=12):

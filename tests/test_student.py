@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 from labkit import cli, notebooks, student
 from labkit.errors import LabError
 from labkit.exercises import own_seed
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 # The lab of the made lesson: a U-Net of a few thousand weights on drawn latents.
 SETUP = f"""import sys

@@ -7,14 +7,15 @@ import sys
 
 import pytest
 
-from labkit import openmp, paths, threads
+from labkit import openmp
+from labkit import settings as paths, machine
 from labkit.errors import LabError
 
 
 @pytest.fixture(autouse=True)
 def eight_cores(monkeypatch):
     monkeypatch.delenv("LABKIT_THREADS", raising=False)
-    monkeypatch.setattr(threads, "_cores", lambda: (8, "the cores this process may use"))
+    monkeypatch.setattr(machine, "_cores", lambda: (8, "the cores this process may use"))
 
 
 def write(root, path, text):
@@ -26,7 +27,7 @@ def write(root, path, text):
                                                ("1600000 100000\n", 8), ("", 8), ("nonsense\n", 8), ("100 0\n", 8)])
 def test_a_version_2_quota_is_followed_downwards_to_whole_cores(tmp_path, cpu_max, expected):
     write(tmp_path, "sys/fs/cgroup/cpu.max", cpu_max)
-    assert threads.quota(tmp_path)[0] == expected
+    assert machine.quota(tmp_path)[0] == expected
 
 
 @pytest.mark.parametrize("mount", ["cpu", "cpu,cpuacct"])
@@ -34,45 +35,45 @@ def test_a_version_2_quota_is_followed_downwards_to_whole_cores(tmp_path, cpu_ma
 def test_a_version_1_quota_is_followed(tmp_path, mount, quota, expected):
     write(tmp_path, f"sys/fs/cgroup/{mount}/cpu.cfs_quota_us", quota)
     write(tmp_path, f"sys/fs/cgroup/{mount}/cpu.cfs_period_us", "100000")
-    assert threads.quota(tmp_path)[0] == expected
+    assert machine.quota(tmp_path)[0] == expected
 
 
 def test_the_group_of_this_process_and_all_above_it_count(tmp_path):
     write(tmp_path, "proc/self/cgroup", "0::/user.slice/session.scope\n")
     write(tmp_path, "sys/fs/cgroup/user.slice/session.scope/cpu.max", "600000 100000")
-    assert threads.quota(tmp_path)[0] == 6
+    assert machine.quota(tmp_path)[0] == 6
     write(tmp_path, "sys/fs/cgroup/user.slice/cpu.max", "300000 100000")
-    assert threads.quota(tmp_path) == (3, "the CPU quota of this container")
+    assert machine.quota(tmp_path) == (3, "the CPU quota of this container")
 
 
 def test_the_version_1_group_of_this_process_counts(tmp_path):
     write(tmp_path, "proc/self/cgroup", "7:memory:/a\n4:cpu,cpuacct:/docker/abc\n")
     write(tmp_path, "sys/fs/cgroup/cpu/docker/abc/cpu.cfs_quota_us", "500000")
     write(tmp_path, "sys/fs/cgroup/cpu/docker/abc/cpu.cfs_period_us", "100000")
-    assert threads.cgroup_quota(tmp_path) == 5
+    assert machine.cgroup_quota(tmp_path) == 5
 
 
 def test_without_a_quota_the_cores_of_this_process_count(tmp_path):
-    assert threads.quota(tmp_path) == (8, "the cores this process may use")
-    assert threads.cgroup_quota(tmp_path) is None
+    assert machine.quota(tmp_path) == (8, "the cores this process may use")
+    assert machine.cgroup_quota(tmp_path) is None
 
 
 def test_the_environment_overrides_the_quota(tmp_path, monkeypatch):
     write(tmp_path, "sys/fs/cgroup/cpu.max", "200000 100000")
     monkeypatch.setenv("LABKIT_THREADS", "5")
-    assert threads.quota(tmp_path) == (5, "LABKIT_THREADS")
+    assert machine.quota(tmp_path) == (5, "LABKIT_THREADS")
 
 
 @pytest.mark.parametrize("text", ["0", "-2", "two", "1.5"])
 def test_a_senseless_override_is_refused(tmp_path, monkeypatch, text):
     monkeypatch.setenv("LABKIT_THREADS", text)
     with pytest.raises(LabError, match="LABKIT_THREADS .* whole number"):
-        threads.quota(tmp_path)
+        machine.quota(tmp_path)
 
 
 def test_this_machine_has_at_least_one_thread(monkeypatch):
     monkeypatch.undo()
-    assert threads.quota()[0] >= 1
+    assert machine.quota()[0] >= 1
 
 
 def test_torch_is_held_to_the_quota_and_never_raised_above_its_own_choice(monkeypatch):
@@ -82,11 +83,11 @@ def test_torch_is_held_to_the_quota_and_never_raised_above_its_own_choice(monkey
     try:
         for own, granted, expected in ((8, 2, 2), (2, 8, 2)):
             torch.set_num_threads(own)
-            monkeypatch.setattr(threads, "quota", lambda granted=granted: (granted, "the CPU quota of this container"))
-            threads.limit_torch()
+            monkeypatch.setattr(machine, "quota", lambda granted=granted: (granted, "the CPU quota of this container"))
+            machine.limit_torch()
             assert torch.get_num_threads() == expected
-        monkeypatch.setattr(threads, "quota", lambda: (3, "LABKIT_THREADS"))
-        threads.limit_torch()
+        monkeypatch.setattr(machine, "quota", lambda: (3, "LABKIT_THREADS"))
+        machine.limit_torch()
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)

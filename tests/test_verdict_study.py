@@ -10,7 +10,7 @@ import numpy as np
 
 from labkit import diagnose
 from labkit.history import Curve
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 sys.path.insert(0, str(REPO / "tools"))
 

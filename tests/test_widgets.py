@@ -24,7 +24,7 @@ from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variatio
 from labkit.room import Room
 from labkit.runs import Store, record
 from labkit.shelf import RunShelf
-from labkit.shown import LINE
+from labkit.text import LINE
 
 START = {"max_train_steps": 5, "train_batch_size": 2}
 

@@ -17,7 +17,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from labkit import capacity, paths  # noqa: E402
+from labkit import capacity
+from labkit import settings  # noqa: E402
 from labkit.arms import LIKE, losses, over_seeds  # noqa: E402
 from labkit.batch_sizes import BROKEN  # noqa: E402
 from labkit.frontier import Frontier  # noqa: E402
@@ -51,7 +52,7 @@ def recorded_pairs():
 
     The gain is a share of the set's best, or -inf where a run broke.
     """
-    for file in sorted((paths.data_dir() / "runs").glob("*.zip")):
+    for file in sorted((settings.data_dir() / "runs").glob("*.zip")):
         arms = [arm for arm in over_seeds(recorded(file.stem)) if len(arm.runs) > 1]
         gains = np.array([losses(arm, 0).mean() - losses(arm).mean() for arm in arms])
         for arm, gain in zip(arms, gains, strict=True):

@@ -7,9 +7,9 @@ import nbformat
 import pytest
 from jupyter_page import jupyterlab, notebook_page, run_all, wait_new_picture
 
-from labkit import paths
+from labkit import settings
 
-SHOTS = paths.REPO / "out/browser"
+SHOTS = settings.REPO / "out/browser"
 CELL = """from labkit.widgets import LabPanel
 panel = LabPanel(territory="liminal", knobs=("learning_rate", "lr_scheduler", "max_train_steps", "rank"),
                  design={"max_train_steps": 500})
@@ -23,7 +23,7 @@ def page(tmp_path_factory):
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, folder / "panel.ipynb")
     SHOTS.mkdir(parents=True, exist_ok=True)
-    environment = {"LABKIT_STORE": str(folder / "runs"), "LABKIT_CACHE": str(folder / "cache"), "PYTHONPATH": str(paths.REPO),
+    environment = {"LABKIT_STORE": str(folder / "runs"), "LABKIT_CACHE": str(folder / "cache"), "PYTHONPATH": str(settings.REPO),
                    "LABKIT_FRONTEND": "browser",                      # the test command sets headless for the lessons it runs
                    "LABKIT_FAST": "0"}                                # the short form is over before anyone could press Stop
     with jupyterlab(folder, **environment) as (address, token), notebook_page(address, token, "panel.ipynb") as page:

@@ -20,7 +20,8 @@ sys.path[:0] = [str(Path(__file__).parent), *map(str, Path(__file__).parents[1:3
 import mutations
 from mutations import bytes_damaged, json_damaged, lines_damaged, value_damaged
 
-from labkit import cli, config, design, paths
+from labkit import cli, config, design
+from labkit import settings as paths
 from labkit.errors import LabError
 
 SEED = 0
@@ -299,7 +300,7 @@ def notebook_files(folder):
 def settings(folder):
     odd = ["", " ", "0", "-1", "nan", "inf", "1e999", "9" * 400, "9" * 5000, "²", "٣", "~nouser/x", "x" * 5000, "/dev/null", "/dev/null/x", "\x1b[31m", "a\nb", os.fsdecode(b"\xff"), "1;2",
            str(folder)]
-    doors = {"LABKIT_THREADS": lambda: __import__("labkit.threads").threads.quota(), "LABKIT_TIMEOUT": lambda: __import__("labkit.chapter").chapter.timeout(),
+    doors = {"LABKIT_THREADS": lambda: importlib.import_module("labkit.machine").quota(), "LABKIT_TIMEOUT": lambda: __import__("labkit.chapter").chapter.timeout(),
              "LABKIT_STORE": lambda: quietly("runs"), "LABKIT_DATA": lambda: __import__("labkit.data").data.territory("liminal"), "LABKIT_CACHE": lambda: remembered(folder),
              "LABKIT_FRONTEND": lambda: __import__("labkit.frontend").frontend.frontend(), "XDG_CACHE_HOME": lambda: remembered(folder)}
     arguments = (lambda text: quietly("runs", "--store", text), lambda text: quietly("export", text, "--to", "x.safetensors"), lambda text: quietly("export", "a", "--to", text),

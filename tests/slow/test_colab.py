@@ -9,7 +9,7 @@ import sysconfig
 import pytest
 
 from labkit import notebooks
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 # googlecolab/backend-info, list of August 2026
 PINS = ("ipykernel==6.17.1 ipython==7.34.0 ipywidgets==7.7.1 traitlets==5.7.1 jupyter_client==7.4.9 jupyter_core==5.9.1 nbclient==0.10.4 "

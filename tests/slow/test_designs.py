@@ -9,7 +9,7 @@ from labkit.data import load_folder
 from labkit.design import design_text
 from labkit.config import RunConfig
 from labkit.execute import execute
-from labkit.paths import REPO
+from labkit.settings import REPO
 from labkit.runs import Store
 
 DESIGNS = {"another size, schedule and batch": {"resolution": 64, "lr_scheduler": "linear", "lr_end": 1e-5, "rank": 16, "alpha": 4, "train_batch_size": 8},

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 
 def test_the_whole_check_is_rehearsed_by_its_command(tmp_path):

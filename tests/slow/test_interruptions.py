@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_pictures import write_territory
 
-from labkit.paths import REPO
+from labkit.settings import REPO
 from labkit.runs import Store
 
 STEPS = 80  # enough that a busy machine still meets the run half way

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 CASES = {"design_yaml": 1500, "design_json": 1500, "share": 1500, "adapters": 1500, "base_weights": 1500, "base_configs": 80, "recorded": 300, "captions": 1000, "pictures": 1000,
          "memos": 500, "encoded": 500, "notebook_files": 1000, "settings": 300}

@@ -22,7 +22,7 @@ from labkit import runs
 from labkit.config import RunConfig
 from labkit.errors import LabError
 from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
-from labkit.paths import REPO
+from labkit.settings import REPO
 
 pytestmark = pytest.mark.filterwarnings("ignore::labkit.errors.LabWarning")  # that a run without a checkpoint begins again
 KILLS, FLIPS, DISKS = 25, 1000, 8

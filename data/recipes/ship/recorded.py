@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import threads
+from labkit import machine
 from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
 from labkit.recorded import pack
 
@@ -215,7 +215,7 @@ def main():
     for name in options.names:
         if name not in SETS:
             parser.error(f"{name} is not a set: there are {', '.join(SETS)}")
-    threads.limit_torch()
+    machine.limit_torch()
     for name in options.names or SETS:
         make(name, options.work, options.out)
 

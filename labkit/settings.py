@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from labkit.errors import LabError
-from labkit.shown import shown
+from labkit.text import shown
 
 REPO = Path(__file__).resolve().parent.parent
 FOLDER = "parameter-design-lab"
