@@ -7,7 +7,7 @@ import numpy as np
 
 from labkit.files import json_text
 from labkit.files.atomic import write_file
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.files.tensor_files import opened, sealed
 

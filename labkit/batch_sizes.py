@@ -5,9 +5,9 @@ from itertools import product
 
 import numpy as np
 
-from labkit import plan
+from labkit.design import volume
 from labkit.arms import basis, difference, over_seeds
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.curves import LOSS_AXIS, loss_axis
 from labkit.epochs import gap, views
 from labkit.errors import LabError
@@ -24,10 +24,10 @@ RULES = {"none": "the same rate", "sqrt": "rate × √batch", "linear": "rate ×
 
 def at_equal_epochs(design: RunConfig, batch_sizes, rules=tuple(RULES)) -> list[RunConfig]:
     """Return the design at other batch sizes, as many pictures shown in all, with the rate that each rule gives; resolved designs only."""
-    shown, found = plan.exposures(design.max_train_steps, design.effective_batch_size), {}
+    shown, found = volume.exposures(design.max_train_steps, design.effective_batch_size), {}
     for batch in batch_sizes:
         for rule in rules:
-            rate = plan.scaled_learning_rate(design.learning_rate, design.train_batch_size, batch, rule)
+            rate = volume.scaled_learning_rate(design.learning_rate, design.train_batch_size, batch, rule)
             found[design.replace(train_batch_size=batch, learning_rate=float(f"{rate:.3g}"), max_train_steps=math.ceil(shown / batch))] = None
     return list(found)
 
@@ -35,7 +35,7 @@ def at_equal_epochs(design: RunConfig, batch_sizes, rules=tuple(RULES)) -> list[
 def rules_of(config, reference) -> list[str]:
     """Name the rules that lead from the reference's rate to this one: all of them at its own batch."""
     ratio = config.learning_rate / reference.learning_rate
-    return [rule for rule in RULES if math.isclose(ratio, plan.scaled_learning_rate(1.0, reference.train_batch_size, config.train_batch_size, rule), rel_tol=0.01)]
+    return [rule for rule in RULES if math.isclose(ratio, volume.scaled_learning_rate(1.0, reference.train_batch_size, config.train_batch_size, rule), rel_tol=0.01)]
 
 
 def reference_of(histories, batch=4):
@@ -105,7 +105,7 @@ def rules_table(histories) -> Table:
     for run in sorted(histories, key=lambda run: (run.config.train_batch_size, run.config.learning_rate)):
         rules = rules_of(run.config, reference.config)
         rows.append([run.config.train_batch_size, f"{run.config.max_train_steps:,}", rate_text(run.config.learning_rate),
-                     "reference" if run is reference else ", ".join(RULES[rule] for rule in rules), f"{plan.lr_sum(run.config):.3g}",
+                     "reference" if run is reference else ", ".join(RULES[rule] for rule in rules), f"{volume.lr_sum(run.config):.3g}",
                      f"{update_size(run) / update_size(reference):.2g} ×", loss(final(run).mean()), "" if run is reference else text(difference(run, reference))])
     return Table(["batch", "updates", "learning rate", "rule", "sum of the rate", "length of an update", "held-out loss at the end", f"against the reference (95 % interval {basis(*histories)})"], rows)
 
@@ -233,7 +233,7 @@ def compensation(histories) -> Table:
         config = run.config
         rule = ", ".join(RULES[rule] for rule in rules_of(config, first.config)) if run is not first else ""
         rows.append([config.train_batch_size, f"{views(run, config.max_train_steps):.3g}", f"{rate_text(config.learning_rate)}{' (' + rule + ')' if rule else ''}",
-                     f"{config.max_train_steps:,}", f"{plan.lr_sum(config) / plan.lr_sum(first.config):.2g} ×", loss(final(run).mean()),
+                     f"{config.max_train_steps:,}", f"{volume.lr_sum(config) / volume.lr_sum(first.config):.2g} ×", loss(final(run).mean()),
                      "" if run is first else text(difference(run, first)), f"{gap(run):.3f}"])
     return Table(["batch", "epochs", "learning rate", "updates", "sum of the rate", "held-out loss at the end",
                   f"against the first row (95 % interval {basis(*runs)})", "further fall on training pictures"], rows)

@@ -19,7 +19,7 @@ from labkit.adapters import LoRAStack
 from labkit.files.atomic import write_file
 from labkit.batches import Batches
 from labkit.cli import Outcome
-from labkit.config import RunConfig, run_id
+from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.events import Step
 from labkit.loss import per_sample_loss

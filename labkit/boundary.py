@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labkit import plan
+from labkit.design import volume
 from labkit.curves import SETS, STEP_AXIS, curve, loss_axis, step_axis
 from labkit.errors import LabError
 from labkit.judged import Table
@@ -145,7 +145,7 @@ def rise_of_gain(share: float) -> Rule:
 def fixed_epochs(epochs: int, history) -> Rule:
     """Stop after so many epochs, whatever the loss, as a recipe does."""
     config, steps = history.config, history.validations["validation"].steps
-    last = plan.updates(config.n_train, config.effective_batch_size, epochs)
+    last = volume.updates(config.n_train, config.effective_batch_size, epochs)
     return Rule(f"{epochs} epochs", lambda losses: np.broadcast_to(steps >= last, losses.shape), restores=False)
 
 

@@ -6,9 +6,9 @@ import time
 import traceback
 
 from labkit.errors import LabError
-from labkit.glossary import glossary, term
-from labkit.ladders import rung_text
-from labkit.naming import differing
+from labkit.design.glossary import glossary, term
+from labkit.design.ladders import rung_text
+from labkit.design.naming import differing
 from labkit.stats import Interval
 from labkit.style import VERDICTS
 

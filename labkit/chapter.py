@@ -16,11 +16,11 @@ from labkit import machine
 from labkit.files import json_text
 from labkit.files.atomic import cannot_write, write_file
 from labkit.cli import Outcome, tell
-from labkit.config import RunConfig, load_design
+from labkit.design.config import RunConfig, load_design
 from labkit.data import whole_path
 from labkit.errors import LabError
 from labkit.execute import execute, stop_all
-from labkit.fields import number
+from labkit.design.fields import number
 from labkit.settings import REPO, given_path
 from labkit.text import printable
 

@@ -6,12 +6,13 @@ A design's `expected` section says what was decided and found; here it is held a
 import math
 from collections import Counter
 
-from labkit import batches, plan
+from labkit import batches
+from labkit.design import volume
 from labkit.checkup import Finding, machine
-from labkit.config import load_design
-from labkit.design import Design, read_design
-from labkit.ladders import rung_text
-from labkit.schedules import lr_at
+from labkit.design.config import load_design
+from labkit.design.design_file import Design, read_design
+from labkit.design.ladders import rung_text
+from labkit.design.schedules import lr_at
 from labkit.text import counted, rounded
 
 RUNG = 3.4                                                    # a little more than half a decade, the step of the short test's ladder
@@ -37,7 +38,7 @@ def look_over(design, *, lab=None, **overrides) -> list[Finding]:
 
 def _said(design) -> Design:
     if isinstance(design, dict):
-        from labkit.design import split
+        from labkit.design.design_file import split
         return split(design)
     is_file = not hasattr(design, "to_dict") and not str(design).startswith("lab1~")
     return read_design(design) if is_file else Design({}, {}, {})
@@ -104,15 +105,15 @@ def scaling(config, expected) -> Finding:
 def length(config, expected) -> Finding:
     """Compare the updates with the passes they stand for, and say which formula made another number of them."""
     n, batch, steps, epochs = config.n_train, config.effective_batch_size, config.max_train_steps, expected.get("num_train_epochs")
-    words = f"{counted(steps, 'update')} of {batch} from {counted(n, 'picture')}: {plan.exposures(steps, batch):,} shown, each {rounded(plan.views(steps, batch, n))} times"
+    words = f"{counted(steps, 'update')} of {batch} from {counted(n, 'picture')}: {volume.exposures(steps, batch):,} shown, each {rounded(volume.views(steps, batch, n))} times"
     if expected.get("n_train", n) != n:
         return Finding("volume", "bad", f"{words}; the design was made for {expected['n_train']:g} pictures", "Set n_train and max_train_steps again for the pictures there are now.")
-    if epochs is None or steps == (right := plan.updates(n, batch, epochs)):
+    if epochs is None or steps == (right := volume.updates(n, batch, epochs)):
         return Finding("volume", "good", words)
     remedy = f"{epochs:g} epochs take {counted(right, 'update')}: set max_train_steps to it."
-    if steps == plan.updates(n, batch, epochs, last_batch="drop"):
+    if steps == volume.updates(n, batch, epochs, last_batch="drop"):
         return Finding("drop_last", "bad", f"{words}; counted without the last {n % batch} pictures of every epoch, as with drop_last", remedy)
-    if steps == plan.updates(n, batch, epochs, last_batch="keep"):
+    if steps == volume.updates(n, batch, epochs, last_batch="keep"):
         return Finding("volume", "note", f"{words}; counted with a smaller last batch in every epoch, which labkit does not make", remedy)
     if steps in (n * epochs, n * epochs * batch):
         return Finding("schedule", "bad", f"{words}; {epochs:g} epochs of {n} pictures were counted as updates without dividing by the batch", remedy)
@@ -123,7 +124,7 @@ def schedule(config) -> Finding:
     """State the rate as it will really be applied, and whether it ever reaches its peak."""
     last = config.max_train_steps - 1
     at = sorted({0, min(config.lr_warmup_steps, last), last // 2, last})
-    words = f"{config.lr_scheduler}: " + ", ".join(f"{rung_text('learning_rate', lr_at(step, config))} at update {step + 1:,}" for step in at) + f"; sum {plan.lr_sum(config):.3g}"
+    words = f"{config.lr_scheduler}: " + ", ".join(f"{rung_text('learning_rate', lr_at(step, config))} at update {step + 1:,}" for step in at) + f"; sum {volume.lr_sum(config):.3g}"
     if config.lr_warmup_steps > last:
         return Finding("warm-up", "bad", f"{words}; the warm-up of {counted(config.lr_warmup_steps, 'update')} is not over when the run ends", "Set lr_warmup_steps below max_train_steps.")
     return Finding("rates", "good", words)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labkit import plan
+from labkit.design import volume
 from labkit.arms import basis, over_seeds, rise
 from labkit.boundary import NAMES, Scored, boundary, plot_boundary, stopping_table
 from labkit.curves import SETS, STEP_AXIS, curve, loss_axis, mark_not_finite, step_axis
@@ -27,7 +27,7 @@ LOOKS = {"validation": (VERDICTS["healthy"][1], MARKERS[0]), "probe": (STYLE["te
 
 def views(history, step) -> float:
     """Return how often each training picture was shown in the mean after so many updates: epochs."""
-    return plan.views(step, history.config.effective_batch_size, history.config.n_train)
+    return volume.views(step, history.config.effective_batch_size, history.config.n_train)
 
 
 def gap(run) -> float:

@@ -13,14 +13,14 @@ import numpy as np
 
 from labkit.arms import noise_among
 from labkit.cards import CARD
-from labkit.config import run_id
+from labkit.design.config import run_id
 from labkit.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, UNSURE, diagnose
 from labkit.errors import LabError
 from labkit.findings import SHARED_RISE
 from labkit.history import History
-from labkit.ladders import LADDERS, rung_text
-from labkit.naming import DERIVED
-from labkit.parameters import checked
+from labkit.design.ladders import LADDERS, rung_text
+from labkit.design.naming import DERIVED
+from labkit.design.parameters import checked
 from labkit.runs import COMPLETE
 from labkit.seeding import seed63
 from labkit.text import counted

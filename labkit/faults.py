@@ -2,11 +2,11 @@
 
 import json
 
-from labkit import plan
+from labkit.design import volume
 from labkit.adapters import LoRAStack
 from labkit.checklist import foreign_adapter, on_paper
-from labkit.config import load_design
-from labkit.design import split
+from labkit.design.config import load_design
+from labkit.design.design_file import split
 from labkit.errors import LabError
 from labkit.judged import Table
 
@@ -22,7 +22,7 @@ def planted(config, expected) -> dict[str, tuple[dict, dict]]:
         "alpha holds the intended scaling": ({"alpha": expected["scaling"]}, {}),
         "use_rslora is flipped": ({"use_rslora": not config.use_rslora}, {}),
         "the last pictures of every epoch are dropped": (
-            {"n_train": fewer, "max_train_steps": plan.updates(fewer, batch, epochs, last_batch="drop")}, {"n_train": fewer}),
+            {"n_train": fewer, "max_train_steps": volume.updates(fewer, batch, epochs, last_batch="drop")}, {"n_train": fewer}),
         "updates are counted without the batch": ({"max_train_steps": int(n * epochs)}, {}),
     }
 

@@ -10,7 +10,7 @@ from labkit.boundary import boundary
 from labkit.data import load_picture
 from labkit.errors import LabError
 from labkit.judged import Table
-from labkit.ladders import rung_text
+from labkit.design.ladders import rung_text
 from labkit.pictures import show_mosaic
 from labkit.protocol import chosen
 from labkit.text import counted

@@ -4,10 +4,10 @@ import html
 import math
 from collections import Counter
 
-from labkit import plan
+from labkit.design import volume
 from labkit.arms import losses, nearest
 from labkit.diagnose import LABELS, diagnose
-from labkit.ladders import rung_text
+from labkit.design.ladders import rung_text
 from labkit.seed_spread import caution, recorded_noise
 from labkit.stats import LEVEL, paired_difference, seeds_difference, t_interval
 from labkit.style import VERDICTS, rate_text
@@ -36,7 +36,7 @@ def table(histories, *names) -> Table:
     names, histories, rows = names or ("learning_rate",), list(histories), []
     for history in histories:
         verdict, held = diagnose(history, histories), history.validations["validation"]
-        rows.append([*(rung_text(name, getattr(history.config, name)) for name in names), f"{plan.lr_sum(history.config):.3g}", loss(held.means[0]), change(held),
+        rows.append([*(rung_text(name, getattr(history.config, name)) for name in names), f"{volume.lr_sum(history.config):.3g}", loss(held.means[0]), change(held),
                      f"{VERDICTS[verdict.label][0]} {verdict.label}", "" if verdict.since_step is None else f"step {verdict.since_step:,}", f"{verdict.confidence:.2f}"])
     return Table([*(name.replace("_", " ") for name in names), "sum of the rate", "held-out loss before", "change (95 % interval)", "verdict", "since", "confidence"], rows)
 

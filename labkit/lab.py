@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from labkit import lesson
-from labkit.config import RunConfig, load_design, run_id
+from labkit.design.config import RunConfig, load_design, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.events import Event
 from labkit.folder_notes import cut_texts
@@ -16,7 +16,7 @@ from labkit.frontend import say
 from labkit.history import History, Trace
 from labkit.interrupts import Interrupted, stop_on_interrupt
 from labkit.kept import kept
-from labkit.ladders import rung_text
+from labkit.design.ladders import rung_text
 from labkit.live import live
 from labkit.monitor import Monitor
 from labkit.out_of_memory import enough_memory

@@ -10,7 +10,7 @@ from labkit.files.atomic import write_file
 from labkit.errors import LabError, LabWarning
 from labkit.frontend import say
 from labkit.notebooks import assigned
-from labkit.parameters import PAPERMILL, checked
+from labkit.design.parameters import PAPERMILL, checked
 from labkit.text import in_lines, one_sentence
 
 fast = os.environ.get("LABKIT_FAST") == "1"  # the short form that tests run

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from labkit.fields import number
+from labkit.design.fields import number
 
 
 def quota(root: Path = Path("/")) -> tuple[int, str]:

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from labkit.adapters import LoRAStack
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.optim import OPTIMIZERS
 
 SPARE = 0.9                                                   # of free memory that is planned with: kernels want workspace too

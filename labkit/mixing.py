@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.judged import Table
 from labkit.loss import add_noise
 from labkit.measure import fixed_draws

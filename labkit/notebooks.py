@@ -6,7 +6,7 @@ from pathlib import Path
 
 from labkit.files import json_text
 from labkit.errors import LabError
-from labkit.parameters import CHECKS, checked
+from labkit.design.parameters import CHECKS, checked
 from labkit.settings import REPO, given_path
 
 MOST_BYTES = 100_000_000                                      # an executed notebook full of pictures takes a few megabytes

@@ -5,14 +5,14 @@ import math
 import threading
 
 from labkit import lesson, panel_run
-from labkit.config import RunConfig, load_design
+from labkit.design.config import RunConfig, load_design
 from labkit.curves import plot_validation
 from labkit.errors import LabError
 from labkit.frontend import frontend, say, show
-from labkit.ladders import check_knobs
+from labkit.design.ladders import check_knobs
 from labkit.panel_run import PanelRun
 from labkit.pictures import plot_beside
-from labkit.presets import PRESETS, preset
+from labkit.design.presets import PRESETS, preset
 from labkit.runs import Store
 from labkit.shelf import RunShelf
 

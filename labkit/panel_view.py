@@ -6,13 +6,13 @@ import time
 
 import ipywidgets as W
 
-from labkit import plan
+from labkit.design import volume
 from labkit.cards import QUIET, error_card, verdict_card
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.curves import plot_schedules, plot_validation
 from labkit.errors import LabError
-from labkit.glossary import glossary, term
-from labkit.ladders import rungs
+from labkit.design.glossary import glossary, term
+from labkit.design.ladders import rungs
 from labkit.pictures import plot_beside
 from labkit.text import counted, rounded
 from labkit.style import STYLE, VERDICTS, LabFigure
@@ -184,7 +184,7 @@ class PanelView:
         self._next_text = now + TEXT_S
         self.progress_bar.max, self.progress_bar.value = total, done
         seen, took = done - self._paced_from[0], seconds - self._paced_from[1]
-        left = f", about {plan.duration(took / seen * (total - done))} left" if seen >= 3 and done < total else ""
+        left = f", about {volume.duration(took / seen * (total - done))} left" if seen >= 3 and done < total else ""
         self.stage_text.value = f"update {done:,} of {total:,}{left}"
 
     def is_due(self) -> bool:
@@ -255,11 +255,11 @@ def scaling_text(config) -> str:
 
 def cost_text(config, pace) -> str:
     """Say what a run costs before it starts."""
-    shown = plan.exposures(config.max_train_steps, config.effective_batch_size)
-    each = plan.views(config.max_train_steps, config.effective_batch_size, config.n_train)
+    shown = volume.exposures(config.max_train_steps, config.effective_batch_size)
+    each = volume.views(config.max_train_steps, config.effective_batch_size, config.n_train)
     known = "as measured here" if pace.is_measured else "a guess until the first run"
     return (f"<div style='{TIGHT}'>{counted(shown, 'picture')} in {counted(config.max_train_steps, 'update')}: each of {config.n_train} about {rounded(each)} times.<br>"
-            f"<b>About {plan.duration(pace.guess(config))}</b> <span style='{QUIET}'>({known})</span></div>")
+            f"<b>About {volume.duration(pace.guess(config))}</b> <span style='{QUIET}'>({known})</span></div>")
 
 
 def ending_text(run) -> str:

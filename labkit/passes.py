@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from labkit.errors import LabError, LabWarning
 from labkit.runs import COMPLETE, Store
-from labkit.schedules import rates
+from labkit.design.schedules import rates
 
 
 def passes(store: Store, group: dict) -> Iterator[tuple[dict, list | None]]:

@@ -7,7 +7,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from labkit.diagnose import diagnose
 from labkit.curves import plot_curves
-from labkit.ladders import rung_text
+from labkit.design.ladders import rung_text
 from labkit.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, ordered_colors, rate_text
 
 GAP = 4                                                               # pixels of white between pictures

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from labkit.errors import LabError
-from labkit.schedules import rates
+from labkit.design.schedules import rates
 from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, rate_text
 
 PARTS = {"lora_A": "A", "lora_B": "B"}

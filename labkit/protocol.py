@@ -9,7 +9,7 @@ from labkit.diagnose import Verdict, diagnose
 from labkit.errors import LabError
 from labkit.history import History
 from labkit.judged import Table
-from labkit.ladders import LADDERS
+from labkit.design.ladders import LADDERS
 from labkit.stats import paired_difference
 from labkit.style import rate_text
 

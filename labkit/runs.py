@@ -14,7 +14,7 @@ from labkit import settings
 from labkit.about import STORE_VERSION as STORE_VERSION
 from labkit.adapter_files import load_adapter, save_adapter
 from labkit.files.atomic import cannot_write, write_file
-from labkit.config import RunConfig, run_id
+from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.events import Checkpoint, Event, Sample, Step
 from labkit.history import History, Samples, Trace

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.errors import LabError
-from labkit.ladders import rung_text
+from labkit.design.ladders import rung_text
 from labkit.stats import DRAWS, Interval, by_picture, resampled_means, spread
 from labkit.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes
 

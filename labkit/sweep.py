@@ -9,7 +9,7 @@ from itertools import product
 
 import torch
 
-from labkit.config import RunConfig, run_id
+from labkit.design.config import RunConfig, run_id
 from labkit.dtypes import MIXED, name_of
 from labkit.errors import LabWarning
 from labkit.events import Event
@@ -18,7 +18,7 @@ from labkit.out_of_memory import enough_memory
 from labkit.passes import passes
 from labkit.room import room
 from labkit.runs import COMPLETE, Store, record
-from labkit.schedules import check_warmup
+from labkit.design.schedules import check_warmup
 from labkit.text import counted
 from labkit.train import PASS_FIELDS, RANK_SPREAD, train
 

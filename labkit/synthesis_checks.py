@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from labkit import plan
+from labkit.design import volume
 from labkit.checklist import look_over
-from labkit.config import load_design
+from labkit.design.config import load_design
 from labkit.errors import LabError
 from labkit.evidence import missing, recorded_or_none
 from labkit.exercises import Checks, Result, check
@@ -39,14 +39,14 @@ class SynthesisChecks(Checks):
             raise LabError("There is no design yet: write one with write_design and hand in its path.")
         if not Path(path).is_file():
             raise LabError(f"There is no file {path}: write_design gives the path of what it wrote.")
-        from labkit.design import read_design
+        from labkit.design.design_file import read_design
         said = read_design(path)
         lacking = [name for name in ("short_test_rate", "scaling", "num_train_epochs", "base_loss") if name not in said.expected]
         if lacking:
             raise LabError(f"The design does not say what it expects: {', '.join(lacking)} missing. `expectations` gives all of them.")
         config = self.lab.config(load_design(path))
         if epochs := asked.pop("num_train_epochs", None):
-            asked["max_train_steps"] = plan.updates(config.n_train, config.effective_batch_size, epochs)
+            asked["max_train_steps"] = volume.updates(config.n_train, config.effective_batch_size, epochs)
         for name, value in asked.items():
             if getattr(config, name) != value:
                 raise LabError(f"{name} is {getattr(config, name)} in the design, where {value} is asked" + (f" for {epochs} epochs." if name == "max_train_steps" else "."))

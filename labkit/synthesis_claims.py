@@ -6,7 +6,7 @@ The identifiers are those of the project's ledger of claims.
 import dataclasses
 import math
 
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.evidence import recorded_or_none
 from labkit.judged import Table
 from labkit.protocol import chosen

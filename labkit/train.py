@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from labkit.adapters import LoRAStack
 from labkit.batches import Batches
-from labkit.config import RunConfig, run_id
+from labkit.design.config import RunConfig, run_id
 from labkit.dtypes import MIXED
 from labkit.errors import LabError
 from labkit.events import Checkpoint, Event, Step, Stopped
@@ -24,7 +24,7 @@ from labkit.loss_scale import LossScale
 from labkit.monitor import Measurements, Monitor
 from labkit.optim import OPTIMIZERS, clip_per_run
 from labkit.prefetch import prefetched
-from labkit.schedules import rates
+from labkit.design.schedules import rates
 from labkit.validate import ROWS_AT_ONCE
 
 # What runs must have in common to share a pass; ranks may differ by RANK_SPREAD, since the smaller are padded.

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from labkit import plan
+from labkit.design import volume
 from labkit.arms import basis, difference, over_seeds, together
 from labkit.batch_sizes import BROKEN, as_good, best_of, final, on_edge, text
 from labkit.curves import loss_axis
@@ -86,7 +86,7 @@ def table(found) -> Table:
         lowest = min(comparable, key=left)
         above = "other pictures" if len(comparable) == 1 else "lowest" if best is lowest else text(difference(best, lowest, len(comparable) - 1))
         rows.append([arm, rate_text(best.config.learning_rate) + (" (at the edge)" if on_edge(runs) else ""), ", ".join(alike) or "none",
-                     f"{plan.lr_sum(best.config):.3g}", f"{left(best):.1%}", above])
+                     f"{volume.lr_sum(best.config):.3g}", f"{left(best):.1%}", above])
     return Table(["arm", "best rate", "as good within noise", "sum of the rate at the best", "held-out loss left",
                   f"above the lowest (95 % interval {basis(*bests.values())})"], rows)
 

@@ -9,14 +9,14 @@ import numpy as np
 from labkit.adapter_files import adapter_bytes, load_adapter
 from labkit.files.atomic import cannot_write, write_file
 from labkit.cli import Outcome, pairs, tell
-from labkit.config import load_design, run_id
+from labkit.design.config import load_design, run_id
 from labkit.data import whole_path
 from labkit.errors import LabError
 from labkit.events import Stopped, Validation
 from labkit.interrupts import stop_on_interrupt
 from labkit.settings import given_path
 from labkit.runs import RunFolder, Store
-from labkit.schedules import check_warmup
+from labkit.design.schedules import check_warmup
 from labkit.text import printable
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own

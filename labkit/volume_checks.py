@@ -2,7 +2,7 @@
 
 import math
 
-from labkit import plan
+from labkit.design import volume as plan
 from labkit.boundary import boundary
 from labkit.errors import LabError
 from labkit.exercises import Checks, Result, check

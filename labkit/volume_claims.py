@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit import arms, batch_sizes, boundary, epochs, plan, volume
+from labkit import arms, batch_sizes, boundary, epochs, volume
+from labkit.design import volume as plan
 from labkit.arms import basis, difference
 from labkit.batch_sizes import best_of, by_batch, exponent, on_edge
 from labkit.errors import LabError

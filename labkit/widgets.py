@@ -2,7 +2,7 @@
 
 from labkit.live import live
 from labkit.panel import LabPanel
-from labkit.presets import PRESETS
+from labkit.design.presets import PRESETS
 from labkit.shelf import RunShelf
 
 __all__ = ["PRESETS", "LabPanel", "RunShelf", "live"]

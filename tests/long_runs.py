@@ -3,7 +3,7 @@
 import numpy as np
 
 from labkit.boundary import Scored
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.events import Validation
 from labkit.history import Trace
 

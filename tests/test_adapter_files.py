@@ -6,7 +6,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from labkit.adapter_files import METADATA_KEY, load_adapter, save_adapter
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 
 TENSORS = {"mid.to_q.lora_A.weight": np.random.default_rng(0).normal(size=(4, 8)), "mid.to_q.lora_B.weight": np.ones((6, 4))}

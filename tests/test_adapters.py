@@ -13,7 +13,7 @@ from labkit.adapter_files import load_adapter, save_adapter
 from labkit.adapters import LoRAStack, attached_to, bare
 from labkit.base import diffusers_picture, load_base
 from labkit.batches import Batches
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.loss import per_sample_loss
 

@@ -16,7 +16,7 @@ from small_bases import write_folder, write_single_file
 from labkit.adapters import LoRAStack
 from labkit.base import load_base
 from labkit.basefiles import find_base
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.seeding import generator
 

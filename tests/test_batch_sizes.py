@@ -9,7 +9,7 @@ from figures import assert_bands_are_whole, assert_words_keep_apart
 from volume_runs import eightfold, ended, race, valleys
 
 from labkit import batch_sizes, measure
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 
 DESIGN = RunConfig(learning_rate=1e-3, max_train_steps=120).resolved(96)

@@ -17,7 +17,7 @@ from labkit.settings import REPO
 BEGIN, FINISH = "from labkit import lesson\nlesson.begin()", "lesson.finish()"
 TRAIN = """
 import numpy as np
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.events import Step, Stopped, Validation
 from labkit.runs import Store, record
 def run(name, rate, reason, steps=120):

@@ -14,9 +14,9 @@ from labkit import batches
 from labkit.adapters import LoRAStack
 from labkit.base import load_base
 from labkit.checklist import expectations, look_over
-from labkit.config import RunConfig, load_design
+from labkit.design.config import RunConfig, load_design
 from labkit.data import PictureFolder, Territory
-from labkit.design import write_design
+from labkit.design.design_file import write_design
 from labkit.errors import LabError
 from labkit.lab import Lab
 

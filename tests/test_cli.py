@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from small_pictures import write_territory
 
 from labkit import cli
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.runs import RunFolder, Store
 

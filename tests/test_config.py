@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from labkit import settings
-from labkit.config import ENGINE_VERSION, RunConfig, load_design, run_id
+from labkit.design.config import ENGINE_VERSION, RunConfig, load_design, run_id
 from labkit.errors import LabError
 
 FIELDS = [field.name for field in dataclasses.fields(RunConfig)]
@@ -152,7 +152,7 @@ def test_a_design_that_is_not_there_is_named():
 
 
 def test_the_run_id_is_the_same_in_every_process_and_for_every_hash_seed():
-    code = "from labkit.config import *; print(run_id(RunConfig(num_train_epochs=3, target_modules='to_k,to_q').resolved(48), 'b', 'd'))"
+    code = "from labkit.design.config import *; print(run_id(RunConfig(num_train_epochs=3, target_modules='to_k,to_q').resolved(48), 'b', 'd'))"
     ids = {subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(settings.REPO)}, capture_output=True, text=True, check=True).stdout.strip() for seed in ("0", "1", "77")}
     assert ids == {run_id(RunConfig(num_train_epochs=3, target_modules="to_q,to_k").resolved(48), "b", "d")}
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from labkit.config import RunConfig, load_design
-from labkit.design import design_text, read_design, split, write_design
+from labkit.design.config import RunConfig, load_design
+from labkit.design.design_file import design_text, read_design, split, write_design
 from labkit.errors import LabError
 
 CONFIG = RunConfig(data="liminal/kind=pool,maze", learning_rate=1e-5, rank=16, lr_scheduler="linear", lr_edits=((100, 3e-5),)).resolved(38)

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from labkit import train as engine
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.monitor import Monitor
 from labkit.validate import ValidationSet
 

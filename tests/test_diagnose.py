@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labkit import diagnose as d
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.diagnose import diagnose
 from labkit.events import Step, Stopped, Validation
 from labkit.history import Trace

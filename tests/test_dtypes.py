@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from labkit import dtypes
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.dtypes import check_mixed_precision, chosen_dtype, has_amx, keep_float32, sentence
 from labkit.errors import LabError
 from labkit.events import Step

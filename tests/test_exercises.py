@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_runs import made_run
 
-from labkit.config import run_id
+from labkit.design.config import run_id
 from labkit.errors import LabError
 from labkit.events import Stopped
 from labkit.exercises import Checks, own_seed

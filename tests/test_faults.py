@@ -4,7 +4,7 @@ import pytest
 import tiny
 
 from labkit.checklist import expectations
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.faults import caught
 from test_checklist import made_lab

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from volume_runs import course
 
-from labkit.config import run_id
+from labkit.design.config import run_id
 from labkit.first_checks import FirstChecks
 from labkit.lab import Lab
 

@@ -3,7 +3,7 @@
 import pytest
 
 from labkit.errors import LabError
-from labkit.glossary import glossary, glossary_table, term
+from labkit.design.glossary import glossary, glossary_table, term
 from labkit.style import VERDICTS
 
 

@@ -14,7 +14,7 @@ from labkit.diagnose import diagnose
 from labkit.journey import take_home, kept_step, plot_journey, reasons_table
 from labkit.judged import Table
 from labkit.lab import Lab
-from labkit.propose import propose
+from labkit.design.proposal import propose
 from labkit.protocol import short_test
 from labkit.sensitivity import sensitivity
 

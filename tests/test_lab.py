@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from labkit import judged
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.events import Step, Stopped, Validation
 from labkit.history import Trace

@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from labkit import lesson
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.panel import LabPanel

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from labkit import lesson
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.events import Step, Stopped
 from labkit.settings import REPO

@@ -7,7 +7,7 @@ import pytest
 
 from labkit import diagnose, findings, journal, kept, listing, report
 from labkit.files import sources
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.events import Step, Stopped, Validation
 from labkit.lab import Lab

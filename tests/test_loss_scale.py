@@ -6,7 +6,7 @@ import tiny
 import torch
 
 from labkit import loss_scale
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.events import Checkpoint, Step, Stopped
 from labkit.loss_scale import LossScale
 from labkit.monitor import Monitor

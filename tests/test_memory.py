@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 from torch.utils.checkpoint import checkpoint
 
 from labkit.adapters import LoRAStack
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.memory import SPARE, _Alive, _FusedAttention, fitting, predict
 from labkit.monitor import Monitor
 from labkit.train import _Pass

@@ -6,7 +6,7 @@ import pytest
 
 from labkit import badges, notebooks
 from labkit.errors import LabError
-from labkit.parameters import CHECKS, checked
+from labkit.design.parameters import CHECKS, checked
 from labkit.settings import REPO
 
 LESSONS = notebooks.lessons()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.optim import OPTIMIZERS, clip_per_run
 
 RUNS = [

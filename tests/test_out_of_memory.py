@@ -9,7 +9,7 @@ import torch
 
 from labkit.adapters import LoRAStack
 from labkit.base import load_base
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.out_of_memory import choose, enough_memory
 

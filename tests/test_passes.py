@@ -9,7 +9,7 @@ import tiny
 from old_store import without_checksums
 
 from labkit.adapter_files import load_adapter
-from labkit.config import RunConfig, run_id
+from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.events import Step, Stopped
 from labkit.monitor import Monitor

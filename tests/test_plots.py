@@ -12,11 +12,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 from labkit import plots
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.history import Curve
 from labkit.diagnose import diagnose
 from labkit.pictures import mosaic, plot_beside
-from labkit.schedules import rates
+from labkit.design.schedules import rates
 from labkit.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, rate_text, spread
 
 

@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from labkit.batches import Batches
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.prefetch import prefetched
 
 

@@ -6,9 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from labkit import plan
-from labkit.config import RunConfig
-from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
+from labkit.design import volume
+from labkit.design.config import RunConfig
+from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
 from labkit.recorded import recorded
 
 ALL = PRESETS | EPOCHS_AND_BATCHES | RANK_AND_ALPHA
@@ -103,7 +103,7 @@ CLAIMS = {  # preset: ((words of its text, what is so in every recorded run), ..
 
 
 def views(run):
-    return plan.views(run.config.max_train_steps, run.config.effective_batch_size, run.config.n_train)
+    return volume.views(run.config.max_train_steps, run.config.effective_batch_size, run.config.n_train)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from labkit.config import load_design
-from labkit.design import read_design, write_design
+from labkit.design.config import load_design
+from labkit.design.design_file import read_design, write_design
 from labkit.errors import LabError
-from labkit.plan import updates
-from labkit.propose import FEWEST_UPDATES, VIEWS, propose, proposed, reasons
+from labkit.design.volume import updates
+from labkit.design.proposal import FEWEST_UPDATES, VIEWS, propose, proposed, reasons
 
 
 def values(*arguments, **options):

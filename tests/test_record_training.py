@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
-from labkit.config import RunConfig, run_id
+from labkit.design.config import RunConfig, run_id
 from labkit.diagnose import diagnose
 from labkit.errors import LabError
 from labkit.events import Step

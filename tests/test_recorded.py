@@ -9,7 +9,7 @@ import tiny
 from PIL import Image
 
 from labkit import batch_sizes, epochs, lab as lab_module, recorded as shipped, runs
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.pictures import sample_pictures

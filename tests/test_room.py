@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from labkit import room as module
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.events import Checkpoint, Step
 from labkit.memory import predict

@@ -11,7 +11,7 @@ import pytest
 
 from labkit import journal, recorded, runs
 from labkit import settings
-from labkit.config import RunConfig, run_id
+from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
 from labkit.history import Trace
@@ -163,7 +163,7 @@ def test_damage_in_the_middle_is_named_and_does_not_hide_other_runs():
 def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
     code = f"""
         from labkit import runs
-        from labkit.config import RunConfig
+        from labkit.design.config import RunConfig
         from tests.test_runs import CONFIG, ID, Step, validation
         def events():
             step = 0

@@ -4,9 +4,9 @@ import pytest
 import torch
 from diffusers.optimization import get_scheduler
 
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.schedules import lr_at, rates, three_phases
+from labkit.design.schedules import lr_at, rates, three_phases
 
 OURS_AND_THEIRS = [("constant", "constant_with_warmup"), ("linear", "linear"), ("cosine", "cosine")]
 

@@ -10,7 +10,7 @@ from small_bases import write_folder, write_single_file
 from labkit.adapters import LoRAStack
 from labkit.base import load_base
 from labkit.cache import encode
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.data import territory
 from labkit.events import Checkpoint, Step, Stopped, Validation
 from labkit.lab import Lab

@@ -10,12 +10,12 @@ from PIL import Image
 
 from labkit import cache
 from labkit.basefiles import find_base
-from labkit.config import load_design
+from labkit.design.config import load_design
 from labkit.data import load_picture, shipped_territories, territory
-from labkit.design import read_design
+from labkit.design.design_file import read_design
 from labkit.diagnose import diagnose
 from labkit.settings import data_dir
-from labkit.presets import PRESETS
+from labkit.design.presets import PRESETS
 from labkit.recorded import recorded
 
 SETS = ("train", "validation", "ordinary")

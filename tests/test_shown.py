@@ -3,7 +3,7 @@
 import pytest
 
 from labkit.errors import LabError
-from labkit.fields import refuse
+from labkit.design.fields import refuse
 from labkit.text import MOST, counted, printable, rounded, shown
 
 

@@ -8,7 +8,7 @@ import torch
 from figures import assert_words_keep_apart
 
 from labkit.adapters import LoRAStack
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.spectrum import Spectrum, permeability, plot_effective_rank, plot_permeability, plot_spectrum, spectra
 

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.events import Step, Stopped
 from labkit.monitor import Monitor

@@ -5,8 +5,8 @@ from test_checklist import made_lab
 from test_sensitivity import runs
 
 from labkit.checklist import expectations
-from labkit.config import RunConfig
-from labkit.design import write_design
+from labkit.design.config import RunConfig
+from labkit.design.design_file import write_design
 from labkit.synthesis_checks import SynthesisChecks
 
 

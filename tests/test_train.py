@@ -14,7 +14,7 @@ from diffusers.optimization import get_scheduler
 from labkit import train as engine
 from labkit.adapters import LoRAStack, attached_to, bare
 from labkit.batches import Batches, pictures
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
 from labkit.loss import per_sample_loss

@@ -6,7 +6,7 @@ import tiny
 import torch
 
 from labkit.adapters import LoRAStack
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.loss import per_sample_loss
 from labkit.validate import BINS, ValidationSet

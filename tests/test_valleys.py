@@ -11,7 +11,7 @@ from made_runs import made_run
 from volume_runs import ended
 
 from labkit import precision, published, valleys
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.protocol import among, short_test

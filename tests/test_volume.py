@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from labkit import plan, volume
+from labkit import volume
+from labkit.design import volume as plan
 
 
 @pytest.fixture(scope="module")

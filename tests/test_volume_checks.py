@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from volume_runs import course, turned
 
-from labkit.config import run_id
+from labkit.design.config import run_id
 from labkit.lab import Lab
 from labkit.volume_checks import VolumeChecks
 

@@ -11,16 +11,16 @@ import tiny
 from made_runs import made_race, made_run
 
 from labkit import cards, lesson, panel_view
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.diagnose import LABELS, diagnose
 from labkit.errors import LabError
 from labkit.events import Step
 from labkit.frontend import frontend
 from labkit.history import Trace
 from labkit.lab import Lab
-from labkit.ladders import LADDERS, rungs
+from labkit.design.ladders import LADDERS, rungs
 from labkit.panel import FAST_STEPS, LabPanel, Silent
-from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variations
+from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variations
 from labkit.room import Room
 from labkit.runs import Store, record
 from labkit.shelf import RunShelf
@@ -180,7 +180,7 @@ def test_a_preset_leaves_nothing_of_the_one_before(panel):
 
 
 def test_every_ladder_holds_its_fields_default_or_takes_it_in():
-    from labkit.config import RunConfig
+    from labkit.design.config import RunConfig
 
     for name in LADDERS:
         for value in [value for _, value in rungs(name, getattr(RunConfig(), name))]:

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.events import Sample, Step, Stopped, Validation
 from labkit.history import Trace
 

@@ -19,7 +19,7 @@ from labkit.adapters import LoRAStack
 from labkit.base import load_base
 from labkit.batches import Batches
 from labkit.cache import encode
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.data import territory
 from labkit.events import Checkpoint, Step
 from labkit.loss import Denoiser, per_sample_loss

@@ -23,7 +23,7 @@ from labkit.adapters import LoRAStack
 from labkit.base import Base
 from labkit.batches import Batches
 from labkit.cache import Cache, Encoded
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.data import load_picture, territory
 from labkit.events import Step
 from labkit.loss import per_sample_loss

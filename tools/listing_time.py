@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from labkit.config import RunConfig  # noqa: E402
+from labkit.design.config import RunConfig  # noqa: E402
 from labkit.events import Step, Stopped, Validation  # noqa: E402
 from labkit.kept import kept  # noqa: E402
 from labkit.listing import entries  # noqa: E402

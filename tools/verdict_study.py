@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from labkit import course, findings  # noqa: E402
 from labkit import diagnose as today  # noqa: E402
-from labkit.config import RunConfig  # noqa: E402
+from labkit.design.config import RunConfig  # noqa: E402
 from labkit.events import Step, Validation  # noqa: E402
 from labkit.history import Trace  # noqa: E402
 from labkit.monitor import log_spaced  # noqa: E402

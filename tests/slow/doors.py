@@ -20,7 +20,8 @@ sys.path[:0] = [str(Path(__file__).parent), *map(str, Path(__file__).parents[1:3
 import mutations
 from mutations import bytes_damaged, json_damaged, lines_damaged, value_damaged
 
-from labkit import cli, config, design
+from labkit import cli
+from labkit.design import config, design_file
 from labkit import settings as paths
 from labkit.errors import LabError
 
@@ -32,7 +33,7 @@ CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def design_yaml(folder):
-    text = design.design_text(config.RunConfig(learning_rate=1e-4, rank=16, lr_edits=((100, 3e-5),)).resolved(38), {"rank": "far"}, {"scaling": 1.0})
+    text = design_file.design_text(config.RunConfig(learning_rate=1e-4, rank=16, lr_edits=((100, 3e-5),)).resolved(38), {"rank": "far"}, {"scaling": 1.0})
 
     def case(draw):
         (folder / "design.yaml").write_bytes(lines_damaged(text, draw))

@@ -6,8 +6,8 @@ import pytest
 
 from labkit import notebooks
 from labkit.data import load_folder
-from labkit.design import design_text
-from labkit.config import RunConfig
+from labkit.design.design_file import design_text
+from labkit.design.config import RunConfig
 from labkit.execute import execute
 from labkit.settings import REPO
 from labkit.runs import Store

@@ -19,7 +19,7 @@ from test_damage import contents, flipped, said
 from test_runs import CONFIG, ID, keep, some_events
 
 from labkit import runs
-from labkit.config import RunConfig
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
 from labkit.settings import REPO

@@ -152,7 +152,7 @@ def measure(base, reader):
 def thorough_run(base):
     """Train the run of data/thorough.yaml; -> its configuration, adapter and losses {name: means over time}."""
     from labkit.cache import encode
-    from labkit.config import load_design
+    from labkit.design.config import load_design
     from labkit.data import territory
     from labkit.events import Checkpoint, Validation
     from labkit.monitor import Monitor

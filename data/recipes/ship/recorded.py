@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkit import machine
-from labkit.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
+from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
 from labkit.recorded import pack
 
 DATA = Path(__file__).resolve().parents[2]

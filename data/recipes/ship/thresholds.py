@@ -8,7 +8,7 @@ from collections import Counter
 from unittest import mock
 
 from labkit import diagnose
-from labkit.presets import PRESETS
+from labkit.design.presets import PRESETS
 from labkit.recorded import recorded
 from recipes.ship.tables import table
 

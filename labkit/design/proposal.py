@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from labkit import plan
-from labkit.config import RunConfig
+from labkit.design import volume
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.text import counted, rounded
 
@@ -54,13 +54,13 @@ def proposed_batch(pictures: int) -> int:
 
 def _amount(pictures, kinds, seconds, seconds_per_update):
     batch = proposed_batch(pictures)
-    wanted = min(max(VIEWS, plan.epochs_for(FEWEST_UPDATES, batch, pictures)), max(1, MOST_UPDATES * batch // pictures))
+    wanted = min(max(VIEWS, volume.epochs_for(FEWEST_UPDATES, batch, pictures)), max(1, MOST_UPDATES * batch // pictures))
     affordable = max(1, int(seconds / seconds_per_update)) if seconds else math.inf
     epochs = min(wanted, affordable * batch // pictures)
-    steps = plan.updates(pictures, batch, int(epochs)) if epochs else affordable
-    shown = f"{counted(steps, 'update')} of {batch} for {counted(pictures, 'picture')}: each is seen {rounded(plan.views(steps, batch, pictures))} times"
+    steps = volume.updates(pictures, batch, int(epochs)) if epochs else affordable
+    shown = f"{counted(steps, 'update')} of {batch} for {counted(pictures, 'picture')}: each is seen {rounded(volume.views(steps, batch, pictures))} times"
     if epochs < wanted:
-        reason = f"{shown}; {wanted} times would be the aim, but {plan.duration(seconds)} are there and an update takes {seconds_per_update:.2g} s here"
+        reason = f"{shown}; {wanted} times would be the aim, but {volume.duration(seconds)} are there and an update takes {seconds_per_update:.2g} s here"
     else:
         reason = f"{shown}; where the held-out loss turns before their end, an earlier checkpoint is the one to keep"
     yield Proposal("n_train", pictures, "all there are: nothing else adds as much as pictures that differ", "the chapter's section 11.3")

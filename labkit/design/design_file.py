@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from labkit.files import json_text
 from labkit.errors import LabError
-from labkit.fields import number, text
+from labkit.design.fields import number, text
 from labkit.settings import given_path
 from labkit.text import shown
 

@@ -1,6 +1,6 @@
 """What sets runs apart: the settings in which they differ, as fields and in words."""
 
-from labkit.ladders import rung_text
+from labkit.design.ladders import rung_text
 
 # A run differs from another by what was chosen; these follow from it, or name the run.
 DERIVED = ("parent", "num_train_epochs", "lr_end", "base", "data", "revision")

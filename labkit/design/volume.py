@@ -3,10 +3,10 @@
 import math
 from typing import NamedTuple
 
-from labkit import fields
-from labkit.config import RunConfig
+from labkit.design import fields
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.schedules import rates
+from labkit.design.schedules import rates
 
 
 def updates(n_images, batch_size, epochs, *, last_batch="across") -> int:

@@ -2,7 +2,7 @@
 
 import difflib
 
-from labkit.config import OTHER_NAMES
+from labkit.design.config import OTHER_NAMES
 from labkit.errors import LabError
 from labkit.style import rate_text
 

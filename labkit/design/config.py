@@ -7,8 +7,8 @@ import json
 import math
 from urllib.parse import quote, unquote
 
-from labkit import fields
-from labkit.design import ALSO_REASONED, read_design, split
+from labkit.design import fields
+from labkit.design.design_file import ALSO_REASONED, read_design, split
 from labkit.errors import LabError
 from labkit.text import shown
 
