@@ -11,7 +11,7 @@ wait_passively()  # before anything imports torch, in kernels, workers and verbs
 # Functions that bear their module's name (train, sweep, diagnose) are imported from there: `from labkit.train import train`.
 _HOMES = {
     "RunConfig": "design.config", "load_design": "design.config", "LabError": "errors", "territory": "data", "load_folder": "data",
-    "load_base": "base", "encode": "cache", "Monitor": "monitor", "record": "runs", "Store": "runs", "grid": "sweep",
+    "load_base": "base", "encode": "cache", "Monitor": "monitor", "record": "store.runs", "Store": "store.runs", "grid": "sweep",
     "Lab": "lab", "LabPanel": "panel", "RunShelf": "shelf", "live": "live",
 }
 

@@ -21,7 +21,7 @@ from labkit.batches import Batches
 from labkit.cli import Outcome
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError
-from labkit.events import Step
+from labkit.store.events import Step
 from labkit.loss import per_sample_loss
 from labkit.monitor import Monitor
 from labkit.settings import REPO, given_path

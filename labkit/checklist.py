@@ -237,7 +237,7 @@ def dry_run(base, cache, config) -> Finding:
     """Make 3 updates, and 2 with a checkpoint and 1 after it: the same adapter must come out."""
     import numpy as np
 
-    from labkit.events import Checkpoint
+    from labkit.store.events import Checkpoint
     from labkit.monitor import Monitor
     from labkit.train import train
 

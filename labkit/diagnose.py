@@ -42,7 +42,7 @@ class Verdict:
 def diagnose(history, siblings=()) -> Verdict:
     """Judge a run, against siblings on the same base and pictures where there are any.
 
-    history: a `labkit.history.History`. Evidence holds [mean, low, high] of losses in 95 % intervals over pictures and jitter.
+    history: a `labkit.store.history.History`. Evidence holds [mean, low, high] of losses in 95 % intervals over pictures and jitter.
     """
     found = findings(history)
     if found.gains is None:

@@ -5,7 +5,7 @@ import html
 from labkit.cards import CARD
 from labkit.errors import LabError
 from labkit.frontend import say
-from labkit.recorded import recorded
+from labkit.store.recorded import recorded
 from labkit.style import STYLE
 
 

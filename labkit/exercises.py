@@ -17,11 +17,11 @@ from labkit.design.config import run_id
 from labkit.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, UNSURE, diagnose
 from labkit.errors import LabError
 from labkit.findings import SHARED_RISE
-from labkit.history import History
+from labkit.store.history import History
 from labkit.design.ladders import LADDERS, rung_text
 from labkit.design.naming import DERIVED
 from labkit.design.parameters import checked
-from labkit.runs import COMPLETE
+from labkit.store.runs import COMPLETE
 from labkit.seeding import seed63
 from labkit.text import counted
 from labkit.stats import by_picture, interval_of, paired_difference, seeds_difference

@@ -72,7 +72,7 @@ class Draws:
 
 
 def findings(history) -> Findings:
-    """Return what a run says by itself. history: a `labkit.history.History`."""
+    """Return what a run says by itself. history: a `labkit.store.history.History`."""
     curve = history.validations.get("validation")
     family, steps, losses = None, None, None
     if curve is not None:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from labkit.adapter_files import save_adapter
+from labkit.store.adapter_files import save_adapter
 from labkit.base import diffusers_picture
 from labkit.boundary import boundary
 from labkit.data import load_picture

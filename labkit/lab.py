@@ -10,17 +10,17 @@ import numpy as np
 from labkit import lesson
 from labkit.design.config import RunConfig, load_design, run_id
 from labkit.errors import LabError, LabWarning
-from labkit.events import Event
+from labkit.store.events import Event
 from labkit.folder_notes import cut_texts
 from labkit.frontend import say
-from labkit.history import History, Trace
+from labkit.store.history import History, Trace
 from labkit.interrupts import Interrupted, stop_on_interrupt
 from labkit.kept import kept
 from labkit.design.ladders import rung_text
 from labkit.live import live
 from labkit.monitor import Monitor
 from labkit.out_of_memory import enough_memory
-from labkit.runs import COMPLETE, Store
+from labkit.store.runs import COMPLETE, Store
 from labkit.text import counted, shown
 from labkit.sweep import MAX_ROWS, sweep
 from labkit.train import train

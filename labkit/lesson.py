@@ -68,7 +68,7 @@ def check_parameters(history, namespace):
 
 def recorded(*names) -> list:
     """Return the runs of recorded sets; none, and one sentence on how to make them, where a set is not there."""
-    from labkit import recorded as sets
+    from labkit.store import recorded as sets
 
     try:
         return [run for name in names for run in sets.recorded(name)]
@@ -83,7 +83,7 @@ def trained(since_s):
 
     A run whose folder is damaged is left out, with a LabWarning that names it.
     """
-    from labkit.runs import written_here
+    from labkit.store.runs import written_here
 
     found = []
     for run in written_here():

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from labkit.curves import plot_curves
-from labkit.events import Event, Step, Validation
+from labkit.store.events import Event, Step, Validation
 from labkit.frontend import frontend, show
 
 REDRAW_S = 0.22                                               # 4-5 times a second: a drawing takes about 40 ms of one core

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from labkit.errors import LabError
-from labkit.events import Sample, Validation
+from labkit.store.events import Sample, Validation
 from labkit.validate import ROWS_AT_ONCE, ValidationSet, untouched_losses
 
 VERDICT_IMAGES, VERDICT_STRATA = 64, 8

@@ -13,7 +13,7 @@ from labkit.design.ladders import check_knobs
 from labkit.panel_run import PanelRun
 from labkit.pictures import plot_beside
 from labkit.design.presets import PRESETS, preset
-from labkit.runs import Store
+from labkit.store.runs import Store
 from labkit.shelf import RunShelf
 
 KNOBS = ("learning_rate", "lr_scheduler", "max_train_steps")

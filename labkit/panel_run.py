@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 
 from labkit.diagnose import diagnose
-from labkit.events import Step, Validation
+from labkit.store.events import Step, Validation
 from labkit.frontend import say
 from labkit.style import rate_text
 from labkit.turns import turn

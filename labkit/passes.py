@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from labkit.errors import LabError, LabWarning
-from labkit.runs import COMPLETE, Store
+from labkit.store.runs import COMPLETE, Store
 from labkit.design.schedules import rates
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from labkit.diagnose import Verdict, diagnose
 from labkit.errors import LabError
-from labkit.history import History
+from labkit.store.history import History
 from labkit.judged import Table
 from labkit.design.ladders import LADDERS
 from labkit.stats import paired_difference

@@ -12,7 +12,7 @@ OTHER_FILES = {  # what has no docstring of its own
     "data/territories/": "pictures and captions",
     "data/reader/": "the attribute reader",
     "data/encoded/": "latents of what ships, so that nothing is encoded at the first click",
-    "data/runs/": "recorded runs, a zip file a set, opened by `labkit.recorded`",
+    "data/runs/": "recorded runs, a zip file a set, opened by `labkit.store.recorded`",
     "data/thorough.yaml": "a design for the longest run the kit recommends on its own pictures",
     "data/glossary.yaml": "the chapter's terms beside the field's",
     "data/README.md": "data card and model card",

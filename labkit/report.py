@@ -8,7 +8,7 @@ from labkit.files.atomic import write_file
 from labkit.checkup import machine
 from labkit.diagnose import diagnose
 from labkit.publish import clean_output
-from labkit.runs import Store
+from labkit.store.runs import Store
 from labkit.text import printable
 from labkit.style import VERDICTS, rate_text
 

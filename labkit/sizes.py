@@ -5,9 +5,9 @@ from contextlib import closing
 from statistics import median
 from typing import NamedTuple
 
-from labkit.adapter_files import adapter_bytes
+from labkit.store.adapter_files import adapter_bytes
 from labkit.adapters import LoRAStack
-from labkit.events import Step
+from labkit.store.events import Step
 from labkit.judged import Table
 from labkit.monitor import Monitor
 from labkit.train import train

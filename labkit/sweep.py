@@ -12,12 +12,12 @@ import torch
 from labkit.design.config import RunConfig, run_id
 from labkit.dtypes import MIXED, name_of
 from labkit.errors import LabWarning
-from labkit.events import Event
+from labkit.store.events import Event
 from labkit.monitor import Monitor
 from labkit.out_of_memory import enough_memory
 from labkit.passes import passes
 from labkit.room import room
-from labkit.runs import COMPLETE, Store, record
+from labkit.store.runs import COMPLETE, Store, record
 from labkit.design.schedules import check_warmup
 from labkit.text import counted
 from labkit.train import PASS_FIELDS, RANK_SPREAD, train

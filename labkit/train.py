@@ -17,7 +17,7 @@ from labkit.batches import Batches
 from labkit.design.config import RunConfig, run_id
 from labkit.dtypes import MIXED
 from labkit.errors import LabError
-from labkit.events import Checkpoint, Event, Step, Stopped
+from labkit.store.events import Checkpoint, Event, Step, Stopped
 from labkit.inputs import check_inputs
 from labkit.loss import per_sample_loss
 from labkit.loss_scale import LossScale

@@ -6,16 +6,16 @@ from contextlib import closing, suppress
 
 import numpy as np
 
-from labkit.adapter_files import adapter_bytes, load_adapter
+from labkit.store.adapter_files import adapter_bytes, load_adapter
 from labkit.files.atomic import cannot_write, write_file
 from labkit.cli import Outcome, pairs, tell
 from labkit.design.config import load_design, run_id
 from labkit.data import whole_path
 from labkit.errors import LabError
-from labkit.events import Stopped, Validation
+from labkit.store.events import Stopped, Validation
 from labkit.interrupts import stop_on_interrupt
 from labkit.settings import given_path
-from labkit.runs import RunFolder, Store
+from labkit.store.runs import RunFolder, Store
 from labkit.design.schedules import check_warmup
 from labkit.text import printable
 

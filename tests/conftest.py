@@ -20,8 +20,8 @@ def own_folders(tmp_path, monkeypatch):
     """Point the run store and the caches at a folder of this test alone."""
     monkeypatch.setenv("LABKIT_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
-    if "labkit.runs" in sys.modules:                          # what this process has written: other tests' runs are none of this one's
-        sys.modules["labkit.runs"]._written.clear()
+    if "labkit.store.runs" in sys.modules:                          # what this process has written: other tests' runs are none of this one's
+        sys.modules["labkit.store.runs"]._written.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

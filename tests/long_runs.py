@@ -4,8 +4,8 @@ import numpy as np
 
 from labkit.boundary import Scored
 from labkit.design.config import RunConfig
-from labkit.events import Validation
-from labkit.history import Trace
+from labkit.store.events import Validation
+from labkit.store.history import Trace
 
 STEPS = np.array([0, 10, 20, 40, 80, 160, 320, 640, 1000, 1500, 2000, 3000])
 TURN, BEST, ONSET = 160, 640, 1000

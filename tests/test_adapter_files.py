@@ -5,7 +5,7 @@ import pytest
 import safetensors
 from safetensors.numpy import save_file
 
-from labkit.adapter_files import METADATA_KEY, load_adapter, save_adapter
+from labkit.store.adapter_files import METADATA_KEY, load_adapter, save_adapter
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 

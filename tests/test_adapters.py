@@ -9,7 +9,7 @@ import small_bases
 import tiny
 import torch
 
-from labkit.adapter_files import load_adapter, save_adapter
+from labkit.store.adapter_files import load_adapter, save_adapter
 from labkit.adapters import LoRAStack, attached_to, bare
 from labkit.base import diffusers_picture, load_base
 from labkit.batches import Batches

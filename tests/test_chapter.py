@@ -18,8 +18,8 @@ BEGIN, FINISH = "from labkit import lesson\nlesson.begin()", "lesson.finish()"
 TRAIN = """
 import numpy as np
 from labkit.design.config import RunConfig
-from labkit.events import Step, Stopped, Validation
-from labkit.runs import Store, record
+from labkit.store.events import Step, Stopped, Validation
+from labkit.store.runs import Store, record
 def run(name, rate, reason, steps=120):
     config = RunConfig(learning_rate=rate, seed=seed).resolved(96)
     t, noise = np.full((32, 1), 500), np.random.default_rng(0).normal(0, 0.002, (32, 1))

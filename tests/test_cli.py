@@ -13,7 +13,7 @@ from small_pictures import write_territory
 from labkit import cli
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.runs import RunFolder, Store
+from labkit.store.runs import RunFolder, Store
 
 
 def labkit(capsys, *arguments):

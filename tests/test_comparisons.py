@@ -7,7 +7,7 @@ import pytest
 
 from labkit.arms import over_seeds
 from labkit.capacity import capacity
-from labkit.recorded import recorded
+from labkit.store.recorded import recorded
 from labkit.seed_spread import caution, recorded_noise
 
 STUDY = Path(__file__).parents[1] / "tools" / "comparisons_study.py"

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 from test_cli import labkit
 from test_runs import CONFIG, ID, checkpoint, keep, some_events
 
-from labkit import cli, runs
+from labkit import cli
+from labkit.store import runs
 from labkit.errors import LabError
 
 OTHER = "b" * 16

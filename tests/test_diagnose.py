@@ -8,8 +8,8 @@ import pytest
 from labkit import diagnose as d
 from labkit.design.config import RunConfig
 from labkit.diagnose import diagnose
-from labkit.events import Step, Stopped, Validation
-from labkit.history import Trace
+from labkit.store.events import Step, Stopped, Validation
+from labkit.store.history import Trace
 
 STEPS = [0, 4, 8, 15, 28, 55, 105, 200]
 PICTURES = 32

@@ -11,7 +11,7 @@ from labkit import dtypes
 from labkit.design.config import RunConfig
 from labkit.dtypes import check_mixed_precision, chosen_dtype, has_amx, keep_float32, sentence
 from labkit.errors import LabError
-from labkit.events import Step
+from labkit.store.events import Step
 from labkit.lab import Lab
 from labkit.monitor import Monitor
 from labkit.train import train

@@ -10,10 +10,10 @@ from made_runs import made_run
 
 from labkit.design.config import run_id
 from labkit.errors import LabError
-from labkit.events import Stopped
+from labkit.store.events import Stopped
 from labkit.exercises import Checks, own_seed
 from labkit.lab import Lab
-from labkit.runs import Store
+from labkit.store.runs import Store
 
 BASE, DATA = "base", "pictures"
 
@@ -99,7 +99,7 @@ def test_other_knobs_have_their_ladders_too(checks):
 
 def written(run, reason="finished", upto=200):
     """Write a made run into the store."""
-    from labkit.events import Step, Validation
+    from labkit.store.events import Step, Validation
 
     with Store().run(run.run_id).writer(run.config) as writer:
         for name, curve in run.validations.items():

@@ -10,7 +10,7 @@ import pytest
 import tiny
 import torch
 
-from labkit.events import Step
+from labkit.store.events import Step
 from labkit.settings import REPO
 
 sys.path.append(str(REPO / "tools"))

@@ -12,8 +12,8 @@ import tiny
 from labkit import judged
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.events import Step, Stopped, Validation
-from labkit.history import Trace
+from labkit.store.events import Step, Stopped, Validation
+from labkit.store.history import Trace
 from labkit.lab import Lab
 from labkit.live import live
 from labkit.protocol import LADDER, first_rungs, short_test, trial_table

@@ -11,9 +11,9 @@ import pytest
 from labkit import lesson
 from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
-from labkit.events import Step, Stopped
+from labkit.store.events import Step, Stopped
 from labkit.settings import REPO
-from labkit.runs import Store, record
+from labkit.store.runs import Store, record
 
 PARAMETERS = "# what can be set from outside\nseed = 0\nlearning_rate = 1e-3\ndesign = None"
 

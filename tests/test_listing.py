@@ -5,14 +5,15 @@ import shutil
 import numpy as np
 import pytest
 
-from labkit import diagnose, findings, journal, kept, listing, report
+from labkit import diagnose, findings, kept, listing, report
+from labkit.store import journal
 from labkit.files import sources
 from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
-from labkit.events import Step, Stopped, Validation
+from labkit.store.events import Step, Stopped, Validation
 from labkit.lab import Lab
 from labkit.settings import cache_dir
-from labkit.runs import RunFolder, Store, record
+from labkit.store.runs import RunFolder, Store, record
 
 META = {"base_fingerprint": "base", "data_fingerprint": "data", "measured_fingerprint": "measured"}
 CONFIG = RunConfig(max_train_steps=60)

@@ -7,7 +7,7 @@ import torch
 
 from labkit import loss_scale
 from labkit.design.config import RunConfig
-from labkit.events import Checkpoint, Step, Stopped
+from labkit.store.events import Checkpoint, Step, Stopped
 from labkit.loss_scale import LossScale
 from labkit.monitor import Monitor
 from labkit.train import train

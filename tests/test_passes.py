@@ -8,12 +8,12 @@ import pytest
 import tiny
 from old_store import without_checksums
 
-from labkit.adapter_files import load_adapter
+from labkit.store.adapter_files import load_adapter
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError, LabWarning
-from labkit.events import Step, Stopped
+from labkit.store.events import Step, Stopped
 from labkit.monitor import Monitor
-from labkit.runs import Store
+from labkit.store.runs import Store
 from labkit.sweep import sweep
 from labkit.train import train
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from labkit import plots
 from labkit.design.config import RunConfig
-from labkit.history import Curve
+from labkit.store.history import Curve
 from labkit.diagnose import diagnose
 from labkit.pictures import mosaic, plot_beside
 from labkit.design.schedules import rates

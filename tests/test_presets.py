@@ -9,7 +9,7 @@ import pytest
 from labkit.design import volume
 from labkit.design.config import RunConfig
 from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
-from labkit.recorded import recorded
+from labkit.store.recorded import recorded
 
 ALL = PRESETS | EPOCHS_AND_BATCHES | RANK_AND_ALPHA
 ASKS = ("Watch", "Look", "Compare", "Pin", "Train", "Now", "Then look", "Do ", "see the")    # sentences that tell what to do, or ask

@@ -209,7 +209,8 @@ def test_a_half_written_checkpoint_gives_way_to_the_one_before_it(tmp_path, caps
 def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, monkeypatch):
     import tiny
 
-    from labkit import lab, recorded as shipped
+    from labkit import lab
+    from labkit.store import recorded as shipped
     from labkit.capacity import capacity
 
     def small(data, store, resolution=None):

@@ -7,8 +7,8 @@ import tiny
 from labkit.design.config import RunConfig, run_id
 from labkit.diagnose import diagnose
 from labkit.errors import LabError
-from labkit.events import Step
-from labkit.runs import Store, record
+from labkit.store.events import Step
+from labkit.store.runs import Store, record
 from labkit.sweep import sweep
 from labkit.train import Monitor, train
 

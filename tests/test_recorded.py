@@ -8,7 +8,8 @@ import pytest
 import tiny
 from PIL import Image
 
-from labkit import batch_sizes, epochs, lab as lab_module, recorded as shipped, runs
+from labkit import batch_sizes, epochs, lab as lab_module
+from labkit.store import recorded as shipped, runs
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
@@ -43,7 +44,7 @@ def test_a_set_of_several_grids_is_trained_once_thinned_and_read_back(monkeypatc
 def test_pictures_ship_as_webp_and_are_found_from_the_thinned_record(tmp_path):
     source, target = (runs.Store(tmp_path / name).run("a" * 16) for name in ("source", "target"))
     config = RunConfig(max_train_steps=4).resolved(12)
-    from labkit.events import Sample, Step, Stopped
+    from labkit.store.events import Sample, Step, Stopped
     picture = np.full((1, 16, 16, 3), 90, np.uint8)
     with source.writer(config) as writer:
         for event in (Step(source.run_id, 1, 4, 0.1, 1e-3, 1.0, 0.1), Sample(source.run_id, 1, 4, picture, ("a pool",), (0,), 5.0), Stopped(source.run_id, 1, 4, "finished")):

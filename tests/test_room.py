@@ -10,11 +10,11 @@ import torch
 from labkit import room as module
 from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
-from labkit.events import Checkpoint, Step
+from labkit.store.events import Checkpoint, Step
 from labkit.memory import predict
 from labkit.monitor import Monitor
 from labkit.room import room
-from labkit.runs import Store
+from labkit.store.runs import Store
 from labkit.sweep import sweep
 from labkit.train import train
 

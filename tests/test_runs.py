@@ -9,12 +9,12 @@ import time
 import numpy as np
 import pytest
 
-from labkit import journal, recorded, runs
+from labkit.store import journal, recorded, runs
 from labkit import settings
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError
-from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
-from labkit.history import Trace
+from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation
+from labkit.store.history import Trace
 
 CONFIG = RunConfig(max_train_steps=4).resolved(8)
 ID = run_id(CONFIG, "base", "data")
@@ -162,7 +162,7 @@ def test_damage_in_the_middle_is_named_and_does_not_hide_other_runs():
 
 def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
     code = f"""
-        from labkit import runs
+        from labkit.store import runs
         from labkit.design.config import RunConfig
         from tests.test_runs import CONFIG, ID, Step, validation
         def events():
@@ -190,7 +190,7 @@ def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
 def test_two_processes_cannot_write_one_run_and_death_frees_it():
     code = """
         import time
-        from labkit import runs
+        from labkit.store import runs
         from tests.test_runs import CONFIG, ID, some_events
         for event in runs.record(runs.Store(), some_events(reason=None), {ID: CONFIG}):
             print(flush=True)
@@ -277,7 +277,7 @@ def test_breaking_off_closes_the_training_and_frees_the_run():
 def test_a_full_disk_is_a_labeled_error_and_loses_nothing_acknowledged():
     code = """
         import resource, signal
-        from labkit import runs
+        from labkit.store import runs
         from labkit.errors import LabError
         from tests.test_runs import CONFIG, ID, validation
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -350,7 +350,7 @@ def test_recorded_runs_are_opened_by_name_only_and_say_what_they_are(tmp_path, m
 
 
 def test_the_adapter_of_the_last_checkpoint_lies_in_the_folder():
-    from labkit.adapter_files import load_adapter
+    from labkit.store.adapter_files import load_adapter
 
     keep(runs.Store(), some_events())
     tensors, fields = load_adapter(runs.Store().run(ID).adapter_path)

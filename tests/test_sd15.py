@@ -12,7 +12,7 @@ from labkit.base import load_base
 from labkit.cache import encode
 from labkit.design.config import RunConfig
 from labkit.data import territory
-from labkit.events import Checkpoint, Step, Stopped, Validation
+from labkit.store.events import Checkpoint, Step, Stopped, Validation
 from labkit.lab import Lab
 from labkit.monitor import Monitor
 from labkit.train import train

@@ -16,7 +16,7 @@ from labkit.design.design_file import read_design
 from labkit.diagnose import diagnose
 from labkit.settings import data_dir
 from labkit.design.presets import PRESETS
-from labkit.recorded import recorded
+from labkit.store.recorded import recorded
 
 SETS = ("train", "validation", "ordinary")
 

@@ -9,9 +9,9 @@ import torch
 
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.events import Step, Stopped
+from labkit.store.events import Step, Stopped
 from labkit.monitor import Monitor
-from labkit.runs import Store
+from labkit.store.runs import Store
 from labkit.sweep import grid, groups, sweep
 from labkit.train import check_pass
 

@@ -16,7 +16,7 @@ from labkit.adapters import LoRAStack, attached_to, bare
 from labkit.batches import Batches, pictures
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
+from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation
 from labkit.loss import per_sample_loss
 from labkit.monitor import Monitor, log_spaced
 from labkit.train import train

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from labkit import diagnose
-from labkit.history import Curve
+from labkit.store.history import Curve
 from labkit.settings import REPO
 
 sys.path.insert(0, str(REPO / "tools"))

@@ -14,15 +14,15 @@ from labkit import cards, lesson, panel_view
 from labkit.design.config import RunConfig
 from labkit.diagnose import LABELS, diagnose
 from labkit.errors import LabError
-from labkit.events import Step
+from labkit.store.events import Step
 from labkit.frontend import frontend
-from labkit.history import Trace
+from labkit.store.history import Trace
 from labkit.lab import Lab
 from labkit.design.ladders import LADDERS, rungs
 from labkit.panel import FAST_STEPS, LabPanel, Silent
 from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variations
 from labkit.room import Room
-from labkit.runs import Store, record
+from labkit.store.runs import Store, record
 from labkit.shelf import RunShelf
 from labkit.text import LINE
 
@@ -544,7 +544,7 @@ def test_a_loss_beyond_the_finite_does_not_break_the_shelf():
 
 def test_a_run_recorded_by_another_door_appears_on_the_shelf(tmp_path):
     run = made_run(pictures=False)
-    from labkit.events import Stopped, Validation
+    from labkit.store.events import Stopped, Validation
 
     events = [Validation(run.run_id, 0, 0, "validation", "monitor", run.validations["validation"].losses[0], run.timesteps["validation"]),
               Stopped(run.run_id, 5, 20, "finished")]

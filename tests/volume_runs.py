@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 
 from labkit.design.config import RunConfig
-from labkit.events import Sample, Step, Stopped, Validation
-from labkit.history import Trace
+from labkit.store.events import Sample, Step, Stopped, Validation
+from labkit.store.history import Trace
 
 PICTURES = 24
 

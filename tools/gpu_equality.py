@@ -21,7 +21,7 @@ from labkit.batches import Batches
 from labkit.cache import encode
 from labkit.design.config import RunConfig
 from labkit.data import territory
-from labkit.events import Checkpoint, Step
+from labkit.store.events import Checkpoint, Step
 from labkit.loss import Denoiser, per_sample_loss
 from labkit.monitor import Monitor
 from labkit.prefetch import prefetched

@@ -10,8 +10,8 @@ from labkit.cache import encode
 from labkit.data import territory
 from labkit.diagnose import diagnose
 from labkit.monitor import Monitor
-from labkit.recorded import recorded
-from labkit.runs import Store
+from labkit.store.recorded import recorded
+from labkit.store.runs import Store
 from labkit.sweep import sweep
 
 # recorded: eight rates, three seeds, 100 updates of 4 pictures

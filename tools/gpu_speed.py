@@ -25,7 +25,7 @@ from labkit.batches import Batches
 from labkit.cache import Cache, Encoded
 from labkit.design.config import RunConfig
 from labkit.data import load_picture, territory
-from labkit.events import Step
+from labkit.store.events import Step
 from labkit.loss import per_sample_loss
 from labkit.memory import predict
 from labkit.monitor import Monitor

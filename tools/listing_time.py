@@ -17,10 +17,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from labkit.design.config import RunConfig  # noqa: E402
-from labkit.events import Step, Stopped, Validation  # noqa: E402
+from labkit.store.events import Step, Stopped, Validation  # noqa: E402
 from labkit.kept import kept  # noqa: E402
 from labkit.listing import entries  # noqa: E402
-from labkit.runs import Store, record  # noqa: E402
+from labkit.store.runs import Store, record  # noqa: E402
 
 META = {"base_fingerprint": "base", "data_fingerprint": "data", "measured_fingerprint": "measured"}
 EVALUATED = (0, 2, 4, 7, 12, 20, 33, 50, 70, 100)

@@ -25,10 +25,10 @@ sys.path.insert(0, str(ROOT))
 from labkit import course, findings  # noqa: E402
 from labkit import diagnose as today  # noqa: E402
 from labkit.design.config import RunConfig  # noqa: E402
-from labkit.events import Step, Validation  # noqa: E402
-from labkit.history import Trace  # noqa: E402
+from labkit.store.events import Step, Validation  # noqa: E402
+from labkit.store.history import Trace  # noqa: E402
 from labkit.monitor import log_spaced  # noqa: E402
-from labkit.recorded import recorded  # noqa: E402
+from labkit.store.recorded import recorded  # noqa: E402
 
 PICTURES, BINS = 32, 8
 CONFIDENCES = (0.8, 0.9, 0.95)

@@ -84,7 +84,7 @@ def safetensors_damaged(data, draw):
 def adapters(folder):
     import numpy as np
 
-    from labkit import adapter_files
+    from labkit.store import adapter_files
     from labkit.files import tensor_files
 
     arrays = {f"block.{i}.to_q.lora_{side}.weight": np.ones(shape, np.float32) for i in range(3) for side, shape in (("A", (4, 6)), ("B", (6, 4)))}
@@ -145,7 +145,7 @@ def base_configs(folder):
 
 
 def recorded(folder):
-    from labkit.recorded import recorded as open_set
+    from labkit.store.recorded import recorded as open_set
 
     source = paths.REPO / "data" / "runs" / "bf16_weights.zip"
     whole = source.read_bytes()

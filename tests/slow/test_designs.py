@@ -10,7 +10,7 @@ from labkit.design.design_file import design_text
 from labkit.design.config import RunConfig
 from labkit.execute import execute
 from labkit.settings import REPO
-from labkit.runs import Store
+from labkit.store.runs import Store
 
 DESIGNS = {"another size, schedule and batch": {"resolution": 64, "lr_scheduler": "linear", "lr_end": 1e-5, "rank": 16, "alpha": 4, "train_batch_size": 8},
            "the matrices whole, by SGD": {"adapter": "full", "optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.03, "num_train_epochs": 1, "max_train_steps": None}}

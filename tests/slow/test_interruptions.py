@@ -12,7 +12,7 @@ import pytest
 from small_pictures import write_territory
 
 from labkit.settings import REPO
-from labkit.runs import Store
+from labkit.store.runs import Store
 
 STEPS = 80  # enough that a busy machine still meets the run half way
 

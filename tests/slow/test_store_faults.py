@@ -18,10 +18,10 @@ import pytest
 from test_damage import contents, flipped, said
 from test_runs import CONFIG, ID, keep, some_events
 
-from labkit import runs
+from labkit.store import runs
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.events import Checkpoint, Sample, Step, Stopped, Validation
+from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation
 from labkit.settings import REPO
 
 pytestmark = pytest.mark.filterwarnings("ignore::labkit.errors.LabWarning")  # that a run without a checkpoint begins again

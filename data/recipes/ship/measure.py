@@ -154,7 +154,7 @@ def thorough_run(base):
     from labkit.cache import encode
     from labkit.design.config import load_design
     from labkit.data import territory
-    from labkit.events import Checkpoint, Validation
+    from labkit.store.events import Checkpoint, Validation
     from labkit.monitor import Monitor
     from labkit.train import train
     liminal = territory("liminal")

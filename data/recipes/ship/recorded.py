@@ -17,7 +17,7 @@ from pathlib import Path
 
 from labkit import machine
 from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
-from labkit.recorded import pack
+from labkit.store.recorded import pack
 
 DATA = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,7 @@ from unittest import mock
 
 from labkit import diagnose
 from labkit.design.presets import PRESETS
-from labkit.recorded import recorded
+from labkit.store.recorded import recorded
 from recipes.ship.tables import table
 
 THRESHOLDS = ("DIVERGED_FACTOR", "RISE_OF_GAIN", "SHARED_RISE", "NEGLIGIBLE", "LITTLE", "PROPORTIONAL",

@@ -11,7 +11,7 @@ import numpy as np
 
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.events import Sample, Step, Stopped, Validation
+from labkit.store.events import Sample, Step, Stopped, Validation
 from labkit.files.regular import require_regular
 
 STEP_FIELDS = ("global_step", "samples_seen", "loss", "learning_rate", "grad_norm", "update_norm", "max_alloc")

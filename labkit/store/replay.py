@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from labkit.errors import LabError
-from labkit.events import Event, Step, Stopped, Validation
-from labkit.history import Samples
+from labkit.store.events import Event, Step, Stopped, Validation
+from labkit.store.history import Samples
 
 FAULTS = (KeyError, TypeError, ValueError, OverflowError)  # what a line raises whose fields are not what they should be
 REASONS = ("finished", "stopped", "diverged", "error")

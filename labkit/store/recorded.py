@@ -18,8 +18,8 @@ from labkit import settings
 from labkit.files.atomic import cannot_write, write_file
 from labkit.files.content import sha256
 from labkit.errors import LabError
-from labkit.history import History
-from labkit.runs import Store
+from labkit.store.history import History
+from labkit.store.runs import Store
 from labkit.text import shown
 
 EPOCH = (1980, 1, 1, 0, 0, 0)                                 # the earliest time that a zip file can tell: of every file, so that equal sets are equal files

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit import about, journal, replay
+from labkit.store import about, journal, replay
 from labkit import settings
-from labkit.about import STORE_VERSION as STORE_VERSION
-from labkit.adapter_files import load_adapter, save_adapter
+from labkit.store.about import STORE_VERSION as STORE_VERSION
+from labkit.store.adapter_files import load_adapter, save_adapter
 from labkit.files.atomic import cannot_write, write_file
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError, LabWarning
-from labkit.events import Checkpoint, Event, Sample, Step
-from labkit.history import History, Samples, Trace
-from labkit.run_files import checkpoint_name, inherit, remove, remove_others
+from labkit.store.events import Checkpoint, Event, Sample, Step
+from labkit.store.history import History, Samples, Trace
+from labkit.store.run_files import checkpoint_name, inherit, remove, remove_others
 from labkit.files.tensor_files import opened, sealed
 
 COMPLETE = ("finished", "diverged")  # a diverged run is a result
