@@ -10,7 +10,7 @@ wait_passively()  # before anything imports torch, in kernels, workers and verbs
 # This file must parse in every Python, even an old one: labkit/__main__.py says there what is needed.
 # Functions that bear their module's name (train, sweep, diagnose) are imported from there: `from labkit.train import train`.
 _HOMES = {
-    "RunConfig": "design.config", "load_design": "design.config", "LabError": "errors", "territory": "data", "load_folder": "data",
+    "RunConfig": "design.config", "load_design": "design.config", "LabError": "errors", "territory": "datasets.folders", "load_folder": "datasets.folders",
     "load_base": "base", "encode": "cache", "Monitor": "monitor", "record": "store.runs", "Store": "store.runs", "grid": "sweep",
     "Lab": "lab", "LabPanel": "panel", "RunShelf": "shelf", "live": "live",
 }

@@ -36,7 +36,7 @@ def verb(options):
     """Run the bench on the embedded base, print its table and write its figures."""
     from labkit.base import load_base
     from labkit.cache import encode
-    from labkit.data import territory
+    from labkit.datasets.folders import territory
 
     out = given_path(options.out or REPO / "out" / "bench.json")
     if out.is_dir():

@@ -20,7 +20,7 @@ from torch import Tensor
 from labkit.files.atomic import write_file
 from labkit.base import Base
 from labkit.files.content import sha256_of_texts
-from labkit.data import PictureFolder, Territory, load_picture
+from labkit.datasets.folders import PictureFolder, Territory, load_picture
 from labkit.errors import LabError
 from labkit.settings import cache_dir, data_dir
 from labkit.prior import prior_captions, prior_latents

@@ -17,7 +17,7 @@ from labkit.files import json_text
 from labkit.files.atomic import cannot_write, write_file
 from labkit.cli import Outcome, tell
 from labkit.design.config import RunConfig, load_design
-from labkit.data import whole_path
+from labkit.datasets.folders import whole_path
 from labkit.errors import LabError
 from labkit.execute import execute, stop_all
 from labkit.design.fields import number

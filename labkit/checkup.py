@@ -69,7 +69,7 @@ def inputs(base=None, data=None):
         except LabError as error:
             found.append(Finding("base", "bad", str(error).removeprefix("base: ")))
     if data is not None:
-        from labkit.data import territory
+        from labkit.datasets.folders import territory
         try:
             pictures = territory(data)
             found += [Finding("data", "good", pictures.summary), *(Finding("data", "note", note) for note in pictures.notes)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.data import load_picture
+from labkit.datasets.folders import load_picture
 from labkit.monitor import FIRST_SCORED
 from labkit.reader import load_reader
 from labkit.stats import Interval, by_picture, interval_of, resampled_means, spread

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.data import load_picture
+from labkit.datasets.folders import load_picture
 from labkit.labels import name_points
 from labkit.pictures import show_mosaic
 from labkit.stats import LEVEL, Interval, share_interval, shares_difference

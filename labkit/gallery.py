@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 
 from labkit.cards import QUIET, error_card
-from labkit.data import load_picture
+from labkit.datasets.folders import load_picture
 from labkit.frontend import frontend, say, show
 from labkit.pictures import show_mosaic
 from labkit.style import STYLE, LabFigure

@@ -7,7 +7,7 @@ import numpy as np
 from labkit.store.adapter_files import save_adapter
 from labkit.base import diffusers_picture
 from labkit.boundary import boundary
-from labkit.data import load_picture
+from labkit.datasets.folders import load_picture
 from labkit.errors import LabError
 from labkit.judged import Table
 from labkit.design.ladders import rung_text

@@ -11,7 +11,7 @@ from labkit import lesson
 from labkit.design.config import RunConfig, load_design, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.store.events import Event
-from labkit.folder_notes import cut_texts
+from labkit.datasets.notes import cut_texts
 from labkit.frontend import say
 from labkit.store.history import History, Trace
 from labkit.interrupts import Interrupted, stop_on_interrupt
@@ -66,7 +66,7 @@ class Lab:
     @cached_property
     def territory(self):
         """Return pictures and captions, checked."""
-        from labkit.data import territory
+        from labkit.datasets.folders import territory
         found = territory(self.data_name)
         for note in found.notes:
             warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)

@@ -7,7 +7,7 @@ n pictures, C H W latent.
 import torch
 
 from labkit.base import Base
-from labkit.data import PictureFolder
+from labkit.datasets.folders import PictureFolder
 from labkit.errors import LabError
 
 PRIOR_PICTURES = 64

@@ -10,7 +10,7 @@ from labkit.store.adapter_files import adapter_bytes, load_adapter
 from labkit.files.atomic import cannot_write, write_file
 from labkit.cli import Outcome, pairs, tell
 from labkit.design.config import load_design, run_id
-from labkit.data import whole_path
+from labkit.datasets.folders import whole_path
 from labkit.errors import LabError
 from labkit.store.events import Stopped, Validation
 from labkit.interrupts import stop_on_interrupt

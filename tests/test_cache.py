@@ -9,7 +9,7 @@ from PIL import Image
 
 from labkit import cache
 from labkit.cache import encode, key, ship
-from labkit.data import load_folder, load_picture, territory
+from labkit.datasets.folders import load_folder, load_picture, territory
 
 SIZE = 64
 

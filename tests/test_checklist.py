@@ -15,7 +15,7 @@ from labkit.adapters import LoRAStack
 from labkit.base import load_base
 from labkit.checklist import expectations, look_over
 from labkit.design.config import RunConfig, load_design
-from labkit.data import PictureFolder, Territory
+from labkit.datasets.folders import PictureFolder, Territory
 from labkit.design.design_file import write_design
 from labkit.errors import LabError
 from labkit.lab import Lab

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labkit import captions
-from labkit.data import load_folder, load_picture, shipped_territories, territory
+from labkit.datasets import captions
+from labkit.datasets.folders import load_folder, load_picture, shipped_territories, territory
 from labkit.errors import LabError
 
 

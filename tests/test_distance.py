@@ -8,7 +8,7 @@ import pytest
 from small_pictures import write_territory
 
 from labkit.cache import encode
-from labkit.data import territory
+from labkit.datasets.folders import territory
 from labkit.distance import measure_distance, ratio
 from labkit.stats import Interval
 

@@ -10,7 +10,7 @@ from volume_runs import turned
 
 from labkit import epochs
 from labkit.cache import Encoded
-from labkit.data import PictureFolder
+from labkit.datasets.folders import PictureFolder
 from labkit.errors import LabError
 from labkit.evidence import Note, evidence, or_note
 from labkit.stats import by_picture

@@ -11,9 +11,9 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from labkit import cli
-from labkit.data import load_folder, load_picture, territory
+from labkit.datasets.folders import load_folder, load_picture, territory
 from labkit.errors import LabError, LabWarning
-from labkit.folder_notes import cut_texts
+from labkit.datasets.notes import cut_texts
 from labkit.lab import Lab
 
 RED_HEAVY = (

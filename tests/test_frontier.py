@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from PIL import Image
 from small_pictures import write_territory
 
-from labkit.data import load_picture
+from labkit.datasets.folders import load_picture
 from labkit.frontier import STRENGTHS, Frontier, by_reader, measure_frontier, plot_frontier
 from labkit.lab import Lab
 

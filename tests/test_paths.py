@@ -45,7 +45,7 @@ def test_data_that_are_not_there_are_named_with_a_remedy(monkeypatch, tmp_path):
 def test_a_name_that_no_file_can_have_is_refused_wherever_a_path_is_taken(monkeypatch, text, message):
     from labkit.basefiles import find_base
     from labkit.design.config import load_design
-    from labkit.data import load_folder, territory
+    from labkit.datasets.folders import load_folder, territory
     from labkit.verbs import find
 
     for variable, function in [("LABKIT_STORE", settings.store_dir), ("LABKIT_DATA", settings.data_dir), ("LABKIT_CACHE", settings.cache_dir)]:

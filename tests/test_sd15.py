@@ -11,7 +11,7 @@ from labkit.adapters import LoRAStack
 from labkit.base import load_base
 from labkit.cache import encode
 from labkit.design.config import RunConfig
-from labkit.data import territory
+from labkit.datasets.folders import territory
 from labkit.store.events import Checkpoint, Step, Stopped, Validation
 from labkit.lab import Lab
 from labkit.monitor import Monitor

@@ -10,7 +10,7 @@ import torch
 
 from labkit.base import load_base
 from labkit.basefiles import find_base
-from labkit.data import load_folder, load_picture
+from labkit.datasets.folders import load_folder, load_picture
 from labkit.errors import LabError
 from labkit.settings import data_dir
 from labkit.reader import NO_PLACE, Reader, ReaderNet, load_reader

@@ -11,7 +11,7 @@ from PIL import Image
 from labkit import cache
 from labkit.basefiles import find_base
 from labkit.design.config import load_design
-from labkit.data import load_picture, shipped_territories, territory
+from labkit.datasets.folders import load_picture, shipped_territories, territory
 from labkit.design.design_file import read_design
 from labkit.diagnose import diagnose
 from labkit.settings import data_dir

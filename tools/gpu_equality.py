@@ -20,7 +20,7 @@ from labkit.base import load_base
 from labkit.batches import Batches
 from labkit.cache import encode
 from labkit.design.config import RunConfig
-from labkit.data import territory
+from labkit.datasets.folders import territory
 from labkit.store.events import Checkpoint, Step
 from labkit.loss import Denoiser, per_sample_loss
 from labkit.monitor import Monitor

@@ -7,7 +7,7 @@ import numpy as np
 
 from labkit.base import load_base
 from labkit.cache import encode
-from labkit.data import territory
+from labkit.datasets.folders import territory
 from labkit.diagnose import diagnose
 from labkit.monitor import Monitor
 from labkit.store.recorded import recorded

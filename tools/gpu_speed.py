@@ -24,7 +24,7 @@ from labkit.base import Base
 from labkit.batches import Batches
 from labkit.cache import Cache, Encoded
 from labkit.design.config import RunConfig
-from labkit.data import load_picture, territory
+from labkit.datasets.folders import load_picture, territory
 from labkit.store.events import Step
 from labkit.loss import per_sample_loss
 from labkit.memory import predict

@@ -51,7 +51,7 @@ class Samples:
 def _picture(path) -> np.ndarray:
     from PIL import Image
 
-    from labkit.pixels import DAMAGED
+    from labkit.datasets.pixels import DAMAGED
 
     require_regular(path)
     try:

@@ -185,7 +185,7 @@ def recorded(folder):
 def captions(folder):
     from small_pictures import write_territory
 
-    from labkit.data import load_folder
+    from labkit.datasets.folders import load_folder
 
     os.environ["LABKIT_CACHE"] = str(folder / "cache")
     pictures = write_territory(folder) / "train"
@@ -215,7 +215,7 @@ def pictures(folder):
     import numpy as np
     from PIL import Image
 
-    from labkit.data import load_folder, load_picture
+    from labkit.datasets.folders import load_folder, load_picture
 
     os.environ["LABKIT_CACHE"] = str(folder / "cache")
     picture = Image.fromarray(np.arange(48 * 48 * 3, dtype=np.uint8).reshape(48, 48, 3))
@@ -302,10 +302,10 @@ def settings(folder):
     odd = ["", " ", "0", "-1", "nan", "inf", "1e999", "9" * 400, "9" * 5000, "²", "٣", "~nouser/x", "x" * 5000, "/dev/null", "/dev/null/x", "\x1b[31m", "a\nb", os.fsdecode(b"\xff"), "1;2",
            str(folder)]
     doors = {"LABKIT_THREADS": lambda: importlib.import_module("labkit.machine").quota(), "LABKIT_TIMEOUT": lambda: __import__("labkit.chapter").chapter.timeout(),
-             "LABKIT_STORE": lambda: quietly("runs"), "LABKIT_DATA": lambda: __import__("labkit.data").data.territory("liminal"), "LABKIT_CACHE": lambda: remembered(folder),
+             "LABKIT_STORE": lambda: quietly("runs"), "LABKIT_DATA": lambda: importlib.import_module("labkit.datasets.folders").territory("liminal"), "LABKIT_CACHE": lambda: remembered(folder),
              "LABKIT_FRONTEND": lambda: __import__("labkit.frontend").frontend.frontend(), "XDG_CACHE_HOME": lambda: remembered(folder)}
     arguments = (lambda text: quietly("runs", "--store", text), lambda text: quietly("export", text, "--to", "x.safetensors"), lambda text: quietly("export", "a", "--to", text),
-                 lambda text: quietly("diagnose", text), lambda text: config.load_design(text), lambda text: __import__("labkit.data").data.territory(text),
+                 lambda text: quietly("diagnose", text), lambda text: config.load_design(text), lambda text: importlib.import_module("labkit.datasets.folders").territory(text),
                  lambda text: __import__("labkit.basefiles").basefiles.find_base(text) if "/" in text and len(text) > 3 else None,
                  lambda text: config.load_design(None, **dict([draw_field(text)])), lambda text: quietly("checkup", text))
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from labkit import notebooks
-from labkit.data import load_folder
+from labkit.datasets.folders import load_folder
 from labkit.design.design_file import design_text
 from labkit.design.config import RunConfig
 from labkit.execute import execute

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from labkit.base import load_base
 from labkit.cache import ship, ship_prior, shipped_file
-from labkit.data import shipped_territories, territory
+from labkit.datasets.folders import shipped_territories, territory
 
 LEFT_OUT = ("near-validation.safetensors",)  # one lesson uses them; encoded in seconds, they would be 1.6 MB
 

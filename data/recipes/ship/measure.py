@@ -30,7 +30,7 @@ COLOURS = ("wall_color", "main_color", "second_color")
 
 def pictures_of(base, world):
     """(pixels uint8 (n, 128, 128, 3), captions, attributes) of the shipped held-out pictures of a world."""
-    from labkit.data import load_folder, load_picture
+    from labkit.datasets.folders import load_folder, load_picture
     folder = load_folder(DATA / "territories" / world / "validation")
     pixels = np.stack([load_picture(path, base.resolution) for path in folder.paths])
     return pixels, folder.captions, folder.attributes
@@ -107,7 +107,7 @@ def pairs_agree(features):
 def fixed_noise_losses(base):
     """Fixed-noise loss of the untouched base on held-out pictures of each world, 128 each, 8 timesteps."""
     from labkit.cache import encode
-    from labkit.data import territory
+    from labkit.datasets.folders import territory
     from labkit.validate import ValidationSet
     caches = {world: encode(base, territory(world)) for world in WORLDS if world != "ordinary"}
     sets = {"ordinary": caches["liminal"].ordinary} | {world: cache.validation for world, cache in caches.items()}
@@ -153,7 +153,7 @@ def thorough_run(base):
     """Train the run of data/thorough.yaml; -> its configuration, adapter and losses {name: means over time}."""
     from labkit.cache import encode
     from labkit.design.config import load_design
-    from labkit.data import territory
+    from labkit.datasets.folders import territory
     from labkit.store.events import Checkpoint, Validation
     from labkit.monitor import Monitor
     from labkit.train import train
@@ -172,7 +172,7 @@ def thorough_run(base):
 def after(base, reader, config, adapter, losses):
     """Draw what the thorough run was asked for, and what it was not; -> its figures."""
     from labkit.adapters import LoRAStack
-    from labkit.data import load_picture, territory
+    from labkit.datasets.folders import load_picture, territory
     from labkit.memorize import memorization, thumbnails
     liminal, stack = territory("liminal"), LoRAStack(base.unet, [config])
     stack.load(0, adapter)

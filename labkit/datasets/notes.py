@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from labkit.pixels import SUFFIXES, is_foreign, is_picture
+from labkit.datasets.pixels import SUFFIXES, is_foreign, is_picture
 from labkit.text import counted
 
 DEPTH = 2  # folders below the one given that are looked into

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from labkit.pixels import thumbs
+from labkit.datasets.pixels import thumbs
 
 NEAR = 0.12  # of a picture's own contrast; measured on the kit's 960 pictures:
 # saved again as JPEG of quality 30 or at a quarter of the size they differ by at most 0.07, others by at least 0.29

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from labkit.files import json_text
 from labkit.errors import LabError
-from labkit.pixels import is_foreign, is_picture
+from labkit.datasets.pixels import is_foreign, is_picture
 
 CAPTIONS = (
     "metadata.jsonl or metadata.csv with the columns file_name and text, "
