@@ -15,18 +15,18 @@ from contextlib import closing
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from labkit.adapters import LoRAStack
+from labkit.engine.adapters import LoRAStack
 from labkit.files.atomic import write_file
-from labkit.batches import Batches
+from labkit.engine.batches import Batches
 from labkit.cli import Outcome
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.store.events import Step
-from labkit.loss import per_sample_loss
-from labkit.monitor import Monitor
+from labkit.engine.loss import per_sample_loss
+from labkit.engine.monitor import Monitor
 from labkit.settings import REPO, given_path
-from labkit.sweep import circumstances
-from labkit.train import train
+from labkit.engine.sweep import circumstances
+from labkit.engine.train import train
 
 RUNS, BATCHES, ROUNDS = (1, 2, 4, 8), (1, 4), 5
 ORDER = 2048                                                  # of the matrices whose product measures the machine
@@ -34,8 +34,8 @@ ORDER = 2048                                                  # of the matrices 
 
 def verb(options):
     """Run the bench on the embedded base, print its table and write its figures."""
-    from labkit.base import load_base
-    from labkit.cache import encode
+    from labkit.engine.base import load_base
+    from labkit.engine.cache import encode
     from labkit.datasets.folders import territory
 
     out = given_path(options.out or REPO / "out" / "bench.json")

@@ -6,7 +6,7 @@ A design's `expected` section says what was decided and found; here it is held a
 import math
 from collections import Counter
 
-from labkit import batches
+from labkit.engine import batches
 from labkit.design import volume
 from labkit.checkup import Finding, machine
 from labkit.design.config import load_design
@@ -49,9 +49,9 @@ def expectations(lab, config, *, short_test_rate=None, epochs=None) -> dict:
 
     short_test_rate   the rate that the short test found; epochs: the passes that were decided, where they were
     """
-    from labkit.adapters import LoRAStack
+    from labkit.engine.adapters import LoRAStack
     from labkit.distance import base_losses
-    from labkit.monitor import FIRST_SCORED
+    from labkit.engine.monitor import FIRST_SCORED
 
     config = lab.config(config)
     values = {"short_test_rate": short_test_rate, "scaling": config.scaling, "n_train": config.n_train, "num_train_epochs": epochs,
@@ -177,7 +177,7 @@ def frozen(base, expected) -> Finding:
 
 def foreign_adapter(base) -> Finding:
     """Judge whether an earlier adapter still acts: one of labkit's, or layers that PEFT put in."""
-    from labkit.adapters import attached_to
+    from labkit.engine.adapters import attached_to
 
     left = [name for name, module in base.unet.named_modules() if type(module).__module__.split(".")[0] == "peft"]
     if attached_to(base.unet) is not None or left:
@@ -196,7 +196,7 @@ def every_picture(config) -> Finding:
 
 def parameters(base, config, expected) -> Finding:
     """Count the trained numbers from the layers' shapes and in the adapter itself."""
-    from labkit.adapters import LoRAStack, find_targets
+    from labkit.engine.adapters import LoRAStack, find_targets
 
     modules = find_targets(base.unet, config.target_modules)
     shapes = [module.weight.shape for module in modules.values()]
@@ -221,7 +221,7 @@ def step_zero(base, cache, config) -> Finding:
 def base_loss(base, cache, expected) -> Finding:
     """Measure the untouched base and compare with what the design recorded."""
     from labkit.distance import base_losses
-    from labkit.monitor import FIRST_SCORED
+    from labkit.engine.monitor import FIRST_SCORED
 
     wanted = expected.get("base_loss")
     if wanted is None:
@@ -238,8 +238,8 @@ def dry_run(base, cache, config) -> Finding:
     import numpy as np
 
     from labkit.store.events import Checkpoint
-    from labkit.monitor import Monitor
-    from labkit.train import train
+    from labkit.engine.monitor import Monitor
+    from labkit.engine.train import train
 
     short, options = config.replace(max_train_steps=3, lr_edits=(), parent=None), {"monitor": Monitor(images=0)}
     straight = {event.global_step: event for event in train(base, cache, [short], checkpoint_at=(2,), **options) if isinstance(event, Checkpoint)}

@@ -62,7 +62,7 @@ def inputs(base=None, data=None):
     """Return what there is to say of a base's files and of a folder of pictures, as far as they are given; no model is loaded."""
     found = []
     if base is not None:
-        from labkit.basefiles import find_base
+        from labkit.engine.base_files import find_base
         try:
             files = find_base(base)
             found.append(Finding("base", "good", f"{files.single_file or files.folder} can be read"))
@@ -109,7 +109,7 @@ def imports():
     broken, told = [modules[name] for name in failed], [f"{name} cannot be imported ({cause})" for name, cause in failed.items()]
     if not failed and not missing():
         try:
-            importlib.import_module("labkit.base").load_libraries()
+            importlib.import_module("labkit.engine.base").load_libraries()
         except Exception as error:  # as for torch: whatever it is, they do not import
             broken, told = ["diffusers", "transformers"], [f"diffusers or transformers cannot be imported ({first_cause(error)})"]
     if not broken:

@@ -22,7 +22,7 @@ from labkit.design.ladders import LADDERS, rung_text
 from labkit.design.naming import DERIVED
 from labkit.design.parameters import checked
 from labkit.store.runs import COMPLETE
-from labkit.seeding import seed63
+from labkit.engine.seeding import seed63
 from labkit.text import counted
 from labkit.stats import by_picture, interval_of, paired_difference, seeds_difference
 

@@ -3,7 +3,7 @@
 import json
 
 from labkit.design import volume
-from labkit.adapters import LoRAStack
+from labkit.engine.adapters import LoRAStack
 from labkit.checklist import foreign_adapter, on_paper
 from labkit.design.config import load_design
 from labkit.design.design_file import split

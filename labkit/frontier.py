@@ -89,7 +89,7 @@ def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affor
                 None asks the reader: whether the asked kind of place is accepted where it knows the kinds, else `nearest_by_reader`
     options     num_inference_steps, guidance_scale
     """
-    from labkit.monitor import FIRST_SCORED
+    from labkit.engine.monitor import FIRST_SCORED
 
     scored_by, strengths = Frontier.scored_by, sorted({0.0, *map(float, strengths)})
     if score is None:
@@ -117,7 +117,7 @@ def by_reader(lab) -> tuple[Callable, str]:
 def nearest_by_reader(lab, reader) -> Callable:
     """Return the score for kinds that the reader does not know: 1 where the nearest real picture, in its features, is of the set asked for."""
     from labkit.distance import PICTURES, nearest
-    from labkit.monitor import FIRST_SCORED
+    from labkit.engine.monitor import FIRST_SCORED
 
     sets = lab.territory.validation.take(FIRST_SCORED), lab.territory.ordinary
     n = min(PICTURES, *map(len, sets))                        # as many of each: a larger set would be nearer by chance

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from labkit.store.adapter_files import save_adapter
-from labkit.base import diffusers_picture
+from labkit.engine.base import diffusers_picture
 from labkit.boundary import boundary
 from labkit.datasets.folders import load_picture
 from labkit.errors import LabError

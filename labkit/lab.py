@@ -18,13 +18,13 @@ from labkit.interrupts import Interrupted, stop_on_interrupt
 from labkit.kept import kept
 from labkit.design.ladders import rung_text
 from labkit.live import live
-from labkit.monitor import Monitor
-from labkit.out_of_memory import enough_memory
+from labkit.engine.monitor import Monitor
+from labkit.engine.out_of_memory import enough_memory
 from labkit.store.runs import COMPLETE, Store
 from labkit.text import counted, shown
-from labkit.sweep import MAX_ROWS, sweep
-from labkit.train import train
-from labkit.turns import holder, turn
+from labkit.engine.sweep import MAX_ROWS, sweep
+from labkit.engine.train import train
+from labkit.engine.turns import holder, turn
 
 
 class Lab:
@@ -75,7 +75,7 @@ class Lab:
     @cached_property
     def base(self):
         """Return the frozen base; where it computes in anything but float32 on a CPU, that is printed."""
-        from labkit.base import load_base
+        from labkit.engine.base import load_base
         self.territory
         base = load_base(self.base_name, device=self.device, dtype=self.dtype, revision=self.revision)
         if (base.device.type, str(base.dtype)) != ("cpu", "torch.float32"):
@@ -85,7 +85,7 @@ class Lab:
     @cached_property
     def cache(self):
         """Return the encoded pictures and captions."""
-        from labkit.cache import encode
+        from labkit.engine.cache import encode
         train, validation = self.territory.train, self.territory.validation
         note = train.looks and cut_texts(self.base, train.captions + validation.captions)  # what ships was made to fit
         if note:
@@ -101,8 +101,8 @@ class Lab:
             if asked not in (value, RunConfig.__dataclass_fields__[name].default):
                 raise LabError(f"{name} = {asked!r} was asked of a lab that was opened with {value!r}: open one with Lab({name}={asked!r}).")
         if config.mixed_precision != "no":
-            from labkit.devices import find_device
-            from labkit.dtypes import check_mixed_precision
+            from labkit.engine.devices import find_device
+            from labkit.engine.dtypes import check_mixed_precision
             check_mixed_precision(config.mixed_precision, find_device(self.device))
         if self.resolution and self.resolution == self.base.own_resolution:
             own["resolution"] = None                          # one name for one run, whether its size was spelled out or not
@@ -199,7 +199,7 @@ class Lab:
             self.base.lock.release()
         if run is None:
             return self.base.generate(prompts, seeds, **options)
-        from labkit.adapters import LoRAStack
+        from labkit.engine.adapters import LoRAStack
         folder = self.store.named(run if isinstance(run, str) else run.run_id)
         with self.base.lock:
             strengths = [strength] if np.ndim(strength) == 0 else list(strength)

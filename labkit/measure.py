@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from labkit.adapters import LoRAStack, bare
-from labkit.loss import add_noise, per_sample_loss
-from labkit.seeding import generator
+from labkit.engine.adapters import LoRAStack, bare
+from labkit.engine.loss import add_noise, per_sample_loss
+from labkit.engine.seeding import generator
 from labkit.stats import Interval, resampled_means, spread, t_quantile, wilson
 
 ROWS = 32                                                     # of one pass

@@ -10,7 +10,7 @@ import torch
 
 from labkit.design.config import RunConfig
 from labkit.judged import Table
-from labkit.loss import add_noise
+from labkit.engine.loss import add_noise
 from labkit.measure import fixed_draws
 from labkit.strength import acting
 from labkit.style import LINES, STYLE, VERDICTS, direct_labels, name_axes, new_axes

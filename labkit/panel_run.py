@@ -9,7 +9,7 @@ from labkit.diagnose import diagnose
 from labkit.store.events import Step, Validation
 from labkit.frontend import say
 from labkit.style import rate_text
-from labkit.turns import turn
+from labkit.engine.turns import turn
 
 _going, _ending = [], threading.RLock()                               # runs of this kernel, in the order they were begun
 

@@ -6,11 +6,11 @@ from statistics import median
 from typing import NamedTuple
 
 from labkit.store.adapter_files import adapter_bytes
-from labkit.adapters import LoRAStack
+from labkit.engine.adapters import LoRAStack
 from labkit.store.events import Step
 from labkit.judged import Table
-from labkit.monitor import Monitor
-from labkit.train import train
+from labkit.engine.monitor import Monitor
+from labkit.engine.train import train
 
 UPDATES = 4                                                   # timed of each; one more before them warms up
 

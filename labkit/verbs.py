@@ -30,7 +30,7 @@ def train(options):
 
 def sweep(options):
     """Train every combination of the values given, commas between them."""
-    from labkit.sweep import grid
+    from labkit.engine.sweep import grid
 
     if not options.set:
         raise LabError("sweep has nothing to vary: give values to try with --set, such as --set learning_rate=1e-4,1e-3,1e-2. "

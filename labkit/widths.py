@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from labkit.adapters import LoRAStack
+from labkit.engine.adapters import LoRAStack
 from labkit.measure import fixed_draws, gradients_of
 
 LINEAR_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")

@@ -53,6 +53,6 @@ def sd_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def sd_base(sd_folder):
     """Give the base of that folder, loaded once."""
-    from labkit.base import load_base
+    from labkit.engine.base import load_base
 
     return load_base(sd_folder, device="cpu")

@@ -10,12 +10,12 @@ import tiny
 import torch
 
 from labkit.store.adapter_files import load_adapter, save_adapter
-from labkit.adapters import LoRAStack, attached_to, bare
-from labkit.base import diffusers_picture, load_base
-from labkit.batches import Batches
+from labkit.engine.adapters import LoRAStack, attached_to, bare
+from labkit.engine.base import diffusers_picture, load_base
+from labkit.engine.batches import Batches
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.loss import per_sample_loss
+from labkit.engine.loss import per_sample_loss
 
 TWO_LEVELS = {"block_out_channels": (16, 32), "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
               "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")}
@@ -204,7 +204,7 @@ def test_alpha_survives_diffusers_load_lora_weights(tmp_path):
 def test_a_picture_with_an_adapter_is_the_one_diffusers_draws_from_its_file(tmp_path):
     from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
-    from labkit.seeding import generator
+    from labkit.engine.seeding import generator
 
     folder, config = small_bases.write_folder(tmp_path / "base"), RunConfig(rank=4, alpha=12)
     base = load_base(str(folder), device="cpu")

@@ -13,12 +13,12 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from small_bases import write_folder, write_single_file
 
-from labkit.adapters import LoRAStack
-from labkit.base import load_base
-from labkit.basefiles import find_base
+from labkit.engine.adapters import LoRAStack
+from labkit.engine.base import load_base
+from labkit.engine.base_files import find_base
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.seeding import generator
+from labkit.engine.seeding import generator
 
 PROMPTS, SEEDS = ["a bedroom at night", "still water", "a bedroom at night"], [3, 3, 4]
 
@@ -328,7 +328,7 @@ def test_a_damaged_folder_is_refused_by_name(sd_folder, tmp_path, file, change, 
     ("model.bin", "model.bin is a pickle"),
 ])
 def test_a_base_that_is_not_there_or_a_pickle_is_refused_before_torch_models_are_touched(name, message, monkeypatch):
-    monkeypatch.setattr("labkit.base._load", lambda files: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("labkit.engine.base._load", lambda files: pytest.fail("a model was loaded"))
     with pytest.raises(LabError, match=message):
         load_base(name)
 

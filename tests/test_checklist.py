@@ -10,9 +10,9 @@ import torch
 from small_pictures import write_territory
 from test_cli import labkit
 
-from labkit import batches
-from labkit.adapters import LoRAStack
-from labkit.base import load_base
+from labkit.engine import batches
+from labkit.engine.adapters import LoRAStack
+from labkit.engine.base import load_base
 from labkit.checklist import expectations, look_over
 from labkit.design.config import RunConfig, load_design
 from labkit.datasets.folders import PictureFolder, Territory
@@ -102,8 +102,8 @@ def test_an_adapter_that_peft_put_on_the_base_is_found(clean, lab):
 
 
 def test_an_adapter_merged_into_the_weights_is_found_by_the_loss(clean, lab):
-    from labkit.monitor import Monitor
-    from labkit.train import train
+    from labkit.engine.monitor import Monitor
+    from labkit.engine.train import train
 
     config = load_design(DESIGN, learning_rate=1e-2, adapter="full")
     adapter = [event for event in train(lab.base, lab.cache, [config], monitor=Monitor(images=0)) if hasattr(event, "adapter")][-1].adapter

@@ -76,7 +76,7 @@ def test_what_is_installed_and_cannot_be_imported_is_bad_and_its_true_cause_is_t
 
 def test_a_library_that_a_base_is_loaded_with_and_its_own_need_is_told(monkeypatch, sd_folder):
     """Transformers wraps the missing module in a RuntimeError that once sent people to download the base again."""
-    from labkit import base
+    from labkit.engine import base
 
     def broken():
         try:

@@ -161,7 +161,7 @@ def test_a_run_that_ends_in_an_error_gives_exit_code_1(capsys, sd_folder, pictur
     def failing(*_, **__):
         raise RuntimeError("the machine broke\x1b[2J")
 
-    monkeypatch.setattr("labkit.train.per_sample_loss", failing)
+    monkeypatch.setattr("labkit.engine.train.per_sample_loss", failing)
     code, _, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=2", "--set", "train_batch_size=2")
     assert code == 1 and "the machine broke\\x1b[2J" in err and "\x1b[2J" not in err and Store().runs()[0].status == "error"
 

@@ -11,10 +11,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from labkit import train as engine
+from labkit.engine import train as engine
 from labkit.design.config import RunConfig
-from labkit.monitor import Monitor
-from labkit.validate import ValidationSet
+from labkit.engine.monitor import Monitor
+from labkit.engine.validation import ValidationSet
 
 META = torch.device("meta")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_pictures import write_territory
 
-from labkit.cache import encode
+from labkit.engine.cache import encode
 from labkit.datasets.folders import territory
 from labkit.distance import measure_distance, ratio
 from labkit.stats import Interval

@@ -7,14 +7,14 @@ import pytest
 import tiny
 import torch
 
-from labkit import dtypes
+from labkit.engine import dtypes
 from labkit.design.config import RunConfig
-from labkit.dtypes import check_mixed_precision, chosen_dtype, has_amx, keep_float32, sentence
+from labkit.engine.dtypes import check_mixed_precision, chosen_dtype, has_amx, keep_float32, sentence
 from labkit.errors import LabError
 from labkit.store.events import Step
 from labkit.lab import Lab
-from labkit.monitor import Monitor
-from labkit.train import train
+from labkit.engine.monitor import Monitor
+from labkit.engine.train import train
 
 CPU, MPS, CUDA = (torch.device(name) for name in ("cpu", "mps", "cuda"))
 
@@ -62,7 +62,7 @@ def test_the_flag_of_amx_is_read_from_the_system(tmp_path):
 
 
 def test_a_precision_that_gains_nothing_is_refused_before_a_model_loads(card, monkeypatch, tmp_path):
-    monkeypatch.setattr("labkit.base.load_base", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("labkit.engine.base.load_base", lambda *_, **__: pytest.fail("a model was loaded"))
     lab = Lab(store=tmp_path, device="cpu")
     monkeypatch.setattr(dtypes, "has_amx", lambda: False)
     with pytest.raises(LabError, match="mixed_precision = 'bf16' is not possible on this CPU: without AMX .* leave mixed_precision out"):
@@ -84,7 +84,7 @@ def test_a_lab_opens_in_what_its_design_or_its_caller_asks_for(monkeypatch, tmp_
         asked.append(dtype)
         return SimpleNamespace(device=CPU, dtype=torch.bfloat16 if dtype == "bf16" else torch.float32, computes="said once")
 
-    monkeypatch.setattr("labkit.base.load_base", load_base)
+    monkeypatch.setattr("labkit.engine.base.load_base", load_base)
     for config, options in ((RunConfig(), {}), (RunConfig(mixed_precision="bf16"), {}), (RunConfig(mixed_precision="bf16"), {"dtype": "float32"})):
         Lab.of(config, store=tmp_path, **options).base
     assert asked == [None, "bf16", "float32"]
@@ -103,7 +103,7 @@ def test_bf16_on_a_cpu_attends_in_float32_and_stays_within_a_hundredth_of_float3
 
 
 def test_attention_in_float32_equals_that_of_diffusers():
-    from labkit.casting import AttendInFloat32
+    from labkit.engine.casting import AttendInFloat32
 
     unet, x, words = tiny.unet(), torch.randn(2, *tiny.LATENT), torch.randn(2, tiny.WORDS, tiny.WIDTH)
     theirs = unet(x, torch.tensor([5, 900]), words).sample

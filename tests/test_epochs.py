@@ -9,7 +9,7 @@ from figures import assert_bands_are_whole, assert_words_keep_apart
 from volume_runs import turned
 
 from labkit import epochs
-from labkit.cache import Encoded
+from labkit.engine.cache import Encoded
 from labkit.datasets.folders import PictureFolder
 from labkit.errors import LabError
 from labkit.evidence import Note, evidence, or_note

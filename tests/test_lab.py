@@ -17,7 +17,7 @@ from labkit.store.history import Trace
 from labkit.lab import Lab
 from labkit.live import live
 from labkit.protocol import LADDER, first_rungs, short_test, trial_table
-from labkit.sweep import sweep
+from labkit.engine.sweep import sweep
 
 SHORT = {"max_train_steps": 6, "pictures": 0, "train_batch_size": 2}
 

@@ -7,7 +7,7 @@ from diffusers.training_utils import compute_snr
 from torch.nn import functional as F
 
 from labkit.errors import LabError
-from labkit.loss import Denoiser, add_noise, per_sample_loss, snr_weights, target
+from labkit.engine.loss import Denoiser, add_noise, per_sample_loss, snr_weights, target
 
 
 @pytest.fixture

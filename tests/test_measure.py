@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from figures import assert_words_keep_apart
 
 from labkit.design.config import RunConfig
-from labkit.loss import Denoiser
+from labkit.engine.loss import Denoiser
 from labkit.measure import NoiseScale, change_by_rank, gradient_by_batch, inner_products, noise_scale, random_directions, step_zero
 from labkit.measured import plot_change_by_rank, plot_noise_scale
 from labkit.stats import Interval, wilson

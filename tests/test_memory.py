@@ -10,11 +10,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.utils.checkpoint import checkpoint
 
-from labkit.adapters import LoRAStack
+from labkit.engine.adapters import LoRAStack
 from labkit.design.config import RunConfig
-from labkit.memory import SPARE, _Alive, _FusedAttention, fitting, predict
-from labkit.monitor import Monitor
-from labkit.train import _Pass
+from labkit.engine.memory import SPARE, _Alive, _FusedAttention, fitting, predict
+from labkit.engine.monitor import Monitor
+from labkit.engine.train import _Pass
 
 GiB = 2**30
 SD15 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}

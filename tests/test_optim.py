@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from labkit.design.config import RunConfig
-from labkit.optim import OPTIMIZERS, clip_per_run
+from labkit.engine.optim import OPTIMIZERS, clip_per_run
 
 RUNS = [
     RunConfig(learning_rate=1e-4, weight_decay=0.1, max_grad_norm=1.0),

@@ -7,11 +7,11 @@ import pytest
 import tiny
 import torch
 
-from labkit.adapters import LoRAStack
-from labkit.base import load_base
+from labkit.engine.adapters import LoRAStack
+from labkit.engine.base import load_base
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.out_of_memory import choose, enough_memory
+from labkit.engine.out_of_memory import choose, enough_memory
 
 ON_GPU, ON_CPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB"), None
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -75,13 +75,13 @@ def test_drawing_pictures_is_told_to_draw_fewer_at_once_and_frees_the_base(sd_ba
 
 def test_the_bases_own_pictures_are_told(error, monkeypatch):
     base = tiny.base()
-    monkeypatch.setattr("labkit.base.Base._draw", failing(error))
+    monkeypatch.setattr("labkit.engine.base.Base._draw", failing(error))
     sentence = told(error, lambda: base.draw_latents(["a pool"], [0]))
     assert sentence.startswith("Drawing pictures of 64 pixels does not fit")
 
 
 def test_loading_a_base_is_told_and_its_files_are_not_blamed(sd_folder, error, monkeypatch):
-    monkeypatch.setattr("labkit.base._load", failing(error))
+    monkeypatch.setattr("labkit.engine.base._load", failing(error))
     sentence = told(error, lambda: load_base(sd_folder, device="cpu"))
     assert sentence == (f"The base {sd_folder} does not fit into this device's memory. "
                         "Choose a smaller base or a machine with more free memory.")

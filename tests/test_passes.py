@@ -12,10 +12,10 @@ from labkit.store.adapter_files import load_adapter
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.store.events import Step, Stopped
-from labkit.monitor import Monitor
+from labkit.engine.monitor import Monitor
 from labkit.store.runs import Store
-from labkit.sweep import sweep
-from labkit.train import train
+from labkit.engine.sweep import sweep
+from labkit.engine.train import train
 
 QUIET = Monitor(images=0)
 OLD = RunConfig(max_train_steps=6, rank=2, learning_rate=1e-3)

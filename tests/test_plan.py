@@ -3,7 +3,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from labkit.design import volume
-from labkit.batches import pictures
+from labkit.engine.batches import pictures
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 

@@ -7,9 +7,9 @@ import pytest
 import tiny
 import torch
 
-from labkit.batches import Batches
+from labkit.engine.batches import Batches
 from labkit.design.config import RunConfig
-from labkit.prefetch import prefetched
+from labkit.engine.prefetch import prefetched
 
 
 def ours():

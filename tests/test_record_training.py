@@ -9,8 +9,8 @@ from labkit.diagnose import diagnose
 from labkit.errors import LabError
 from labkit.store.events import Step
 from labkit.store.runs import Store, record
-from labkit.sweep import sweep
-from labkit.train import Monitor, train
+from labkit.engine.sweep import sweep
+from labkit.engine.train import Monitor, train
 
 CONFIG = RunConfig(max_train_steps=6, train_batch_size=2)
 MONITOR = Monitor(images=8)

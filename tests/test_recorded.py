@@ -14,7 +14,7 @@ from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.pictures import sample_pictures
-from labkit.sweep import grid
+from labkit.engine.sweep import grid
 from recipes.ship import recorded as recipe
 
 GRIDS = [{"train_batch_size": 2, "learning_rate": [1e-2, 3e-2], "max_train_steps": 60}, {"train_batch_size": [2, 4], "learning_rate": 1e-2, "max_train_steps": 60}]

@@ -7,16 +7,16 @@ import pytest
 import tiny
 import torch
 
-from labkit import room as module
+from labkit.engine import room as module
 from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.store.events import Checkpoint, Step
-from labkit.memory import predict
-from labkit.monitor import Monitor
-from labkit.room import room
+from labkit.engine.memory import predict
+from labkit.engine.monitor import Monitor
+from labkit.engine.room import room
 from labkit.store.runs import Store
-from labkit.sweep import sweep
-from labkit.train import train
+from labkit.engine.sweep import sweep
+from labkit.engine.train import train
 
 QUIET = Monitor(images=0)
 
@@ -115,7 +115,7 @@ def test_blocks_really_are_computed_again(base, cache, monkeypatch):
 
 
 def test_on_a_device_of_limited_memory_no_measurement_takes_more_rows_than_the_pass(base, cache):
-    from labkit.train import _Pass
+    from labkit.engine.train import _Pass
 
     on_device = replace(base, unet=torch.nn.Module.to(tiny.unet(), "meta"), device=torch.device("meta"))
     rows = [_Pass(one, cache, [RunConfig(train_batch_size=2).resolved(12)] * 3, QUIET).measurements.rows for one in (base, on_device)]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from labkit.seeding import generator, seed63
+from labkit.engine.seeding import generator, seed63
 
 SEEDS, STEPS = 100, 5000
 

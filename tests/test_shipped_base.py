@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.base import load_base
-from labkit.basefiles import find_base
+from labkit.engine.base import load_base
+from labkit.engine.base_files import find_base
 from labkit.datasets.folders import load_folder, load_picture
 from labkit.errors import LabError
 from labkit.settings import data_dir

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labkit import cache
-from labkit.basefiles import find_base
+from labkit.engine import cache
+from labkit.engine.base_files import find_base
 from labkit.design.config import load_design
 from labkit.datasets.folders import load_picture, shipped_territories, territory
 from labkit.design.design_file import read_design
@@ -71,7 +71,7 @@ def test_shipped_latents_are_those_of_this_base_and_these_pictures(shipped, name
 
 
 def test_shipped_pictures_of_the_bases_own_are_found_without_drawing(shipped, monkeypatch, tmp_path):
-    from labkit.base import load_base
+    from labkit.engine.base import load_base
 
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     monkeypatch.setattr(cache, "prior_latents", None)         # drawing would fail
@@ -84,7 +84,7 @@ def test_shipped_latents_stay_small():
 
 
 def test_encoding_the_shipped_pictures_again_gives_the_shipped_numbers(shipped, named):
-    from labkit.base import load_base
+    from labkit.engine.base import load_base
 
     base, few = load_base(device="cpu"), shipped.train.take(2)
     mean, _ = base.encode_pictures(np.stack([load_picture(path, base.resolution) for path in few.paths]))

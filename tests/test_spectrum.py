@@ -7,7 +7,7 @@ import tiny
 import torch
 from figures import assert_words_keep_apart
 
-from labkit.adapters import LoRAStack
+from labkit.engine.adapters import LoRAStack
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.spectrum import Spectrum, permeability, plot_effective_rank, plot_permeability, plot_spectrum, spectra

@@ -10,10 +10,10 @@ import torch
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.store.events import Step, Stopped
-from labkit.monitor import Monitor
+from labkit.engine.monitor import Monitor
 from labkit.store.runs import Store
-from labkit.sweep import grid, groups, sweep
-from labkit.train import check_pass
+from labkit.engine.sweep import grid, groups, sweep
+from labkit.engine.train import check_pass
 
 QUIET = Monitor(images=0)
 RACE = grid(RunConfig(max_train_steps=6, rank=2), learning_rate=[1e-4, 1e-3, 1e-2])
@@ -121,7 +121,7 @@ def test_a_stopped_sweep_begins_no_further_group(base, cache, tmp_path):
 
 
 def test_shorter_runs_of_a_sweep_are_drawn_at_their_own_end():
-    from labkit.monitor import Monitor
+    from labkit.engine.monitor import Monitor
 
     monitor = Monitor(prompts=("a pool",))
     assert monitor.sample_steps(50) == (0, 17, 50) and monitor.sample_steps(200) == (0, 20, 67, 200)
@@ -143,7 +143,7 @@ def test_a_pass_too_large_for_the_device_is_told_with_what_needs_less(base, cach
         raise error
         yield
 
-    monkeypatch.setattr("labkit.sweep.train", full)
+    monkeypatch.setattr("labkit.engine.sweep.train", full)
     with pytest.raises(LabError, match="3 runs with 12 pictures in all does not fit.*--rows 6"):
         list(sweep(base, cache, RACE, Store(tmp_path), monitor=QUIET))
     less = "A pass of 1 run with 4 pictures.*smaller train_batch_size.*gradient_checkpointing=True"
@@ -158,6 +158,6 @@ def test_a_pass_too_large_to_begin_is_told_alike(base, cache, tmp_path, monkeypa
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("labkit.train.LoRAStack", full)
+    monkeypatch.setattr("labkit.engine.train.LoRAStack", full)
     with pytest.raises(LabError, match="3 runs with 12 pictures in all does not fit"):
         list(sweep(base, cache, RACE, Store(tmp_path), monitor=QUIET))

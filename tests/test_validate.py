@@ -5,11 +5,11 @@ import pytest
 import tiny
 import torch
 
-from labkit.adapters import LoRAStack
+from labkit.engine.adapters import LoRAStack
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.loss import per_sample_loss
-from labkit.validate import BINS, ValidationSet
+from labkit.engine.loss import per_sample_loss
+from labkit.engine.validation import BINS, ValidationSet
 
 
 @pytest.fixture(scope="module")

@@ -86,8 +86,8 @@ def test_bfloat16_rounds_as_torch_does():
 def test_the_update_read_from_the_moments_is_the_one_that_was_made(tmp_path):
     lab = Lab(store=tmp_path)
     lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
-    from labkit.monitor import Monitor
-    from labkit.train import train
+    from labkit.engine.monitor import Monitor
+    from labkit.engine.train import train
     config = RunConfig(rank=2, train_batch_size=2, max_train_steps=4).resolved(12)
     events = [event for event in train(lab.base, lab.cache, [config], monitor=Monitor(images=4), checkpoint_at=(3,)) if type(event).__name__ == "Checkpoint"]
     before, after = ({event.global_step: event for event in events}[step] for step in (3, 4))

@@ -21,7 +21,7 @@ from labkit.lab import Lab
 from labkit.design.ladders import LADDERS, rungs
 from labkit.panel import FAST_STEPS, LabPanel, Silent
 from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variations
-from labkit.room import Room
+from labkit.engine.room import Room
 from labkit.store.runs import Store, record
 from labkit.shelf import RunShelf
 from labkit.text import LINE
@@ -357,7 +357,7 @@ def test_a_cell_that_trains_waits_for_the_panel_and_says_so(panel, lab, capsys, 
 def test_a_cell_that_draws_while_a_panel_trains_says_for_what_it_waits(panel, lab, capsys, monkeypatch):
     begun(panel)
     monkeypatch.setattr("labkit.lab.cut_texts", lambda *_: "")        # this base has no tokenizer
-    monkeypatch.setattr("labkit.base.Base.generate", lambda base, *_, **__: base.lock.acquire() and base.lock.release())
+    monkeypatch.setattr("labkit.engine.base.Base.generate", lambda base, *_, **__: base.lock.acquire() and base.lock.release())
     cell = threading.Thread(target=lambda: Lab.generate(lab, "a pool"))
     cell.start()
     said = []
@@ -368,7 +368,7 @@ def test_a_cell_that_draws_while_a_panel_trains_says_for_what_it_waits(panel, la
 
 
 def test_what_memory_decided_is_said_below_the_panel(panel, monkeypatch, capsys):
-    monkeypatch.setattr("labkit.sweep.room", lambda *_: Room(64, True, "Activations are computed again."))
+    monkeypatch.setattr("labkit.engine.sweep.room", lambda *_: Room(64, True, "Activations are computed again."))
     panel.run()
     assert capsys.readouterr().out == "Activations are computed again.\n"
 

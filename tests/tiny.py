@@ -3,8 +3,8 @@
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 
-from labkit.base import Base
-from labkit.cache import Cache, Encoded
+from labkit.engine.base import Base
+from labkit.engine.cache import Cache, Encoded
 
 WORDS, WIDTH, LATENT = 5, 16, (4, 8, 8)
 

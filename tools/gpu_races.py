@@ -5,14 +5,14 @@ import time
 
 import numpy as np
 
-from labkit.base import load_base
-from labkit.cache import encode
+from labkit.engine.base import load_base
+from labkit.engine.cache import encode
 from labkit.datasets.folders import territory
 from labkit.diagnose import diagnose
-from labkit.monitor import Monitor
+from labkit.engine.monitor import Monitor
 from labkit.store.recorded import recorded
 from labkit.store.runs import Store
-from labkit.sweep import sweep
+from labkit.engine.sweep import sweep
 
 # recorded: eight rates, three seeds, 100 updates of 4 pictures
 SET = "u_curve"

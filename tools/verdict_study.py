@@ -27,7 +27,7 @@ from labkit import diagnose as today  # noqa: E402
 from labkit.design.config import RunConfig  # noqa: E402
 from labkit.store.events import Step, Validation  # noqa: E402
 from labkit.store.history import Trace  # noqa: E402
-from labkit.monitor import log_spaced  # noqa: E402
+from labkit.engine.monitor import log_spaced  # noqa: E402
 from labkit.store.recorded import recorded  # noqa: E402
 
 PICTURES, BINS = 32, 8

@@ -107,7 +107,7 @@ def base_weights(folder):
     import numpy as np
     from safetensors.numpy import save
 
-    from labkit.basefiles import CLASSES, find_base
+    from labkit.engine.base_files import CLASSES, find_base
 
     configs = {file: {} for file in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json", "tokenizer/tokenizer.json")}
     for file, values in (configs | {"model_index.json": {part: ["", name] for part, name in CLASSES.items()}}).items():
@@ -126,7 +126,7 @@ def base_weights(folder):
 def base_configs(folder):
     from small_bases import write_folder
 
-    from labkit.base import load_base
+    from labkit.engine.base import load_base
 
     whole = write_folder(folder / "whole")
     files = ("model_index.json", "unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json")
@@ -267,7 +267,7 @@ def memos(folder):
 def encoded(folder):
     import torch
 
-    from labkit import cache
+    from labkit.engine import cache
 
     tensors = {"mean": torch.ones(2, 4, 4, 4).half(), "std": torch.ones(2, 4, 4, 4).half()}
     cache._write(folder / "whole.safetensors", tensors, "key")
@@ -306,7 +306,7 @@ def settings(folder):
              "LABKIT_FRONTEND": lambda: __import__("labkit.frontend").frontend.frontend(), "XDG_CACHE_HOME": lambda: remembered(folder)}
     arguments = (lambda text: quietly("runs", "--store", text), lambda text: quietly("export", text, "--to", "x.safetensors"), lambda text: quietly("export", "a", "--to", text),
                  lambda text: quietly("diagnose", text), lambda text: config.load_design(text), lambda text: importlib.import_module("labkit.datasets.folders").territory(text),
-                 lambda text: __import__("labkit.basefiles").basefiles.find_base(text) if "/" in text and len(text) > 3 else None,
+                 lambda text: importlib.import_module("labkit.engine.base_files").find_base(text) if "/" in text and len(text) > 3 else None,
                  lambda text: config.load_design(None, **dict([draw_field(text)])), lambda text: quietly("checkup", text))
 
     def draw_field(text):

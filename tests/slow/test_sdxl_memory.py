@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_memory import GiB, conditions, config, weightless
 
-from labkit.memory import predict
+from labkit.engine.memory import predict
 
 SDXL = {"sample_size": 128, "block_out_channels": (320, 640, 1280), "transformer_layers_per_block": (1, 2, 10),
         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),

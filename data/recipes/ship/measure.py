@@ -106,9 +106,9 @@ def pairs_agree(features):
 
 def fixed_noise_losses(base):
     """Fixed-noise loss of the untouched base on held-out pictures of each world, 128 each, 8 timesteps."""
-    from labkit.cache import encode
+    from labkit.engine.cache import encode
     from labkit.datasets.folders import territory
-    from labkit.validate import ValidationSet
+    from labkit.engine.validation import ValidationSet
     caches = {world: encode(base, territory(world)) for world in WORLDS if world != "ordinary"}
     sets = {"ordinary": caches["liminal"].ordinary} | {world: cache.validation for world, cache in caches.items()}
     return {world: float(ValidationSet(sets[world].take(128), 128, 8).losses(base.denoiser).mean())
@@ -151,12 +151,12 @@ def measure(base, reader):
 
 def thorough_run(base):
     """Train the run of data/thorough.yaml; -> its configuration, adapter and losses {name: means over time}."""
-    from labkit.cache import encode
+    from labkit.engine.cache import encode
     from labkit.design.config import load_design
     from labkit.datasets.folders import territory
     from labkit.store.events import Checkpoint, Validation
-    from labkit.monitor import Monitor
-    from labkit.train import train
+    from labkit.engine.monitor import Monitor
+    from labkit.engine.train import train
     liminal = territory("liminal")
     config = load_design(DATA / "thorough.yaml").resolved(len(liminal.train))
     monitor = Monitor(validate_at=(0, *(config.max_train_steps * i // 5 for i in range(1, 6))))
@@ -171,7 +171,7 @@ def thorough_run(base):
 
 def after(base, reader, config, adapter, losses):
     """Draw what the thorough run was asked for, and what it was not; -> its figures."""
-    from labkit.adapters import LoRAStack
+    from labkit.engine.adapters import LoRAStack
     from labkit.datasets.folders import load_picture, territory
     from labkit.memorize import memorization, thumbnails
     liminal, stack = territory("liminal"), LoRAStack(base.unet, [config])
@@ -208,7 +208,7 @@ def main():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     a = parser.parse_args()
     if not a.tables:
-        from labkit.base import load_base
+        from labkit.engine.base import load_base
         from labkit.reader import load_reader
         base, reader = load_base(str(DATA / "base")), load_reader(DATA / "reader")
         torch.set_num_threads(a.threads)

@@ -24,7 +24,7 @@ DATA = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class RecordedSet:
-    """Grids of runs, as `labkit.sweep.grid` takes them, of one territory and resolution; and what of them is kept."""
+    """Grids of runs, as `labkit.engine.sweep.grid` takes them, of one territory and resolution; and what of them is kept."""
 
     grids: tuple
     ends_only: bool = False   # tell only the first and the last loss
@@ -99,7 +99,7 @@ def make(name, work, out):
     from tqdm import tqdm
 
     from labkit.lab import Lab
-    from labkit.sweep import grid
+    from labkit.engine.sweep import grid
 
     recorded = SETS[name]
     lab = Lab(data=recorded.data, resolution=recorded.resolution, store=work / name)
@@ -132,7 +132,7 @@ def rounded_adapters():
 
     Moments and gradients stay float32.
     """
-    from labkit.optim import OPTIMIZERS, StackedAdamW
+    from labkit.engine.optim import OPTIMIZERS, StackedAdamW
 
     class Rounded(StackedAdamW):
         def step(self, grad, lr, alive):
@@ -150,8 +150,8 @@ def rounded_adapters():
 def train(lab, name, configs, bar):
     """Train the runs of one grid that are not there yet."""
     from labkit.epochs import asked
-    from labkit.monitor import Monitor
-    from labkit.sweep import sweep
+    from labkit.engine.monitor import Monitor
+    from labkit.engine.sweep import sweep
 
     recorded, monitor = SETS[name], Monitor()
     if recorded.ends_only:

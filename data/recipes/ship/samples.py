@@ -42,7 +42,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, help="default: the base's own")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     a = parser.parse_args()
-    from labkit.base import load_base
+    from labkit.engine.base import load_base
     base = load_base(a.base)
     torch.set_num_threads(a.threads)
     prompts, _ = fresh_captions(a.count)

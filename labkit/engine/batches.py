@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from labkit.seeding import generator
+from labkit.engine.seeding import generator
 
 TIMESTEPS = 1000
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.adapter_layers import adapted
+from labkit.engine.layers import adapted
 from labkit.allocator import give_back
 from labkit.errors import LabError
-from labkit.seeding import generator
+from labkit.engine.seeding import generator
 
 
 class LoRAStack:

@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.adapters import bare
+from labkit.engine.adapters import bare
 from labkit.allocator import keep_freed_memory
-from labkit.basefiles import BaseFiles, find_base
-from labkit.casting import cast, fit_for_cpu
-from labkit.devices import find_device
-from labkit.dtypes import chosen_dtype, keep_float32, sentence
+from labkit.engine.base_files import BaseFiles, find_base
+from labkit.engine.casting import cast, fit_for_cpu
+from labkit.engine.devices import find_device
+from labkit.engine.dtypes import chosen_dtype, keep_float32, sentence
 from labkit.errors import LabError
 from labkit.importable import first_cause
-from labkit.loss import Denoiser
-from labkit.old_keys import old_text_encoder
-from labkit.out_of_memory import choose, enough_memory
-from labkit.seeding import generator
+from labkit.engine.loss import Denoiser
+from labkit.engine.old_keys import old_text_encoder
+from labkit.engine.out_of_memory import choose, enough_memory
+from labkit.engine.seeding import generator
 from labkit.text import shown
 from labkit.machine import limit_torch
 

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import torch
 
-from labkit.dtypes import MIXED
+from labkit.engine.dtypes import MIXED
 from labkit.errors import LabError
-from labkit.memory import fitting, predict
+from labkit.engine.memory import fitting, predict
 from labkit.text import counted
 
 GIB = 2**30

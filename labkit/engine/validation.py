@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.adapters import bare
+from labkit.engine.adapters import bare
 from labkit.errors import LabError
-from labkit.loss import Denoiser, per_sample_loss
-from labkit.seeding import generator
+from labkit.engine.loss import Denoiser, per_sample_loss
+from labkit.engine.seeding import generator
 
 SEED = 0                                                      # of all runs alike: a run's own seed must not reach its measure
 BINS = 8                                                      # equal parts of the noise levels

@@ -8,7 +8,7 @@ import torch
 
 from labkit.errors import LabError
 from labkit.store.events import Sample, Validation
-from labkit.validate import ROWS_AT_ONCE, ValidationSet, untouched_losses
+from labkit.engine.validation import ROWS_AT_ONCE, ValidationSet, untouched_losses
 
 VERDICT_IMAGES, VERDICT_STRATA = 64, 8
 SETS = ("validation", "probe", "ordinary")

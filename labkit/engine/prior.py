@@ -6,7 +6,7 @@ n pictures, C H W latent.
 
 import torch
 
-from labkit.base import Base
+from labkit.engine.base import Base
 from labkit.datasets.folders import PictureFolder
 from labkit.errors import LabError
 
