@@ -16,7 +16,7 @@ from labkit.curves import SETS, STEP_AXIS, curve, loss_axis, step_axis
 from labkit.errors import LabError
 from labkit.judged import Table
 from labkit.memorize import CLOSE
-from labkit.stats import LEVEL, resampled_means
+from labkit.judge.stats import LEVEL, resampled_means
 from labkit.style import LINES, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 NAMES = {"validation": "lowest held-out loss", "score": "best pictures", "copying": "copying begins"}

@@ -11,10 +11,10 @@ from functools import cached_property
 
 import numpy as np
 
-from labkit.arms import noise_among
+from labkit.judge.arms import noise_among
 from labkit.errors import LabError
 from labkit.judged import Table
-from labkit.stats import LEVEL, Interval, by_picture, seeds_difference
+from labkit.judge.stats import LEVEL, Interval, by_picture, seeds_difference
 from labkit.style import LINES, MARKERS, STYLE, LabFigure, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 FULL = "full"                                                 # in the place of a rank: a dense change of the same matrices

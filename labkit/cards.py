@@ -9,7 +9,7 @@ from labkit.errors import LabError
 from labkit.design.glossary import glossary, term
 from labkit.design.ladders import rung_text
 from labkit.design.naming import differing
-from labkit.stats import Interval
+from labkit.judge.stats import Interval
 from labkit.style import VERDICTS
 
 # A page may be light or dark, and only JupyterLab says so: colours are chosen for paper that a card brings along (contrast 4.5 at

@@ -5,11 +5,11 @@ import math
 import numpy
 from matplotlib.ticker import MaxNLocator
 
-from labkit.diagnose import DIVERGED, diagnose
-from labkit.findings import DIVERGED_FACTOR
+from labkit.judge.diagnose import DIVERGED, diagnose
+from labkit.judge.findings import DIVERGED_FACTOR
 from labkit.design.naming import apart
 from labkit.design.schedules import rates
-from labkit.stats import by_picture, paired_difference, t_quantile
+from labkit.judge.stats import by_picture, paired_difference, t_quantile
 from labkit.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 STEP_AXIS = "updates done (logarithmic)"

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from labkit.design import volume
-from labkit.arms import basis, over_seeds, rise
+from labkit.judge.arms import basis, over_seeds, rise
 from labkit.boundary import NAMES, Scored, boundary, plot_boundary, stopping_table
 from labkit.curves import SETS, STEP_AXIS, curve, loss_axis, mark_not_finite, step_axis
 from labkit.errors import LabError
 from labkit.judged import Table, loss
 from labkit.memorize import Memorization, diversity, memorization, plot_nearest, thumbnails
 from labkit.pictures import prompts_of, sample_pictures
-from labkit.stats import Interval
+from labkit.judge.stats import Interval
 from labkit.style import MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 ASKED, SEEDS = 10, 2                                          # captions drawn to look for copies, and pictures of each

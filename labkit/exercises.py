@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.arms import noise_among
+from labkit.judge.arms import noise_among
 from labkit.cards import CARD
 from labkit.design.config import run_id
-from labkit.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, UNSURE, diagnose
+from labkit.judge.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, UNSURE, diagnose
 from labkit.errors import LabError
-from labkit.findings import SHARED_RISE
+from labkit.judge.findings import SHARED_RISE
 from labkit.store.history import History
 from labkit.design.ladders import LADDERS, rung_text
 from labkit.design.naming import DERIVED
@@ -24,7 +24,7 @@ from labkit.design.parameters import checked
 from labkit.store.runs import COMPLETE
 from labkit.engine.seeding import seed63
 from labkit.text import counted
-from labkit.stats import by_picture, interval_of, paired_difference, seeds_difference
+from labkit.judge.stats import by_picture, interval_of, paired_difference, seeds_difference
 
 PASSED, NOT_YET = "passed", "not yet"
 MARKS = {PASSED: ("✔", "#00785A"), NOT_YET: ("○", "#A86200")}

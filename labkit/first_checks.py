@@ -5,7 +5,7 @@ import numpy as np
 from labkit.errors import LabError
 from labkit.exercises import Checks, Result, check, given_differently, with_interval
 from labkit.text import counted
-from labkit.stats import by_picture, interval_of, paired_difference
+from labkit.judge.stats import by_picture, interval_of, paired_difference
 
 RISES, FALLS, STAYS = "rises", "falls", "stays"
 

@@ -12,7 +12,7 @@ import numpy as np
 from labkit.datasets.folders import load_picture
 from labkit.labels import name_points
 from labkit.pictures import show_mosaic
-from labkit.stats import LEVEL, Interval, share_interval, shares_difference
+from labkit.judge.stats import LEVEL, Interval, share_interval, shares_difference
 from labkit.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 STRENGTHS = (0.0, 0.5, 0.75, 1.0, 2.0)

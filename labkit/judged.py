@@ -5,11 +5,11 @@ import math
 from collections import Counter
 
 from labkit.design import volume
-from labkit.arms import losses, nearest
-from labkit.diagnose import LABELS, diagnose
+from labkit.judge.arms import losses, nearest
+from labkit.judge.diagnose import LABELS, diagnose
 from labkit.design.ladders import rung_text
-from labkit.seed_spread import caution, recorded_noise
-from labkit.stats import LEVEL, paired_difference, seeds_difference, t_interval
+from labkit.judge.seed_spread import caution, recorded_noise
+from labkit.judge.stats import LEVEL, paired_difference, seeds_difference, t_interval
 from labkit.style import VERDICTS, rate_text
 
 

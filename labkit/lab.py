@@ -15,7 +15,7 @@ from labkit.datasets.notes import cut_texts
 from labkit.frontend import say
 from labkit.store.history import History, Trace
 from labkit.interrupts import Interrupted, stop_on_interrupt
-from labkit.kept import kept
+from labkit.judge.kept import kept
 from labkit.design.ladders import rung_text
 from labkit.live import live
 from labkit.engine.monitor import Monitor

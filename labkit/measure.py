@@ -15,7 +15,7 @@ import torch
 from labkit.engine.adapters import LoRAStack, bare
 from labkit.engine.loss import add_noise, per_sample_loss
 from labkit.engine.seeding import generator
-from labkit.stats import Interval, resampled_means, spread, t_quantile, wilson
+from labkit.judge.stats import Interval, resampled_means, spread, t_quantile, wilson
 
 ROWS = 32                                                     # of one pass
 

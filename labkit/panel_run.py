@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import closing
 
-from labkit.diagnose import diagnose
+from labkit.judge.diagnose import diagnose
 from labkit.store.events import Step, Validation
 from labkit.frontend import say
 from labkit.style import rate_text

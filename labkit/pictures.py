@@ -5,7 +5,7 @@ import textwrap
 import numpy
 from matplotlib.transforms import blended_transform_factory
 
-from labkit.diagnose import diagnose
+from labkit.judge.diagnose import diagnose
 from labkit.curves import plot_curves
 from labkit.design.ladders import rung_text
 from labkit.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, ordered_colors, rate_text

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.diagnose import Verdict, diagnose
+from labkit.judge.diagnose import Verdict, diagnose
 from labkit.errors import LabError
 from labkit.store.history import History
 from labkit.judged import Table
 from labkit.design.ladders import LADDERS
-from labkit.stats import paired_difference
+from labkit.judge.stats import paired_difference
 from labkit.style import rate_text
 
 LADDER = LADDERS["learning_rate"]                             # half a decade a rung: about the smallest step that a short test tells apart

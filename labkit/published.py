@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from labkit.diagnose import LABELS, diagnose
+from labkit.judge.diagnose import LABELS, diagnose
 from labkit.errors import LabError
 from labkit.judged import Table, loss
 from labkit.style import rate_text

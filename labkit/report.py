@@ -3,10 +3,10 @@ import base64
 import html
 from collections import defaultdict
 
-from labkit import listing
+from labkit.judge import listing
 from labkit.files.atomic import write_file
 from labkit.checkup import machine
-from labkit.diagnose import diagnose
+from labkit.judge.diagnose import diagnose
 from labkit.publish import clean_output
 from labkit.store.runs import Store
 from labkit.text import printable

@@ -5,11 +5,11 @@ Losses are held-out ones on fixed noise, compared picture by picture. m seeds, n
 
 import numpy as np
 
-from labkit.arms import noise_among
+from labkit.judge.arms import noise_among
 from labkit.capacity import end_of
 from labkit.curves import LOSS_AXIS, loss_axis, mark_not_finite
 from labkit.errors import LabError
-from labkit.stats import by_picture, seeds_difference
+from labkit.judge.stats import by_picture, seeds_difference
 from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 

@@ -3,7 +3,7 @@
 import threading
 
 from labkit.cards import shelf_table
-from labkit.diagnose import diagnose
+from labkit.judge.diagnose import diagnose
 
 SHOWN = 12                                                            # runs; more would not be read
 

@@ -12,7 +12,7 @@ from labkit.engine.adapters import LoRAStack
 from labkit.curves import LOSS_AXIS, loss_axis
 from labkit.errors import LabError
 from labkit.engine.monitor import FIRST_SCORED
-from labkit.stats import LEVEL, Interval, by_picture, interval_of
+from labkit.judge.stats import LEVEL, Interval, by_picture, interval_of
 from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 from labkit.engine.validation import ValidationSet, untouched_losses
 

@@ -5,7 +5,7 @@ import numpy as np
 from labkit.cards import differing
 from labkit.errors import LabError
 from labkit.exercises import Checks, Result, check
-from labkit.stats import by_picture, interval_of
+from labkit.judge.stats import by_picture, interval_of
 
 ALIKE = 0.1  # of the gain: ends no farther apart count as the same
 APART = 4  # times: scalings nearer than this are no test

@@ -5,14 +5,14 @@ import math
 import numpy as np
 
 from labkit.design import volume
-from labkit.arms import basis, difference, over_seeds, together
+from labkit.judge.arms import basis, difference, over_seeds, together
 from labkit.batch_sizes import BROKEN, as_good, best_of, final, on_edge, text
 from labkit.curves import loss_axis
 from labkit.errors import LabError
 from labkit.evidence import missing, recorded_or_none
 from labkit.frontend import say
 from labkit.judged import Table
-from labkit.stats import by_picture
+from labkit.judge.stats import by_picture
 from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 

@@ -173,7 +173,8 @@ def find(name, store=None):
 
 def runs(options):
     """List the runs of the store."""
-    from labkit import listing, report
+    from labkit import report
+    from labkit.judge import listing
 
     store = Store(options.store)
     entries = listing.entries(store)
@@ -188,7 +189,7 @@ def nothing_in(store):
 
 def diagnose(options):
     """Judge runs and show the evidence."""
-    from labkit.listing import entries
+    from labkit.judge.listing import entries
 
     folders = [find(name, options.store) for name in options.paths] or Store(options.store).runs()
     stores = {root: {found["id"]: found for found in entries(Store(root))} for root in {folder.path.parent for folder in folders}}
@@ -250,7 +251,7 @@ def export(options):
 
 def broken(history, step=None):
     """Return a warning where a run diverged before its checkpoint at `step`, its last by default, was kept; else None."""
-    from labkit.diagnose import diagnose
+    from labkit.judge.diagnose import diagnose
 
     verdict = diagnose(history)
     if verdict.label != "diverged" or step is not None and verdict.since_step is not None and step < verdict.since_step:

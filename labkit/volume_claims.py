@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit import arms, batch_sizes, boundary, epochs, volume
+from labkit import batch_sizes, boundary, epochs, volume
+from labkit.judge import arms
 from labkit.design import volume as plan
-from labkit.arms import basis, difference
+from labkit.judge.arms import basis, difference
 from labkit.batch_sizes import best_of, by_batch, exponent, on_edge
 from labkit.errors import LabError
 from labkit.evidence import Note, missing, recorded_or_none

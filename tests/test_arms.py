@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from volume_runs import ended, turned
 
-from labkit import arms
+from labkit.judge import arms
 from labkit.boundary import boundary
 
 APART = (0.0, 0.01)  # of two seeds, which is all that tells them apart

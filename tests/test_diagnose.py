@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from labkit import diagnose as d
+from labkit.judge import diagnose as d
 from labkit.design.config import RunConfig
-from labkit.diagnose import diagnose
+from labkit.judge.diagnose import diagnose
 from labkit.store.events import Step, Stopped, Validation
 from labkit.store.history import Trace
 

@@ -13,7 +13,7 @@ from labkit.engine.cache import Encoded
 from labkit.datasets.folders import PictureFolder
 from labkit.errors import LabError
 from labkit.evidence import Note, evidence, or_note
-from labkit.stats import by_picture
+from labkit.judge.stats import by_picture
 
 KINDS = ("pool", "maze", "stairs", "corridor")
 LONG = [turned(12, 100, seed=seed) for seed in (0, 1)] + [turned(24, 400, seed=seed) for seed in (0, 1)] + [turned(96, None)]

@@ -10,7 +10,7 @@ from test_frontier import made
 from test_sensitivity import runs
 
 from labkit import synthesis_claims
-from labkit.diagnose import diagnose
+from labkit.judge.diagnose import diagnose
 from labkit.journey import take_home, kept_step, plot_journey, reasons_table
 from labkit.judged import Table
 from labkit.lab import Lab

@@ -202,7 +202,7 @@ def test_a_run_just_trained_has_the_found_ones_as_siblings(lab):
 def test_the_protocols_choice_is_what_its_last_line_says_and_not_the_lowest_number_by_chance(lab):
     from types import SimpleNamespace as Space
 
-    from labkit.diagnose import diagnose
+    from labkit.judge.diagnose import diagnose
     from labkit.protocol import chosen
     from made_runs import made_run
 

@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from labkit import diagnose, findings, kept, listing, report
+from labkit import report
+from labkit.judge import diagnose, findings, kept, listing
 from labkit.store import journal
 from labkit.files import sources
 from labkit.design.config import RunConfig

@@ -13,7 +13,7 @@ from labkit.design.config import RunConfig
 from labkit.engine.loss import Denoiser
 from labkit.measure import NoiseScale, change_by_rank, gradient_by_batch, inner_products, noise_scale, random_directions, step_zero
 from labkit.measured import plot_change_by_rank, plot_noise_scale
-from labkit.stats import Interval, wilson
+from labkit.judge.stats import Interval, wilson
 from labkit.widths import change_by_width
 
 CONFIG = RunConfig(rank=4, learning_rate=1e-3).resolved(8)

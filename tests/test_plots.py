@@ -14,7 +14,7 @@ from PIL import Image
 from labkit import plots
 from labkit.design.config import RunConfig
 from labkit.store.history import Curve
-from labkit.diagnose import diagnose
+from labkit.judge.diagnose import diagnose
 from labkit.pictures import mosaic, plot_beside
 from labkit.design.schedules import rates
 from labkit.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, rate_text, spread

@@ -5,7 +5,7 @@ import pytest
 import tiny
 
 from labkit.design.config import RunConfig, run_id
-from labkit.diagnose import diagnose
+from labkit.judge.diagnose import diagnose
 from labkit.errors import LabError
 from labkit.store.events import Step
 from labkit.store.runs import Store, record

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from labkit import stats
+from labkit.judge import stats
 
 
 @pytest.mark.parametrize("degrees, table", [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (31, 2.040), (127, 1.979)])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from labkit import diagnose
+from labkit.judge import diagnose
 from labkit.store.history import Curve
 from labkit.settings import REPO
 

@@ -8,7 +8,7 @@ from volume_runs import ended, eightfold, race, turned, valleys
 from labkit import volume_claims
 from labkit.boundary import Time
 from labkit.measure import CostByBatch, NoiseScale
-from labkit.stats import Interval
+from labkit.judge.stats import Interval
 from labkit.volume_claims import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE
 
 TURNED = [turned(n, at) for n, at in ((12, 100), (24, 200), (48, 200), (96, 400))]

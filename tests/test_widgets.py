@@ -12,7 +12,7 @@ from made_runs import made_race, made_run
 
 from labkit import cards, lesson, panel_view
 from labkit.design.config import RunConfig
-from labkit.diagnose import LABELS, diagnose
+from labkit.judge.diagnose import LABELS, diagnose
 from labkit.errors import LabError
 from labkit.store.events import Step
 from labkit.frontend import frontend

@@ -19,13 +19,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from labkit import capacity
 from labkit import settings  # noqa: E402
-from labkit.arms import LIKE, losses, over_seeds  # noqa: E402
+from labkit.judge.arms import LIKE, losses, over_seeds  # noqa: E402
 from labkit.batch_sizes import BROKEN  # noqa: E402
 from labkit.frontier import Frontier  # noqa: E402
 from labkit.store.recorded import recorded  # noqa: E402
 from labkit.engine.seeding import seed63  # noqa: E402
 from labkit.sensitivity import Chance, parts  # noqa: E402
-from labkit.stats import (  # noqa: E402
+from labkit.judge.stats import (  # noqa: E402
     interval_of,
     resampled_means,
     seed_noise,

@@ -8,7 +8,7 @@ import numpy as np
 from labkit.engine.base import load_base
 from labkit.engine.cache import encode
 from labkit.datasets.folders import territory
-from labkit.diagnose import diagnose
+from labkit.judge.diagnose import diagnose
 from labkit.engine.monitor import Monitor
 from labkit.store.recorded import recorded
 from labkit.store.runs import Store

@@ -22,8 +22,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from labkit import course, findings  # noqa: E402
-from labkit import diagnose as today  # noqa: E402
+from labkit.judge import course, findings  # noqa: E402
+from labkit.judge import diagnose as today  # noqa: E402
 from labkit.design.config import RunConfig  # noqa: E402
 from labkit.store.events import Step, Validation  # noqa: E402
 from labkit.store.history import Trace  # noqa: E402
@@ -43,7 +43,7 @@ def judge_at(revision):
                                 text=True, check=name == "diagnose").stdout
         found[name] = module = types.ModuleType(f"{name}_before")
         sys.modules[module.__name__] = module
-        with mock.patch.dict(sys.modules, {"labkit.findings": found["findings"]}):
+        with mock.patch.dict(sys.modules, {"labkit.judge.findings": found["findings"]}):
             exec(compile(source, f"{name}.py", "exec"), module.__dict__)
     return found["diagnose"]
 
@@ -332,7 +332,7 @@ def cut_short_rows(judge, groups):
 def main():
     """Print every table for the judge that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", help="judge with labkit/diagnose.py and findings.py of this commit")
+    parser.add_argument("--before", help="judge with labkit/judge/diagnose.py and findings.py of this commit")
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs of the population")
     options = parser.parse_args()
     judge = judge_at(options.before) if options.before else today

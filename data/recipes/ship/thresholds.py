@@ -7,7 +7,7 @@ recorded runs change when one threshold is halved or doubled: a threshold that f
 from collections import Counter
 from unittest import mock
 
-from labkit import diagnose
+from labkit.judge import diagnose
 from labkit.design.presets import PRESETS
 from labkit.store.recorded import recorded
 from recipes.ship.tables import table

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit import findings as making
+from labkit.judge import findings as making
 from labkit.files import sources
 from labkit.files.atomic import write_file
 from labkit.errors import LabError
 from labkit.store.events import Event, Stopped
-from labkit.findings import Findings
+from labkit.judge.findings import Findings
 from labkit.settings import cache_dir
 from labkit.files.regular import read_regular
 from labkit.store.runs import RunFolder, Store
-from labkit.stats import Interval
+from labkit.judge.stats import Interval
 from labkit.files.tensor_files import opened, sealed
 
 # These modules, with what they import, decide what is kept.

@@ -1,6 +1,6 @@
 """Judge a run from its fixed-noise losses: a label, since when, the numbers behind it and how sure it is.
 
-Not the evaluations as they came out are judged but the course behind them (`labkit.course`): 2,000 draws of it that agree
+Not the evaluations as they came out are judged but the course behind them (`labkit.judge.course`): 2,000 draws of it that agree
 with the pictures, the jitter of the run and its evaluations. One rule is applied to each draw. The label is the one that
 most draws get, and the confidence is their share; under MIN_CONFIDENCE the verdict is "not enough evidence". Losses of
 single steps are never judged: each has a new timestep, which moves it more than learning does.
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.course import resampled
-from labkit.findings import FAMILY, MIN_EVALUATIONS, findings, picture_losses, slowed
-from labkit.verdict_text import DIVERGED, HEALTHY, LABELS, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE, doubt, sentence
+from labkit.judge.course import resampled
+from labkit.judge.findings import FAMILY, MIN_EVALUATIONS, findings, picture_losses, slowed
+from labkit.judge.verdict_text import DIVERGED, HEALTHY, LABELS, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE, doubt, sentence
 
 __all__ = ["DIVERGED", "HEALTHY", "LABELS", "OVERFITTING", "OVERSHOOTING", "STAGNATING", "UNSURE", "Verdict", "diagnose", "verdict"]
 
@@ -52,7 +52,7 @@ def diagnose(history, siblings=()) -> Verdict:
 
 
 def verdict(found, best=None) -> Verdict:
-    """Judge a run from its `labkit.findings.Findings`.
+    """Judge a run from its `labkit.judge.findings.Findings`.
 
     best    (images,) what its best sibling had gained on each held-out picture by the run's last evaluation, if it has one
     """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.store.history import Curve, History
-from labkit.stats import LEVEL, Interval, SeedNoise, by_picture, pooled_noise, seed_noise, seeds_difference
+from labkit.judge.stats import LEVEL, Interval, SeedNoise, by_picture, pooled_noise, seed_noise, seeds_difference
 
 LIKE = 0.5  # of the best gain of an experiment: runs that broke are noisier than those that count
 

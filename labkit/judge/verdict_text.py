@@ -1,7 +1,7 @@
 """Verdicts in words: the labels, the sentence for each, and why one cannot be given."""
 
 from labkit.text import counted
-from labkit.stats import Interval
+from labkit.judge.stats import Interval
 
 DIVERGED, OVERSHOOTING, STAGNATING = "diverged", "overshooting", "stagnating"
 OVERFITTING, HEALTHY, UNSURE = "overfitting", "healthy", "not enough evidence"
@@ -10,7 +10,7 @@ LABELS = (DIVERGED, OVERSHOOTING, STAGNATING, OVERFITTING, HEALTHY, UNSURE)
 
 
 def sentence(label, since, evidence, improving, so_far) -> str:
-    """Say what was seen in one sentence with its numbers. evidence: of a `labkit.diagnose.Verdict`."""
+    """Say what was seen in one sentence with its numbers. evidence: of a `labkit.judge.diagnose.Verdict`."""
     start, last, gain, rise = (evidence[name] for name in ("loss_at_start", "loss_at_end", "gain", "rise"))
     when = f" so far (after {counted(evidence['last_step'], 'update')})" if so_far else ""
     beside = f"; judged alone it would be {evidence['alone']}" if "alone" in evidence else ""

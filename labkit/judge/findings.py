@@ -1,6 +1,6 @@
 """What the losses of one run say by themselves: courses drawn from them, and the rule applied to each.
 
-This is the larger part of the work behind a verdict, and no other run bears on it: `labkit.diagnose` makes the verdict of
+This is the larger part of the work behind a verdict, and no other run bears on it: `labkit.judge.diagnose` makes the verdict of
 it and of what the best sibling had gained.
 """
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.files.content import sha256_of_texts
-from labkit.course import course, resampled
-from labkit.stats import LEVEL, Interval
-from labkit.verdict_text import DIVERGED, HEALTHY, LABELS, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE
+from labkit.judge.course import course, resampled
+from labkit.judge.stats import LEVEL, Interval
+from labkit.judge.verdict_text import DIVERGED, HEALTHY, LABELS, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE
 
 FAMILY = ("base_fingerprint", "data_fingerprint", "measured_fingerprint")  # siblings are on the same base and pictures
 DIVERGED_FACTOR = 1.5  # of the loss at step 0, at the last two evaluations

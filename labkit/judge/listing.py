@@ -7,9 +7,9 @@ import warnings
 
 import numpy as np
 
-from labkit.diagnose import gain_at, verdict
+from labkit.judge.diagnose import gain_at, verdict
 from labkit.errors import LabError, LabWarning
-from labkit.kept import known
+from labkit.judge.kept import known
 
 
 def entries(store) -> list[dict]:
@@ -32,7 +32,7 @@ def entry(run_id, status, verdict, config, lesson="") -> dict:
 def best_siblings(findings: dict) -> dict[str, np.ndarray]:
     """Return, by run id, what the best sibling had gained on each picture (images,) at the run's last evaluation.
 
-    findings: `labkit.findings.Findings` by run id. A run that is not judged beside any is left out.
+    findings: `labkit.judge.findings.Findings` by run id. A run that is not judged beside any is left out.
     """
     families = {}
     for name, found in findings.items():

@@ -2,9 +2,9 @@
 
 import math
 
-from labkit.arms import losses, nearest, noise_among, over_seeds
+from labkit.judge.arms import losses, nearest, noise_among, over_seeds
 from labkit.evidence import recorded_or_none
-from labkit.stats import SeedNoise
+from labkit.judge.stats import SeedNoise
 
 
 def recorded_noise(history, name="u_curve", share=1.0) -> SeedNoise | None:

@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from labkit.stats import DRAWS, LEVEL, t_quantile
+from labkit.judge.stats import DRAWS, LEVEL, t_quantile
 
 # Of the range of the evaluations: how large the jitter of a run may be, and how common each size is. Between seeds of
 # recorded runs one evaluation scatters by 4 % of the gain, two thirds of them within a factor of three; noise of the
