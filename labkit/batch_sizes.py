@@ -8,13 +8,13 @@ import numpy as np
 from labkit.design import volume
 from labkit.judge.arms import basis, difference, over_seeds
 from labkit.design.config import RunConfig
-from labkit.curves import LOSS_AXIS, loss_axis
+from labkit.view.curves import LOSS_AXIS, loss_axis
 from labkit.epochs import gap, views
 from labkit.errors import LabError
-from labkit.judged import Table, loss
+from labkit.view.tables import Table, loss
 from labkit.judge.seed_spread import caution, recorded_noise
 from labkit.judge.stats import by_picture
-from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
 
 BROKEN = 1.2                                                  # times the untouched base's loss: such an end says nothing of a valley
 LIKE = "batch_equal_epochs"                                   # the recorded set whose seeds tell of a race's

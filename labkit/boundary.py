@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from labkit.design import volume
-from labkit.curves import SETS, STEP_AXIS, curve, loss_axis, step_axis
+from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, step_axis
 from labkit.errors import LabError
-from labkit.judged import Table
+from labkit.view.tables import Table
 from labkit.memorize import CLOSE
 from labkit.judge.stats import LEVEL, resampled_means
-from labkit.style import LINES, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
+from labkit.view.style import LINES, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 NAMES = {"validation": "lowest held-out loss", "score": "best pictures", "copying": "copying begins"}
 LOOKS = {"validation": ("o", "healthy"), "score": ("s", "stagnating"), "copying": ("X", "diverged")}

@@ -11,13 +11,13 @@ import numpy as np
 from labkit.design import volume
 from labkit.judge.arms import basis, over_seeds, rise
 from labkit.boundary import NAMES, Scored, boundary, plot_boundary, stopping_table
-from labkit.curves import SETS, STEP_AXIS, curve, loss_axis, mark_not_finite, step_axis
+from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, mark_not_finite, step_axis
 from labkit.errors import LabError
-from labkit.judged import Table, loss
+from labkit.view.tables import Table, loss
 from labkit.memorize import Memorization, diversity, memorization, plot_nearest, thumbnails
-from labkit.pictures import prompts_of, sample_pictures
+from labkit.view.pictures import prompts_of, sample_pictures
 from labkit.judge.stats import Interval
-from labkit.style import MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
+from labkit.view.style import MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 ASKED, SEEDS = 10, 2                                          # captions drawn to look for copies, and pictures of each
 SHOWN = {"count": 5, "width": 6.9}                             # of the nearest pictures; a notebook must stay small

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.judge.arms import noise_among
-from labkit.cards import CARD
+from labkit.view.cards import CARD
 from labkit.design.config import run_id
 from labkit.judge.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, UNSURE, diagnose
 from labkit.errors import LabError

@@ -8,7 +8,7 @@ from labkit.checklist import foreign_adapter, on_paper
 from labkit.design.config import load_design
 from labkit.design.design_file import split
 from labkit.errors import LabError
-from labkit.judged import Table
+from labkit.view.tables import Table
 
 
 def planted(config, expected) -> dict[str, tuple[dict, dict]]:

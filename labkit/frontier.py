@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.datasets.folders import load_picture
-from labkit.labels import name_points
-from labkit.pictures import show_mosaic
+from labkit.view.labels import name_points
+from labkit.view.pictures import show_mosaic
 from labkit.judge.stats import LEVEL, Interval, share_interval, shares_difference
-from labkit.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
+from labkit.view.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 STRENGTHS = (0.0, 0.5, 0.75, 1.0, 2.0)
 TARGET, KEPT = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]

@@ -5,11 +5,11 @@ import textwrap
 
 import numpy as np
 
-from labkit.cards import QUIET, error_card
+from labkit.view.cards import QUIET, error_card
 from labkit.datasets.folders import load_picture
-from labkit.frontend import frontend, say, show
-from labkit.pictures import show_mosaic
-from labkit.style import STYLE, LabFigure
+from labkit.view.frontend import frontend, say, show
+from labkit.view.pictures import show_mosaic
+from labkit.view.style import STYLE, LabFigure
 
 COLUMNS = 6
 

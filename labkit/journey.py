@@ -9,12 +9,12 @@ from labkit.engine.base import diffusers_picture
 from labkit.boundary import boundary
 from labkit.datasets.folders import load_picture
 from labkit.errors import LabError
-from labkit.judged import Table
+from labkit.view.tables import Table
 from labkit.design.ladders import rung_text
-from labkit.pictures import show_mosaic
+from labkit.view.pictures import show_mosaic
 from labkit.protocol import chosen
 from labkit.text import counted
-from labkit.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes, rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes, rate_text
 
 SAME = 2.0                                                   # of 255, in the mean: what rounding in another order comes to stays far below
 PANEL, GAP, LEFT = 2.15, 0.72, 0.8                           # inches

@@ -12,12 +12,12 @@ from labkit.design.config import RunConfig, load_design, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.store.events import Event
 from labkit.datasets.notes import cut_texts
-from labkit.frontend import say
+from labkit.view.frontend import say
 from labkit.store.history import History, Trace
 from labkit.interrupts import Interrupted, stop_on_interrupt
 from labkit.judge.kept import kept
 from labkit.design.ladders import rung_text
-from labkit.live import live
+from labkit.view.live import live
 from labkit.engine.monitor import Monitor
 from labkit.engine.out_of_memory import enough_memory
 from labkit.store.runs import COMPLETE, Store

@@ -6,12 +6,12 @@ import threading
 
 from labkit import lesson, panel_run
 from labkit.design.config import RunConfig, load_design
-from labkit.curves import plot_validation
+from labkit.view.curves import plot_validation
 from labkit.errors import LabError
-from labkit.frontend import frontend, say, show
+from labkit.view.frontend import frontend, say, show
 from labkit.design.ladders import check_knobs
 from labkit.panel_run import PanelRun
-from labkit.pictures import plot_beside
+from labkit.view.pictures import plot_beside
 from labkit.design.presets import PRESETS, preset
 from labkit.store.runs import Store
 from labkit.shelf import RunShelf

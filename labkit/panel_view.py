@@ -7,15 +7,15 @@ import time
 import ipywidgets as W
 
 from labkit.design import volume
-from labkit.cards import QUIET, error_card, verdict_card
+from labkit.view.cards import QUIET, error_card, verdict_card
 from labkit.design.config import RunConfig
-from labkit.curves import plot_schedules, plot_validation
+from labkit.view.curves import plot_schedules, plot_validation
 from labkit.errors import LabError
 from labkit.design.glossary import glossary, term
 from labkit.design.ladders import rungs
-from labkit.pictures import plot_beside
+from labkit.view.pictures import plot_beside
 from labkit.text import counted, rounded
-from labkit.style import STYLE, VERDICTS, LabFigure
+from labkit.view.style import STYLE, VERDICTS, LabFigure
 
 FRAME_S = 0.25                                                        # at most four frames a second
 DRAWING_SHARE, SLOWEST_S = 4, 1.5                                     # and a fourth of the time for drawing, but never slower than this
@@ -265,7 +265,7 @@ def cost_text(config, pace) -> str:
 def ending_text(run) -> str:
     """Say how a run ended."""
     if run.found:
-        from labkit.cards import trained_at
+        from labkit.view.cards import trained_at
 
         return f"found, from {trained_at(run.history)}: this design was already trained"
     if run.history is None:

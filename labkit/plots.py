@@ -3,7 +3,7 @@
 Nothing here shows, saves or needs torch. Curves are in `curves.py`, pictures in `pictures.py`, the common look in `style.py`.
 """
 
-from labkit.curves import (
+from labkit.view.curves import (
     plot_curves,
     plot_loss_by_timestep,
     plot_schedules,
@@ -11,6 +11,6 @@ from labkit.curves import (
     plot_u_curve,
     plot_validation,
 )
-from labkit.pictures import plot_comparison, plot_race, plot_samples
+from labkit.view.pictures import plot_comparison, plot_race, plot_samples
 
 __all__ = [name for name in dir() if name.startswith("plot_")]

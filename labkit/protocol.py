@@ -8,10 +8,10 @@ import numpy as np
 from labkit.judge.diagnose import Verdict, diagnose
 from labkit.errors import LabError
 from labkit.store.history import History
-from labkit.judged import Table
+from labkit.view.tables import Table
 from labkit.design.ladders import LADDERS
 from labkit.judge.stats import paired_difference
-from labkit.style import rate_text
+from labkit.view.style import rate_text
 
 LADDER = LADDERS["learning_rate"]                             # half a decade a rung: about the smallest step that a short test tells apart
 UNSTABLE = ("diverged", "overshooting")

@@ -10,7 +10,7 @@ from labkit.judge.diagnose import diagnose
 from labkit.publish import clean_output
 from labkit.store.runs import Store
 from labkit.text import printable
-from labkit.style import VERDICTS, rate_text
+from labkit.view.style import VERDICTS, rate_text
 
 MIN_RACE = 3  # runs that differ by the learning rate alone, from which their race is drawn
 COLUMNS = ("lesson", "run", "what differs", "learning rate", "rank", "alpha", "scaling", "steps", "verdict", "since step")
@@ -113,8 +113,8 @@ def html_table(runs):
 
 def figures(histories):
     """Yield the figures of one lesson's runs: each race over rates with its pictures, then all other curves together."""
-    from labkit.pictures import plot_race
-    from labkit.curves import plot_curves
+    from labkit.view.pictures import plot_race
+    from labkit.view.curves import plot_curves
 
     groups = defaultdict(list)
     for history in histories:

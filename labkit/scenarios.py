@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.pictures import show_mosaic
+from labkit.view.pictures import show_mosaic
 from labkit.strength import Scores, acting, measure_scores, text
-from labkit.style import STYLE, LabFigure
+from labkit.view.style import STYLE, LabFigure
 
 COLUMNS = ("strong", "faint, set after training", "faint, set in training")
 PROMPTS = 2

@@ -8,7 +8,7 @@ import numpy as np
 from labkit.errors import LabError
 from labkit.design.ladders import rung_text
 from labkit.judge.stats import DRAWS, Interval, by_picture, resampled_means, spread
-from labkit.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes
+from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes
 
 KNOBS = ("learning_rate", "max_train_steps", "train_batch_size", "alpha", "rank", "lr_scheduler")
 

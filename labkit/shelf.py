@@ -2,7 +2,7 @@
 
 import threading
 
-from labkit.cards import shelf_table
+from labkit.view.cards import shelf_table
 from labkit.judge.diagnose import diagnose
 
 SHOWN = 12                                                            # runs; more would not be read

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from labkit.store.adapter_files import adapter_bytes
 from labkit.engine.adapters import LoRAStack
 from labkit.store.events import Step
-from labkit.judged import Table
+from labkit.view.tables import Table
 from labkit.engine.monitor import Monitor
 from labkit.engine.train import train
 

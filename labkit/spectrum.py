@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.curves import loss_axis
+from labkit.view.curves import loss_axis
 from labkit.errors import LabError
-from labkit.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
 
 SMALLEST = 1e-3                                               # singular values below are drawn no more
 ENDS = {"lora_A": ".lora_A.weight", "lora_B": ".lora_B.weight", "delta": ".delta.weight"}

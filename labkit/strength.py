@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.engine.adapters import LoRAStack
-from labkit.curves import LOSS_AXIS, loss_axis
+from labkit.view.curves import LOSS_AXIS, loss_axis
 from labkit.errors import LabError
 from labkit.engine.monitor import FIRST_SCORED
 from labkit.judge.stats import LEVEL, Interval, by_picture, interval_of
-from labkit.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
+from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 from labkit.engine.validation import ValidationSet, untouched_losses
 
 STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)

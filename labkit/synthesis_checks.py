@@ -6,7 +6,7 @@ from labkit.design import volume
 from labkit.checklist import look_over
 from labkit.design.config import load_design
 from labkit.errors import LabError
-from labkit.evidence import missing, recorded_or_none
+from labkit.view.evidence import missing, recorded_or_none
 from labkit.exercises import Checks, Result, check
 from labkit.sensitivity import KNOBS, sensitivity
 

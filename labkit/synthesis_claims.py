@@ -7,10 +7,10 @@ import dataclasses
 import math
 
 from labkit.design.config import RunConfig
-from labkit.evidence import recorded_or_none
-from labkit.judged import Table
+from labkit.view.evidence import recorded_or_none
+from labkit.view.tables import Table
 from labkit.protocol import chosen
-from labkit.style import rate_text
+from labkit.view.style import rate_text
 from labkit.volume_claims import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE, Claim
 
 DISTINCT = 0.1                                                # of the variance: where pairs explain less, knobs act apart

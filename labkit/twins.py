@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from labkit.cards import differing
+from labkit.view.cards import differing
 from labkit.errors import LabError
 from labkit.exercises import Checks, Result, check
 from labkit.judge.stats import by_picture, interval_of

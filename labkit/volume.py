@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from labkit.design import volume
 from labkit.errors import LabError
-from labkit.judged import Table
+from labkit.view.tables import Table
 
 PICTURES = 5000                                               # of the chapter's worked example
 

@@ -1,6 +1,6 @@
 """What a notebook is played with: the lab panel, the shelf of runs, curves that grow while a cell runs."""
 
-from labkit.live import live
+from labkit.view.live import live
 from labkit.panel import LabPanel
 from labkit.design.presets import PRESETS
 from labkit.shelf import RunShelf

@@ -250,7 +250,7 @@ def test_papermill_alone_cannot_report_false_success(tmp_path, cells, arguments,
 
 def test_papermill_may_name_its_own_paths_give_text_for_numbers_and_is_headless_below_a_server(tmp_path):
     """A terminal or a cell of JupyterLab hands its kernels' variables down to papermill and its kernel."""
-    told = "from labkit.frontend import frontend\nprint(frontend(), repr(seed), repr(learning_rate), repr(student))"
+    told = "from labkit.view.frontend import frontend\nprint(frontend(), repr(seed), repr(learning_rate), repr(student))"
     write(tmp_path, "00_raw", BEGIN, told, FINISH, parameters="seed = 0\nlearning_rate = 1e-3\nstudent = ''")
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", tmp_path / "00_raw.ipynb", tmp_path / "out.ipynb", "--inject-paths",
                "-r", "seed", "5", "-r", "learning_rate", "3e-3", "-p", "student", "12345"]

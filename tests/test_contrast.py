@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from labkit.cards import error_card, shelf_table, verdict_card
-from labkit.evidence import Note
+from labkit.view.cards import error_card, shelf_table, verdict_card
+from labkit.view.evidence import Note
 from labkit.exercises import NOT_YET, PASSED, Result
-from labkit.style import VERDICTS
+from labkit.view.style import VERDICTS
 
 # Pages: text, background, and the variables of JupyterLab 4's own themes where it is JupyterLab.
 PAGES = {

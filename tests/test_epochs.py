@@ -12,7 +12,7 @@ from labkit import epochs
 from labkit.engine.cache import Encoded
 from labkit.datasets.folders import PictureFolder
 from labkit.errors import LabError
-from labkit.evidence import Note, evidence, or_note
+from labkit.view.evidence import Note, evidence, or_note
 from labkit.judge.stats import by_picture
 
 KINDS = ("pool", "maze", "stairs", "corridor")

@@ -52,7 +52,7 @@ def kernel(tmp_path_factory):
 
 
 def test_a_kernel_of_a_server_is_watched(kernel):
-    assert kernel("from labkit import frontend\nprint(frontend.frontend())") == ("browser\n", None)
+    assert kernel("from labkit.view import frontend\nprint(frontend.frontend())") == ("browser\n", None)
 
 
 def test_an_interrupted_cell_of_a_lesson_shows_one_sentence_and_ends_in_an_error(kernel):

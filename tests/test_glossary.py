@@ -4,7 +4,7 @@ import pytest
 
 from labkit.errors import LabError
 from labkit.design.glossary import glossary, glossary_table, term
-from labkit.style import VERDICTS
+from labkit.view.style import VERDICTS
 
 
 def test_the_three_voices_of_a_term():

@@ -12,7 +12,7 @@ from test_sensitivity import runs
 from labkit import synthesis_claims
 from labkit.judge.diagnose import diagnose
 from labkit.journey import take_home, kept_step, plot_journey, reasons_table
-from labkit.judged import Table
+from labkit.view.tables import Table
 from labkit.lab import Lab
 from labkit.design.proposal import propose
 from labkit.protocol import short_test

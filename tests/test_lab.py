@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tiny
 
-from labkit import judged
+from labkit.view import tables
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.store.events import Step, Stopped, Validation
 from labkit.store.history import Trace
 from labkit.lab import Lab
-from labkit.live import live
+from labkit.view.live import live
 from labkit.protocol import LADDER, first_rungs, short_test, trial_table
 from labkit.engine.sweep import sweep
 
@@ -71,9 +71,9 @@ def test_one_update_is_measured_and_not_kept(lab):
 
 def test_the_table_of_a_race_names_what_differs(lab):
     runs = lab.race("lr_scheduler", ["constant", "linear"], **SHORT)
-    text = repr(judged.table(runs, "lr_scheduler"))
+    text = repr(tables.table(runs, "lr_scheduler"))
     assert "constant" in text and "linear" in text and "sum of the rate" in text
-    assert "<td" in judged.table(runs)._repr_html_()
+    assert "<td" in tables.table(runs)._repr_html_()
 
 
 def history(rate, end, *, start=0.2, seed=0, steps=(0, 10, 30, 100)):
@@ -123,13 +123,13 @@ def test_the_rungs_trained_side_by_side_are_those_that_a_climbing_test_asks_for(
 
 def test_predictions_are_compared_and_none_is_not_wrong():
     runs = [history(1e-4, 0.18), history(1e-3, 0.12)]
-    assert "yes" in judged.predictions(runs, at_the_end=1e-3)
-    assert "You said" not in judged.predictions(runs)
+    assert "yes" in tables.predictions(runs, at_the_end=1e-3)
+    assert "You said" not in tables.predictions(runs)
 
 
 def test_stability_counts_verdicts_over_seeds():
     runs = [history(rate, end, seed=seed) for rate, end in ((1e-5, 0.1999), (1e-3, 0.12)) for seed in range(3)]
-    text = repr(judged.stability(runs))
+    text = repr(tables.stability(runs))
     assert "3 × healthy" in text and "3 × stagnating" in text
 
 

@@ -15,9 +15,9 @@ from labkit import plots
 from labkit.design.config import RunConfig
 from labkit.store.history import Curve
 from labkit.judge.diagnose import diagnose
-from labkit.pictures import mosaic, plot_beside
+from labkit.view.pictures import mosaic, plot_beside
 from labkit.design.schedules import rates
-from labkit.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, rate_text, spread
+from labkit.view.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, rate_text, spread
 
 
 def schedules():
@@ -218,7 +218,7 @@ def test_a_figure_shows_itself_in_a_notebook_with_a_text_for_those_who_cannot_se
 
 
 def test_a_label_too_long_for_its_room_is_broken_between_words_and_measured_as_it_is_drawn():
-    from labkit.text_fit import fitted, text_size
+    from labkit.view.text_fit import fitted, text_size
 
     assert fitted("1e-3  ● healthy", 100, 9) == "1e-3  ● healthy"
     assert fitted("sixteen, rate doubled  ? not enough evidence", 104, 9) == "sixteen, rate doubled\n? not enough\nevidence"

@@ -13,7 +13,7 @@ from labkit.store import recorded as shipped, runs
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
-from labkit.pictures import sample_pictures
+from labkit.view.pictures import sample_pictures
 from labkit.engine.sweep import grid
 from recipes.ship import recorded as recipe
 

@@ -10,12 +10,13 @@ import pytest
 import tiny
 from made_runs import made_race, made_run
 
-from labkit import cards, lesson, panel_view
+from labkit import lesson, panel_view
+from labkit.view import cards
 from labkit.design.config import RunConfig
 from labkit.judge.diagnose import LABELS, diagnose
 from labkit.errors import LabError
 from labkit.store.events import Step
-from labkit.frontend import frontend
+from labkit.view.frontend import frontend
 from labkit.store.history import Trace
 from labkit.lab import Lab
 from labkit.design.ladders import LADDERS, rungs

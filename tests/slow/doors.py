@@ -303,7 +303,7 @@ def settings(folder):
            str(folder)]
     doors = {"LABKIT_THREADS": lambda: importlib.import_module("labkit.machine").quota(), "LABKIT_TIMEOUT": lambda: __import__("labkit.chapter").chapter.timeout(),
              "LABKIT_STORE": lambda: quietly("runs"), "LABKIT_DATA": lambda: importlib.import_module("labkit.datasets.folders").territory("liminal"), "LABKIT_CACHE": lambda: remembered(folder),
-             "LABKIT_FRONTEND": lambda: __import__("labkit.frontend").frontend.frontend(), "XDG_CACHE_HOME": lambda: remembered(folder)}
+             "LABKIT_FRONTEND": lambda: importlib.import_module("labkit.view.frontend").frontend(), "XDG_CACHE_HOME": lambda: remembered(folder)}
     arguments = (lambda text: quietly("runs", "--store", text), lambda text: quietly("export", text, "--to", "x.safetensors"), lambda text: quietly("export", "a", "--to", text),
                  lambda text: quietly("diagnose", text), lambda text: config.load_design(text), lambda text: importlib.import_module("labkit.datasets.folders").territory(text),
                  lambda text: importlib.import_module("labkit.engine.base_files").find_base(text) if "/" in text and len(text) > 3 else None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from labkit.lab import Lab
-from labkit.pictures import plot_race
+from labkit.view.pictures import plot_race
 
 RATES = [1e-5, 1e-4, 1e-3, 3e-3, 1.4e-2, 1e-1]                  # as in notebooks/01_learning_rate.ipynb
 

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Iterator
 
-from labkit.curves import plot_curves
+from labkit.view.curves import plot_curves
 from labkit.store.events import Event, Step, Validation
-from labkit.frontend import frontend, show
+from labkit.view.frontend import frontend, show
 
 REDRAW_S = 0.22                                               # 4-5 times a second: a drawing takes about 40 ms of one core
 

@@ -8,7 +8,7 @@ import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labkit.text_fit import fitted
+from labkit.view.text_fit import fitted
 
 # Widths are a notebook's output column; colours are readable on white and told apart by people who see no red or no green
 # (Okabe and Ito 2008, the light ones darkened). Nothing is told by colour alone: every line has a label and a marker.

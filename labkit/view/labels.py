@@ -2,8 +2,8 @@
 
 import math
 
-from labkit.style import STYLE
-from labkit.text_fit import text_size
+from labkit.view.style import STYLE
+from labkit.view.text_fit import text_size
 
 NEAR, FAR, STEP, TURNS = 10, 60, 3, 16                                # points from the point that is named; directions tried
 CLEAR = 2                                                             # points kept free around words

@@ -2,11 +2,11 @@
 
 import html
 
-from labkit.cards import CARD
+from labkit.view.cards import CARD
 from labkit.errors import LabError
-from labkit.frontend import say
+from labkit.view.frontend import say
 from labkit.store.recorded import recorded
-from labkit.style import STYLE
+from labkit.view.style import STYLE
 
 
 class Note:

@@ -10,7 +10,7 @@ from labkit.design.glossary import glossary, term
 from labkit.design.ladders import rung_text
 from labkit.design.naming import differing
 from labkit.judge.stats import Interval
-from labkit.style import VERDICTS
+from labkit.view.style import VERDICTS
 
 # A page may be light or dark, and only JupyterLab says so: colours are chosen for paper that a card brings along (contrast 4.5 at
 # least, tests/test_contrast.py), and quiet words take the colour of what surrounds them.
