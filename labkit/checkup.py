@@ -49,7 +49,7 @@ def text(found=None):
 def verb(options):
     """Print the self-check of the machine, exit code 1 if something is bad; of a design, a base or a folder, exit code 2."""
     if options.design:
-        from labkit.checklist import look_over
+        from labkit.experiments.preflight import look_over
         found, code = look_over(options.design, base=options.base, data=options.data), 2
     else:
         given, code = inputs(options.base, options.data), 1

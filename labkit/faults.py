@@ -4,7 +4,7 @@ import json
 
 from labkit.design import volume
 from labkit.engine.adapters import LoRAStack
-from labkit.checklist import foreign_adapter, on_paper
+from labkit.experiments.preflight import foreign_adapter, on_paper
 from labkit.design.config import load_design
 from labkit.design.design_file import split
 from labkit.errors import LabError

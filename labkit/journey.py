@@ -6,13 +6,13 @@ import numpy as np
 
 from labkit.store.adapter_files import save_adapter
 from labkit.engine.base import diffusers_picture
-from labkit.boundary import boundary
+from labkit.experiments.turning_points import boundary
 from labkit.datasets.folders import load_picture
 from labkit.errors import LabError
 from labkit.view.tables import Table
 from labkit.design.ladders import rung_text
 from labkit.view.pictures import show_mosaic
-from labkit.protocol import chosen
+from labkit.experiments.short_test import chosen
 from labkit.text import counted
 from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes, rate_text
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from labkit.design import volume
-from labkit.checklist import look_over
+from labkit.experiments.preflight import look_over
 from labkit.design.config import load_design
 from labkit.errors import LabError
 from labkit.view.evidence import missing, recorded_or_none
 from labkit.exercises import Checks, Result, check
-from labkit.sensitivity import KNOBS, sensitivity
+from labkit.experiments.sensitivity import KNOBS, sensitivity
 
 
 class SynthesisChecks(Checks):

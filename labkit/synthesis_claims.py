@@ -9,7 +9,7 @@ import math
 from labkit.design.config import RunConfig
 from labkit.view.evidence import recorded_or_none
 from labkit.view.tables import Table
-from labkit.protocol import chosen
+from labkit.experiments.short_test import chosen
 from labkit.view.style import rate_text
 from labkit.volume_claims import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE, Claim
 

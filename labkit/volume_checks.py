@@ -3,7 +3,7 @@
 import math
 
 from labkit.design import volume as plan
-from labkit.boundary import boundary
+from labkit.experiments.turning_points import boundary
 from labkit.errors import LabError
 from labkit.exercises import Checks, Result, check
 from labkit.text import counted

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit import batch_sizes, boundary, epochs, volume
+from labkit import volume
+from labkit.experiments import batch_size as batch_sizes, turning_points as boundary, overfitting
 from labkit.judge import arms
 from labkit.design import volume as plan
 from labkit.judge.arms import basis, difference
-from labkit.batch_sizes import best_of, by_batch, exponent, on_edge
+from labkit.experiments.batch_size import best_of, by_batch, exponent, on_edge
 from labkit.errors import LabError
 from labkit.view.evidence import Note, missing, recorded_or_none
 from labkit.view.tables import Table, loss
@@ -91,7 +92,7 @@ def fewer_epochs(runs):
     turned = [(run, time) for run, time, rise in _turned(runs) if rise]
     if len(turned) < 2:
         return OPEN, "Fewer than two of the sets have turned, so their epochs cannot be compared."
-    spans = [tuple(epochs.views(run, step) for step in (time.step, time.low, time.high)) for run, time in turned]
+    spans = [tuple(overfitting.views(run, step) for step in (time.step, time.low, time.high)) for run, time in turned]
     seen = _by_pictures((run.config.n_train, f"lowest after {at:.3g} epochs ({low:.3g} to {high:.3g}), {time.step:,.0f} updates")
                         for (run, time), (at, low, high) in zip(turned, spans))
     falls = [later[2] < earlier[1] for earlier, later in zip(spans, spans[1:])]
@@ -105,8 +106,8 @@ def five_to_fifty(runs):
     inside, seen = [], []
     for run, time, rise in _turned(runs):
         shares = [boundary.score(boundary.fixed_epochs(passes, run), run).gain[0] for passes in (5, 10, 50)]
-        best = epochs.views(run, time.step if math.isfinite(time.step) else run.validations["validation"].steps[-1])
-        low, high = epochs.views(run, time.low), epochs.views(run, time.high)
+        best = overfitting.views(run, time.step if math.isfinite(time.step) else run.validations["validation"].steps[-1])
+        low, high = overfitting.views(run, time.low), overfitting.views(run, time.high)
         inside.append(True if 5 <= low and high <= 50 else False if high < 5 or low > 50 else None)
         span = f"{low:.3g} to {high:.3g}" if math.isfinite(high) else f"{low:.3g} or later"
         seen.append((run.config.n_train, f"best after {'' if math.isfinite(time.step) else 'more than '}{best:.3g} epochs ({span}); 5, 10, 50 give {', '.join(f'{share:.0%}' for share in shares)} of its gain"))

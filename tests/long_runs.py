@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from labkit.boundary import Scored
+from labkit.experiments.turning_points import Scored
 from labkit.design.config import RunConfig
 from labkit.store.events import Validation
 from labkit.store.history import Trace

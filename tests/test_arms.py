@@ -5,7 +5,7 @@ import pytest
 from volume_runs import ended, turned
 
 from labkit.judge import arms
-from labkit.boundary import boundary
+from labkit.experiments.turning_points import boundary
 
 APART = (0.0, 0.01)  # of two seeds, which is all that tells them apart
 

@@ -8,7 +8,7 @@ import tiny
 from figures import assert_bands_are_whole, assert_words_keep_apart
 from volume_runs import eightfold, ended, race, valleys
 
-from labkit import batch_sizes, measure
+from labkit.experiments import batch_size as batch_sizes, updates
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 
@@ -91,7 +91,7 @@ def test_eight_times_the_epochs_stand_beside_the_large_batch():
 
 
 def test_a_larger_batch_keeps_more_for_the_gradient_and_about_as_much_a_picture():
-    found = measure.cost_by_batch(tiny.base(), tiny.cache(), RunConfig(rank=2).resolved(12), batch_sizes=(1, 2, 4), repeats=1)
+    found = updates.cost_by_batch(tiny.base(), tiny.cache(), RunConfig(rank=2).resolved(12), batch_sizes=(1, 2, 4), repeats=1)
     kept = np.array(found.kept_bytes)
     assert (np.diff(kept) > 0).all() and kept[2] == pytest.approx(4 * kept[0], rel=0.3)
     assert all(math.isfinite(seconds) and seconds > 0 for seconds in found.seconds)

@@ -13,7 +13,7 @@ from test_cli import labkit
 from labkit.engine import batches
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import load_base
-from labkit.checklist import expectations, look_over
+from labkit.experiments.preflight import expectations, look_over
 from labkit.design.config import RunConfig, load_design
 from labkit.datasets.folders import PictureFolder, Territory
 from labkit.design.design_file import write_design

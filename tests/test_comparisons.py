@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from labkit.judge.arms import over_seeds
-from labkit.capacity import capacity
+from labkit.experiments.rank import capacity
 from labkit.store.recorded import recorded
 from labkit.judge.seed_spread import caution, recorded_noise
 

@@ -9,7 +9,7 @@ from small_pictures import write_territory
 
 from labkit.engine.cache import encode
 from labkit.datasets.folders import territory
-from labkit.distance import measure_distance, ratio
+from labkit.experiments.distance import measure_distance, ratio
 from labkit.judge.stats import Interval
 
 MEAN_COLOURS = SimpleNamespace(read=lambda pictures: SimpleNamespace(features=pictures.reshape(len(pictures), -1, 3).mean(1)))

@@ -8,7 +8,7 @@ import pytest
 from figures import assert_bands_are_whole, assert_words_keep_apart
 from volume_runs import turned
 
-from labkit import epochs
+from labkit.experiments import overfitting
 from labkit.engine.cache import Encoded
 from labkit.datasets.folders import PictureFolder
 from labkit.errors import LabError
@@ -45,7 +45,7 @@ def reader(accepts=1.0):
 
 def run_with_pictures(lab, copied_from=400):
     """Return a run that draws its training pictures from an update on."""
-    prompts, _ = epochs.asked(lab.territory)
+    prompts, _ = overfitting.asked(lab.territory)
     own = np.array([int(prompt.split()[1]) for prompt in prompts])
     fresh = drawn(len(prompts), 5)
     pictures = {step: (lab.cache.train.mean[own] if step >= copied_from else fresh, prompts) for step in (50, 100, 200, 400, 800, 1500)}
@@ -53,14 +53,14 @@ def run_with_pictures(lab, copied_from=400):
 
 
 def test_seeds_are_averaged_picture_by_picture_and_ordered_by_the_number_of_pictures():
-    runs = epochs.over_seeds(LONG[::-1])
+    runs = overfitting.over_seeds(LONG[::-1])
     assert [run.config.n_train for run in runs] == [12, 24, 96]
     expected = np.mean([by_picture(run.validations["validation"].losses[-1]) for run in LONG[:2]], axis=0)
     np.testing.assert_allclose(by_picture(runs[0].validations["validation"].losses[-1]), expected, rtol=1e-6)
 
 
 def test_the_turns_are_told_in_updates_and_in_epochs_and_a_run_that_has_not_turned_says_so():
-    rows = {row[0]: row for row in epochs.turns(LONG).rows}
+    rows = {row[0]: row for row in overfitting.turns(LONG).rows}
     assert rows["12"][1].startswith("100 (") and rows["12"][2] == "33.3" and rows["24"][2] == "66.7"
     assert rows["96"][1].startswith("not reached") and rows["96"][2] == "more than 62.5" and rows["96"][4] == ""
 
@@ -69,12 +69,12 @@ def test_the_gap_counts_from_the_start_since_the_two_sets_are_not_equally_hard()
     run = turned(12, 100)
     probe = run.validations["probe"]
     harder = dataclasses.replace(run, validations=run.validations | {"probe": probe._replace(losses=probe.losses + np.float32(0.3))})
-    assert epochs.gap(run) == pytest.approx(0.09, abs=0.002) and epochs.gap(harder) == pytest.approx(epochs.gap(run), abs=1e-6)
+    assert overfitting.gap(run) == pytest.approx(0.09, abs=0.002) and overfitting.gap(harder) == pytest.approx(overfitting.gap(run), abs=1e-6)
 
 
 @pytest.mark.parametrize("runs", [LONG[:1] + LONG[-1:], LONG, LONG + [turned(48, 800)]])
 def test_the_panels_share_a_scale_and_their_words_keep_apart(runs):
-    figure = epochs.plot_gaps(runs)
+    figure = overfitting.plot_gaps(runs)
     assert_words_keep_apart(figure)
     assert_bands_are_whole(figure)
     assert len({ax.get_ylim() for ax in figure.axes}) == 1
@@ -82,53 +82,53 @@ def test_the_panels_share_a_scale_and_their_words_keep_apart(runs):
 
 
 def test_prompts_are_captions_of_the_first_training_pictures_several_seeds_of_each(lab):
-    prompts, seeds = epochs.asked(lab.territory, 3, 2)
+    prompts, seeds = overfitting.asked(lab.territory, 3, 2)
     assert prompts == ("picture 0", "picture 0", "picture 1", "picture 1", "picture 2", "picture 2") and seeds == tuple(range(6))
 
 
 def test_fresh_pictures_are_of_the_kinds_asked_for_in_the_same_shares(lab):
     prompts = [f"picture {i}" for i in (0, 4, 1, 1)]                      # two captions of the first kind, one of the second
-    kinds = [lab.territory.validation.attributes[i]["kind"] for i in epochs.fresh_like(lab.territory, prompts)]
+    kinds = [lab.territory.validation.attributes[i]["kind"] for i in overfitting.fresh_like(lab.territory, prompts)]
     assert kinds.count("pool") == 2 * kinds.count("maze") == 16 and set(kinds) == {"pool", "maze"}
 
 
 def test_without_kinds_any_held_out_picture_is_fresh():
     territory = SimpleNamespace(train=folder(50, kinds=()), validation=folder(50, kinds=()))
-    assert epochs.fresh_like(territory, ["picture 1"]) == list(range(50))
+    assert overfitting.fresh_like(territory, ["picture 1"]) == list(range(50))
 
 
 def test_copies_are_found_from_the_update_on_at_which_they_begin(lab):
-    one = epochs.judge(lab, run_with_pictures(lab), reader=reader(0.5))
+    one = overfitting.judge(lab, run_with_pictures(lab), reader=reader(0.5))
     assert one.times["copying"].step == 400 and one.times["validation"].step == 100
     assert one.accepted.values.mean() == 0.5 and one.copied.values[-1].all()
-    rows = epochs.along([one]).rows
+    rows = overfitting.along([one]).rows
     assert [row[0] for row in rows] == ["50", "100", "200", "400", "800", "1,500"] and rows[-1][3].startswith("+95%")
     assert rows[-1][4].startswith("0.00") and not rows[0][4].startswith("0.00")
-    assert len(epochs.times_table([one]).rows[0]) == 4
-    for figure in (epochs.plot_times([one]), epochs.plot_last_copies([one])):
+    assert len(overfitting.times_table([one]).rows[0]) == 4
+    for figure in (overfitting.plot_times([one]), overfitting.plot_last_copies([one])):
         assert_words_keep_apart(figure)
 
 
 def test_kinds_that_the_reader_does_not_know_give_no_score(lab):
-    one = epochs.judge(lab, run_with_pictures(lab), reader=SimpleNamespace(kinds=("bedroom",)))
-    assert one.accepted is None and set(one.times) == {"validation", "copying"} and epochs.along([one]).rows[0][2] == "not read"
+    one = overfitting.judge(lab, run_with_pictures(lab), reader=SimpleNamespace(kinds=("bedroom",)))
+    assert one.accepted is None and set(one.times) == {"validation", "copying"} and overfitting.along([one]).rows[0][2] == "not read"
 
 
 def test_runs_without_pictures_or_of_another_base_are_refused_in_a_sentence(lab):
     with pytest.raises(LabError, match="no picture was kept"):
-        epochs.judge(lab, turned(12, 100))
+        overfitting.judge(lab, turned(12, 100))
     run = turned(12, 100)
     run.meta["base_fingerprint"] = "another"
     with pytest.raises(LabError, match="recorded on another base"):
-        epochs.judged_runs([run], lab)
+        overfitting.judged_runs([run], lab)
 
 
 def test_a_set_that_does_not_ship_gives_one_sentence_with_the_command(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
-    note = evidence("long_runs", epochs.plot_gaps)
+    note = evidence("long_runs", overfitting.plot_gaps)
     assert isinstance(note, Note) and "python -m recipes.ship.recorded long_runs" in repr(note) and "role='note'" in note._repr_html_()
-    assert or_note(epochs.plot_times, note) is note and capsys.readouterr().out == ""
+    assert or_note(overfitting.plot_times, note) is note and capsys.readouterr().out == ""
 
 
 def test_what_a_function_refuses_becomes_a_note():
-    assert "no picture was kept" in repr(or_note(epochs.judge, None, turned(12, 100)))
+    assert "no picture was kept" in repr(or_note(overfitting.judge, None, turned(12, 100)))

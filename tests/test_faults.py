@@ -3,7 +3,7 @@
 import pytest
 import tiny
 
-from labkit.checklist import expectations
+from labkit.experiments.preflight import expectations
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.faults import caught

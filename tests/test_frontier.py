@@ -10,7 +10,7 @@ from PIL import Image
 from small_pictures import write_territory
 
 from labkit.datasets.folders import load_picture
-from labkit.frontier import STRENGTHS, Frontier, by_reader, measure_frontier, plot_frontier
+from labkit.experiments.frontier import STRENGTHS, Frontier, by_reader, measure_frontier, plot_frontier
 from labkit.lab import Lab
 
 

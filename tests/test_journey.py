@@ -15,8 +15,8 @@ from labkit.journey import take_home, kept_step, plot_journey, reasons_table
 from labkit.view.tables import Table
 from labkit.lab import Lab
 from labkit.design.proposal import propose
-from labkit.protocol import short_test
-from labkit.sensitivity import sensitivity
+from labkit.experiments.short_test import short_test
+from labkit.experiments.sensitivity import sensitivity
 
 
 def test_the_checkpoint_of_the_lowest_loss_is_kept_and_the_last_where_it_has_not_turned():

@@ -16,7 +16,7 @@ from labkit.store.events import Step, Stopped, Validation
 from labkit.store.history import Trace
 from labkit.lab import Lab
 from labkit.view.live import live
-from labkit.protocol import LADDER, first_rungs, short_test, trial_table
+from labkit.experiments.short_test import LADDER, first_rungs, short_test, trial_table
 from labkit.engine.sweep import sweep
 
 SHORT = {"max_train_steps": 6, "pictures": 0, "train_batch_size": 2}
@@ -203,7 +203,7 @@ def test_the_protocols_choice_is_what_its_last_line_says_and_not_the_lowest_numb
     from types import SimpleNamespace as Space
 
     from labkit.judge.diagnose import diagnose
-    from labkit.protocol import chosen
+    from labkit.experiments.short_test import chosen
     from made_runs import made_run
 
     def trial(rate, kind, seed=0):

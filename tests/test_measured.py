@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from labkit.measured import plot_one_update
+from labkit.experiments.update_figures import plot_one_update
 
 
 @pytest.mark.parametrize("last, words", [(1.3, "↑ 1.3"), (np.nan, "↑")])

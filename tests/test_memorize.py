@@ -7,7 +7,7 @@ import pytest
 from figures import assert_words_keep_apart
 
 from labkit.errors import LabError
-from labkit.memorize import distances, diversity, features_of, memorization, plot_nearest, thumbnails
+from labkit.experiments.memorization import distances, diversity, features_of, memorization, plot_nearest, thumbnails
 
 
 def drawn(count, seed):

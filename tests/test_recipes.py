@@ -211,7 +211,7 @@ def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, 
 
     from labkit import lab
     from labkit.store import recorded as shipped
-    from labkit.capacity import capacity
+    from labkit.experiments.rank import capacity
 
     def small(data, store, resolution=None):
         own = Lab(data=data, store=store)

@@ -8,7 +8,8 @@ import pytest
 import tiny
 from PIL import Image
 
-from labkit import batch_sizes, epochs, lab as lab_module
+from labkit import lab as lab_module
+from labkit.experiments import batch_size as batch_sizes, overfitting
 from labkit.store import recorded as shipped, runs
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
@@ -38,7 +39,7 @@ def test_a_set_of_several_grids_is_trained_once_thinned_and_read_back(monkeypatc
         assert run.steps["global_step"][-1] == 60 and len(run.steps["global_step"]) <= recipe.KEPT_STEPS
         assert run.validations["validation"].steps[-1] == 60
     assert len(batch_sizes.best_rates(found).rows) == 2
-    assert [row[0] for row in epochs.turns(found).rows] == ["12"] * 3
+    assert [row[0] for row in overfitting.turns(found).rows] == ["12"] * 3
 
 
 def test_pictures_ship_as_webp_and_are_found_from_the_thinned_record(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.sensitivity import Chance, plot_effects, plot_shares, sensitivity
+from labkit.experiments.sensitivity import Chance, plot_effects, plot_shares, sensitivity
 
 RATES, RANKS, BATCHES = (3e-4, 1e-3, 3e-3), (4, 16), (2, 8)
 

@@ -13,7 +13,7 @@ from labkit.engine.base_files import find_base
 from labkit.datasets.folders import load_folder, load_picture
 from labkit.errors import LabError
 from labkit.settings import data_dir
-from labkit.reader import NO_PLACE, Reader, ReaderNet, load_reader
+from labkit.experiments.attribute_reader import NO_PLACE, Reader, ReaderNet, load_reader
 from recipes.ship import tables
 
 

@@ -10,7 +10,7 @@ from figures import assert_words_keep_apart
 from labkit.engine.adapters import LoRAStack
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.spectrum import Spectrum, permeability, plot_effective_rank, plot_permeability, plot_spectrum, spectra
+from labkit.experiments.spectrum import Spectrum, permeability, plot_effective_rank, plot_permeability, plot_spectrum, spectra
 
 EVERYWHERE = ("to_q", "to_out.0", "conv1", "proj_in")
 

@@ -4,7 +4,7 @@ import pytest
 from test_checklist import made_lab
 from test_sensitivity import runs
 
-from labkit.checklist import expectations
+from labkit.experiments.preflight import expectations
 from labkit.design.config import RunConfig
 from labkit.design.design_file import write_design
 from labkit.synthesis_checks import SynthesisChecks

@@ -10,11 +10,11 @@ from figures import assert_words_keep_apart
 from made_runs import made_run
 from volume_runs import ended
 
-from labkit import precision, published, valleys
+from labkit.experiments import bf16_rounding as precision, trainer_defaults as published, best_rate
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
-from labkit.protocol import among, short_test
+from labkit.experiments.short_test import among, short_test
 
 
 def arm(best, seeds=(0, 1), **knobs):
@@ -23,12 +23,12 @@ def arm(best, seeds=(0, 1), **knobs):
 
 
 def sets(monkeypatch, **there):
-    monkeypatch.setattr(valleys, "recorded_or_none", there.get)
+    monkeypatch.setattr(best_rate, "recorded_or_none", there.get)
 
 
 def test_arms_are_read_with_the_seeds_they_share(monkeypatch):
     sets(monkeypatch, three=arm(1e-3, (0, 1, 2)), two=arm(3e-3, lr_scheduler="cosine") + arm(3e-3, lr_scheduler="three_phase"))
-    found = valleys.read({"constant": "three", "": "two"}, "lr_scheduler")
+    found = best_rate.read({"constant": "three", "": "two"}, "lr_scheduler")
     assert list(found) == ["constant", "cosine", "three phase"]
     assert {run.config.seed for runs in found.values() for run in runs} == {0, 1}
 
@@ -36,29 +36,29 @@ def test_arms_are_read_with_the_seeds_they_share(monkeypatch):
 def test_a_set_that_is_not_there_is_named_with_what_makes_it(monkeypatch):
     sets(monkeypatch)
     with pytest.raises(LabError, match="recipes.ship.recorded sgd` makes them"):
-        valleys.read({"SGD": "sgd"})
+        best_rate.read({"SGD": "sgd"})
     sets(monkeypatch, one=arm(1e-3, (0,)), other=arm(1e-3, (1,)))
     with pytest.raises(LabError, match="no seed in common"):
-        valleys.read({"a": "one", "b": "other"})
+        best_rate.read({"a": "one", "b": "other"})
 
 
 def test_every_arm_has_its_best_rate_in_figure_and_table():
     found = {"one": arm(1e-3), "two": arm(1e-2, lr_scheduler="cosine"), "three": arm(3e-2, lr_scheduler="linear")}
-    axes = valleys.plot(found)
+    axes = best_rate.plot(found)
     assert_words_keep_apart(axes.figure)
     assert axes.figure.summary == "Lowest at, one: 1e-3; two: 1e-2; three: 3e-2."
-    rows = valleys.table(found).rows
+    rows = best_rate.table(found).rows
     assert [row[1] for row in rows] == ["1e-3", "1e-2", "3e-2 (at the edge)"]
     assert [row[5] for row in rows].count("lowest") == 1
 
 
 def test_arms_on_other_pictures_are_compared_by_what_is_left_only():
-    rows = valleys.table({"all": arm(1e-3), "pools": arm(3e-3, data="liminal/kind=pool")}).rows
+    rows = best_rate.table({"all": arm(1e-3), "pools": arm(3e-3, data="liminal/kind=pool")}).rows
     assert [row[5] for row in rows] == ["other pictures", "other pictures"]
 
 
 def test_a_run_that_broke_does_not_hide_the_valley():
-    axes = valleys.plot({"one": [*arm(1e-3), *(ended(5.0, seed=seed, learning_rate=1e-1) for seed in (0, 1))]})
+    axes = best_rate.plot({"one": [*arm(1e-3), *(ended(5.0, seed=seed, learning_rate=1e-1) for seed in (0, 1))]})
     assert axes.get_ylim()[1] < 2
 
 

@@ -6,8 +6,8 @@ import pytest
 from volume_runs import ended, eightfold, race, turned, valleys
 
 from labkit import volume_claims
-from labkit.boundary import Time
-from labkit.measure import CostByBatch, NoiseScale
+from labkit.experiments.turning_points import Time
+from labkit.experiments.updates import CostByBatch, NoiseScale
 from labkit.judge.stats import Interval
 from labkit.volume_claims import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE
 

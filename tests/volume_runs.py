@@ -44,7 +44,7 @@ def course(held, probe, steps=None, *, seed=0, status="finished", update=0.01, p
 
 def race(*, power=0.0):
     """Return a race of batches 1, 4, 16 by the three rules, the length of an update being the rate times the batch to a power."""
-    from labkit.batch_sizes import at_equal_epochs
+    from labkit.experiments.batch_size import at_equal_epochs
 
     design = RunConfig(learning_rate=1e-3, max_train_steps=120).resolved(96)
     return [ended(0.08 + 0.02 * abs(np.log10(config.learning_rate / 1e-3)), update=config.learning_rate * config.train_batch_size**power,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
-from labkit.reader import NO_PLACE, Reader, ReaderNet
+from labkit.experiments.attribute_reader import NO_PLACE, Reader, ReaderNet
 from recipes.model.muon import Muon, groups
 from recipes.model.training import (SHARP, Average, Budget, Checkpoint, Pictures, choose_device, generator, log,
                                     sharpened, warmup_cosine)

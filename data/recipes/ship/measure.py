@@ -173,7 +173,7 @@ def after(base, reader, config, adapter, losses):
     """Draw what the thorough run was asked for, and what it was not; -> its figures."""
     from labkit.engine.adapters import LoRAStack
     from labkit.datasets.folders import load_picture, territory
-    from labkit.memorize import memorization, thumbnails
+    from labkit.experiments.memorization import memorization, thumbnails
     liminal, stack = territory("liminal"), LoRAStack(base.unet, [config])
     stack.load(0, adapter)
     captions, attributes = fresh_captions(GENERATED)
@@ -209,7 +209,7 @@ def main():
     a = parser.parse_args()
     if not a.tables:
         from labkit.engine.base import load_base
-        from labkit.reader import load_reader
+        from labkit.experiments.attribute_reader import load_reader
         base, reader = load_base(str(DATA / "base")), load_reader(DATA / "reader")
         torch.set_num_threads(a.threads)
         measured = measure(base, reader)

@@ -149,7 +149,7 @@ def rounded_adapters():
 
 def train(lab, name, configs, bar):
     """Train the runs of one grid that are not there yet."""
-    from labkit.epochs import asked
+    from labkit.experiments.overfitting import asked
     from labkit.engine.monitor import Monitor
     from labkit.engine.sweep import sweep
 

@@ -9,7 +9,7 @@ from labkit.design import volume
 from labkit.judge.arms import basis, difference, over_seeds
 from labkit.design.config import RunConfig
 from labkit.view.curves import LOSS_AXIS, loss_axis
-from labkit.epochs import gap, views
+from labkit.experiments.overfitting import gap, views
 from labkit.errors import LabError
 from labkit.view.tables import Table, loss
 from labkit.judge.seed_spread import caution, recorded_noise

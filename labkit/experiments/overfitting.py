@@ -10,11 +10,11 @@ import numpy as np
 
 from labkit.design import volume
 from labkit.judge.arms import basis, over_seeds, rise
-from labkit.boundary import NAMES, Scored, boundary, plot_boundary, stopping_table
+from labkit.experiments.turning_points import NAMES, Scored, boundary, plot_boundary, stopping_table
 from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, mark_not_finite, step_axis
 from labkit.errors import LabError
 from labkit.view.tables import Table, loss
-from labkit.memorize import Memorization, diversity, memorization, plot_nearest, thumbnails
+from labkit.experiments.memorization import Memorization, diversity, memorization, plot_nearest, thumbnails
 from labkit.view.pictures import prompts_of, sample_pictures
 from labkit.judge.stats import Interval
 from labkit.view.style import MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
@@ -174,7 +174,7 @@ def _fresh(lab, prompts, most=FRESH):
 
 
 def _accepted(lab, pictures, prompts, reader):
-    from labkit.reader import load_reader
+    from labkit.experiments.attribute_reader import load_reader
 
     kinds = dict(zip(lab.territory.train.captions, (own.get("kind") for own in lab.territory.train.attributes)))
     reader, asked_for = reader or load_reader(), [kinds.get(prompt) for prompt in prompts]

@@ -50,7 +50,7 @@ def expectations(lab, config, *, short_test_rate=None, epochs=None) -> dict:
     short_test_rate   the rate that the short test found; epochs: the passes that were decided, where they were
     """
     from labkit.engine.adapters import LoRAStack
-    from labkit.distance import base_losses
+    from labkit.experiments.distance import base_losses
     from labkit.engine.monitor import FIRST_SCORED
 
     config = lab.config(config)
@@ -210,9 +210,9 @@ def parameters(base, config, expected) -> Finding:
 
 def step_zero(base, cache, config) -> Finding:
     """Measure that the fresh adapter changes nothing."""
-    from labkit import measure
+    from labkit.experiments import updates
 
-    found = measure.step_zero(base, cache, config)
+    found = updates.step_zero(base, cache, config)
     if found["largest_change"] or found["grad_A"]:
         return Finding("step zero", "bad", f"the fresh adapter changes the output by {found['largest_change']:.2g}", "An adapter of before is active: load the base again.")
     return Finding("step zero", "good", "with the fresh adapter the output is the base's to the last bit")
@@ -220,7 +220,7 @@ def step_zero(base, cache, config) -> Finding:
 
 def base_loss(base, cache, expected) -> Finding:
     """Measure the untouched base and compare with what the design recorded."""
-    from labkit.distance import base_losses
+    from labkit.experiments.distance import base_losses
     from labkit.engine.monitor import FIRST_SCORED
 
     wanted = expected.get("base_loss")

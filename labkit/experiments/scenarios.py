@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.view.pictures import show_mosaic
-from labkit.strength import Scores, acting, measure_scores, text
+from labkit.experiments.strength import Scores, acting, measure_scores, text
 from labkit.view.style import STYLE, LabFigure
 
 COLUMNS = ("strong", "faint, set after training", "faint, set in training")

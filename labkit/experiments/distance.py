@@ -10,7 +10,7 @@ import numpy as np
 
 from labkit.datasets.folders import load_picture
 from labkit.engine.monitor import FIRST_SCORED
-from labkit.reader import load_reader
+from labkit.experiments.attribute_reader import load_reader
 from labkit.judge.stats import Interval, by_picture, interval_of, resampled_means, spread
 from labkit.engine.validation import ValidationSet, untouched_losses
 

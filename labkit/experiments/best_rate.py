@@ -6,7 +6,7 @@ import numpy as np
 
 from labkit.design import volume
 from labkit.judge.arms import basis, difference, over_seeds, together
-from labkit.batch_sizes import BROKEN, as_good, best_of, final, on_edge, text
+from labkit.experiments.batch_size import BROKEN, as_good, best_of, final, on_edge, text
 from labkit.view.curves import loss_axis
 from labkit.errors import LabError
 from labkit.view.evidence import missing, recorded_or_none

@@ -106,7 +106,7 @@ def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affor
 
 def by_reader(lab) -> tuple[Callable, str]:
     """Return the best score that the reader which ships can give for a lab's territory, and its name."""
-    from labkit.reader import load_reader
+    from labkit.experiments.attribute_reader import load_reader
 
     reader, sets = load_reader(), (lab.territory.validation, lab.territory.ordinary)
     if all(own.get("kind") in reader.kinds for folder in sets for own in folder.attributes):
@@ -116,7 +116,7 @@ def by_reader(lab) -> tuple[Callable, str]:
 
 def nearest_by_reader(lab, reader) -> Callable:
     """Return the score for kinds that the reader does not know: 1 where the nearest real picture, in its features, is of the set asked for."""
-    from labkit.distance import PICTURES, nearest
+    from labkit.experiments.distance import PICTURES, nearest
     from labkit.engine.monitor import FIRST_SCORED
 
     sets = lab.territory.validation.take(FIRST_SCORED), lab.territory.ordinary

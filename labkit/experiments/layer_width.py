@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from labkit.engine.adapters import LoRAStack
-from labkit.measure import fixed_draws, gradients_of
+from labkit.experiments.updates import fixed_draws, gradients_of
 
 LINEAR_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
 

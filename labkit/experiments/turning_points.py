@@ -15,7 +15,7 @@ from labkit.design import volume
 from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, step_axis
 from labkit.errors import LabError
 from labkit.view.tables import Table
-from labkit.memorize import CLOSE
+from labkit.experiments.memorization import CLOSE
 from labkit.judge.stats import LEVEL, resampled_means
 from labkit.view.style import LINES, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 

@@ -6,7 +6,7 @@ Losses are held-out ones on fixed noise, compared picture by picture. m seeds, n
 import numpy as np
 
 from labkit.judge.arms import noise_among
-from labkit.capacity import end_of
+from labkit.experiments.rank import end_of
 from labkit.view.curves import LOSS_AXIS, loss_axis, mark_not_finite
 from labkit.errors import LabError
 from labkit.judge.stats import by_picture, seeds_difference
