@@ -12,7 +12,7 @@ wait_passively()  # before anything imports torch, in kernels, workers and verbs
 _HOMES = {
     "RunConfig": "design.config", "load_design": "design.config", "LabError": "errors", "territory": "datasets.folders", "load_folder": "datasets.folders",
     "load_base": "engine.base", "encode": "engine.cache", "Monitor": "engine.monitor", "record": "store.runs", "Store": "store.runs", "grid": "engine.sweep",
-    "Lab": "lab", "LabPanel": "panel", "RunShelf": "shelf", "live": "view.live",
+    "Lab": "lab", "LabPanel": "lessons.panel", "RunShelf": "lessons.shelf", "live": "view.live",
 }
 
 

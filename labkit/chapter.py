@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
-from labkit import checkup, notebooks
+from labkit import checkup
+from labkit.lessons import notebooks
 from labkit import machine
 from labkit.files import json_text
 from labkit.files.atomic import cannot_write, write_file

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from labkit.notebooks import failure, read
+from labkit.lessons.notebooks import failure, read
 from labkit.settings import REPO
 
 RUNNING = set()                                               # workers of this process

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from urllib.parse import quote
 
-from labkit import notebooks
+from labkit.lessons import notebooks
 from labkit.cli import Outcome
 from labkit.interrupts import Stop, answered_by
 from labkit.settings import REPO

@@ -5,7 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from labkit import badges, notebooks, readme
+from labkit import badges, readme
+from labkit.lessons import notebooks
 from labkit.files.atomic import write_file
 from labkit.cli import Outcome
 from labkit.errors import LabError

@@ -2,7 +2,8 @@
 import ast
 import re
 
-from labkit import badges, notebooks
+from labkit import badges
+from labkit.lessons import notebooks
 from labkit.cli import VERBS
 from labkit.settings import REPO
 

@@ -6,7 +6,8 @@ traceback, and those tagged `badges`, whose links lead to the solutions.
 """
 import re
 
-from labkit import notebooks, publish
+from labkit import publish
+from labkit.lessons import notebooks
 from labkit.cli import Outcome
 from labkit.errors import LabError
 from labkit.settings import given_path

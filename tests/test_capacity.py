@@ -7,7 +7,7 @@ import pytest
 from figures import assert_bands_are_whole, assert_words_keep_apart
 from made_runs import made_run
 
-from labkit import lesson
+from labkit.lessons import session
 from labkit.experiments.rank import FULL, capacity, capacity_table, plot_capacity, predictions
 from labkit.errors import LabError
 from labkit.experiments.scalings import by_scaling, plot_scalings
@@ -122,8 +122,8 @@ def test_scalings_are_compared_at_one_rate_and_at_their_own_best():
 
 
 def test_a_recorded_set_that_is_not_there_is_one_sentence_with_the_command(capsys):
-    assert lesson.recorded("u_curve") and not capsys.readouterr().out
-    assert lesson.recorded("nowhere", "u_curve") == []
+    assert session.recorded("u_curve") and not capsys.readouterr().out
+    assert session.recorded("nowhere", "u_curve") == []
     told = " ".join(capsys.readouterr().out.split())          # as one line, however it was wrapped
     command = "python -m recipes.ship.recorded nowhere u_curve"
     assert told == f"Recorded runs are missing here: in the folder data, `{command}` makes them."

@@ -9,12 +9,13 @@ import time
 
 import pytest
 
-from labkit import chapter, cli, notebooks
+from labkit import chapter, cli
+from labkit.lessons import notebooks
 from labkit.errors import LabError
 from labkit.execute import execute
 from labkit.settings import REPO
 
-BEGIN, FINISH = "from labkit import lesson\nlesson.begin()", "lesson.finish()"
+BEGIN, FINISH = "from labkit.lessons import session as lesson\nlesson.begin()", "lesson.finish()"
 TRAIN = """
 import numpy as np
 from labkit.design.config import RunConfig

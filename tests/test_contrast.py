@@ -8,7 +8,7 @@ import pytest
 
 from labkit.view.cards import error_card, shelf_table, verdict_card
 from labkit.view.evidence import Note
-from labkit.exercises import NOT_YET, PASSED, Result
+from labkit.lessons.exercises import NOT_YET, PASSED, Result
 from labkit.view.style import VERDICTS
 
 # Pages: text, background, and the variables of JupyterLab 4's own themes where it is JupyterLab.

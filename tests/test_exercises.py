@@ -11,7 +11,7 @@ from made_runs import made_run
 from labkit.design.config import run_id
 from labkit.errors import LabError
 from labkit.store.events import Stopped
-from labkit.exercises import Checks, own_seed
+from labkit.lessons.exercises import Checks, own_seed
 from labkit.lab import Lab
 from labkit.store.runs import Store
 

@@ -6,7 +6,7 @@ import tiny
 from labkit.experiments.preflight import expectations
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.faults import caught
+from labkit.lessons.planted_mistakes import caught
 from test_checklist import made_lab
 
 

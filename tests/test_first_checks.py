@@ -8,7 +8,7 @@ import pytest
 from volume_runs import course
 
 from labkit.design.config import run_id
-from labkit.first_checks import FirstChecks
+from labkit.lessons.first_checks import FirstChecks
 from labkit.lab import Lab
 
 BASE, DATA = "base", "pictures"

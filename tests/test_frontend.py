@@ -56,7 +56,7 @@ def test_a_kernel_of_a_server_is_watched(kernel):
 
 
 def test_an_interrupted_cell_of_a_lesson_shows_one_sentence_and_ends_in_an_error(kernel):
-    assert kernel("from labkit import lesson\nlesson.begin()") == ("", None)
+    assert kernel("from labkit.lessons import session as lesson\nlesson.begin()") == ("", None)
     said, error = kernel("import time\nprint('waiting')\ntime.sleep(60)", interrupt_at="waiting")
     assert said == "waiting\nInterrupted. What was finished is kept: run this cell again to go on.\n" and error == "KeyboardInterrupt"
     assert kernel("print('and on')") == ("and on\n", None)
@@ -67,7 +67,7 @@ WARNS = f"import warnings\nfrom labkit.errors import LabError, LabWarning\nwarni
 
 
 def test_a_warning_or_an_error_of_the_kit_is_its_sentence_alone_in_lines_that_a_page_shows_whole(kernel):
-    kernel("from labkit import lesson\nlesson.begin()")
+    kernel("from labkit.lessons import session as lesson\nlesson.begin()")
     said, error = kernel(WARNS)
     ours, others = said.split("\n/", 1)
     assert error is None and " ".join(ours.split()) == LONG.strip() and max(map(len, ours.split("\n"))) <= LINE

@@ -9,9 +9,9 @@ from small_pictures import write_territory
 from test_frontier import made
 from test_sensitivity import runs
 
-from labkit import synthesis_claims
+from labkit.lessons import claims_design
 from labkit.judge.diagnose import diagnose
-from labkit.journey import take_home, kept_step, plot_journey, reasons_table
+from labkit.lessons.whole_path import take_home, kept_step, plot_journey, reasons_table
 from labkit.view.tables import Table
 from labkit.lab import Lab
 from labkit.design.proposal import propose
@@ -68,7 +68,7 @@ def test_each_sentence_of_the_synthesis_is_judged_by_its_numbers():
     joint = sensitivity(runs(lambda i, j, k: 0.2 + 0.02 * i + 0.03 * (2 * j - 1) * (2 * k - 1)))
 
     def verdicts(divided, trials=trials):
-        table = synthesis_claims.table(divided=divided, trials=trials, proposals=propose(24, kinds=2), caught=caught)
+        table = claims_design.table(divided=divided, trials=trials, proposals=propose(24, kinds=2), caught=caught)
         return {row[1].split()[0] + " " + row[1].split()[1]: row for row in table.rows}
 
     one, other = verdicts(apart), verdicts(joint)
@@ -80,5 +80,5 @@ def test_each_sentence_of_the_synthesis_is_judged_by_its_numbers():
 
 
 def test_what_was_not_measured_is_not_judged():
-    rows = {" ".join(row[1].split()[:2]): row for row in synthesis_claims.table().rows}
+    rows = {" ".join(row[1].split()[:2]): row for row in claims_design.table().rows}
     assert rows["Before the"][0] == rows["The values"][0] == "not decided here"

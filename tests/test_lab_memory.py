@@ -7,11 +7,11 @@ import pytest
 import tiny
 import torch
 
-from labkit import lesson
+from labkit.lessons import session
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
-from labkit.panel import LabPanel
+from labkit.lessons.panel import LabPanel
 
 SHORT = {"max_train_steps": 3, "train_batch_size": 2}
 TOLD = "Activations are computed again in the backward pass, as asked (gradient checkpointing).\n"
@@ -20,7 +20,7 @@ TOLD = "Activations are computed again in the backward pass, as asked (gradient 
 @pytest.fixture(autouse=True)
 def without_a_browser(monkeypatch):
     monkeypatch.setenv("LABKIT_FRONTEND", "headless")
-    monkeypatch.setattr(lesson, "fast", False)
+    monkeypatch.setattr(session, "fast", False)
 
 
 def opened(folder, **options):

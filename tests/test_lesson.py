@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from labkit import lesson
+from labkit.lessons import session
 from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.store.events import Step, Stopped
@@ -27,21 +27,21 @@ def recorded(name, steps, reason, message="", batch=4):
 
 def test_a_mistyped_injected_parameter_is_refused_with_the_right_name():
     with pytest.raises(LabError, match="learning_rat is not a parameter.*Did you mean learning_rate"):
-        lesson.check_injected(["import os", PARAMETERS, "# Parameters\nseed = 1\nlearning_rat = 0.1\n"])
+        session.check_injected(["import os", PARAMETERS, "# Parameters\nseed = 1\nlearning_rat = 0.1\n"])
 
 
 def test_an_injected_parameter_of_a_notebook_without_parameters_is_refused():
     with pytest.raises(LabError, match="seed is not a parameter"):
-        lesson.check_injected(["# Parameters\nseed = 1\n", "import os"])
+        session.check_injected(["# Parameters\nseed = 1\n", "import os"])
 
 
 def test_declared_parameters_pass_in_any_number_of_executions():
     history = ["import os", PARAMETERS, "# Parameters\nseed = 1\nlearning_rate = 0.1\n", "x = 1", PARAMETERS, "y = 2"]
-    lesson.check_injected(history)
+    session.check_injected(history)
 
 
 def test_the_paths_that_papermill_adds_pass():
-    lesson.check_injected([PARAMETERS, "# Parameters\nseed = 1\nPAPERMILL_INPUT_PATH = 'a'\nPAPERMILL_OUTPUT_PATH = 'b'\n"])
+    session.check_injected([PARAMETERS, "# Parameters\nseed = 1\nPAPERMILL_INPUT_PATH = 'a'\nPAPERMILL_OUTPUT_PATH = 'b'\n"])
 
 
 LESSON = "rank = None\nlearning_rate = 0.003\nmax_train_steps = None\ndata = None\nstudent = ''\nmine = 1"
@@ -52,7 +52,7 @@ LESSON = "rank = None\nlearning_rate = 0.003\nmax_train_steps = None\ndata = Non
     ("max_train_steps", 1e2, 100), ("student", 12345, "12345"), ("student", None, ""), ("student", "Ada", "Ada"), ("mine", "x", "x")])
 def test_parameters_are_read_from_whatever_papermill_gives(name, given, expected):
     namespace = {"rank": None, "learning_rate": 0.003, "max_train_steps": None, "data": None, "student": "", "mine": 1} | {name: given}
-    lesson.check_parameters(["import os", LESSON, f"# Parameters\n{name} = 0\n"], namespace)
+    session.check_parameters(["import os", LESSON, f"# Parameters\n{name} = 0\n"], namespace)
     assert namespace[name] == expected and type(namespace[name]) is type(expected)
 
 
@@ -62,61 +62,61 @@ def test_parameters_are_read_from_whatever_papermill_gives(name, given, expected
     ("data", ["a"], "data"), ("student", 1.5, "neither a name nor a student number"), ("student", True, "neither a name")])
 def test_a_parameter_that_is_not_possible_is_refused_in_the_first_cell_and_never_replaced(name, given, words):
     with pytest.raises(LabError, match=words):
-        lesson.check_parameters(["import os", LESSON], {name: given})
+        session.check_parameters(["import os", LESSON], {name: given})
 
 
 def test_outside_ipython_begin_has_nothing_to_refuse():
-    lesson.begin()
+    session.begin()
 
 
 def test_only_what_was_trained_since_the_beginning_is_counted_at_batch_4(monkeypatch, tmp_path, capsys):
     recorded("a" * 16, 5, "finished")
     time.sleep(0.01)
-    lesson.begin()
+    session.begin()
     recorded("b" * 16, 10, "finished")
     recorded("c" * 16, 8, "diverged", batch=1)
     monkeypatch.setenv("LABKIT_RESULTS", str(tmp_path / "results.json"))
-    lesson.finish()
+    session.finish()
     assert json.loads((tmp_path / "results.json").read_text()) == {
         "schema_version": 1, "run_steps_trained": 12, "runs": ["b" * 16, "c" * 16]}
     assert "2 runs, 12 run-steps" in capsys.readouterr().out
 
 
 def test_a_run_that_ended_in_an_error_fails_the_lesson_and_is_named():
-    lesson.begin()
+    session.begin()
     recorded("d" * 16, 3, "error", "RuntimeError: out of memory")
     with pytest.raises(LabError, match="d{16} ended in an error: RuntimeError: out of memory"):
-        lesson.finish()
+        session.finish()
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "config.json"])
 def test_a_run_whose_folder_is_damaged_is_named_and_does_not_stop_the_last_cell(capsys, name):
-    lesson.begin()
+    session.begin()
     recorded("a" * 16, 5, "finished")
     recorded("b" * 16, 10, "finished")
     file = Store().run("a" * 16).path / name
     file.write_bytes(file.read_bytes().replace(b"1", b"7", 1))
     with pytest.warns(LabWarning, match=f"a{{16}}.{name} is damaged.*remove its folder.*does not count the run"):
-        lesson.finish()
+        session.finish()
     assert "trained 1 run, 10 run-steps" in capsys.readouterr().out
 
 
 def test_a_damaged_run_does_not_hide_one_that_ended_in_an_error():
-    lesson.begin()
+    session.begin()
     recorded("a" * 16, 5, "finished")
     recorded("d" * 16, 3, "error", "RuntimeError: out of memory")
     Store().run("a" * 16).events_path.write_bytes(b"{}\n")
     with pytest.warns(LabWarning, match="a{16}"), pytest.raises(LabError, match="d{16} ended in an error"):
-        lesson.finish()
+        session.finish()
 
 
 def test_a_run_of_this_kernel_that_is_still_going_on_fails_the_lesson():
-    lesson.begin()
+    session.begin()
     config = RunConfig().resolved(96)
     events = record(Store(), iter([Step("e" * 16, 1, 4, 0.1, 1e-3, 1.0, 0.1)] * 2), {"e" * 16: config})
     next(events)
     with pytest.raises(LabError, match="still going on"):
-        lesson.finish()
+        session.finish()
     events.close()
 
 
@@ -134,20 +134,20 @@ sys.stdin.read()
 
 
 def test_what_another_notebook_trains_into_the_store_is_its_own(capsys):
-    lesson.begin()
+    session.begin()
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
     other = subprocess.Popen([sys.executable, "-c", ELSEWHERE], cwd=REPO, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "training\n"
     try:
         recorded("b" * 16, 4, "finished")
-        lesson.finish()
+        session.finish()
     finally:
         other.communicate("")
     assert {run.status for run in Store().runs()} >= {"error", "finished"} and "trained 1 run, 4 run-steps" in capsys.readouterr().out
 
 
 def test_what_is_said_is_broken_between_words_only(capsys):
-    from labkit.lesson import say
+    from labkit.lessons.session import say
     from labkit.text import LINE
 
     word, path = "well-measured", "/a/path/" + "x" * 120

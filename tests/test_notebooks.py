@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from labkit import badges, notebooks
+from labkit import badges
+from labkit.lessons import notebooks
 from labkit.errors import LabError
 from labkit.design.parameters import CHECKS, checked
 from labkit.settings import REPO

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 import yaml
 
-from labkit import badges, cli, notebooks, publish, readme, testing
+from labkit import badges, cli, publish, readme, testing
+from labkit.lessons import notebooks
 from labkit.errors import LabError
 from labkit.settings import REPO
 from labkit.requirements import pyproject, requirements

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from labkit import jupyter, notebooks, testing
+from labkit import jupyter, testing
+from labkit.lessons import notebooks
 from labkit.execute import execute
 from labkit.settings import REPO
 

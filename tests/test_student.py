@@ -8,9 +8,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from labkit import cli, notebooks, student
+from labkit import cli, student
+from labkit.lessons import notebooks
 from labkit.errors import LabError
-from labkit.exercises import own_seed
+from labkit.lessons.exercises import own_seed
 from labkit.settings import REPO
 
 # The lab of the made lesson: a U-Net of a few thousand weights on drawn latents.
@@ -18,7 +19,7 @@ SETUP = f"""import sys
 from types import SimpleNamespace
 sys.path[:0] = [{str(REPO)!r}, {str(REPO / "tests")!r}]
 import tiny
-from labkit.exercises import Checks, own_seed
+from labkit.lessons.exercises import Checks, own_seed
 from labkit.lab import Lab
 lab = Lab()
 lab.__dict__ |= {{"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}}

@@ -7,7 +7,7 @@ from test_sensitivity import runs
 from labkit.experiments.preflight import expectations
 from labkit.design.config import RunConfig
 from labkit.design.design_file import write_design
-from labkit.synthesis_checks import SynthesisChecks
+from labkit.lessons.synthesis_checks import SynthesisChecks
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from test_exercises import BASE, DATA, own
 
 from labkit.lab import Lab
-from labkit.twins import TwinChecks
+from labkit.lessons.twins import TwinChecks
 
 
 @pytest.fixture

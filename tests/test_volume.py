@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from labkit import volume
+from labkit.lessons import worked_examples
 from labkit.design import volume as plan
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return {row[0]: row[1:] for row in volume.worked_examples().rows}
+    return {row[0]: row[1:] for row in worked_examples.worked_examples().rows}
 
 
 def row_of(rows, words):
@@ -24,10 +24,10 @@ def whole_numbers(text):
 
 def test_a_data_loader_gives_what_the_planner_says():
     for n, batch, epochs in ((50, 32, 3), (48, 4, 2), (7, 8, 1)):
-        assert volume.count(n, batch, epochs).updates == plan.updates(n, batch, epochs, last_batch="keep")
-        assert volume.count(n, batch, epochs, drop_last=True).updates == plan.updates(n, batch, epochs, last_batch="drop")
-    assert volume.count(50, 32, 3) == (6, 150, 0)
-    assert volume.count(50, 32, 3, drop_last=True) == (3, 96, 18)
+        assert worked_examples.count(n, batch, epochs).updates == plan.updates(n, batch, epochs, last_batch="keep")
+        assert worked_examples.count(n, batch, epochs, drop_last=True).updates == plan.updates(n, batch, epochs, last_batch="drop")
+    assert worked_examples.count(50, 32, 3) == (6, 150, 0)
+    assert worked_examples.count(50, 32, 3, drop_last=True) == (3, 96, 18)
 
 
 @pytest.mark.parametrize("words, counted", [
@@ -50,7 +50,7 @@ def test_the_two_rules_together_make_the_sum_of_the_rate_eightfold(rows):
 
 
 def test_a_planner_gives_the_rest_of_a_plan_and_says_why_one_is_impossible():
-    good, twice, large, odd = volume.planner(96, {"train_batch_size": 4, "num_train_epochs": 10}, {"max_train_steps": 9, "num_train_epochs": 9},
+    good, twice, large, odd = worked_examples.planner(96, {"train_batch_size": 4, "num_train_epochs": 10}, {"max_train_steps": 9, "num_train_epochs": 9},
                                              {"train_batch_size": 128}, {"batch_size": 4}).rows
     assert good[1:] == ["96", "4", "240", "10", "960", "0.24", ""]
     assert "keep one of them" in twice[-1] and "at most 96" in large[-1] and "did you mean train_batch_size" in odd[-1]

@@ -8,7 +8,7 @@ from volume_runs import course, turned
 
 from labkit.design.config import run_id
 from labkit.lab import Lab
-from labkit.volume_checks import VolumeChecks
+from labkit.lessons.volume_checks import VolumeChecks
 
 BASE, DATA = "base", "pictures"
 

@@ -5,39 +5,39 @@ from types import SimpleNamespace
 import pytest
 from volume_runs import ended, eightfold, race, turned, valleys
 
-from labkit import volume_claims
+from labkit.lessons import claims_volume
 from labkit.experiments.turning_points import Time
 from labkit.experiments.updates import CostByBatch, NoiseScale
 from labkit.judge.stats import Interval
-from labkit.volume_claims import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE
+from labkit.lessons.claims_volume import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE
 
 TURNED = [turned(n, at) for n, at in ((12, 100), (24, 200), (48, 200), (96, 400))]
 
 
 def test_a_boundary_that_all_runs_show_holds_one_that_some_show_holds_if_and_none_decides_nothing():
-    assert volume_claims.turns(TURNED)[0] == HOLDS
-    verdict, seen = volume_claims.turns([turned(12, 100), turned(96, None)])
+    assert claims_volume.turns(TURNED)[0] == HOLDS
+    verdict, seen = claims_volume.turns([turned(12, 100), turned(96, None)])
     assert verdict == IF and "12 pictures: lowest at update 100 (50 to 200), then up by +0.0" in seen and "96 pictures: no rise beyond noise" in seen
-    assert volume_claims.turns([turned(96, None)])[0] == OPEN
-    assert volume_claims.not_always_better(TURNED)[0] == HOLDS and volume_claims.not_always_better([turned(96, None)])[0] == OPEN
+    assert claims_volume.turns([turned(96, None)])[0] == OPEN
+    assert claims_volume.not_always_better(TURNED)[0] == HOLDS and claims_volume.not_always_better([turned(96, None)])[0] == OPEN
 
 
 def test_larger_sets_need_fewer_epochs_only_where_their_epochs_fall():
-    verdict, seen = volume_claims.fewer_epochs(TURNED)
+    verdict, seen = claims_volume.fewer_epochs(TURNED)
     assert verdict == OPEN and "intervals overlap" in seen              # 24 pictures turn at 33.3 epochs, as 12 do
-    assert volume_claims.fewer_epochs([turned(12, 400), turned(96, 200)])[0] == HOLDS
-    assert volume_claims.fewer_epochs([turned(12, 50), turned(24, 800)])[0] == OTHERWISE
-    assert volume_claims.fewer_epochs([turned(12, 100), turned(24, None)])[0] == OPEN
+    assert claims_volume.fewer_epochs([turned(12, 400), turned(96, 200)])[0] == HOLDS
+    assert claims_volume.fewer_epochs([turned(12, 50), turned(24, 800)])[0] == OTHERWISE
+    assert claims_volume.fewer_epochs([turned(12, 100), turned(24, None)])[0] == OPEN
 
 
 @pytest.mark.parametrize("runs, verdict", [([turned(12, 50), turned(96, 400)], HOLDS), ([turned(12, 50), turned(24, 800)], IF), ([turned(12, 400)], OTHERWISE), ([turned(12, 100)], OPEN)])
 def test_5_to_50_epochs_is_judged_by_where_each_set_is_best(runs, verdict):
-    found, seen = volume_claims.five_to_fifty(runs)
+    found, seen = claims_volume.five_to_fifty(runs)
     assert found == verdict and "5, 10, 50 give" in seen
 
 
 def test_the_target_volume_is_told_in_multiples_of_the_best_update():
-    assert volume_claims.target_volume([turned(12, 100)]) == (OTHERWISE, "12 pictures: 50,000 is 500 times the update of the lowest loss.")
+    assert claims_volume.target_volume([turned(12, 100)]) == (OTHERWISE, "12 pictures: 50,000 is 500 times the update of the lowest loss.")
 
 
 def one(n, **steps):
@@ -47,11 +47,11 @@ def one(n, **steps):
 def test_copies_and_one_boundary_are_judged_by_times_and_their_intervals():
     never = (float("inf"), 800, float("inf"))
     apart, alike = one(12, validation=(100, 50, 200), copying=(800, 400, 1500)), one(12, validation=(100, 50, 200), copying=(200, 100, 400))
-    assert volume_claims.one_boundary([apart])[0] == OTHERWISE and volume_claims.one_boundary([alike])[0] == HOLDS
+    assert claims_volume.one_boundary([apart])[0] == OTHERWISE and claims_volume.one_boundary([alike])[0] == HOLDS
     beyond = one(12, validation=(100, 50, 200), copying=(float("inf"), 450, float("inf")))
-    assert volume_claims.one_boundary([beyond])[0] == OTHERWISE           # not reached, and known to come later
-    assert volume_claims.copies([apart])[0] == HOLDS
-    verdict, seen = volume_claims.copies([apart, one(96, validation=never, copying=never)])
+    assert claims_volume.one_boundary([beyond])[0] == OTHERWISE           # not reached, and known to come later
+    assert claims_volume.copies([apart])[0] == HOLDS
+    verdict, seen = claims_volume.copies([apart, one(96, validation=never, copying=never)])
     assert verdict == IF and "96 pictures: copies beyond chance from update not reached (800 or later)" in seen
 
 
@@ -60,45 +60,45 @@ def noise(scale):
 
 
 def test_a_large_batch_is_reliable_if_it_is_large_against_the_noise_scale():
-    assert volume_claims.steadier(noise(10))[0] == HOLDS and volume_claims.steadier(noise(1000))[0] == IF
-    assert "0.30 at batch 1" in volume_claims.steadier(noise(10))[1]
+    assert claims_volume.steadier(noise(10))[0] == HOLDS and claims_volume.steadier(noise(1000))[0] == IF
+    assert "0.30 at batch 1" in claims_volume.steadier(noise(10))[1]
 
 
 def test_the_largest_batch_is_best_only_if_no_smaller_one_ends_lower():
     def ends(*losses):
         return [run for batch, end in zip((1, 16), losses) for rate, more in ((1e-3, 0.02), (3e-3, 0), (1e-2, 0.02)) for run in [ended(end + more, train_batch_size=batch, learning_rate=rate)]]
 
-    assert volume_claims.as_large_as_fits(ends(0.12, 0.10))[0] == HOLDS
-    assert volume_claims.as_large_as_fits(ends(0.10, 0.12))[0] == OTHERWISE
-    verdict, seen = volume_claims.as_large_as_fits(valleys({4: 3e-4, 16: 3e-3}))
+    assert claims_volume.as_large_as_fits(ends(0.12, 0.10))[0] == HOLDS
+    assert claims_volume.as_large_as_fits(ends(0.10, 0.12))[0] == OTHERWISE
+    verdict, seen = claims_volume.as_large_as_fits(valleys({4: 3e-4, 16: 3e-3}))
     assert verdict == OPEN and "edge" in seen
 
 
 @pytest.mark.parametrize("bests, verdict", [({1: 3e-3, 16: 3e-3}, OTHERWISE), ({1: 3e-4, 16: 1e-2}, HOLDS)])
 def test_the_rate_goes_with_the_batch_as_the_best_rates_do(bests, verdict):
-    assert volume_claims.rate_by_batch([valleys(bests), valleys(bests)])[0] == verdict
+    assert claims_volume.rate_by_batch([valleys(bests), valleys(bests)])[0] == verdict
 
 
 def test_the_linear_rule_keeps_an_updates_length_only_where_it_shrinks_with_the_batch():
-    assert volume_claims.same_update(race())[0] == OTHERWISE and "by 16 times" in volume_claims.same_update(race())[1]
-    assert volume_claims.same_update(race(power=-1.0))[0] == HOLDS
+    assert claims_volume.same_update(race())[0] == OTHERWISE and "by 16 times" in claims_volume.same_update(race())[1]
+    assert claims_volume.same_update(race(power=-1.0))[0] == HOLDS
 
 
 def test_eight_times_the_epochs_are_needed_only_where_the_small_batch_falls_short():
-    verdict, seen = volume_claims.eight_times(eightfold())
+    verdict, seen = claims_volume.eight_times(eightfold())
     assert verdict == OPEN and "8 times the epochs then change it by +0.02" in seen and "2 seeds" in seen
-    assert volume_claims.eight_times(eightfold(small=0.09))[0] == OTHERWISE
-    assert volume_claims.eight_times(eightfold(small=0.12, over=0.1))[0] == HOLDS
+    assert claims_volume.eight_times(eightfold(small=0.09))[0] == OTHERWISE
+    assert claims_volume.eight_times(eightfold(small=0.12, over=0.1))[0] == HOLDS
 
 
 def test_every_claim_is_in_the_table_in_order_and_what_is_missing_says_what_makes_it(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
     cost = CostByBatch((1, 4), (10**6, 4 * 10**6), (0.1, 0.2))
-    table = volume_claims.table(race=race(), noise=noise(10), cost=cost, judged=[one(12, validation=(100, 50, 200), copying=(800, 400, 1500))])
+    table = claims_volume.table(race=race(), noise=noise(10), cost=cost, judged=[one(12, validation=(100, 50, 200), copying=(800, 400, 1500))])
     verdicts = [row[0] for row in table.rows]
-    assert len(table.rows) == len(volume_claims.CLAIMS) + len(volume_claims.IMAGES)
+    assert len(table.rows) == len(claims_volume.CLAIMS) + len(claims_volume.IMAGES)
     assert verdicts == sorted(verdicts, key=ORDER.index) and verdicts[-1] == IMAGE
     [row] = [row for row in table.rows if "8 times" in row[1]]
     assert row[0] == OPEN and "python -m recipes.ship.recorded eightfold" in row[2]
     assert "1 MB a picture at batch 1" in repr(table)
-    assert not any(ident in repr(table) for claim in volume_claims.CLAIMS for ident in claim.ids)
+    assert not any(ident in repr(table) for claim in claims_volume.CLAIMS for ident in claim.ids)

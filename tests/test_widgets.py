@@ -10,7 +10,7 @@ import pytest
 import tiny
 from made_runs import made_race, made_run
 
-from labkit import lesson, panel_view
+from labkit.lessons import session, panel_view
 from labkit.view import cards
 from labkit.design.config import RunConfig
 from labkit.judge.diagnose import LABELS, diagnose
@@ -20,11 +20,11 @@ from labkit.view.frontend import frontend
 from labkit.store.history import Trace
 from labkit.lab import Lab
 from labkit.design.ladders import LADDERS, rungs
-from labkit.panel import FAST_STEPS, LabPanel, Silent
+from labkit.lessons.panel import FAST_STEPS, LabPanel, Silent
 from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variations
 from labkit.engine.room import Room
 from labkit.store.runs import Store, record
-from labkit.shelf import RunShelf
+from labkit.lessons.shelf import RunShelf
 from labkit.text import LINE
 
 START = {"max_train_steps": 5, "train_batch_size": 2}
@@ -38,7 +38,7 @@ def base():
 @pytest.fixture
 def lab(monkeypatch, base):
     monkeypatch.setenv("LABKIT_FRONTEND", "browser")
-    monkeypatch.setattr(lesson, "fast", False)                # these runs are short by themselves; labkit test asks for the fast form
+    monkeypatch.setattr(session, "fast", False)                # these runs are short by themselves; labkit test asks for the fast form
     lab = Lab()
     lab.__dict__ |= {"base": base, "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
     return lab
@@ -170,7 +170,7 @@ def test_a_lesson_brings_presets_of_its_own_also_such_as_are_told_in_epochs(lab)
 
 
 def test_the_fast_form_cuts_a_design_that_is_told_in_epochs(lab, monkeypatch):
-    monkeypatch.setattr(lesson, "fast", True)
+    monkeypatch.setattr(session, "fast", True)
     assert LabPanel(lab=lab, design={"num_train_epochs": 50}, pictures=0).design.max_train_steps == FAST_STEPS
 
 
@@ -480,7 +480,7 @@ def test_a_plain_interpreter_is_headless(monkeypatch):
 
 
 def test_the_short_form_of_tests_takes_few_updates(lab, monkeypatch):
-    monkeypatch.setattr(lesson, "fast", True)
+    monkeypatch.setattr(session, "fast", True)
     panel = LabPanel(lab=lab)
     panel.choose("overfitting")
     assert panel.design.max_train_steps == FAST_STEPS
@@ -554,7 +554,7 @@ def test_a_run_recorded_by_another_door_appears_on_the_shelf(tmp_path):
 
 
 def test_a_prompt_box_does_not_wait_for_a_training_that_holds_the_base(monkeypatch):
-    from labkit.gallery import PromptBox
+    from labkit.lessons.prompt_box import PromptBox
 
     monkeypatch.setenv("LABKIT_FRONTEND", "browser")
     held, drawn = threading.RLock(), []

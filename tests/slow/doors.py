@@ -282,7 +282,8 @@ def encoded(folder):
 
 
 def notebook_files(folder):
-    from labkit import chapter, notebooks, student
+    from labkit import chapter, student
+    from labkit.lessons import notebooks
 
     cells = [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "student = ''\nseed = 0", "execution_count": 1,
               "outputs": [{"output_type": "error", "ename": "E", "evalue": "v", "traceback": []}]},

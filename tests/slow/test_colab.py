@@ -8,7 +8,7 @@ import sysconfig
 
 import pytest
 
-from labkit import notebooks
+from labkit.lessons import notebooks
 from labkit.settings import REPO
 
 # googlecolab/backend-info, list of August 2026

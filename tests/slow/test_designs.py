@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from labkit import notebooks
+from labkit.lessons import notebooks
 from labkit.datasets.folders import load_folder
 from labkit.design.design_file import design_text
 from labkit.design.config import RunConfig

@@ -2,7 +2,8 @@
 
 import pytest
 
-from labkit import chapter, cli, notebooks, student
+from labkit import chapter, cli, student
+from labkit.lessons import notebooks
 from labkit.execute import execute
 
 LESSONS = notebooks.lessons()

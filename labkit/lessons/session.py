@@ -9,7 +9,7 @@ import warnings
 from labkit.files.atomic import write_file
 from labkit.errors import LabError, LabWarning
 from labkit.view.frontend import say
-from labkit.notebooks import assigned
+from labkit.lessons.notebooks import assigned
 from labkit.design.parameters import PAPERMILL, checked
 from labkit.text import in_lines, one_sentence
 

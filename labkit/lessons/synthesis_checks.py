@@ -7,7 +7,7 @@ from labkit.experiments.preflight import look_over
 from labkit.design.config import load_design
 from labkit.errors import LabError
 from labkit.view.evidence import missing, recorded_or_none
-from labkit.exercises import Checks, Result, check
+from labkit.lessons.exercises import Checks, Result, check
 from labkit.experiments.sensitivity import KNOBS, sensitivity
 
 

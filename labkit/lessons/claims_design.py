@@ -11,7 +11,7 @@ from labkit.view.evidence import recorded_or_none
 from labkit.view.tables import Table
 from labkit.experiments.short_test import chosen
 from labkit.view.style import rate_text
-from labkit.volume_claims import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE, Claim
+from labkit.lessons.claims_volume import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE, Claim
 
 DISTINCT = 0.1                                                # of the variance: where pairs explain less, knobs act apart
 SIX = {"learning_rate", "lr_scheduler", "rank", "alpha", "train_batch_size", "num_train_epochs", "max_train_steps"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit import volume
+from labkit.lessons import worked_examples
 from labkit.experiments import batch_size as batch_sizes, turning_points as boundary, overfitting
 from labkit.judge import arms
 from labkit.design import volume as plan
@@ -210,14 +210,14 @@ def eight_times(runs):
 
 def formulas(_):
     """Judge: total = batch x examples an epoch x epochs; updates = examples an epoch x epochs."""
-    counted = volume.count(volume.PICTURES, 32, 10)
-    return OTHERWISE, (f"For {volume.PICTURES:,} pictures, batch 32, 10 epochs a data loader gives {counted.exposures:,} pictures and {counted.updates:,} updates; the formulas give "
-                       f"{32 * volume.PICTURES * 10:,} and {volume.PICTURES * 10:,}, too many by the batch.")
+    counted = worked_examples.count(worked_examples.PICTURES, 32, 10)
+    return OTHERWISE, (f"For {worked_examples.PICTURES:,} pictures, batch 32, 10 epochs a data loader gives {counted.exposures:,} pictures and {counted.updates:,} updates; the formulas give "
+                       f"{32 * worked_examples.PICTURES * 10:,} and {worked_examples.PICTURES * 10:,}, too many by the batch.")
 
 
 def worked_numbers(_):
     """Judge: the chapter's worked numbers."""
-    return HOLDS, f"{plan.updates(volume.PICTURES, 32, 10, last_batch='drop'):,} and {plan.updates(volume.PICTURES, 4, 10):,} updates, as it says, if the last batch is dropped."
+    return HOLDS, f"{plan.updates(worked_examples.PICTURES, 32, 10, last_batch='drop'):,} and {plan.updates(worked_examples.PICTURES, 4, 10):,} updates, as it says, if the last batch is dropped."
 
 
 CLAIMS = (

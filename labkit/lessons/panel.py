@@ -4,17 +4,17 @@ import contextvars
 import math
 import threading
 
-from labkit import lesson, panel_run
+from labkit.lessons import session, panel_run
 from labkit.design.config import RunConfig, load_design
 from labkit.view.curves import plot_validation
 from labkit.errors import LabError
 from labkit.view.frontend import frontend, say, show
 from labkit.design.ladders import check_knobs
-from labkit.panel_run import PanelRun
+from labkit.lessons.panel_run import PanelRun
 from labkit.view.pictures import plot_beside
 from labkit.design.presets import PRESETS, preset
 from labkit.store.runs import Store
-from labkit.shelf import RunShelf
+from labkit.lessons.shelf import RunShelf
 
 KNOBS = ("learning_rate", "lr_scheduler", "max_train_steps")
 FAST_STEPS = 6
@@ -138,7 +138,7 @@ class LabPanel:
     def widget(self):
         """Return the panel as a widget, built at first use."""
         if isinstance(self._view, Silent):
-            from labkit.panel_view import PanelView
+            from labkit.lessons.panel_view import PanelView
 
             self._view = PanelView(self)
         return self._view.widget
@@ -252,7 +252,7 @@ class LabPanel:
 
     def _short(self, design):
         """Keep a design as it is, or cut it to a few updates where tests ask for the short form."""
-        if lesson.fast and (design.max_train_steps or math.inf) > FAST_STEPS:    # None: told in epochs
+        if session.fast and (design.max_train_steps or math.inf) > FAST_STEPS:    # None: told in epochs
             return design.replace(max_train_steps=FAST_STEPS)
         return design
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from labkit.errors import LabError
-from labkit.exercises import Checks, Result, check, given_differently, with_interval
+from labkit.lessons.exercises import Checks, Result, check, given_differently, with_interval
 from labkit.text import counted
 from labkit.judge.stats import by_picture, interval_of, paired_difference
 

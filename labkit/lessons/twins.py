@@ -4,7 +4,7 @@ import numpy as np
 
 from labkit.view.cards import differing
 from labkit.errors import LabError
-from labkit.exercises import Checks, Result, check
+from labkit.lessons.exercises import Checks, Result, check
 from labkit.judge.stats import by_picture, interval_of
 
 ALIKE = 0.1  # of the gain: ends no farther apart count as the same
