@@ -22,9 +22,9 @@ def main():
         from labkit import interrupts
 
         with interrupts.answered_by(interrupts.raise_interrupted):
-            from labkit import front_door
+            from labkit.cli import bootstrap
 
-            return front_door.main(sys.argv[1:])
+            return bootstrap.main(sys.argv[1:])
     except KeyboardInterrupt as stop:
         sys.stderr.write("labkit: %s\n" % (str(stop) or "interrupted"))
         return getattr(stop, "code", 130)

@@ -1,7 +1,7 @@
 """Badges, links and the Colab set-up cell, all made from the one address in pyproject.toml. Standard library only."""
 from urllib.parse import quote, urlparse
 
-from labkit.requirements import pyproject
+from labkit.cli.requirements import pyproject
 
 BRANCH = "main"
 

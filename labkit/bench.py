@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from labkit.engine.adapters import LoRAStack
 from labkit.files.atomic import write_file
 from labkit.engine.batches import Batches
-from labkit.cli import Outcome
+from labkit.cli.parser import Outcome
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.store.events import Step

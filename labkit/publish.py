@@ -8,9 +8,9 @@ from pathlib import Path
 from labkit import badges, readme
 from labkit.lessons import notebooks
 from labkit.files.atomic import write_file
-from labkit.cli import Outcome
+from labkit.cli.parser import Outcome
 from labkit.errors import LabError
-from labkit.execute import execute
+from labkit.cli.execute import execute
 from labkit.settings import REPO
 
 LIMIT_BYTES = 1_000_000
@@ -20,7 +20,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 def verb(options):
     """Refresh generated cells, and unless --badges was given execute each lesson and write it back."""
-    from labkit.chapter import timeout
+    from labkit.cli.chapter import timeout
 
     paths = notebooks.choose(options.names)
     if not badges.is_set():

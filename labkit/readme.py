@@ -4,7 +4,7 @@ import re
 
 from labkit import badges
 from labkit.lessons import notebooks
-from labkit.cli import VERBS
+from labkit.cli.parser import VERBS
 from labkit.settings import REPO
 
 OTHER_FILES = {  # what has no docstring of its own

@@ -5,8 +5,8 @@ import subprocess
 import sys
 import tempfile
 
-from labkit.chapter import side_by_side
-from labkit.cli import Outcome
+from labkit.cli.chapter import side_by_side
+from labkit.cli.parser import Outcome
 from labkit.settings import REPO
 
 NOTEBOOK = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "300"]

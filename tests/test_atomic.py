@@ -8,9 +8,9 @@ import stat
 import nbformat
 import pytest
 
-from labkit import report
+from labkit.cli import report
 from labkit.files.atomic import sync_folder, write_file
-from labkit.checkup import machine
+from labkit.cli.checkup import machine
 from labkit.errors import LabError
 from labkit.settings import REPO
 

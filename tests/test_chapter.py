@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from labkit import chapter, cli
+from labkit.cli import chapter, parser as cli
 from labkit.lessons import notebooks
 from labkit.errors import LabError
-from labkit.execute import execute
+from labkit.cli.execute import execute
 from labkit.settings import REPO
 
 BEGIN, FINISH = "from labkit.lessons import session as lesson\nlesson.begin()", "lesson.finish()"
@@ -205,7 +205,8 @@ def test_files_that_cannot_be_run_are_refused_before_anything_is_written(tmp_pat
 
 @pytest.mark.parametrize("verb", [["student", "ada/00_a.ipynb", "--to", "x"], ["publish", "ada/00_a.ipynb"]])
 def test_verbs_that_write_lessons_take_no_other_file(tmp_path, monkeypatch, verb):
-    from labkit import publish, student
+    from labkit import publish
+    from labkit.cli import student
 
     write(tmp_path, "00_a", BEGIN, FINISH)
     (tmp_path / "ada").mkdir()
@@ -217,11 +218,11 @@ def test_verbs_that_write_lessons_take_no_other_file(tmp_path, monkeypatch, verb
 
 
 def test_jupyterlab_opens_the_file_that_is_named(tmp_path):
-    from labkit import jupyter
+    from labkit.cli import jupyterlab
 
-    inside = jupyter.command(REPO / "notebooks/00_start.ipynb", port=1, browser=False)
+    inside = jupyterlab.command(REPO / "notebooks/00_start.ipynb", port=1, browser=False)
     assert f"--ServerApp.root_dir={REPO}" in inside and "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb" in inside
-    outside = jupyter.command(tmp_path / "my copy.ipynb", port=1, browser=False)
+    outside = jupyterlab.command(tmp_path / "my copy.ipynb", port=1, browser=False)
     assert f"--ServerApp.root_dir={tmp_path}" in outside and "--LabApp.default_url=/lab/tree/my%20copy.ipynb" in outside
 
 

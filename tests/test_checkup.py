@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from labkit import checkup, cli
+from labkit.cli import checkup, parser
 from labkit.errors import LabError
 from labkit.settings import REPO
 
@@ -116,7 +116,7 @@ def test_the_self_check_works_in_an_interpreter_without_any_package(tmp_path):
     (["--base", "model.ckpt"], "is a pickle")])
 def test_a_base_or_a_folder_that_cannot_be_used_is_found_without_a_design(monkeypatch, arguments, words):
     monkeypatch.setattr(checkup, "findings", lambda: [])
-    outcome = checkup.verb(cli.parse(["checkup", *arguments]))
+    outcome = checkup.verb(parser.parse(["checkup", *arguments]))
     assert outcome.code == 2 and words in outcome.text and outcome.data[0]["state"] == "bad"
 
 

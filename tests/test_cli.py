@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 from small_pictures import write_territory
 
-from labkit import cli
+from labkit.cli import parser as cli
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.store.runs import RunFolder, Store
@@ -105,7 +105,7 @@ def test_an_adapter_of_a_diverged_run_is_exported_with_a_warning_and_exit_code_1
 def test_a_checkpoint_from_before_a_run_diverged_is_exported_without_a_warning():
     from made_runs import made_run
 
-    from labkit.verbs import broken
+    from labkit.cli.runs import broken
 
     run = made_run("diverged", pictures=False)
     assert "--step" in broken(run) and broken(run, 200) and broken(run, 2) is None
@@ -126,7 +126,8 @@ def test_a_file_that_is_there_is_not_written_over_unless_it_holds_the_same(train
 def test_a_stopped_run_says_how_to_go_on_and_goes_on(capsys, sd_folder, pictures, monkeypatch):
     from contextlib import nullcontext
 
-    from labkit import interrupts, verbs
+    from labkit import interrupts
+    from labkit.cli import runs
 
     class AfterThreeUpdates(interrupts.Stop):
         updates = 0
@@ -138,7 +139,7 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(capsys, sd_folder, pictures
 
     words = ("--base", sd_folder, "--data", pictures, "--set", "max_train_steps=6", "--set", "train_batch_size=2")
     with monkeypatch.context() as patch:
-        patch.setattr(verbs, "stop_on_interrupt", lambda say: nullcontext(AfterThreeUpdates()))
+        patch.setattr(runs, "stop_on_interrupt", lambda say: nullcontext(AfterThreeUpdates()))
         code, out, _ = labkit(capsys, "train", *words)
     [folder] = Store().runs()
     assert code == 128 + signal.SIGTERM and f"labkit resume {folder.run_id}" in out and folder.status == "stopped"
@@ -224,7 +225,7 @@ def test_a_full_disk_is_bad_input_with_a_remedy(capsys, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device", "/runs/x")
 
-    monkeypatch.setattr("labkit.verbs.runs", full)
+    monkeypatch.setattr("labkit.cli.runs.runs", full)
     code, _, err = labkit(capsys, "runs")
     assert code == 2 and "Free some space" in err
 
@@ -266,14 +267,14 @@ def test_a_dense_change_is_not_exported_as_an_adapter(capsys, sd_folder, picture
 
 def test_a_folder_beside_the_caller_is_kept_by_its_full_path(pictures, monkeypatch):
     monkeypatch.chdir(pictures.parent)
-    from labkit.verbs import fields
+    from labkit.cli.runs import fields
 
     options = cli.parse(["train", "--data", pictures.name])
     assert fields(options)["data"] == str(pictures.resolve())
 
 
 def test_a_filtered_folder_is_found_from_elsewhere_too(tmp_path, monkeypatch):
-    from labkit.verbs import fields
+    from labkit.cli.runs import fields
 
     (tmp_path / "mine" / "rooms").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from labkit.settings import REPO
-from labkit.requirements import pyproject, requirements, satisfies, split
+from labkit.cli.requirements import pyproject, requirements, satisfies, split
 
 sys.path.insert(0, str(REPO / "tools"))
 

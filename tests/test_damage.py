@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from test_cli import labkit
 from test_runs import CONFIG, ID, checkpoint, keep, some_events
 
-from labkit import cli
+from labkit.cli import parser
 from labkit.store import runs
 from labkit.errors import LabError
 
@@ -240,7 +240,7 @@ def test_a_damaged_member_of_its_pass_is_named_and_a_run_is_resumed_without_it(c
         keep(store, some_events(run=run, reason="stopped"), config, run, meta={"group": [ID, OTHER]})
     store.run(OTHER).events_path.write_bytes(b"[1]\n")
     asked = []
-    monkeypatch.setattr("labkit.verbs.train_all", lambda configs, options, expected: asked.append((configs, expected)) or cli.Outcome(0, "", []))
+    monkeypatch.setattr("labkit.cli.runs.train_all", lambda configs, options, expected: asked.append((configs, expected)) or parser.Outcome(0, "", []))
     code, _, err = labkit(capsys, "resume", ID)
     assert code == 0 and asked == [([CONFIG], ID)] and f"{OTHER}/events.jsonl is damaged" in err
 

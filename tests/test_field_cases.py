@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from labkit import cli
+from labkit.cli import parser
 from labkit.datasets.folders import load_folder, load_picture, territory
 from labkit.errors import LabError, LabWarning
 from labkit.datasets.notes import cut_texts
@@ -68,7 +68,7 @@ def notes(folder):
 
 def labkit(capsys, *arguments):
     """Run a command line; return exit code, stdout and stderr."""
-    code = cli.run(cli.parse([str(argument) for argument in arguments]))
+    code = parser.run(parser.parse([str(argument) for argument in arguments]))
     return code, *capsys.readouterr()
 
 

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from labkit import front_door, install
+from labkit.cli import bootstrap as front_door, environment as install
 from labkit.settings import REPO
-from labkit.requirements import missing, requirements, satisfies
+from labkit.cli.requirements import missing, requirements, satisfies
 
 PIP_THAT_NOTES = """#!{python}
 import os, sys, pathlib
@@ -87,13 +87,13 @@ def test_extras_reach_each_other_and_nothing_is_named_twice():
 
 
 def test_this_environment_lacks_nothing_for_the_tests_and_torch_is_not_imported_to_see_that():
-    code = "import sys; from labkit.requirements import missing; print(missing(('test',)), 'torch' in sys.modules)"
+    code = "import sys; from labkit.cli.requirements import missing; print(missing(('test',)), 'torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
     assert result.stdout.strip() == "[] False"
 
 
 def test_a_version_outside_the_range_is_named(monkeypatch):
-    monkeypatch.setattr("labkit.requirements.installed_version", lambda name: "0.0.1")
+    monkeypatch.setattr("labkit.cli.requirements.installed_version", lambda name: "0.0.1")
     assert "numpy >=2.0,<3 (found 0.0.1)" in missing()
 
 
@@ -179,7 +179,7 @@ def test_the_verb_goes_on_in_the_own_environment_and_its_words_stay_off_stdout(v
     code = f"""
 import sys
 from pathlib import Path
-from labkit import front_door, install
+from labkit.cli import bootstrap as front_door, environment as install
 install.venv_folder = lambda: Path({str(folder)!r})
 install.has_nvidia_driver = lambda: False
 sys.exit(front_door.main(["runs", "--json"]))"""
@@ -190,7 +190,7 @@ sys.exit(front_door.main(["runs", "--json"]))"""
 
 
 def test_an_installation_that_does_not_help_ends_instead_of_looping(tmp_path):
-    code = "import sys; from labkit import front_door; sys.exit(front_door.main(['runs']))"
+    code = "import sys; from labkit.cli import bootstrap as front_door; sys.exit(front_door.main(['runs']))"
     result = labkit("-c", code, LABKIT_INSTALLED="1")
     assert result.returncode == 1 and "even after the installation" in result.stderr
 

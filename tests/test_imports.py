@@ -25,7 +25,7 @@ LOADS_NO = {
     "cli": HEAVY | {"numpy"}, "checkup": HEAVY | {"numpy", "yaml"},
     **{name: HEAVY - {"matplotlib"} | {"matplotlib.pyplot"} for name in ("memorize", "spectrum", "volume", "boundary", "epochs", "batch_sizes", "evidence", "volume_checks", "first_checks", "volume_claims", "capacity", "scalings", "twins", "valleys", "published", "precision")},
     "plots": {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "labkit.widgets", "matplotlib.pyplot"},
-    "train": {"diffusers", "transformers", "peft", "matplotlib", "ipywidgets", "labkit.plots", "labkit.widgets", "labkit.store.runs", "labkit.cli"},
+    "train": {"diffusers", "transformers", "peft", "matplotlib", "ipywidgets", "labkit.plots", "labkit.widgets", "labkit.store.runs", "labkit.cli.parser"},
 }
 
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from labkit import cli, interrupts, jupyter
+from labkit import interrupts
+from labkit.cli import parser as cli, jupyterlab
 from labkit.settings import REPO
 
 
@@ -79,6 +80,6 @@ def test_a_server_of_notebooks_is_ended_with_the_command_that_started_it(monkeyp
             servers.append(self)
             super().__init__(*arguments)
 
-    monkeypatch.setattr(jupyter, "command", command)
+    monkeypatch.setattr(jupyterlab, "command", command)
     monkeypatch.setattr(subprocess, "Popen", Server)
-    assert jupyter.lab(cli.parse(["lab"])).code == 128 + number and servers[0].returncode == -signal.SIGTERM
+    assert jupyterlab.lab(cli.parse(["lab"])).code == 128 + number and servers[0].returncode == -signal.SIGTERM

@@ -39,7 +39,8 @@ def test_a_race_gives_the_runs_in_the_order_of_its_values(lab):
 
 @pytest.mark.parametrize(("asked", "kept"), [("bf16", "bf16"), ("no", None), ("no,bf16", None)])
 def test_runs_in_one_lower_precision_keep_the_frozen_base_in_it(monkeypatch, asked, kept):
-    from labkit import lab as lab_module, verbs
+    from labkit import lab as lab_module
+    from labkit.cli import runs as verbs
     opened = {}
 
     def remember(*arguments, **options):

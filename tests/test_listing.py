@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from labkit import report
+from labkit.cli import report
 from labkit.judge import diagnose, findings, kept, listing
 from labkit.store import journal
 from labkit.files import sources

@@ -7,9 +7,9 @@ import subprocess
 import pytest
 import yaml
 
-from labkit import cli
+from labkit.cli import parser
 from labkit.settings import REPO
-from labkit.requirements import pyproject
+from labkit.cli.requirements import pyproject
 
 WORKFLOW = yaml.safe_load((REPO / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
 HOOKS = yaml.safe_load((REPO / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
@@ -39,7 +39,7 @@ def script(tmp_path, *arguments):
 def test_the_script_calls_the_command_of_the_readme(tmp_path, arguments, everything):
     result = script(tmp_path, *arguments)
     module, package, *rest = result.stdout.split()
-    options = cli.parse(rest)
+    options = parser.parse(rest)
     assert (module, package, options.verb, options.all) == ("-m", "labkit", "test", everything)
     assert script(tmp_path, "fats").returncode == 2
 

@@ -7,11 +7,12 @@ import subprocess
 import pytest
 import yaml
 
-from labkit import badges, cli, publish, readme, testing
+from labkit import badges, publish, readme, testing
+from labkit.cli import parser
 from labkit.lessons import notebooks
 from labkit.errors import LabError
 from labkit.settings import REPO
-from labkit.requirements import pyproject, requirements
+from labkit.cli.requirements import pyproject, requirements
 
 CONDA_NAMES = {"torch": {"pytorch", "pytorch-cpu"}, "matplotlib": {"matplotlib-base"}}
 ENVIRONMENTS = ["environment.yml", "binder/environment.yml"]
@@ -141,7 +142,7 @@ def test_a_committed_lesson_is_executed_clean_and_small(path):
 def test_the_readme_agrees_with_the_project():
     page = (REPO / "README.md").read_text(encoding="utf-8")
     assert readme.filled(page) == page, "run `python3 -m labkit publish --badges`"
-    for verb in cli.VERBS:
+    for verb in parser.VERBS:
         assert f"labkit {verb}" in page
 
 

@@ -46,7 +46,7 @@ def test_a_name_that_no_file_can_have_is_refused_wherever_a_path_is_taken(monkey
     from labkit.engine.base_files import find_base
     from labkit.design.config import load_design
     from labkit.datasets.folders import load_folder, territory
-    from labkit.verbs import find
+    from labkit.cli.runs import find
 
     for variable, function in [("LABKIT_STORE", settings.store_dir), ("LABKIT_DATA", settings.data_dir), ("LABKIT_CACHE", settings.cache_dir)]:
         with monkeypatch.context() as patched, pytest.raises(LabError, match=message):

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from labkit import cli, student
+from labkit.cli import parser, student
 from labkit.lessons import notebooks
 from labkit.errors import LabError
 from labkit.lessons.exercises import own_seed
@@ -56,7 +56,7 @@ def source(tmp_path, monkeypatch):
 
 
 def labkit(*arguments):
-    return student.verb(cli.parse(["student", *map(str, arguments)]))
+    return student.verb(parser.parse(["student", *map(str, arguments)]))
 
 
 def executed(path):

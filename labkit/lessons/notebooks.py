@@ -146,7 +146,7 @@ def value(text):
 
 def given(paths, texts):
     """Return {path: parameters to inject}; LabError for a name that no chosen lesson has or a value that does not fit."""
-    from labkit.cli import pairs, suggest
+    from labkit.cli.parser import pairs, suggest
 
     values = pairs(texts, "-p")
     defaults = {path: parameters(path) for path in paths}

@@ -20,7 +20,7 @@ sys.path[:0] = [str(Path(__file__).parent), *map(str, Path(__file__).parents[1:3
 import mutations
 from mutations import bytes_damaged, json_damaged, lines_damaged, value_damaged
 
-from labkit import cli
+from labkit.cli import parser
 from labkit.design import config, design_file
 from labkit import settings as paths
 from labkit.errors import LabError
@@ -282,7 +282,7 @@ def encoded(folder):
 
 
 def notebook_files(folder):
-    from labkit import chapter, student
+    from labkit.cli import chapter, student
     from labkit.lessons import notebooks
 
     cells = [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "student = ''\nseed = 0", "execution_count": 1,
@@ -302,7 +302,7 @@ def notebook_files(folder):
 def settings(folder):
     odd = ["", " ", "0", "-1", "nan", "inf", "1e999", "9" * 400, "9" * 5000, "²", "٣", "~nouser/x", "x" * 5000, "/dev/null", "/dev/null/x", "\x1b[31m", "a\nb", os.fsdecode(b"\xff"), "1;2",
            str(folder)]
-    doors = {"LABKIT_THREADS": lambda: importlib.import_module("labkit.machine").quota(), "LABKIT_TIMEOUT": lambda: __import__("labkit.chapter").chapter.timeout(),
+    doors = {"LABKIT_THREADS": lambda: importlib.import_module("labkit.machine").quota(), "LABKIT_TIMEOUT": lambda: importlib.import_module("labkit.cli.chapter").timeout(),
              "LABKIT_STORE": lambda: quietly("runs"), "LABKIT_DATA": lambda: importlib.import_module("labkit.datasets.folders").territory("liminal"), "LABKIT_CACHE": lambda: remembered(folder),
              "LABKIT_FRONTEND": lambda: importlib.import_module("labkit.view.frontend").frontend(), "XDG_CACHE_HOME": lambda: remembered(folder)}
     arguments = (lambda text: quietly("runs", "--store", text), lambda text: quietly("export", text, "--to", "x.safetensors"), lambda text: quietly("export", "a", "--to", text),
@@ -335,7 +335,7 @@ def remembered(folder):
 def quietly(*arguments):
     """Run a verb in this process, its output thrown away as a terminal would take it: as UTF-8."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, mock.patch("sys.stdout", nowhere), mock.patch("sys.stderr", nowhere):
-        code = cli.run(cli.parse(list(arguments)))
+        code = parser.run(parser.parse(list(arguments)))
     assert code in (0, 1, 2)
 
 

@@ -34,7 +34,7 @@ def test_a_lesson_runs_with_the_versions_of_colab(path, colab_python, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(REPO), "LABKIT_FAST": "1", "LABKIT_FRONTEND": "colab", "IPYTHONDIR": str(tmp_path),
                    "JUPYTER_PREFER_ENV_PATH": "1", "LABKIT_STORE": str(tmp_path / "runs")}
     job = {"path": str(path), "target": str(tmp_path / "out.ipynb"), "parameters": {}}
-    result = subprocess.run([colab_python, "-m", "labkit.execute"], input=json.dumps(job), env=environment, capture_output=True, text=True, timeout=600)
+    result = subprocess.run([colab_python, "-m", "labkit.cli.execute"], input=json.dumps(job), env=environment, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr[-3000:]
 
 

@@ -8,7 +8,7 @@ from labkit.lessons import notebooks
 from labkit.datasets.folders import load_folder
 from labkit.design.design_file import design_text
 from labkit.design.config import RunConfig
-from labkit.execute import execute
+from labkit.cli.execute import execute
 from labkit.settings import REPO
 from labkit.store.runs import Store
 

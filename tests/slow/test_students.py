@@ -2,9 +2,9 @@
 
 import pytest
 
-from labkit import chapter, cli, student
+from labkit.cli import chapter, parser, student
 from labkit.lessons import notebooks
-from labkit.execute import execute
+from labkit.cli.execute import execute
 
 LESSONS = notebooks.lessons()
 
@@ -17,7 +17,7 @@ def results(notebook):
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_student_copy_runs_to_not_yet_and_the_lesson_itself_to_passed(path, tmp_path):
     solved = results(notebooks.read(path))
-    student.verb(cli.parse(["student", path.stem, "--to", str(tmp_path / "class")]))
+    student.verb(parser.parse(["student", path.stem, "--to", str(tmp_path / "class")]))
     environment = {"LABKIT_STORE": str(tmp_path / "runs"), "LABKIT_FAST": "1"}
     _, error = execute(tmp_path / "class" / path.name, tmp_path / "done.ipynb", parameters={}, environment=environment, log=tmp_path / "log", timeout=600)
     assert error is None
@@ -28,7 +28,7 @@ def test_a_student_copy_runs_to_not_yet_and_the_lesson_itself_to_passed(path, tm
 def test_every_solution_passes_with_the_seeds_of_a_student(tmp_path, monkeypatch):
     monkeypatch.delenv("LABKIT_FAST", raising=False)             # in the fast form no run learns enough to pass
     monkeypatch.delenv("LABKIT_THREADS", raising=False)           # two lessons side by side where there are two cores
-    outcome = chapter.verb(cli.parse(["chapter", "--out", str(tmp_path / "out"), "-p", "student=Ada"]))
+    outcome = chapter.verb(parser.parse(["chapter", "--out", str(tmp_path / "out"), "-p", "student=Ada"]))
     assert outcome.code == 0, outcome.text
     for path in LESSONS:
         solved = results(notebooks.read(tmp_path / "out" / path.name))

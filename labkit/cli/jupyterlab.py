@@ -6,7 +6,7 @@ import sys
 from urllib.parse import quote
 
 from labkit.lessons import notebooks
-from labkit.cli import Outcome
+from labkit.cli.parser import Outcome
 from labkit.interrupts import Stop, answered_by
 from labkit.settings import REPO
 

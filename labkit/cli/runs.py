@@ -8,7 +8,7 @@ import numpy as np
 
 from labkit.store.adapter_files import adapter_bytes, load_adapter
 from labkit.files.atomic import cannot_write, write_file
-from labkit.cli import Outcome, pairs, tell
+from labkit.cli.parser import Outcome, pairs, tell
 from labkit.design.config import load_design, run_id
 from labkit.datasets.folders import whole_path
 from labkit.errors import LabError
@@ -146,7 +146,7 @@ class Progress:
 
 def judged(folders, before, error, stop):
     """Return the outcome of training: verdict, adapter and, for runs that were there already, when they were trained."""
-    from labkit.report import entry
+    from labkit.cli.report import entry
 
     asked_for = len(folders)
     folders = [folder for folder in folders if folder.path.exists()]          # a sweep may have been stopped before their turn
@@ -173,7 +173,7 @@ def find(name, store=None):
 
 def runs(options):
     """List the runs of the store."""
-    from labkit import report
+    from labkit.cli import report
     from labkit.judge import listing
 
     store = Store(options.store)

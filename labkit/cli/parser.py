@@ -16,17 +16,17 @@ from labkit.errors import LabError, LabWarning
 from labkit.text import one_sentence, printable
 
 VERBS = {  # verb: (function, what it does)
-    "lab": ("jupyter:lab", "open the lessons in JupyterLab"),
-    "chapter": ("chapter:verb", "run the lessons headless; write executed notebooks, a report and results"),
+    "lab": ("cli.jupyterlab:lab", "open the lessons in JupyterLab"),
+    "chapter": ("cli.chapter:verb", "run the lessons headless; write executed notebooks, a report and results"),
     "test": ("testing:verb", "run the tests; --all adds browser, Colab-like environment and faults"),
-    "train": ("verbs:train", "train one run, record it, give the verdict and the adapter"),
-    "resume": ("verbs:resume", "go on with a run that was stopped or interrupted"),
-    "sweep": ("verbs:sweep", "train a grid of runs side by side"),
-    "runs": ("verbs:runs", "list the recorded runs"),
-    "diagnose": ("verbs:diagnose", "give verdicts on recorded runs, with their evidence"),
-    "export": ("verbs:export", "write a run's adapter to a file other programs load"),
-    "checkup": ("checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a folder of pictures, with the remedy"),
-    "student": ("student:verb", "write copies of the lessons without their solutions, for a class or one student"),
+    "train": ("cli.runs:train", "train one run, record it, give the verdict and the adapter"),
+    "resume": ("cli.runs:resume", "go on with a run that was stopped or interrupted"),
+    "sweep": ("cli.runs:sweep", "train a grid of runs side by side"),
+    "runs": ("cli.runs:runs", "list the recorded runs"),
+    "diagnose": ("cli.runs:diagnose", "give verdicts on recorded runs, with their evidence"),
+    "export": ("cli.runs:export", "write a run's adapter to a file other programs load"),
+    "checkup": ("cli.checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a folder of pictures, with the remedy"),
+    "student": ("cli.student:verb", "write copies of the lessons without their solutions, for a class or one student"),
     "publish": ("publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
     "bench": ("bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }

@@ -9,12 +9,12 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from labkit import install
+from labkit.cli import environment
 from labkit import settings
-from labkit.cli import Outcome
+from labkit.cli.parser import Outcome
 from labkit.errors import LabError
 from labkit.importable import failures, first_cause
-from labkit.requirements import IMPORT_NAMES, installed_version, missing, pyproject, requirements, split
+from labkit.cli.requirements import IMPORT_NAMES, installed_version, missing, pyproject, requirements, split
 from labkit.text import LINE
 
 MEMORY_GIB = 2.0  # a lesson on the embedded base needs 1.5
@@ -95,7 +95,7 @@ def packages():
     there = {name: installed_version(name) for name, _ in map(split, requirements(("lab",)))}
     versions = ", ".join(f"{name} {version}" for name, version in there.items() if version) or "none"
     if lacks:
-        return Finding("packages", "note", versions, f"Missing here: {', '.join(lacks)}. `python3 -m labkit lab` brings them into {install.venv_folder()}.")
+        return Finding("packages", "note", versions, f"Missing here: {', '.join(lacks)}. `python3 -m labkit lab` brings them into {environment.venv_folder()}.")
     return Finding("packages", "good", versions)
 
 
@@ -200,9 +200,9 @@ def free_memory(root="/"):
 
 def disk():
     """Judge the free space where the environment and the runs go."""
-    with_cuda = sys.platform.startswith("linux") and install.has_nvidia_driver()
+    with_cuda = sys.platform.startswith("linux") and environment.has_nvidia_driver()
     purpose = "runs" if not missing() else "install with CUDA" if with_cuda else "install"
-    place = settings.store_dir() if purpose == "runs" else install.venv_folder()
+    place = settings.store_dir() if purpose == "runs" else environment.venv_folder()
     while not place.exists() and place != place.parent:
         place = place.parent
     free, need = shutil.disk_usage(place).free / 2**30, DISK_GIB[purpose]

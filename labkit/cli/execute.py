@@ -29,7 +29,7 @@ def execute(path, target, *, parameters, environment, log, timeout):
         # A user's IPython start-up files and kernels of other environments must not leak into a strict run.
         clean = {"IPYTHONDIR": own, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(REPO), "PYTHONSAFEPATH": "1", "LABKIT_FRONTEND": "headless",
                  "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        worker = subprocess.Popen([sys.executable, "-P", "-m", "labkit.execute"], stdin=subprocess.PIPE, stdout=messages,
+        worker = subprocess.Popen([sys.executable, "-P", "-m", "labkit.cli.execute"], stdin=subprocess.PIPE, stdout=messages,
                                   stderr=messages, text=True, cwd=path.parent, env={**os.environ, **clean, **environment})
         RUNNING.add(worker)
         try:

@@ -8,7 +8,7 @@ import re
 
 from labkit import publish
 from labkit.lessons import notebooks
-from labkit.cli import Outcome
+from labkit.cli.parser import Outcome
 from labkit.errors import LabError
 from labkit.settings import given_path
 

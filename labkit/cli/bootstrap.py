@@ -3,9 +3,9 @@ import os
 import subprocess
 import sys
 
-from labkit import install
+from labkit.cli import environment as install
 from labkit.settings import REPO
-from labkit.requirements import missing
+from labkit.cli.requirements import missing
 
 EXTRAS = {"lab": ("lab",), "chapter": ("lab",), "publish": ("lab",), "test": ("test",), "bench": ("test",)}
 NO_PACKAGES = {"checkup"}  # must also work, and help, where nothing is installed
@@ -14,18 +14,18 @@ INSTALLED = "LABKIT_INSTALLED"  # set for the process that goes on after an inst
 
 def main(arguments):
     """Run one command line; return its exit code: 0 done, 1 a run or cell failed, 2 bad input."""
-    from labkit import cli
+    from labkit.cli import parser
 
     # Kernels and workers that a verb starts must find this checkout, whatever their working directory, and no modules in that.
     paths = [str(REPO), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ |= {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONSAFEPATH": "1"}
-    options = cli.parse(arguments)  # typing errors and --help are answered before anything is installed
+    options = parser.parse(arguments)  # typing errors and --help are answered before anything is installed
     installed = os.environ.pop(INSTALLED, None)
     extras = EXTRAS.get(options.verb, ())
     bare = options.verb in NO_PACKAGES and not (options.design or options.base or options.data)  # looks at the machine alone
     lacks = [] if bare else lacking(extras)
     if not lacks:
-        return cli.run(options)
+        return parser.run(options)
     if installed:  # once is enough: a useless installation must not loop
         install.say(f"{sys.prefix} lacks {', '.join(lacks)} even after the installation: delete that folder and try again.")
         return 1

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from labkit.judge import listing
 from labkit.files.atomic import write_file
-from labkit.checkup import machine
+from labkit.cli.checkup import machine
 from labkit.judge.diagnose import diagnose
 from labkit.publish import clean_output
 from labkit.store.runs import Store
@@ -98,7 +98,7 @@ def describe(machine):
 
 def status(result):
     """Return a paragraph on how a lesson went, with a link to it."""
-    from labkit.chapter import sentence
+    from labkit.cli.chapter import sentence
 
     name = html.escape(result["name"])
     return f'<p class="{"done" if result["ok"] else "failed"}"><a href="{name}.html">{name}</a>: {html.escape(sentence(result).split(": ", 1)[1])}</p>'

@@ -11,16 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
-from labkit import checkup
+from labkit.cli import checkup
 from labkit.lessons import notebooks
 from labkit import machine
 from labkit.files import json_text
 from labkit.files.atomic import cannot_write, write_file
-from labkit.cli import Outcome, tell
+from labkit.cli.parser import Outcome, tell
 from labkit.design.config import RunConfig, load_design
 from labkit.datasets.folders import whole_path
 from labkit.errors import LabError
-from labkit.execute import execute, stop_all
+from labkit.cli.execute import execute, stop_all
 from labkit.design.fields import number
 from labkit.settings import REPO, given_path
 from labkit.text import printable
@@ -129,7 +129,7 @@ def is_ours(out) -> bool:
 
 def run_lesson(path, out, store, parameters, quota, limit, lesson_threads):
     """Execute one lesson into out, and write its HTML; return its entry in results.json."""
-    from labkit import report
+    from labkit.cli import report
 
     accounts = out / f"{path.stem}.json"
     seconds, error = execute(path, out / path.name, parameters=parameters, log=out / f"{path.stem}.log", timeout=limit,
@@ -161,7 +161,7 @@ def sentence(result):
 
 def write(out, stores, results):
     """Write report and results; return the outcome with the table of verdicts."""
-    from labkit import report
+    from labkit.cli import report
 
     runs = report.verdicts(stores, results)
     ok = all(result["ok"] for result in results)
