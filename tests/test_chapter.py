@@ -165,7 +165,7 @@ while len(list(here.glob("mark *"))) < 2:
     ("cpu", 2, 16, (2, 1)), ("cpu", 16, 64, (5, 3)), ("cpu", 2, 3, (1, 2)), ("cpu", 1, 16, (1, 1)), ("cpu", 2, None, (1, 2)), ("gpu", 16, 64, (1, 16))])
 def test_as_many_lessons_run_at_once_as_cores_and_memory_allow(monkeypatch, device, cores, gib, expected):
     monkeypatch.setattr("labkit.publish.device", lambda: device)
-    monkeypatch.setattr(chapter.threads, "quota", lambda: (cores, "a test"))
+    monkeypatch.setattr(chapter.machine, "quota", lambda: (cores, "a test"))
     monkeypatch.setattr(chapter.checkup, "free_memory", lambda: gib and gib * 2**30)
     assert chapter.side_by_side(5) == expected
 

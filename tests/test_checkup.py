@@ -58,7 +58,7 @@ def test_too_little_memory_and_disk_are_bad(monkeypatch):
 @pytest.mark.parametrize("driver, free, state", [(False, 4.5, "good"), (True, 4.5, "bad"), (True, 8.5, "good")])
 def test_an_installation_with_cuda_needs_more_room(monkeypatch, driver, free, state):
     monkeypatch.setattr(checkup, "missing", lambda *_: ["torch"])
-    monkeypatch.setattr(checkup.install, "has_nvidia_driver", lambda: driver)
+    monkeypatch.setattr(checkup.environment, "has_nvidia_driver", lambda: driver)
     monkeypatch.setattr(checkup.sys, "platform", "linux")
     monkeypatch.setattr(checkup.shutil, "disk_usage", lambda _: SimpleNamespace(free=free * 2**30))
     assert checkup.disk().state == state
