@@ -17,3 +17,10 @@ class LabError(ValueError):
 
 class LabWarning(UserWarning):
     """Something went on otherwise than was asked, or was left out: one sentence that says so."""
+
+
+def first_cause(error: BaseException) -> str:
+    """Return the error that began a chain of them, in one line: `ModuleNotFoundError: No module named 'regex'`."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from labkit.lessons import session
+from labkit import settings
 from labkit.design.config import RunConfig, load_design, run_id
 from labkit.errors import LabError, LabWarning
 from labkit.store.events import Event
@@ -118,7 +118,7 @@ class Lab:
 
     def monitor(self, *, pictures: int = 2, **options) -> Monitor:
         """Return the usual measurements of a run: held-out loss at log-spaced steps, pictures at four."""
-        short = {"images": 8, "num_inference_steps": 2} if session.fast else {}
+        short = {"images": 8, "num_inference_steps": 2} if settings.fast else {}
         return Monitor(**{"prompts": tuple(self.territory.prompts[:pictures])} | short | options)
 
     def train(self, design=None, *, pictures: int = 2, **knobs) -> History:

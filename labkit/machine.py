@@ -1,9 +1,34 @@
-"""How many threads to compute with: the quota of the container, else the cores this process may use."""
+"""What this machine lets a process have: threads, memory, a GPU; and keeping freed memory while a pass runs.
 
+Imports nothing heavy, and works where nothing is installed yet.
+"""
+
+import ctypes
+import importlib.metadata
+import importlib.util
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from labkit.design.fields import number
+
+IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist", "import-linter": "importlinter"}  # where they differ from the distribution's name
+
+# names and numbers of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+LARGE = 1 << 30                                               # bytes; a larger tensor may well be mapped
+
+
+class Finding(NamedTuple):
+    """One line of the self-check: what was looked at, how it stands (good, note, bad), what is there, what to do."""
+
+    name: str
+    state: str
+    found: str
+    remedy: str = ""
 
 
 def quota(root: Path = Path("/")) -> tuple[int, str]:
@@ -86,3 +111,73 @@ def _cores() -> tuple[int, str]:
     if hasattr(os, "sched_getaffinity"):                      # Linux
         return len(os.sched_getaffinity(0)), "the cores this process may use"
     return os.cpu_count() or 1, "the machine's cores"
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep what it frees instead of returning it to the system; return whether that could be set.
+
+    On Linux each large tensor is otherwise mapped anew and every page of it faults once: on the machines we measured (LOG.md)
+    a tenth to a fifth of a step of eight runs. False on other systems and other C libraries, which are left alone.
+
+    One arena serves all threads, since those of their own would hold at most 64 MiB and map the rest:
+    mallopt(3), https://man7.org/linux/man-pages/man3/mallopt.3.html.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:                                       # musl
+        return False
+    asked = ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, LARGE), (M_ARENA_MAX, 1))
+    return all([mallopt(name, value) for name, value in asked])
+
+
+def give_back() -> None:
+    """Hand the freed memory back to the system: at the end of a pass, so that a notebook's passes do not add up."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)
+
+
+def gpu_name():
+    """Return the name of the first NVIDIA GPU as its driver gives it, or None without a driver that answers."""
+    try:
+        answer = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip().splitlines()[0] if answer.returncode == 0 and answer.stdout.strip() else None
+
+
+def free_memory(root="/"):
+    """Return the bytes this process may still take, limits of a container included; None where that cannot be read."""
+    found = []
+    try:
+        lines = Path(root, "proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    except OSError:
+        pass
+    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        try:
+            cgroup = Path(root, "sys/fs/cgroup")
+            found.append(int((cgroup / limit).read_text()) - int((cgroup / used).read_text()))
+        except (OSError, ValueError):  # no such file, or "max": no limit
+            pass
+    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(found, default=None)
+
+
+def machine():
+    """Return what a table of timings must say about the machine."""
+    versions = {name: installed_version(name) for name in ("torch", "diffusers", "transformers", "numpy")}
+    return {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "threads": quota()[0],
+            "gpu": gpu_name(), "versions": versions}
+
+
+def installed_version(name):
+    """Return the version of an installed and importable distribution, else None."""
+    if importlib.util.find_spec(IMPORT_NAMES.get(name, name.replace("-", "_"))) is None:
+        return None
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -10,6 +10,7 @@ from labkit.text import shown
 
 REPO = Path(__file__).resolve().parent.parent
 FOLDER = "parameter-design-lab"
+fast = os.environ.get("LABKIT_FAST") == "1"                   # the short form of the lessons, which tests run
 
 
 def data_dir() -> Path:

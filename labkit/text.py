@@ -48,3 +48,11 @@ def rounded(number: float) -> str:
     """Write a number above 0 with two leading digits, as a person would: 0.042, 1.5, 12, 490, 12,000."""
     number = float(f"{number:.2g}")
     return f"{number:,.0f}" if number >= 10 else f"{number:g}"
+
+
+def rate_text(rate: float) -> str:
+    """Write a rate as people say it: 0.0003 -> '3e-4', 0 -> '0'."""
+    if not rate:
+        return "0"
+    mantissa, exponent = f"{rate:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"

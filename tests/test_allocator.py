@@ -3,12 +3,12 @@
 import subprocess
 import sys
 
-from labkit.allocator import keep_freed_memory
+from labkit.machine import keep_freed_memory
 from labkit.settings import REPO
 
 PROGRAM = """
 import resource, sys, threading
-from labkit.allocator import keep_freed_memory
+from labkit.machine import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 import torch
@@ -38,7 +38,7 @@ def test_a_worker_thread_uses_its_freed_tensors_again_where_the_c_library_agrees
 
 
 RESIDENT = """
-from labkit.allocator import give_back, keep_freed_memory
+from labkit.machine import give_back, keep_freed_memory
 kept = keep_freed_memory()
 import torch
 def resident():

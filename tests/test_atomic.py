@@ -10,7 +10,7 @@ import pytest
 
 from labkit.cli import report
 from labkit.files.atomic import sync_folder, write_file
-from labkit.cli.checkup import machine
+from labkit.machine import machine
 from labkit.errors import LabError
 from labkit.settings import REPO
 

@@ -227,7 +227,7 @@ def test_jupyterlab_opens_the_file_that_is_named(tmp_path):
 
 
 def test_values_are_read_as_papermill_reads_them():
-    assert [notebooks.value(text) for text in ("1", "1e-3", "True", "None", "a b")] == [1, 1e-3, True, None, "a b"]
+    assert [chapter.value(text) for text in ("1", "1e-3", "True", "None", "a b")] == [1, 1e-3, True, None, "a b"]
 
 
 def test_a_lesson_is_named_by_number_word_or_file(tmp_path, monkeypatch):

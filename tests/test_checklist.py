@@ -142,7 +142,7 @@ def test_what_was_not_recorded_is_said_and_is_no_fault(lab):
 
 
 def test_the_command_lists_what_is_wrong_and_exits_with_2_and_training_takes_the_same_file(capsys, tmp_path, sd_folder, monkeypatch):
-    monkeypatch.setattr("labkit.lessons.session.fast", True)
+    monkeypatch.setattr("labkit.settings.fast", True)
     pictures = write_territory(tmp_path)
     config = RunConfig(base=str(sd_folder), data=str(pictures), rank=2, max_train_steps=20, train_batch_size=4)
     lab = Lab(config.base, config.data, device="cpu")

@@ -29,7 +29,7 @@ def labkit(capsys, *arguments):
 @pytest.fixture(autouse=True)
 def short_measurements(monkeypatch):
     """Measure and draw as in the fast form: what is tested here is not that."""
-    monkeypatch.setattr("labkit.lessons.session.fast", True)
+    monkeypatch.setattr("labkit.settings.fast", True)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The six planted mistakes: each is found, by its own name."""
 
 import pytest
-import tiny
 
 from labkit.experiments.preflight import expectations
 from labkit.design.config import RunConfig

@@ -7,7 +7,6 @@ import pytest
 import tiny
 import torch
 
-from labkit.lessons import session
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.lab import Lab
@@ -20,7 +19,7 @@ TOLD = "Activations are computed again in the backward pass, as asked (gradient 
 @pytest.fixture(autouse=True)
 def without_a_browser(monkeypatch):
     monkeypatch.setenv("LABKIT_FRONTEND", "headless")
-    monkeypatch.setattr(session, "fast", False)
+    monkeypatch.setattr("labkit.settings.fast", False)
 
 
 def opened(folder, **options):

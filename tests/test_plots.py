@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from figures import assert_bands_are_whole, assert_words_keep_apart
 from made_runs import MEANS, PROMPTS, STEPS, made_race, made_run
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from labkit import plots
 from labkit.design.config import RunConfig
 from labkit.store.history import Curve
 from labkit.judge.diagnose import diagnose
+from labkit.view import curves, pictures
 from labkit.view.pictures import mosaic, plot_beside
 from labkit.design.schedules import rates
-from labkit.view.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, rate_text, spread
+from labkit.view.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, spread
+from labkit.text import rate_text
 
 
 def schedules():
@@ -30,23 +30,23 @@ def seeds():
 
 
 FIGURES = {
-    "validation": lambda: plots.plot_validation(made_run()).figure,
-    "validation of an overfitting run": lambda: plots.plot_validation(made_run("overfitting")).figure,
-    "validation beside a pinned run": lambda: plots.plot_validation(made_run(), pinned=made_run("diverged"), raw=True).figure,
-    "validation beyond the finite": lambda: plots.plot_validation(made_run("blown up")).figure,
-    "validation of a run just begun": lambda: plots.plot_validation(made_run(upto=2), raw=True).figure,
-    "curves": lambda: plots.plot_curves(made_race()).figure,
-    "curves of runs nobody can judge, with long names": lambda: plots.plot_curves([made_run(rank=rank, upto=2) for rank in (1, 4)], label=lambda run: "sixteen, rate doubled").figure,
-    "validation of another rank than the pinned run's": lambda: plots.plot_validation(made_run(rank=64, lr_scheduler="three_phase"), pinned=made_run()).figure,
-    "race": lambda: plots.plot_race(made_race()),
-    "race without pictures": lambda: plots.plot_race(made_race(pictures=False)),
-    "U-curve": lambda: plots.plot_u_curve(seeds()).figure,
-    "U-curve of one seed": lambda: plots.plot_u_curve(made_race()).figure,
-    "schedules": lambda: plots.plot_schedules(schedules()).figure,
-    "samples": lambda: plots.plot_samples(made_run()),
-    "comparison": lambda: plots.plot_comparison(made_race()[:2]),
-    "loss of single steps": lambda: plots.plot_step_loss(made_run()).figure,
-    "loss by timestep": lambda: plots.plot_loss_by_timestep(made_run()).figure,
+    "validation": lambda: curves.plot_validation(made_run()).figure,
+    "validation of an overfitting run": lambda: curves.plot_validation(made_run("overfitting")).figure,
+    "validation beside a pinned run": lambda: curves.plot_validation(made_run(), pinned=made_run("diverged"), raw=True).figure,
+    "validation beyond the finite": lambda: curves.plot_validation(made_run("blown up")).figure,
+    "validation of a run just begun": lambda: curves.plot_validation(made_run(upto=2), raw=True).figure,
+    "curves": lambda: curves.plot_curves(made_race()).figure,
+    "curves of runs nobody can judge, with long names": lambda: curves.plot_curves([made_run(rank=rank, upto=2) for rank in (1, 4)], label=lambda run: "sixteen, rate doubled").figure,
+    "validation of another rank than the pinned run's": lambda: curves.plot_validation(made_run(rank=64, lr_scheduler="three_phase"), pinned=made_run()).figure,
+    "race": lambda: pictures.plot_race(made_race()),
+    "race without pictures": lambda: pictures.plot_race(made_race(pictures=False)),
+    "U-curve": lambda: curves.plot_u_curve(seeds()).figure,
+    "U-curve of one seed": lambda: curves.plot_u_curve(made_race()).figure,
+    "schedules": lambda: curves.plot_schedules(schedules()).figure,
+    "samples": lambda: pictures.plot_samples(made_run()),
+    "comparison": lambda: pictures.plot_comparison(made_race()[:2]),
+    "loss of single steps": lambda: curves.plot_step_loss(made_run()).figure,
+    "loss by timestep": lambda: curves.plot_loss_by_timestep(made_run()).figure,
 }
 
 
@@ -65,18 +65,18 @@ def test_every_axis_is_named_with_its_unit(name):
 
 def test_a_plot_draws_on_given_axes_and_returns_them():
     ax = Figure().add_subplot()
-    assert plots.plot_validation(made_run(), ax) is ax
-    assert plots.plot_u_curve(made_race(), Figure().add_subplot()).lines
+    assert curves.plot_validation(made_run(), ax) is ax
+    assert curves.plot_u_curve(made_race(), Figure().add_subplot()).lines
 
 
 def test_the_title_is_the_verdict_and_its_evidence_the_alternative_text():
-    ax = plots.plot_validation(made_run("diverged", learning_rate=3e-2))
+    ax = curves.plot_validation(made_run("diverged", learning_rate=3e-2))
     assert "diverged" in ax.get_title("left") and "3e-2" in ax.get_title("left")
     assert ax.figure.summary.startswith("diverged: Diverged since step")
 
 
 def test_validation_and_probe_are_drawn_with_different_lines_and_labelled_at_their_ends():
-    ax = plots.plot_validation(made_run("overfitting"))
+    ax = curves.plot_validation(made_run("overfitting"))
     validation, probe = ax.lines[:2]
     assert validation.get_linestyle() != probe.get_linestyle() and validation.get_marker() != probe.get_marker()
     assert np.allclose(validation.get_ydata(), MEANS["overfitting"], atol=2e-3) and list(validation.get_xdata()) == list(STEPS)
@@ -85,7 +85,7 @@ def test_validation_and_probe_are_drawn_with_different_lines_and_labelled_at_the
 
 
 def test_the_band_is_that_of_the_change_so_it_has_no_width_at_step_0():
-    band = plots.plot_validation(made_run(), names=("validation",)).collections[0].get_paths()[0].vertices
+    band = curves.plot_validation(made_run(), names=("validation",)).collections[0].get_paths()[0].vertices
     widths = [np.ptp(band[band[:, 0] == step, 1]) for step in STEPS]
     assert widths[0] == 0 and all(width > 0 for width in widths[1:])
 
@@ -96,23 +96,23 @@ def test_no_interval_is_cut_at_the_axes(name):
 
 
 def test_a_run_that_left_the_figure_leaves_no_band_in_it():
-    assert len(plots.plot_curves(made_race()).collections) == 3       # of five runs, two of which diverged
+    assert len(curves.plot_curves(made_race()).collections) == 3       # of five runs, two of which diverged
 
 
 def test_a_pinned_run_is_named_by_what_sets_it_apart():
-    rank = plots.plot_validation(made_run(rank=64), pinned=made_run())
+    rank = curves.plot_validation(made_run(rank=64), pinned=made_run())
     assert any(text.get_text().replace("\n", " ").endswith("rank 8") for text in rank.texts) and rank.get_title("left") == "● healthy: rank 64"
-    seeds = plots.plot_validation(made_run(seed=1), pinned=made_run())
+    seeds = curves.plot_validation(made_run(seed=1), pinned=made_run())
     assert any("seed 0" in text.get_text() for text in seeds.texts)
-    both = plots.plot_validation(made_run(learning_rate=1e-2, max_train_steps=500), pinned=made_run())
+    both = curves.plot_validation(made_run(learning_rate=1e-2, max_train_steps=500), pinned=made_run())
     assert any("learning rate 1e-3, 200 updates" in text.get_text().replace("\n", " ") for text in both.texts)
-    assert plots.plot_validation(made_run()).get_title("left") == "● healthy: learning rate 1e-3"
+    assert curves.plot_validation(made_run()).get_title("left") == "● healthy: learning rate 1e-3"
 
 
 def test_a_pinned_run_has_one_marker_and_one_colour_in_curves_and_pictures_and_no_verdict_has_them():
     run, pinned = made_run("overshooting", learning_rate=1e-2), made_run()
     marker, color = PINNED
-    assert any((line.get_marker(), line.get_color()) == PINNED for line in plots.plot_validation(run, pinned=pinned).lines)
+    assert any((line.get_marker(), line.get_color()) == PINNED for line in curves.plot_validation(run, pinned=pinned).lines)
     rows = plot_beside(run, diagnose(run), pinned).axes[0].lines
     assert [(line.get_marker(), line.get_color()) for line in rows] == [("o", VERDICTS["overshooting"][1]), PINNED]
     for _, other in [*VERDICTS.values(), ("", STYLE["text"]), ("", STYLE["faint"])]:
@@ -134,7 +134,7 @@ def lab_color(color, sees):
 
 
 def test_every_run_of_a_race_has_its_own_marker_and_label():
-    ax = plots.plot_curves(made_race())
+    ax = curves.plot_curves(made_race())
     lines = [line for line in ax.lines if len(line.get_xdata()) == len(STEPS)]
     assert len({line.get_marker() for line in lines}) == len({line.get_color() for line in lines}) == 5
     assert [text.get_text().split()[0] for text in sorted(ax.texts, key=lambda text: text.xyann[1])][-2:] == ["3e-2", "3e-1"]
@@ -142,17 +142,17 @@ def test_every_run_of_a_race_has_its_own_marker_and_label():
 
 def test_a_diverged_run_leaves_the_figure_and_does_not_flatten_the_others():
     race = made_race()
-    ax = plots.plot_curves(race)
+    ax = curves.plot_curves(race)
     others = np.concatenate([run.validations["validation"].means for run in race[:3]])
     gone = race[3].validations["validation"].means[-1]
     assert ax.get_yscale() == "linear" and others.max() < ax.get_ylim()[1] < gone
     assert np.ptp(others) > 0.5 * np.ptp(ax.get_ylim())
     assert [text.get_text().split()[0] for text in ax.texts if "↑" in text.get_text()] == ["3e-2", "3e-1"]
-    assert plots.plot_curves(race[3:]).get_ylim()[1] > gone                        # where all have diverged, they are what is shown
+    assert curves.plot_curves(race[3:]).get_ylim()[1] > gone                        # where all have diverged, they are what is shown
 
 
 def test_a_loss_that_is_no_number_is_marked_not_hidden():
-    ax = plots.plot_validation(made_run("blown up"))
+    ax = curves.plot_validation(made_run("blown up"))
     marks = [line for line in ax.lines if line.get_marker() == "X"]
     assert any(list(line.get_xdata()) == [step for step, mean in zip(STEPS, MEANS["blown up"]) if np.isnan(mean)] for line in marks)
     assert any("not finite" in text.get_text() for text in ax.texts)
@@ -160,7 +160,7 @@ def test_a_loss_that_is_no_number_is_marked_not_hidden():
 
 def test_the_race_shows_the_same_seeds_at_the_same_steps_in_every_row():
     race = made_race()
-    figure = plots.plot_race(reversed(race))
+    figure = pictures.plot_race(reversed(race))
     assert figure.photographic and len(figure.axes) == 2
     words = [text.get_text() for text in figure.findobj(Text)]
     assert words.count("step 30") == words.count("base") == 2
@@ -169,17 +169,17 @@ def test_the_race_shows_the_same_seeds_at_the_same_steps_in_every_row():
 
 
 def test_the_u_curve_counts_in_multiples_of_the_best_rate_and_widens_with_the_spread_of_seeds():
-    ax = plots.plot_u_curve(seeds())
+    ax = curves.plot_u_curve(seeds())
     top = ax.child_axes[0]
     assert top.get_xlabel() == "times the best rate here"
     assert [text.get_text() for text in top.get_xticklabels()] == ["0.03×", "1×", "10×", "300×"]
     assert len(ax.containers) == 3                                    # an interval each, but none where a run blew up
-    assert "3 seeds" in ax.get_title("left") and "no interval" in plots.plot_u_curve(made_race()).get_title("left")
+    assert "3 seeds" in ax.get_title("left") and "no interval" in curves.plot_u_curve(made_race()).get_title("left")
 
 
 def test_rates_that_diverged_stand_at_the_top_of_the_u_curve_with_their_loss():
     race = made_race()
-    ax = plots.plot_u_curve(race)
+    ax = curves.plot_u_curve(race)
     gone = race[3].validations["validation"].means[-1]
     assert gone > ax.get_ylim()[1] and f"{gone:.2f}" in [text.get_text() for text in ax.texts]
     assert sum(line.get_marker() == "^" for line in ax.lines) == 1 and ax.get_yscale() == "linear"
@@ -188,30 +188,30 @@ def test_rates_that_diverged_stand_at_the_top_of_the_u_curve_with_their_loss():
 def test_the_u_curve_does_not_mix_grades_of_measurement():
     fine, coarse = made_run(), made_run("overshooting", learning_rate=1e-2)
     fine.verdicts["validation"] = Curve(np.array([0, 200]), np.full((2, 64, 8), 0.5, np.float32))
-    drawn = plots.plot_u_curve([fine, coarse]).lines[-2].get_ydata()
+    drawn = curves.plot_u_curve([fine, coarse]).lines[-2].get_ydata()
     assert max(drawn) < 0.3
 
 
 def test_a_schedule_is_drawn_as_it_is_applied():
     config = RunConfig(lr_scheduler="cosine", lr_warmup_steps=20, lr_edits=((120, 8e-4),)).resolved(96)
-    assert list(plots.plot_schedules([config]).lines[0].get_ydata()) == rates(config)
+    assert list(curves.plot_schedules([config]).lines[0].get_ydata()) == rates(config)
 
 
 def test_the_share_that_the_timestep_explains_is_said():
-    assert "explains" in plots.plot_loss_by_timestep(made_run()).get_title("left")
+    assert "explains" in curves.plot_loss_by_timestep(made_run()).get_title("left")
 
 
 def test_pictures_come_in_the_order_of_prompts_and_steps():
     pixels, xs, ys = mosaic([[np.full((8, 8, 3), value, np.uint8) for value in (1, 2)], [None, np.full((8, 8, 3), 3, np.uint8)]], [1])
     assert [pixels[int(y), int(x), 0] for y in ys for x in xs] == [1, 2, 255, 3]
-    assert [text.get_text() for text in plots.plot_samples(made_run()).texts] == list(PROMPTS)
+    assert [text.get_text() for text in pictures.plot_samples(made_run()).texts] == list(PROMPTS)
 
 
 def test_a_figure_shows_itself_in_a_notebook_with_a_text_for_those_who_cannot_see_it():
-    ax = plots.plot_validation(made_run())
+    ax = curves.plot_validation(made_run())
     for data, about in (ax._repr_png_(), ax.figure._repr_png_()):
         assert Image.open(io.BytesIO(data)).format == "PNG" and about["alt"].startswith("healthy")
-    race = plots.plot_race(made_race())
+    race = pictures.plot_race(made_race())
     data, about = race._repr_jpeg_()
     assert race._repr_png_() is None and Image.open(io.BytesIO(data)).format == "JPEG" and "3e-2: diverged" in about["alt"]
     assert len(data) < 400_000
@@ -258,9 +258,3 @@ def test_figures_are_as_wide_as_a_notebook():
     for name in ("validation", "race", "samples", "schedules"):
         figure = FIGURES[name]()
         assert isinstance(figure, LabFigure) and figure.get_figwidth() <= STYLE["width"]
-
-
-def test_every_plot_function_is_behind_the_one_door():
-    assert set(plots.__all__) >= {"plot_validation", "plot_race", "plot_u_curve", "plot_schedules", "plot_samples", "plot_step_loss"}
-    assert all(callable(getattr(plots, name)) for name in plots.__all__)
-    assert issubclass(type(plots.plot_validation(made_run())), Axes)

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
-from PIL import Image
 
 from labkit import lab as lab_module
 from labkit.experiments import batch_size as batch_sizes, overfitting

@@ -161,7 +161,7 @@ def test_damage_in_the_middle_is_named_and_does_not_hide_other_runs():
 
 
 def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
-    code = f"""
+    code = """
         from labkit.store import runs
         from labkit.design.config import RunConfig
         from tests.test_runs import CONFIG, ID, Step, validation
@@ -172,7 +172,7 @@ def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
                 yield Step(ID, step, step, 0.5, 1e-3, 0.5, 0.01)
                 if step % 50 == 0:
                     yield validation(step, 0.1)
-        for event in runs.record(runs.Store(), events(), {{ID: CONFIG}}):
+        for event in runs.record(runs.Store(), events(), {ID: CONFIG}):
             if hasattr(event, "losses"):
                 print(event.global_step, flush=True)
     """

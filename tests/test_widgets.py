@@ -10,7 +10,7 @@ import pytest
 import tiny
 from made_runs import made_race, made_run
 
-from labkit.lessons import session, panel_view
+from labkit.lessons import panel_view
 from labkit.view import cards
 from labkit.design.config import RunConfig
 from labkit.judge.diagnose import LABELS, diagnose
@@ -38,7 +38,7 @@ def base():
 @pytest.fixture
 def lab(monkeypatch, base):
     monkeypatch.setenv("LABKIT_FRONTEND", "browser")
-    monkeypatch.setattr(session, "fast", False)                # these runs are short by themselves; labkit test asks for the fast form
+    monkeypatch.setattr("labkit.settings.fast", False)                # these runs are short by themselves; labkit test asks for the fast form
     lab = Lab()
     lab.__dict__ |= {"base": base, "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
     return lab
@@ -170,7 +170,7 @@ def test_a_lesson_brings_presets_of_its_own_also_such_as_are_told_in_epochs(lab)
 
 
 def test_the_fast_form_cuts_a_design_that_is_told_in_epochs(lab, monkeypatch):
-    monkeypatch.setattr(session, "fast", True)
+    monkeypatch.setattr("labkit.settings.fast", True)
     assert LabPanel(lab=lab, design={"num_train_epochs": 50}, pictures=0).design.max_train_steps == FAST_STEPS
 
 
@@ -480,7 +480,7 @@ def test_a_plain_interpreter_is_headless(monkeypatch):
 
 
 def test_the_short_form_of_tests_takes_few_updates(lab, monkeypatch):
-    monkeypatch.setattr(session, "fast", True)
+    monkeypatch.setattr("labkit.settings.fast", True)
     panel = LabPanel(lab=lab)
     panel.choose("overfitting")
     assert panel.design.max_train_steps == FAST_STEPS

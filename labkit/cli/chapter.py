@@ -9,19 +9,19 @@ import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
-from pathlib import Path
 
 from labkit.cli import checkup
 from labkit.lessons import notebooks
 from labkit import machine
 from labkit.files import json_text
 from labkit.files.atomic import cannot_write, write_file
-from labkit.cli.parser import Outcome, tell
+from labkit.cli.parser import Outcome, pairs, suggest, tell
 from labkit.design.config import RunConfig, load_design
 from labkit.datasets.folders import whole_path
 from labkit.errors import LabError
 from labkit.cli.execute import execute, stop_all
 from labkit.design.fields import number
+from labkit.design.parameters import CHECKS, checked
 from labkit.settings import REPO, given_path
 from labkit.text import printable
 
@@ -36,10 +36,10 @@ RESULTS, STORES = "results.json", "chapter-runs"               # the stores, one
 def verb(options):
     """Run the chosen lessons; exit code 1 if one failed, stopped on an error or trained less than its quota."""
     paths = notebooks.choose(options.names, files=True)
-    given = notebooks.given(paths, options.parameter)
-    for parameters in given.values():                          # kernels work in a folder of their own
+    injected = given(paths, options.parameter)
+    for parameters in injected.values():                          # kernels work in a folder of their own
         parameters |= {name: whole_path(parameters[name]) for name in PLACES & parameters.keys() if isinstance(parameters[name], str)}
-    for parameters in given.values():                          # a bad value is found before a kernel starts
+    for parameters in injected.values():                          # a bad value is found before a kernel starts
         load_design(**{name: value for name, value in parameters.items() if name in (*RunConfig.__dataclass_fields__, "design")})
     limit = timeout()
     out = given_path(options.out or REPO / "out" / "chapter").absolute()          # lessons run in a folder of their own
@@ -49,14 +49,14 @@ def verb(options):
     # A quota speaks about the lesson as it is committed, trained from nothing, in full.
     counts = fresh and os.environ.get("LABKIT_FAST") != "1"
     own = notebooks.lessons()
-    quotas = {path: QUOTA.get(path.stem[:2], 0) if counts and path in own and not given[path] else None for path in paths}
+    quotas = {path: QUOTA.get(path.stem[:2], 0) if counts and path in own and not injected[path] else None for path in paths}
     check_names(paths, out)
     prepare(out, paths)
     lessons, each = side_by_side(len(paths)) if fresh else (1, machine.quota()[0])       # two lessons may train the same run
 
     def run(path):
         tell(f"{path.stem} ...", sys.stderr)
-        result = run_lesson(path, out, stores[path], given[path], quotas[path], limit, each)
+        result = run_lesson(path, out, stores[path], injected[path], quotas[path], limit, each)
         tell(f"  {printable(sentence(result))}", sys.stderr)
         return result
 
@@ -171,3 +171,35 @@ def write(out, stores, results):
     report.write(out / "report.html", data, stores)
     lines = [report.table(runs), *(printable(sentence(result)) for result in results), f"Report: {out / 'report.html'}"]
     return Outcome(0 if ok else 1, "\n".join(lines), data)
+
+
+def value(text):
+    """Read a parameter from the command line: None, True, False, a whole number, a number, else the text itself."""
+    for read_as in ({"None": None, "True": True, "False": False}.__getitem__, int, float):
+        try:
+            return read_as(text)
+        except (KeyError, ValueError):
+            continue
+    return text
+
+
+def given(paths, texts):
+    """Return {path: parameters to inject}; LabError for a name that no chosen lesson has or a value that does not fit."""
+    values = pairs(texts, "-p")
+    defaults = {path: notebooks.parameters(path) for path in paths}
+    known = list(dict.fromkeys(name for names in defaults.values() for name in names))
+    for name in values:
+        if name not in known:
+            raise LabError(f"{name} is not a parameter of {', '.join(path.stem for path in paths)}.{suggest(name, known)}")
+    return {path: {name: _fitting(path, name, values[name], names[name]) for name in values if name in names} for path, names in defaults.items()}
+
+
+def _fitting(path, name, text, default):
+    """Return what a text from the command line means for a parameter."""
+    if name in CHECKS:
+        return checked(name, text, default)
+    kinds, new = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}, value(text)
+    fits = default is None or type(new) is type(default) or (isinstance(default, float) and type(new) is int)
+    if not fits and type(default) in kinds:
+        raise LabError(f"{name} = {new!r} does not fit {path.stem}: it must be {kinds[type(default)]}, such as {default!r}.")
+    return new

@@ -1,35 +1,22 @@
 """Say what this machine has and lacks for the lab, with the remedy. Works where nothing is installed yet."""
 import importlib
 import os
-import platform
 import shutil
-import subprocess
 import sys
 import textwrap
-from pathlib import Path
-from typing import NamedTuple
 
 from labkit.cli import environment
 from labkit import settings
 from labkit.cli.parser import Outcome
-from labkit.errors import LabError
-from labkit.importable import failures, first_cause
-from labkit.cli.requirements import IMPORT_NAMES, installed_version, missing, pyproject, requirements, split
+from labkit.errors import LabError, first_cause
+from labkit.cli.requirements import missing, pyproject, requirements, split
+from labkit.machine import IMPORT_NAMES, Finding, free_memory, gpu_name, installed_version, quota
 from labkit.text import LINE
 
 MEMORY_GIB = 2.0  # a lesson on the embedded base needs 1.5
 # An environment takes 1.7 GiB with a torch for CPUs and 5.3 with one for CUDA; pip unpacks from the files that it fetched first.
 DISK_GIB = {"install": 4.0, "install with CUDA": 8.0, "runs": 0.5}
 MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
-
-
-class Finding(NamedTuple):
-    """One line of the self-check: what was looked at, how it stands (good, note, bad), what is there, what to do."""
-
-    name: str
-    state: str
-    found: str
-    remedy: str = ""
 
 
 def findings():
@@ -118,13 +105,15 @@ def imports():
     return Finding("imports", "bad", "; ".join(told), f"{pip} --force-reinstall --no-deps {again}, then, for what they need: {pip} {again}")
 
 
-def gpu_name():
-    """Return the name of the first NVIDIA GPU as its driver gives it, or None without a driver that answers."""
-    try:
-        answer = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip().splitlines()[0] if answer.returncode == 0 and answer.stdout.strip() else None
+def failures(modules):
+    """Return {module: true cause} of the modules that do not import."""
+    found = {}
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a broken library raises OSError, RuntimeError and more; all mean the same here
+            found[name] = first_cause(error)
+    return found
 
 
 def torch():
@@ -162,8 +151,6 @@ def reinstall(system=sys.platform):
 
 def threads():
     """State how many threads training will use, and why."""
-    from labkit.machine import quota
-
     count, reason = quota()
     return Finding("threads", "good" if count > 1 else "note", f"{count} of {os.cpu_count()} cores ({reason})",
                    "" if count > 1 else "Lessons run, slowly: more cores, or LABKIT_THREADS if this is wrong.")
@@ -177,25 +164,6 @@ def memory():
     if free < MEMORY_GIB * 2**30:
         return Finding("memory", "bad", f"{free / 2**30:.1f} GiB free", f"A lesson needs about {MEMORY_GIB:g} GiB: close other notebooks and programs.")
     return Finding("memory", "good", f"{free / 2**30:.1f} GiB free")
-
-
-def free_memory(root="/"):
-    """Return the bytes this process may still take, limits of a container included; None where that cannot be read."""
-    found = []
-    try:
-        lines = Path(root, "proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    except OSError:
-        pass
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        try:
-            cgroup = Path(root, "sys/fs/cgroup")
-            found.append(int((cgroup / limit).read_text()) - int((cgroup / used).read_text()))
-        except (OSError, ValueError):  # no such file, or "max": no limit
-            pass
-    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(found, default=None)
 
 
 def disk():
@@ -219,12 +187,3 @@ def store():
     if not os.access(folder, os.W_OK):
         return Finding("runs", "bad", f"{place} cannot be written", "Set LABKIT_STORE to a folder you may write to.")
     return Finding("runs", "good", f"recorded in {place}")
-
-
-def machine():
-    """Return what a table of timings must say about the machine."""
-    from labkit.machine import quota
-
-    versions = {name: installed_version(name) for name in ("torch", "diffusers", "transformers", "numpy")}
-    return {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "threads": quota()[0],
-            "gpu": gpu_name(), "versions": versions}

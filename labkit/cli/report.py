@@ -5,12 +5,12 @@ from collections import defaultdict
 
 from labkit.judge import listing
 from labkit.files.atomic import write_file
-from labkit.cli.checkup import machine
 from labkit.judge.diagnose import diagnose
 from labkit.publish import clean_output
 from labkit.store.runs import Store
 from labkit.text import printable
-from labkit.view.style import VERDICTS, rate_text
+from labkit.view.style import VERDICTS
+from labkit.text import rate_text
 
 MIN_RACE = 3  # runs that differ by the learning rate alone, from which their race is drawn
 COLUMNS = ("lesson", "run", "what differs", "learning rate", "rank", "alpha", "scaling", "steps", "verdict", "since step")

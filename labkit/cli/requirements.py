@@ -1,13 +1,10 @@
 """What the kit needs, read from pyproject.toml, and what an interpreter lacks. Standard library only; imports nothing it checks."""
 import functools
-import importlib.metadata
-import importlib.util
 import re
 import tomllib
 
+from labkit.machine import installed_version
 from labkit.settings import REPO
-
-IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist", "import-linter": "importlinter"}
 
 
 @functools.cache
@@ -38,16 +35,6 @@ def satisfies(version, ranges):
         return numbers + [0] * (4 - len(numbers))
     bounds = [re.fullmatch(r"(>=|<)([\d.]+)", bound.strip()).groups() for bound in ranges.split(",") if bound]
     return all((release(version) >= release(bound)) == (op == ">=") for op, bound in bounds)
-
-
-def installed_version(name):
-    """Return the version of an installed and importable distribution, else None."""
-    if importlib.util.find_spec(IMPORT_NAMES.get(name, name.replace("-", "_"))) is None:
-        return None
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def missing(extras=()):

@@ -4,7 +4,7 @@ import difflib
 
 from labkit.design.config import OTHER_NAMES
 from labkit.errors import LabError
-from labkit.view.style import rate_text
+from labkit.text import rate_text
 
 LADDERS = {
     "learning_rate": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),

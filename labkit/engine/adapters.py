@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.engine.layers import adapted
-from labkit.allocator import give_back
+from labkit.machine import give_back
 from labkit.errors import LabError
 from labkit.engine.seeding import generator
 

@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from labkit.engine.adapters import bare
-from labkit.allocator import keep_freed_memory
+from labkit.machine import keep_freed_memory
 from labkit.engine.base_files import BaseFiles, find_base
 from labkit.engine.casting import cast, fit_for_cpu
 from labkit.engine.devices import find_device
 from labkit.engine.dtypes import chosen_dtype, keep_float32, sentence
-from labkit.errors import LabError
-from labkit.importable import first_cause
+from labkit.errors import LabError, first_cause
 from labkit.engine.loss import Denoiser
 from labkit.engine.old_keys import old_text_encoder
 from labkit.engine.out_of_memory import choose, enough_memory

@@ -14,7 +14,8 @@ from labkit.errors import LabError
 from labkit.view.tables import Table, loss
 from labkit.judge.seed_spread import caution, recorded_noise
 from labkit.judge.stats import by_picture
-from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.text import rate_text
 
 BROKEN = 1.2                                                  # times the untouched base's loss: such an end says nothing of a valley
 LIKE = "batch_equal_epochs"                                   # the recorded set whose seeds tell of a race's

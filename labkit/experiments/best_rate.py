@@ -9,11 +9,12 @@ from labkit.judge.arms import basis, difference, over_seeds, together
 from labkit.experiments.batch_size import BROKEN, as_good, best_of, final, on_edge, text
 from labkit.view.curves import loss_axis
 from labkit.errors import LabError
-from labkit.view.evidence import missing, recorded_or_none
+from labkit.store.recorded import missing, recorded_or_none
 from labkit.view.frontend import say
 from labkit.view.tables import Table
 from labkit.judge.stats import by_picture
-from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.text import rate_text
 
 
 def read(sets, name=None) -> dict[str, list]:

@@ -6,7 +6,8 @@ import numpy as np
 
 from labkit.errors import LabError
 from labkit.design.schedules import rates
-from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
+from labkit.text import rate_text
 
 PARTS = {"lora_A": "A", "lora_B": "B"}
 WORDS = {"A": "the factor that starts\nat random (A)", "B": "the factor that starts\nat zero (B)"}

@@ -8,7 +8,7 @@ from collections import Counter
 
 from labkit.engine import batches
 from labkit.design import volume
-from labkit.cli.checkup import Finding, machine
+from labkit.machine import Finding, machine
 from labkit.design.config import load_design
 from labkit.design.design_file import Design, read_design
 from labkit.design.ladders import rung_text

@@ -15,7 +15,8 @@ from labkit.judge.arms import noise_among
 from labkit.errors import LabError
 from labkit.view.tables import Table
 from labkit.judge.stats import LEVEL, Interval, by_picture, seeds_difference
-from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.text import rate_text
 
 FULL = "full"                                                 # in the place of a rank: a dense change of the same matrices
 ENOUGH = 0.05                                                 # of the gain: the smallest effect of interest, declared beforehand

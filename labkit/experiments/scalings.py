@@ -10,7 +10,8 @@ from labkit.experiments.rank import end_of
 from labkit.view.curves import LOSS_AXIS, loss_axis, mark_not_finite
 from labkit.errors import LabError
 from labkit.judge.stats import by_picture, seeds_difference
-from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.text import rate_text
 
 
 def by_scaling(histories) -> dict:

@@ -11,7 +11,7 @@ from labkit.store.history import History
 from labkit.view.tables import Table
 from labkit.design.ladders import LADDERS
 from labkit.judge.stats import paired_difference
-from labkit.view.style import rate_text
+from labkit.text import rate_text
 
 LADDER = LADDERS["learning_rate"]                             # half a decade a rung: about the smallest step that a short test tells apart
 UNSTABLE = ("diverged", "overshooting")

@@ -5,7 +5,7 @@ import numpy as np
 from labkit.judge.diagnose import LABELS, diagnose
 from labkit.errors import LabError
 from labkit.view.tables import Table, loss
-from labkit.view.style import rate_text
+from labkit.text import rate_text
 
 # Trainer, where it stands, rate, rank, alpha (None: as rank); read in the sources of 2026. Rates of the U-Net where several are given.
 PUBLISHED = (

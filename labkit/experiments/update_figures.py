@@ -3,7 +3,8 @@
 import numpy as np
 
 from labkit.view.curves import loss_axis
-from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
+from labkit.text import rate_text
 
 BLUE, ORANGE = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
 

@@ -3,7 +3,7 @@
 import math
 
 from labkit.judge.arms import losses, nearest, noise_among, over_seeds
-from labkit.view.evidence import recorded_or_none
+from labkit.store.recorded import recorded_or_none
 from labkit.judge.stats import SeedNoise
 
 

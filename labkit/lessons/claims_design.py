@@ -7,10 +7,10 @@ import dataclasses
 import math
 
 from labkit.design.config import RunConfig
-from labkit.view.evidence import recorded_or_none
+from labkit.store.recorded import recorded_or_none
 from labkit.view.tables import Table
 from labkit.experiments.short_test import chosen
-from labkit.view.style import rate_text
+from labkit.text import rate_text
 from labkit.lessons.claims_volume import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE, Claim
 
 DISTINCT = 0.1                                                # of the variance: where pairs explain less, knobs act apart

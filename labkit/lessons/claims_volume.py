@@ -15,7 +15,8 @@ from labkit.design import volume as plan
 from labkit.judge.arms import basis, difference
 from labkit.experiments.batch_size import best_of, by_batch, exponent, on_edge
 from labkit.errors import LabError
-from labkit.view.evidence import Note, missing, recorded_or_none
+from labkit.view.evidence import Note
+from labkit.store.recorded import missing, recorded_or_none
 from labkit.view.tables import Table, loss
 
 HOLDS, IF, OTHERWISE, OPEN, IMAGE = "holds", "holds if", "measured otherwise", "not decided here", "an image"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from labkit.files import json_text
 from labkit.errors import LabError
-from labkit.design.parameters import CHECKS, checked
 from labkit.settings import REPO, given_path
 
 MOST_BYTES = 100_000_000                                      # an executed notebook full of pictures takes a few megabytes
@@ -132,40 +131,6 @@ def assigned(code):
 def parameters(path):
     """Return {name: default} of a lesson's parameters."""
     return {name: value for cell in tagged(read(path), "parameters") for name, value in assigned(source(cell)).items()}
-
-
-def value(text):
-    """Read a parameter from the command line: None, True, False, a whole number, a number, else the text itself."""
-    for read_as in ({"None": None, "True": True, "False": False}.__getitem__, int, float):
-        try:
-            return read_as(text)
-        except (KeyError, ValueError):
-            continue
-    return text
-
-
-def given(paths, texts):
-    """Return {path: parameters to inject}; LabError for a name that no chosen lesson has or a value that does not fit."""
-    from labkit.cli.parser import pairs, suggest
-
-    values = pairs(texts, "-p")
-    defaults = {path: parameters(path) for path in paths}
-    known = list(dict.fromkeys(name for names in defaults.values() for name in names))
-    for name in values:
-        if name not in known:
-            raise LabError(f"{name} is not a parameter of {', '.join(path.stem for path in paths)}.{suggest(name, known)}")
-    return {path: {name: _fitting(path, name, values[name], names[name]) for name in values if name in names} for path, names in defaults.items()}
-
-
-def _fitting(path, name, text, default):
-    """Return what a text from the command line means for a parameter."""
-    if name in CHECKS:
-        return checked(name, text, default)
-    kinds, new = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}, value(text)
-    fits = default is None or type(new) is type(default) or (isinstance(default, float) and type(new) is int)
-    if not fits and type(default) in kinds:
-        raise LabError(f"{name} = {new!r} does not fit {path.stem}: it must be {kinds[type(default)]}, such as {default!r}.")
-    return new
 
 
 def failure(notebook):

@@ -8,7 +8,7 @@ from contextlib import closing
 from labkit.judge.diagnose import diagnose
 from labkit.store.events import Step, Validation
 from labkit.view.frontend import say
-from labkit.view.style import rate_text
+from labkit.text import rate_text
 from labkit.engine.turns import turn
 
 _going, _ending = [], threading.RLock()                               # runs of this kernel, in the order they were begun

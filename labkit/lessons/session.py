@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 
+from labkit import settings
 from labkit.files.atomic import write_file
 from labkit.errors import LabError, LabWarning
 from labkit.view.frontend import say
@@ -13,7 +14,7 @@ from labkit.lessons.notebooks import assigned
 from labkit.design.parameters import PAPERMILL, checked
 from labkit.text import in_lines, one_sentence
 
-fast = os.environ.get("LABKIT_FAST") == "1"  # the short form that tests run
+fast = settings.fast
 RESULTS_VERSION = 1
 REFERENCE_BATCH = 4  # run-steps are stated at this batch: pictures seen / 4
 
@@ -23,7 +24,7 @@ _as_python_shows = warnings.showwarning
 
 def pick(full, short):
     """Return the first value in a lesson, the second in its fast form (LABKIT_FAST=1)."""
-    return short if fast else full
+    return short if settings.fast else full
 
 
 def begin():

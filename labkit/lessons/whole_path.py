@@ -14,7 +14,8 @@ from labkit.design.ladders import rung_text
 from labkit.view.pictures import show_mosaic
 from labkit.experiments.short_test import chosen
 from labkit.text import counted
-from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes, rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes
+from labkit.text import rate_text
 
 SAME = 2.0                                                   # of 255, in the mean: what rounding in another order comes to stays far below
 PANEL, GAP, LEFT = 2.15, 0.72, 0.8                           # inches

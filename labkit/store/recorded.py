@@ -95,3 +95,17 @@ def _is_as_packed(path: Path, member) -> bool:
         return path.stat().st_size == member.file_size and zlib.crc32(path.read_bytes()) == member.CRC
     except OSError:
         return False
+
+
+def recorded_or_none(name) -> list | None:
+    """Return the recorded runs of a set, or None where it does not ship."""
+    try:
+        return recorded(name) or None
+    except LabError:
+        return None
+
+
+def missing(name) -> str:
+    """Say what makes a recorded set."""
+    command = f"python -m recipes.ship.recorded {name}"
+    return f"The recorded runs {name!r} are not here: in the folder data, `{command}` makes them."

@@ -10,7 +10,8 @@ from labkit.judge.findings import DIVERGED_FACTOR
 from labkit.design.naming import apart
 from labkit.design.schedules import rates
 from labkit.judge.stats import by_picture, paired_difference, t_quantile
-from labkit.view.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, direct_labels, name_axes, new_axes, ordered_colors, rate_text
+from labkit.view.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.text import rate_text
 
 STEP_AXIS = "updates done (logarithmic)"
 LOSS_AXIS = "loss on fixed noise\n(mean squared error, no unit)"

@@ -5,7 +5,7 @@ import html
 from labkit.view.cards import CARD
 from labkit.errors import LabError
 from labkit.view.frontend import say
-from labkit.store.recorded import recorded
+from labkit.store.recorded import missing, recorded_or_none
 from labkit.view.style import STYLE
 
 
@@ -33,20 +33,6 @@ def or_note(show, *arguments):
         return show(*arguments)
     except LabError as error:
         return Note(str(error))
-
-
-def recorded_or_none(name) -> list | None:
-    """Return the recorded runs of a set, or None where it does not ship."""
-    try:
-        return recorded(name) or None
-    except LabError:
-        return None
-
-
-def missing(name) -> str:
-    """Say what makes a recorded set."""
-    command = f"python -m recipes.ship.recorded {name}"
-    return f"The recorded runs {name!r} are not here: in the folder data, `{command}` makes them."
 
 
 def evidence(name, show, *more):

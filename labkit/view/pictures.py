@@ -8,7 +8,8 @@ from matplotlib.transforms import blended_transform_factory
 from labkit.judge.diagnose import diagnose
 from labkit.view.curves import plot_curves
 from labkit.design.ladders import rung_text
-from labkit.view.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, ordered_colors, rate_text
+from labkit.view.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, ordered_colors
+from labkit.text import rate_text
 
 GAP = 4                                                               # pixels of white between pictures
 

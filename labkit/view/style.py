@@ -118,14 +118,6 @@ def ordered_colors(count: int) -> list:
     return [matplotlib.colormaps["plasma"](x) for x in numpy.linspace(0.02, 0.68, max(count, 2))][:count]
 
 
-def rate_text(rate: float) -> str:
-    """Write a rate as people say it: 0.0003 -> '3e-4', 0 -> '0'."""
-    if not rate:
-        return "0"
-    mantissa, exponent = f"{rate:.2e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
 def direct_labels(ax, labels) -> None:
     """Write `(y, text, color)` labels at the right edge of the axes, broken to fit the figure and pushed apart so that none touch.
 

@@ -10,7 +10,8 @@ from labkit.judge.diagnose import LABELS, diagnose
 from labkit.design.ladders import rung_text
 from labkit.judge.seed_spread import caution, recorded_noise
 from labkit.judge.stats import LEVEL, paired_difference, seeds_difference, t_interval
-from labkit.view.style import VERDICTS, rate_text
+from labkit.view.style import VERDICTS
+from labkit.text import rate_text
 
 
 class Table:

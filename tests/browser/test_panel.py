@@ -10,7 +10,7 @@ from jupyter_page import jupyterlab, notebook_page, run_all, wait_new_picture
 from labkit import settings
 
 SHOTS = settings.REPO / "out/browser"
-CELL = """from labkit.widgets import LabPanel
+CELL = """from labkit import LabPanel
 panel = LabPanel(territory="liminal", knobs=("learning_rate", "lr_scheduler", "max_train_steps", "rank"),
                  design={"max_train_steps": 500})
 panel"""

@@ -3,6 +3,7 @@
 `python tests/slow/doors.py FORMAT CASES FOLDER`: FOLDER is empty and its own.
 """
 
+import importlib
 import json
 import os
 import re
@@ -293,7 +294,7 @@ def notebook_files(folder):
     def case(draw):
         file = folder / "00_own.ipynb"
         file.write_bytes(json_damaged(whole, draw))
-        notebooks.given([file], []), chapter.published_seconds(file), notebooks.failure(notebooks.read(file))
+        chapter.given([file], []), chapter.published_seconds(file), notebooks.failure(notebooks.read(file))
         return student.copy(notebooks.read(file), file.stem)
 
     return case

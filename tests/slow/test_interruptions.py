@@ -39,7 +39,7 @@ def wait_for_step(store, step):
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         for folder in Store(store).runs():
-            if f'"event":"Step"' in (text := folder.events_path.read_text()) and f'"global_step":{step},' in text:
+            if '"event":"Step"' in (text := folder.events_path.read_text()) and f'"global_step":{step},' in text:
                 return folder
         time.sleep(0.05)
     raise AssertionError(f"no run reached step {step}")

@@ -7,7 +7,6 @@ In the folder data:
 Run it after data/base or data/territories changed: until then the old files are passed over, which only costs time.
 """
 
-from pathlib import Path
 
 from labkit.engine.base import load_base
 from labkit.engine.cache import ship, ship_prior, shipped_file
