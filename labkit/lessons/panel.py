@@ -4,7 +4,8 @@ import contextvars
 import math
 import threading
 
-from labkit.lessons import session, panel_run
+from labkit import settings
+from labkit.lessons import panel_run
 from labkit.design.config import RunConfig, load_design
 from labkit.view.curves import plot_validation
 from labkit.errors import LabError
@@ -252,7 +253,7 @@ class LabPanel:
 
     def _short(self, design):
         """Keep a design as it is, or cut it to a few updates where tests ask for the short form."""
-        if session.fast and (design.max_train_steps or math.inf) > FAST_STEPS:    # None: told in epochs
+        if settings.fast and (design.max_train_steps or math.inf) > FAST_STEPS:    # None: told in epochs
             return design.replace(max_train_steps=FAST_STEPS)
         return design
 
