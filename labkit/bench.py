@@ -15,18 +15,18 @@ from contextlib import closing
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from labkit.engine.adapters import LoRAStack
-from labkit.files.atomic import write_file
-from labkit.engine.batches import Batches
 from labkit.cli.parser import Outcome
 from labkit.design.config import RunConfig, run_id
-from labkit.errors import LabError
-from labkit.store.events import Step
+from labkit.engine.adapters import LoRAStack
+from labkit.engine.batches import Batches
 from labkit.engine.loss import per_sample_loss
 from labkit.engine.monitor import Monitor
-from labkit.settings import REPO, given_path
 from labkit.engine.sweep import circumstances
 from labkit.engine.train import train
+from labkit.errors import LabError
+from labkit.files.atomic import write_file
+from labkit.settings import REPO, given_path
+from labkit.store.events import Step
 
 RUNS, BATCHES, ROUNDS = (1, 2, 4, 8), (1, 4), 5
 ORDER = 2048                                                  # of the matrices whose product measures the machine
@@ -34,9 +34,9 @@ ORDER = 2048                                                  # of the matrices 
 
 def verb(options):
     """Run the bench on the embedded base, print its table and write its figures."""
+    from labkit.datasets.folders import territory
     from labkit.engine.base import load_base
     from labkit.engine.cache import encode
-    from labkit.datasets.folders import territory
 
     out = given_path(options.out or REPO / "out" / "bench.json")
     if out.is_dir():
@@ -208,7 +208,7 @@ def _range(figure) -> str:
 
 def _resident_mib() -> float:
     """Return the memory this process holds."""
-    import psutil                                             # PEFT brings it
+    import psutil  # PEFT brings it
 
     return psutil.Process().memory_info().rss / 2**20
 

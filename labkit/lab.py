@@ -8,23 +8,23 @@ from functools import cached_property
 import numpy as np
 
 from labkit import settings
-from labkit.design.config import RunConfig, load_design, run_id
-from labkit.errors import LabError, LabWarning
-from labkit.store.events import Event
 from labkit.datasets.notes import cut_texts
-from labkit.view.frontend import say
-from labkit.store.history import History, Trace
-from labkit.interrupts import Interrupted, stop_on_interrupt
-from labkit.judge.kept import kept
+from labkit.design.config import RunConfig, load_design, run_id
 from labkit.design.ladders import rung_text
-from labkit.view.live import live
 from labkit.engine.monitor import Monitor
 from labkit.engine.out_of_memory import enough_memory
-from labkit.store.runs import COMPLETE, Store
-from labkit.text import counted, shown
 from labkit.engine.sweep import MAX_ROWS, sweep
 from labkit.engine.train import train
 from labkit.engine.turns import holder, turn
+from labkit.errors import LabError, LabWarning
+from labkit.interrupts import Interrupted, stop_on_interrupt
+from labkit.judge.kept import kept
+from labkit.store.events import Event
+from labkit.store.history import Run, RunBuilder
+from labkit.store.runs import COMPLETE, Store
+from labkit.text import counted, shown
+from labkit.view.frontend import say
+from labkit.view.live import live
 
 
 class Lab:
@@ -58,7 +58,7 @@ class Lab:
         self.max_rows, self.gradient_checkpointing = max_rows, gradient_checkpointing
 
     @classmethod
-    def of(cls, config: RunConfig, **options) -> "Lab":
+    def from_config(cls, config: RunConfig, **options) -> "Lab":
         """Open the lab a configuration asks for; options: store, device, dtype, max_rows, gradient_checkpointing."""
         asked = None if config.mixed_precision == "no" else config.mixed_precision           # "no": as the device is best at
         return cls(config.base, config.data, revision=config.revision, resolution=config.resolution, **{"dtype": asked} | options)
@@ -108,7 +108,7 @@ class Lab:
             own["resolution"] = None                          # one name for one run, whether its size was spelled out or not
         return config.replace(**own).resolved(len(self.territory.train))
 
-    def on(self, data: str) -> "Lab":
+    def with_data(self, data: str) -> "Lab":
         """Return a lab on another territory that shares this one's base and store."""
         other = Lab(self.base_name, data, store=self.store.root, device=self.device, revision=self.revision,
                     resolution=self.resolution, dtype=self.dtype, max_rows=self.max_rows,
@@ -121,16 +121,16 @@ class Lab:
         short = {"images": 8, "num_inference_steps": 2} if settings.fast else {}
         return Monitor(**{"prompts": tuple(self.territory.prompts[:pictures])} | short | options)
 
-    def train(self, design=None, *, pictures: int = 2, **knobs) -> History:
-        """Train one run, or find it in the store, and return its History."""
-        return self.runs([self.config(design, **knobs)], pictures=pictures)[0]
+    def train(self, design=None, *, pictures: int = 2, **knobs) -> Run:
+        """Train one run, or find it in the store, and return its Run."""
+        return self.train_all([self.config(design, **knobs)], pictures=pictures)[0]
 
-    def race(self, name: str, values, design=None, *, pictures: int = 2, **knobs) -> list[History]:
+    def race(self, name: str, values, design=None, *, pictures: int = 2, **knobs) -> list[Run]:
         """Train one run for each value of the field `name`, all else equal, in as few passes as can be."""
-        return self.runs([self.config(design, **knobs | {name: value}) for value in values], pictures=pictures,
-                         label=lambda history: rung_text(name, getattr(history.config, name)))
+        return self.train_all([self.config(design, **knobs | {name: value}) for value in values], pictures=pictures,
+                         label=lambda run: rung_text(name, getattr(run.config, name)))
 
-    def runs(self, configs, *, pictures: int = 2, monitor: Monitor | None = None, label=None, checkpoint_at=()) -> list[History]:
+    def train_all(self, configs, *, pictures: int = 2, monitor: Monitor | None = None, label=None, checkpoint_at=()) -> list[Run]:
         """Train the configurations that the store does not have, with growing curves, and return all Histories in order.
 
         checkpoint_at   updates after which each run's adapter is kept, beside its last
@@ -139,17 +139,17 @@ class Lab:
         names = [self._id(config) for config in configs]
         is_to_train = any(self.store.run(name).status not in COMPLETE for name in names)
         with turn("the training in a cell", say=say) if is_to_train else nullcontext():
-            traces = {name: self.begun(config) for name, config in zip(names, configs)}
+            builders = {name: self.begin(config) for name, config in zip(names, configs)}
             monitor = monitor or self.monitor(pictures=pictures)
             with stop_on_interrupt(lambda: say("Stopping after this update; interrupt again to stop at once.")) as stop:
                 events = self.sweep(configs, monitor=monitor, checkpoint_at=checkpoint_at, stop=stop, tell=say)
-                with closing(live(events, traces, label=label)) as events:
+                with closing(live(events, builders, label=label)) as events:
                     for _ in events:
                         pass
             if stop() and any(self.store.run(name).status not in COMPLETE for name in names):
                 raise Interrupted(stop.number, "Stopped, and what was trained is kept: run this cell again and it goes on from there.")
-        whole = {name: traces[name].stopped and not config.parent for name, config in zip(names, configs)}  # a fork's beginning is its parent's
-        return [traces[name].history() if whole[name] else self.store.run(name).history() for name in names]
+        whole = {name: builders[name].stopped and not config.parent for name, config in zip(names, configs)}  # a fork's beginning is its parent's
+        return [builders[name].build() if whole[name] else self.store.run(name).load() for name in names]
 
     def sweep(self, configs, **options) -> Iterator[Event]:
         """Train the configurations that the store does not have, within this lab's max_rows, and keep the findings of each for listings.
@@ -161,30 +161,30 @@ class Lab:
                        gradient_checkpointing=self.gradient_checkpointing, **options)
         return kept(self.store, events)
 
-    def begun(self, config) -> Trace:
+    def begin(self, config) -> RunBuilder:
         """Return what is known of a run that is about to be trained here: nothing yet, or what was told before it was stopped."""
         meta = {"base_fingerprint": self.base.fingerprint, "data_fingerprint": self.cache.fingerprint,
                 "measured_fingerprint": self.cache.measured_fingerprint}
-        return self.store.begun(self._id(config), config, meta)
+        return self.store.begin(self._id(config), config, meta)
 
-    def one_update(self, learning_rates, design=None, **knobs) -> list[History]:
+    def one_update(self, learning_rates, design=None, **knobs) -> list[Run]:
         """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""
         configs = [self.config(design, **knobs | {"learning_rate": rate, "max_train_steps": 1}) for rate in learning_rates]
-        traces = {self._id(config): Trace(self._id(config), config) for config in configs}
+        builders = {self._id(config): RunBuilder(self._id(config), config) for config in configs}
         what = f"A pass of {counted(len(configs), 'run')}"
         less = "Give fewer learning_rates, or a smaller train_batch_size."
         with turn("the single updates of a cell", say=say), enough_memory(what, less):
             for event in train(self.base, self.cache, configs, monitor=self.monitor(pictures=0, sets=("validation",)),
                                gradient_checkpointing=bool(self.gradient_checkpointing)):
-                traces[event.run_id].add(event)
-        return [trace.history() for trace in traces.values()]
+                builders[event.run_id].add(event)
+        return [builder.build() for builder in builders.values()]
 
-    def generate(self, prompts, seeds=None, *, run: History | str | None = None, step: int | None = None,
+    def generate(self, prompts, seeds=None, *, run: Run | str | None = None, step: int | None = None,
                  strength: float | list[float] = 1.0, **options) -> np.ndarray:
         """Draw one picture a prompt, uint8 (N, H, W, 3), with the untouched base or with a run's adapter at a strength.
 
         seeds     one a prompt; None takes 0, 1, 2, ...
-        run       a History, or a run id as `labkit runs` shows it: its first characters suffice
+        run       a Run, or a run id as `labkit runs` shows it: its first characters suffice
         step      the checkpoint of the run; None takes its last
         strength  of the run's adapter; several give (strengths, N, H, W, 3), drawn in one pass
         options   num_inference_steps, guidance_scale
@@ -203,7 +203,7 @@ class Lab:
         folder = self.store.named(run if isinstance(run, str) else run.run_id)
         with self.base.lock:
             strengths = [strength] if np.ndim(strength) == 0 else list(strength)
-            stack = LoRAStack(self.base.unet, [folder.history().config] * len(strengths))
+            stack = LoRAStack(self.base.unet, [folder.load().config] * len(strengths))
             for k in range(stack.K):
                 stack.load(k, folder.checkpoint(step).adapter)
             stack.strength = strengths

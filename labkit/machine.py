@@ -166,7 +166,7 @@ def free_memory(root="/"):
     return min(found, default=None)
 
 
-def machine():
+def facts():
     """Return what a table of timings must say about the machine."""
     versions = {name: installed_version(name) for name in ("torch", "diffusers", "transformers", "numpy")}
     return {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "threads": quota()[0],

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 from labkit import badges, readme
-from labkit.lessons import notebooks
-from labkit.files.atomic import write_file
+from labkit.cli.execute import execute
 from labkit.cli.parser import Outcome
 from labkit.errors import LabError
-from labkit.cli.execute import execute
+from labkit.files.atomic import write_file
+from labkit.lessons import notebooks
 from labkit.settings import REPO
 
 LIMIT_BYTES = 1_000_000

@@ -3,8 +3,8 @@ import ast
 import re
 
 from labkit import badges
-from labkit.lessons import notebooks
 from labkit.cli.parser import VERBS
+from labkit.lessons import notebooks
 from labkit.settings import REPO
 
 OTHER_FILES = {  # what has no docstring of its own

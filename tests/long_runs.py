@@ -2,28 +2,28 @@
 
 import numpy as np
 
-from labkit.experiments.turning_points import Scored
 from labkit.design.config import RunConfig
+from labkit.experiments.turning_points import Scored
 from labkit.store.events import Validation
-from labkit.store.history import Trace
+from labkit.store.history import RunBuilder
 
 STEPS = np.array([0, 10, 20, 40, 80, 160, 320, 640, 1000, 1500, 2000, 3000])
 TURN, BEST, ONSET = 160, 640, 1000
 
 
 def long_run(*, pictures=32, noise=0.004, turn=TURN, seed=0):
-    """Return a History whose held-out loss falls to its lowest at `turn` and rises from there, while the probe goes on falling."""
+    """Return a Run whose held-out loss falls to its lowest at `turn` and rises from there, while the probe goes on falling."""
     rng, depth = np.random.default_rng(seed), np.log10(STEPS + 10)
     lowest = np.log10(turn + 10)
     config = RunConfig(train_batch_size=8, max_train_steps=3000).resolved(24)
-    trace, level = Trace("0123456789abcdef", config), rng.uniform(0.6, 1.4, (pictures, 1))
+    builder, level = RunBuilder("0123456789abcdef", config), rng.uniform(0.6, 1.4, (pictures, 1))
     slope = rng.normal(0, noise, (pictures, 1))
     for step, at in zip(STEPS, depth):
         fall = 0.1 + 0.08 * ((at - lowest) / (1 - lowest)) ** 2
         for name, mean in (("validation", fall), ("probe", 0.18 - 0.055 * (at - 1))):
             losses = level * mean + slope * (at - 1) + rng.normal(0, noise / 4, (pictures, 1)) * (step > 0)
-            trace.add(Validation("0123456789abcdef", int(step), 8 * int(step), name, "monitor", losses.astype(np.float32), np.full((pictures, 1), 500)))
-    return trace.history("finished")
+            builder.add(Validation("0123456789abcdef", int(step), 8 * int(step), name, "monitor", losses.astype(np.float32), np.full((pictures, 1), 500)))
+    return builder.build("finished")
 
 
 def scores(pictures=24, best=BEST):

@@ -6,7 +6,7 @@ import numpy as np
 
 from labkit.design.config import RunConfig
 from labkit.store.events import Sample, Step, Stopped, Validation
-from labkit.store.history import Trace
+from labkit.store.history import RunBuilder
 
 STEPS = (0, 4, 10, 30, 90, 150, 200)
 MEANS = {
@@ -21,27 +21,27 @@ PROMPTS = ("a still indoor swimming pool, blue tiles, bright light from above", 
 
 
 def made_run(kind="healthy", *, learning_rate=1e-3, seed=0, pictures=True, upto=200, **knobs):
-    """Return a History whose curves have the course of `kind`, cut after `upto` updates."""
+    """Return a Run whose curves have the course of `kind`, cut after `upto` updates."""
     name = hashlib.sha256(f"{kind} {learning_rate} {seed}".encode()).hexdigest()[:16]
     config = RunConfig(learning_rate=learning_rate, seed=seed, **knobs).resolved(96)
-    trace, rng = Trace(name, config), np.random.default_rng(seed)
+    builder, rng = RunBuilder(name, config), np.random.default_rng(seed)
     level = rng.uniform(0.6, 1.4, (16, 1))
     timesteps = np.arange(16).reshape(16, 1) * 60
     for step in range(1, upto + 1):
         loss = float(np.interp(step, STEPS, np.nan_to_num(MEANS[kind], nan=1.0)) * rng.uniform(0.2, 2.5))
-        trace.add(Step(name, step, 4 * step, loss, learning_rate, 0.5, 0.01))
+        builder.add(Step(name, step, 4 * step, loss, learning_rate, 0.5, 0.01))
     for step, mean in zip(STEPS, MEANS[kind]):
         if step > upto:
             break
         for measure, share in (("validation", 0.0), ("probe", 0.002 * step if kind == "overfitting" else 0.0)):
             losses = level * mean * (1 - share) / level.mean() + (0.001 * rng.normal(size=(16, 1)) if step else 0.0)
-            trace.add(Validation(name, step, 4 * step, measure, "monitor", losses.astype(np.float32), timesteps))
+            builder.add(Validation(name, step, 4 * step, measure, "monitor", losses.astype(np.float32), timesteps))
         if pictures and step in (0, 30, 200):
             images = np.full((2, 32, 32, 3), step, np.uint8) + np.array([0, 40], np.uint8).reshape(2, 1, 1, 1)
-            trace.add(Sample(name, step, 4 * step, images, PROMPTS, (0, 1), 5.0))
+            builder.add(Sample(name, step, 4 * step, images, PROMPTS, (0, 1), 5.0))
     if upto == 200:
-        trace.add(Stopped(name, 200, 800, "diverged" if kind == "blown up" else "finished"))
-    return trace.history()
+        builder.add(Stopped(name, 200, 800, "diverged" if kind == "blown up" else "finished"))
+    return builder.build()
 
 
 def made_race(pictures=True):

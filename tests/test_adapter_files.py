@@ -5,9 +5,9 @@ import pytest
 import safetensors
 from safetensors.numpy import save_file
 
-from labkit.store.adapter_files import METADATA_KEY, load_adapter, save_adapter
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
+from labkit.store.adapter_files import METADATA_KEY, load_adapter, save_adapter
 
 TENSORS = {"mid.to_q.lora_A.weight": np.random.default_rng(0).normal(size=(4, 8)), "mid.to_q.lora_B.weight": np.ones((6, 4))}
 

@@ -9,13 +9,13 @@ import small_bases
 import tiny
 import torch
 
-from labkit.store.adapter_files import load_adapter, save_adapter
+from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack, attached_to, bare
 from labkit.engine.base import diffusers_picture, load_base
 from labkit.engine.batches import Batches
-from labkit.design.config import RunConfig
-from labkit.errors import LabError
 from labkit.engine.loss import per_sample_loss
+from labkit.errors import LabError
+from labkit.store.adapter_files import load_adapter, save_adapter
 
 TWO_LEVELS = {"block_out_channels": (16, 32), "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
               "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")}

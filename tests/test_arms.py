@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from volume_runs import ended, turned
 
-from labkit.judge import arms
 from labkit.experiments.turning_points import boundary
+from labkit.judge import arms
 
 APART = (0.0, 0.01)  # of two seeds, which is all that tells them apart
 

@@ -9,9 +9,9 @@ import nbformat
 import pytest
 
 from labkit.cli import report
-from labkit.files.atomic import sync_folder, write_file
-from labkit.machine import machine
 from labkit.errors import LabError
+from labkit.files.atomic import sync_folder, write_file
+from labkit.machine import facts
 from labkit.settings import REPO
 
 
@@ -97,7 +97,7 @@ def test_a_report_that_cannot_be_written_leaves_the_one_before_and_names_out(tmp
 
     path, lesson = tmp_path / "report.html", tmp_path / "00_start.ipynb"
     nbformat.write(nbformat.v4.new_notebook(), lesson)
-    data = {"made": "today", "machine": machine(), "fast": False, "notebooks": [], "runs": []}
+    data = {"made": "today", "machine": facts(), "fast": False, "notebooks": [], "runs": []}
     path.write_text("before"), lesson.with_suffix(".html").write_text("before")
     monkeypatch.setattr(os, "fsync", full)
     attempts = {path: lambda: report.write(path, data, {}),

@@ -13,12 +13,12 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from small_bases import write_folder, write_single_file
 
+from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import load_base
 from labkit.engine.base_files import find_base
-from labkit.design.config import RunConfig
-from labkit.errors import LabError
 from labkit.engine.seeding import generator
+from labkit.errors import LabError
 
 PROMPTS, SEEDS = ["a bedroom at night", "still water", "a bedroom at night"], [3, 3, 4]
 

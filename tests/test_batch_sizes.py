@@ -8,9 +8,10 @@ import tiny
 from figures import assert_bands_are_whole, assert_words_keep_apart
 from volume_runs import eightfold, ended, race, valleys
 
-from labkit.experiments import batch_size as batch_sizes, updates
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
+from labkit.experiments import batch_size as batch_sizes
+from labkit.experiments import updates
 
 DESIGN = RunConfig(learning_rate=1e-3, max_train_steps=120).resolved(96)
 

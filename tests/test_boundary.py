@@ -7,9 +7,9 @@ import pytest
 from figures import assert_bands_are_whole, assert_words_keep_apart
 from long_runs import BEST, ONSET, STEPS, TURN, copies, long_run, scores
 
+from labkit.errors import LabError
 from labkit.experiments import turning_points
 from labkit.experiments.turning_points import Scored
-from labkit.errors import LabError
 
 
 def test_the_three_times_are_told_apart_each_within_its_interval():

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from labkit.datasets.folders import load_folder, load_picture, territory
 from labkit.engine import cache
 from labkit.engine.cache import encode, key, ship
-from labkit.datasets.folders import load_folder, load_picture, territory
 
 SIZE = 64
 

@@ -7,10 +7,10 @@ import pytest
 from figures import assert_bands_are_whole, assert_words_keep_apart
 from made_runs import made_run
 
-from labkit.lessons import session
-from labkit.experiments.rank import FULL, capacity, capacity_table, plot_capacity, predictions
 from labkit.errors import LabError
+from labkit.experiments.rank import FULL, capacity, capacity_table, plot_capacity, predictions
 from labkit.experiments.scalings import by_scaling, plot_scalings
+from labkit.lessons import session
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 

@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from labkit.cli import chapter, parser as cli
-from labkit.lessons import notebooks
-from labkit.errors import LabError
+from labkit.cli import chapter
+from labkit.cli import parser as cli
 from labkit.cli.execute import execute
+from labkit.errors import LabError
+from labkit.lessons import notebooks
 from labkit.settings import REPO
 
 BEGIN, FINISH = "from labkit.lessons import session as lesson\nlesson.begin()", "lesson.finish()"

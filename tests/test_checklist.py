@@ -10,14 +10,14 @@ import torch
 from small_pictures import write_territory
 from test_cli import labkit
 
+from labkit.datasets.folders import PictureFolder, Territory
+from labkit.design.config import RunConfig, load_design
+from labkit.design.design_file import write_design
 from labkit.engine import batches
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import load_base
-from labkit.experiments.preflight import expectations, look_over
-from labkit.design.config import RunConfig, load_design
-from labkit.datasets.folders import PictureFolder, Territory
-from labkit.design.design_file import write_design
 from labkit.errors import LabError
+from labkit.experiments.preflight import expectations, look_over
 from labkit.lab import Lab
 
 EPOCHS, N = 10, 11                                            # by batches of 4: 28 updates, 20 with drop_last, 30 with partial batches

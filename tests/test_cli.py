@@ -48,7 +48,7 @@ def trained(capsys, sd_folder, pictures):
 
 
 def test_training_records_judges_and_leaves_an_adapter_and_stdout_holds_json_alone(trained):
-    history = Store().run(trained["id"]).history()
+    history = Store().run(trained["id"]).load()
     assert history.status == "finished" and len(history.steps["loss"]) == 4 and history.samples
     assert trained["label"] in ("not enough evidence", "stagnating", "healthy") and trained["config"]["scaling"] == 0.5
     assert trained["adapter"].endswith("adapter.safetensors")
@@ -144,7 +144,7 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(capsys, sd_folder, pictures
     [folder] = Store().runs()
     assert code == 128 + signal.SIGTERM and f"labkit resume {folder.run_id}" in out and folder.status == "stopped"
     assert labkit(capsys, "resume", folder.run_id)[0] == 0
-    assert folder.status == "finished" and list(folder.history().steps["global_step"]) == [1, 2, 3, 4, 5, 6]
+    assert folder.status == "finished" and list(folder.load().steps["global_step"]) == [1, 2, 3, 4, 5, 6]
     code, _, err = labkit(capsys, "resume", folder.run_id)
     assert code == 2 and "is finished" in err
 
@@ -153,7 +153,7 @@ def test_a_sweep_trains_every_combination(capsys, sd_folder, pictures):
     code, out, err = labkit(capsys, "sweep", "--base", sd_folder, "--data", pictures, "--set", "learning_rate=1e-3,1e-2", "--set",
                             "seed=0,1", "--set", "max_train_steps=2", "--set", "train_batch_size=2", "--rows", "4", "--json")
     assert code == 0, err
-    assert {len(run.history().meta["group"]) for run in Store().runs()} == {2}
+    assert {len(run.load().meta["group"]) for run in Store().runs()} == {2}
     found = [(run["config"]["learning_rate"], run["config"]["seed"]) for run in json.loads(out)]
     assert found == [(1e-3, 0), (1e-3, 1), (1e-2, 0), (1e-2, 1)]
 

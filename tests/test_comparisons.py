@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from labkit.judge.arms import over_seeds
 from labkit.experiments.rank import capacity
-from labkit.store.recorded import recorded
+from labkit.judge.arms import over_seeds
 from labkit.judge.seed_spread import caution, recorded_noise
+from labkit.store.recorded import recorded
 
 STUDY = Path(__file__).parents[1] / "tools" / "comparisons_study.py"
 

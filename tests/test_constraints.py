@@ -9,8 +9,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from labkit.settings import REPO
 from labkit.cli.requirements import pyproject, requirements, satisfies, split
+from labkit.settings import REPO
 
 sys.path.insert(0, str(REPO / "tools"))
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from labkit.lessons.exercises import NOT_YET, PASSED, Result
 from labkit.view.cards import error_card, shelf_table, verdict_card
 from labkit.view.evidence import Note
-from labkit.lessons.exercises import NOT_YET, PASSED, Result
 from labkit.view.style import VERDICTS
 
 # Pages: text, background, and the variables of JupyterLab 4's own themes where it is JupyterLab.

@@ -15,8 +15,8 @@ from test_cli import labkit
 from test_runs import CONFIG, ID, checkpoint, keep, some_events
 
 from labkit.cli import parser
-from labkit.store import runs
 from labkit.errors import LabError
+from labkit.store import runs
 
 OTHER = "b" * 16
 LINE = {"event": "Step", "time": 1.0, "global_step": 3, "samples_seen": 12, "loss": 0.1, "learning_rate": 1e-3, "grad_norm": 0.5, "update_norm": 0.01,
@@ -79,9 +79,9 @@ def test_a_garbled_end_of_a_journal_is_told_and_only_an_unterminated_line_is_tor
     folder, garbage = store.run(ID), np.random.default_rng(length).bytes(length).replace(b"\n", b"?")
     whole = folder.events_path.read_bytes()
     folder.events_path.write_bytes(whole + garbage)
-    assert folder.status == "stopped" and len(folder.history().steps["loss"]) == 4
+    assert folder.status == "stopped" and len(folder.load().steps["loss"]) == 4
     folder.events_path.write_bytes(whole + garbage + b"\n")
-    for read in (lambda: folder.status, folder.history, folder.checkpoints):
+    for read in (lambda: folder.status, folder.load, folder.checkpoints):
         with pytest.raises(LabError, match=r"Line 11 of .*events.jsonl is damaged"):
             read()
 
@@ -89,12 +89,12 @@ def test_a_garbled_end_of_a_journal_is_told_and_only_an_unterminated_line_is_tor
 @pytest.mark.parametrize("name", ["events.jsonl", "config.json"])
 def test_a_flipped_bit_of_a_journal_or_a_configuration_is_told(store, name):
     folder, told = store.run(ID), 0
-    whole, expected = (folder.path / name).read_bytes(), said(folder.history())
+    whole, expected = (folder.path / name).read_bytes(), said(folder.load())
     bits = np.random.default_rng(0).choice(8 * len(whole), 400, replace=False)
     for bit in bits:
         (folder.path / name).write_bytes(flipped(whole, int(bit)))
         try:
-            assert said(folder.history()) == expected         # the name of a checksum: then it is not asked
+            assert said(folder.load()) == expected         # the name of a checksum: then it is not asked
         except LabError as error:
             told += name in str(error)
     assert told >= 390
@@ -126,7 +126,7 @@ def test_a_missing_or_repeated_line_is_told(store):
     for lines in ((first, *rest), (first, second, second, *rest)):
         folder.events_path.write_bytes(b"".join(lines))
         with pytest.raises(LabError, match="Line [23] of"):
-            folder.history()
+            folder.load()
 
 
 def test_flipped_bits_of_checkpoints_and_adapters_are_told(store):
@@ -152,16 +152,16 @@ def contents(found):
 
 def test_a_store_without_checksums_reads_the_same_goes_on_and_is_summed_from_there(store):
     folder = store.run(ID)
-    before = said(folder.history())
+    before = said(folder.load())
     without_checksums(folder.path)
-    assert said(folder.history()) == before
+    assert said(folder.load()) == before
     assert contents(folder.checkpoint()) == contents(checkpoint(4)) and contents(folder.adapter()) == [contents(checkpoint(4))[0]]
     keep(store, some_events(first=2), resume_at=2)
     whole = folder.events_path.read_bytes()
     assert folder.status == "finished" and b"crc32" not in whole.splitlines()[0] and b"crc32" in whole.splitlines()[-1]
     folder.events_path.write_bytes(flipped(whole, 8 * 60))    # in a line without a sum of its own
     with pytest.raises(LabError, match="is damaged"):
-        folder.history()
+        folder.load()
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "config.json", "adapter.safetensors", "checkpoints/000004.safetensors"])
@@ -257,7 +257,7 @@ def test_a_fork_copies_nothing_from_outside_its_parents_folder(store, tmp_path):
 
 
 def test_a_damaged_picture_is_named(store):
-    (sample,) = store.run(ID).history().samples
+    (sample,) = store.run(ID).load().samples
     whole = sample.paths[0].read_bytes()
     size = b"IHDR" + (30_000).to_bytes(4, "big") * 2 + whole[24:29]                         # of 900 million pixels
     for data in (b"", b"no picture", whole[:60], whole[:12] + size + zlib.crc32(size).to_bytes(4, "big") + whole[33:]):

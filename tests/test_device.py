@@ -11,8 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from labkit.engine import train as engine
 from labkit.design.config import RunConfig
+from labkit.engine import train as engine
 from labkit.engine.monitor import Monitor
 from labkit.engine.validation import ValidationSet
 

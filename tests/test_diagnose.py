@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from labkit.judge import diagnose as d
 from labkit.design.config import RunConfig
+from labkit.judge import diagnose as d
 from labkit.judge.diagnose import diagnose
 from labkit.store.events import Step, Stopped, Validation
-from labkit.store.history import Trace
+from labkit.store.history import RunBuilder
 
 STEPS = [0, 4, 8, 15, 28, 55, 105, 200]
 PICTURES = 32
@@ -23,20 +23,20 @@ def history(validation, probe=None, *, steps=STEPS, noise=0.002, pictures=PICTUR
     rng = np.random.default_rng(seed)
     config = RunConfig(max_train_steps=last or max(steps)).resolved(48)
     shared = jitter * rng.normal(size=len(steps)) * (np.arange(len(steps)) > 0)
-    trace = Trace(run, config, meta=meta)
+    builder = RunBuilder(run, config, meta=meta)
     for step in range(1, max(steps) + 1):
         loss = float("nan") if bad_step == step else rng.uniform(0.001, 1.0)
-        trace.add(Step(run, step, 4 * step, loss, rates[step - 1] if rates else 1e-3, 0.5, 0.01))
+        builder.add(Step(run, step, 4 * step, loss, rates[step - 1] if rates else 1e-3, 0.5, 0.01))
     for name, means in (("validation", validation), ("probe", probe)):
         level = rng.uniform(0.6, 1.4, (pictures, 1))
         level /= level.mean()
         for at, (step, mean) in enumerate(zip(steps, means if means is not None else ())):
             own = noise * rng.normal(size=(pictures, 1)) if step else np.zeros((pictures, 1))
             losses = level * mean + own - own.mean() + shared[at]
-            trace.add(Validation(run, step, 4 * step, name, "monitor", losses.astype(np.float32), np.zeros((pictures, 1), int)))
+            builder.add(Validation(run, step, 4 * step, name, "monitor", losses.astype(np.float32), np.zeros((pictures, 1), int)))
     if stopped:
-        trace.add(Stopped(run, max(steps), 4 * max(steps), stopped))
-    return trace.history()
+        builder.add(Stopped(run, max(steps), 4 * max(steps), stopped))
+    return builder.build()
 
 
 HEALTHY = [0.200, 0.190, 0.180, 0.165, 0.145, 0.125, 0.110, 0.100]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from small_pictures import write_territory
 
-from labkit.engine.cache import encode
 from labkit.datasets.folders import territory
+from labkit.engine.cache import encode
 from labkit.experiments.distance import measure_distance, ratio
 from labkit.judge.stats import Interval
 

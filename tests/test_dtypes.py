@@ -7,14 +7,14 @@ import pytest
 import tiny
 import torch
 
-from labkit.engine import dtypes
 from labkit.design.config import RunConfig
+from labkit.engine import dtypes
 from labkit.engine.dtypes import check_mixed_precision, chosen_dtype, has_amx, keep_float32, sentence
-from labkit.errors import LabError
-from labkit.store.events import Step
-from labkit.lab import Lab
 from labkit.engine.monitor import Monitor
 from labkit.engine.train import train
+from labkit.errors import LabError
+from labkit.lab import Lab
+from labkit.store.events import Step
 
 CPU, MPS, CUDA = (torch.device(name) for name in ("cpu", "mps", "cuda"))
 
@@ -86,7 +86,7 @@ def test_a_lab_opens_in_what_its_design_or_its_caller_asks_for(monkeypatch, tmp_
 
     monkeypatch.setattr("labkit.engine.base.load_base", load_base)
     for config, options in ((RunConfig(), {}), (RunConfig(mixed_precision="bf16"), {}), (RunConfig(mixed_precision="bf16"), {"dtype": "float32"})):
-        Lab.of(config, store=tmp_path, **options).base
+        Lab.from_config(config, store=tmp_path, **options).base
     assert asked == [None, "bf16", "float32"]
     assert capsys.readouterr().out == "said once\n"           # plain float32 on a CPU goes without saying
 

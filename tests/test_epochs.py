@@ -8,12 +8,12 @@ import pytest
 from figures import assert_bands_are_whole, assert_words_keep_apart
 from volume_runs import turned
 
-from labkit.experiments import overfitting
-from labkit.engine.cache import Encoded
 from labkit.datasets.folders import PictureFolder
+from labkit.engine.cache import Encoded
 from labkit.errors import LabError
-from labkit.view.evidence import Note, evidence, or_note
+from labkit.experiments import overfitting
 from labkit.judge.stats import by_picture
+from labkit.view.evidence import Note, evidence, or_note
 
 KINDS = ("pool", "maze", "stairs", "corridor")
 LONG = [turned(12, 100, seed=seed) for seed in (0, 1)] + [turned(24, 400, seed=seed) for seed in (0, 1)] + [turned(96, None)]

@@ -10,9 +10,9 @@ from made_runs import made_run
 
 from labkit.design.config import run_id
 from labkit.errors import LabError
-from labkit.store.events import Stopped
-from labkit.lessons.exercises import Checks, own_seed
 from labkit.lab import Lab
+from labkit.lessons.exercises import Checks, own_seed
+from labkit.store.events import Stopped
 from labkit.store.runs import Store
 
 BASE, DATA = "base", "pictures"

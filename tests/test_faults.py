@@ -1,12 +1,12 @@
 """The six planted mistakes: each is found, by its own name."""
 
 import pytest
+from test_checklist import made_lab
 
-from labkit.experiments.preflight import expectations
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
+from labkit.experiments.preflight import expectations
 from labkit.lessons.planted_mistakes import caught
-from test_checklist import made_lab
 
 
 def test_all_six_are_found_before_anything_is_trained():

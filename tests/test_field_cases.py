@@ -12,8 +12,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from labkit.cli import parser
 from labkit.datasets.folders import load_folder, load_picture, territory
-from labkit.errors import LabError, LabWarning
 from labkit.datasets.notes import cut_texts
+from labkit.errors import LabError, LabWarning
 from labkit.lab import Lab
 
 RED_HEAVY = (

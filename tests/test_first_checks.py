@@ -8,8 +8,8 @@ import pytest
 from volume_runs import course
 
 from labkit.design.config import run_id
-from labkit.lessons.first_checks import FirstChecks
 from labkit.lab import Lab
+from labkit.lessons.first_checks import FirstChecks
 
 BASE, DATA = "base", "pictures"
 

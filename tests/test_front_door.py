@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from labkit.cli import bootstrap as front_door, environment as install
-from labkit.settings import REPO
+from labkit.cli import bootstrap as front_door
+from labkit.cli import environment as install
 from labkit.cli.requirements import missing, requirements, satisfies
+from labkit.settings import REPO
 
 PIP_THAT_NOTES = """#!{python}
 import os, sys, pathlib

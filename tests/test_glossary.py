@@ -2,8 +2,8 @@
 
 import pytest
 
-from labkit.errors import LabError
 from labkit.design.glossary import glossary, glossary_table, term
+from labkit.errors import LabError
 from labkit.view.style import VERDICTS
 
 

@@ -10,8 +10,8 @@ import pytest
 import tiny
 import torch
 
-from labkit.store.events import Step
 from labkit.settings import REPO
+from labkit.store.events import Step
 
 sys.path.append(str(REPO / "tools"))
 

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from labkit import interrupts
-from labkit.cli import parser as cli, jupyterlab
+from labkit.cli import jupyterlab
+from labkit.cli import parser as cli
 from labkit.settings import REPO
 
 

@@ -9,14 +9,14 @@ from small_pictures import write_territory
 from test_frontier import made
 from test_sensitivity import runs
 
-from labkit.lessons import claims_design
-from labkit.judge.diagnose import diagnose
-from labkit.lessons.whole_path import take_home, kept_step, plot_journey, reasons_table
-from labkit.view.tables import Table
-from labkit.lab import Lab
 from labkit.design.proposal import propose
-from labkit.experiments.short_test import short_test
 from labkit.experiments.sensitivity import sensitivity
+from labkit.experiments.short_test import short_test
+from labkit.judge.diagnose import diagnose
+from labkit.lab import Lab
+from labkit.lessons import claims_design
+from labkit.lessons.whole_path import kept_step, plot_journey, reasons_table, take_home
+from labkit.view.tables import Table
 
 
 def test_the_checkpoint_of_the_lowest_loss_is_kept_and_the_last_where_it_has_not_turned():
@@ -38,7 +38,7 @@ def trained(tmp_path_factory, sd_folder):
     lab = Lab(str(sd_folder), str(write_territory(tmp_path_factory.mktemp("pictures"))), device="cpu", store=tmp_path_factory.mktemp("store"))
     config = lab.config(rank=2, max_train_steps=4, train_batch_size=2)
     trials = list(short_test(lambda config: lab.train(config, pictures=0), config, start=1e-3))
-    run, = lab.runs([config.replace(learning_rate=0.1, lr_scheduler="linear")], pictures=0, checkpoint_at=(2,))
+    run, = lab.train_all([config.replace(learning_rate=0.1, lr_scheduler="linear")], pictures=0, checkpoint_at=(2,))
     return lab, trials, run
 
 
@@ -58,7 +58,7 @@ def test_diffusers_draws_the_same_picture_from_the_exported_checkpoint(trained, 
 
 def trial(rate, loss, kind="healthy"):
     history = made_run(kind, learning_rate=rate)
-    return SimpleNamespace(learning_rate=rate, loss=loss, history=history, verdict=diagnose(history))
+    return SimpleNamespace(learning_rate=rate, loss=loss, run=history, verdict=diagnose(history))
 
 
 def test_each_sentence_of_the_synthesis_is_judged_by_its_numbers():

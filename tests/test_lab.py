@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import tiny
 
-from labkit.view import tables
 from labkit.design.config import RunConfig
-from labkit.errors import LabError
-from labkit.store.events import Step, Stopped, Validation
-from labkit.store.history import Trace
-from labkit.lab import Lab
-from labkit.view.live import live
-from labkit.experiments.short_test import LADDER, first_rungs, short_test, trial_table
 from labkit.engine.sweep import sweep
+from labkit.errors import LabError
+from labkit.experiments.short_test import LADDER, first_rungs, short_test, trial_table
+from labkit.lab import Lab
+from labkit.store.events import Step, Stopped, Validation
+from labkit.store.history import RunBuilder
+from labkit.view import tables
+from labkit.view.live import live
 
 SHORT = {"max_train_steps": 6, "pictures": 0, "train_batch_size": 2}
 
@@ -81,17 +81,17 @@ def history(rate, end, *, start=0.2, seed=0, steps=(0, 10, 30, 100)):
     """Make a run of 32 pictures that goes from start to end; a step's own loss says nothing."""
     config = RunConfig(learning_rate=rate, max_train_steps=steps[-1], seed=seed).resolved(48)
     name = f"{round(rate * 1e9) + seed:016x}"
-    trace, rng = Trace(name, config), np.random.default_rng(0)
+    builder, rng = RunBuilder(name, config), np.random.default_rng(0)
     level = rng.uniform(0.8, 1.2, (32, 1))
     for step in range(1, steps[-1] + 1):
-        trace.add(Step(name, step, 4 * step, float(rng.uniform(0.1, 0.3)), rate, 1.0, 0.01))
+        builder.add(Step(name, step, 4 * step, float(rng.uniform(0.1, 0.3)), rate, 1.0, 0.01))
     for i, step in enumerate(steps):
         mean = start + (end - start) * (i / (len(steps) - 1)) ** 0.5
         for set_name in ("validation", "probe"):
             losses = level / level.mean() * mean + 0.001 * rng.normal(size=(32, 1)) * (step > 0)
-            trace.add(Validation(name, step, 4 * step, set_name, "monitor", losses.astype(np.float32), np.zeros((32, 1), int)))
-    trace.add(Stopped(name, steps[-1], 4 * steps[-1], "finished"))
-    return trace.history()
+            builder.add(Validation(name, step, 4 * step, set_name, "monitor", losses.astype(np.float32), np.zeros((32, 1), int)))
+    builder.add(Stopped(name, steps[-1], 4 * steps[-1], "finished"))
+    return builder.build()
 
 
 @pytest.mark.parametrize("start", [1e-5, 1e-4, 1e-2])
@@ -140,15 +140,15 @@ def test_a_run_that_goes_on_comes_back_whole(lab):
     for event in sweep(lab.base, lab.cache, [config], lab.store, monitor=lab.monitor(pictures=0), checkpoint_at=(3,), stop=lambda: len(seen) > 8):
         seen.append(event)
     assert lab.store.runs()[0].status == "stopped"
-    whole = lab.runs([config], pictures=0)[0]
+    whole = lab.train_all([config], pictures=0)[0]
     assert whole.steps["global_step"].tolist() == [1, 2, 3, 4, 5, 6] and whole.validations["validation"].steps[0] == 0
 
 
 def test_an_interrupted_cell_keeps_what_it_trained_says_so_in_one_sentence_and_goes_on(lab, monkeypatch):
     config = lab.config(max_train_steps=6, train_batch_size=2)
 
-    def interrupted(events, traces, **_):
-        for event in live(events, traces):
+    def interrupted(events, builders, **_):
+        for event in live(events, builders):
             yield event
             if isinstance(event, Step) and event.global_step == 3:
                 os.kill(os.getpid(), signal.SIGINT)
@@ -156,10 +156,10 @@ def test_an_interrupted_cell_keeps_what_it_trained_says_so_in_one_sentence_and_g
     with monkeypatch.context() as patch:
         patch.setattr("labkit.lab.live", interrupted)
         with pytest.raises(KeyboardInterrupt) as end:
-            lab.runs([config], pictures=0)
+            lab.train_all([config], pictures=0)
     assert end.value._render_traceback_() == ["Stopped, and what was trained is kept: run this cell again and it goes on from there."]
     assert lab.store.runs()[0].status == "stopped" and lab.store.runs()[0].checkpoints()[-1] in (3, 4)
-    assert lab.runs([config], pictures=0)[0].steps["global_step"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert lab.train_all([config], pictures=0)[0].steps["global_step"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_one_unfinished_run_of_a_pass_goes_on_and_its_complete_neighbour_comes_back_whole(lab):
@@ -170,9 +170,9 @@ def test_one_unfinished_run_of_a_pass_goes_on_and_its_complete_neighbour_comes_b
             if isinstance(event, Stopped) and event.run_id == first:
                 break                                         # as a kill between the ends of two runs
     assert [lab.store.run(name).status for name in (first, second)] == ["finished", "interrupted"]
-    runs = lab.runs(configs, pictures=0)
+    runs = lab.train_all(configs, pictures=0)
     assert [run.validations["validation"].steps.tolist()[::len(run.validations["validation"].steps) - 1] for run in runs] == [[0, 6], [0, 6]]
-    assert [run.status for run in lab.runs(configs[1:], pictures=0)] == ["finished"]
+    assert [run.status for run in lab.train_all(configs[1:], pictures=0)] == ["finished"]
 
 
 def test_a_parent_that_is_not_there_is_named(lab):
@@ -203,13 +203,14 @@ def test_a_run_just_trained_has_the_found_ones_as_siblings(lab):
 def test_the_protocols_choice_is_what_its_last_line_says_and_not_the_lowest_number_by_chance(lab):
     from types import SimpleNamespace as Space
 
-    from labkit.judge.diagnose import diagnose
-    from labkit.experiments.short_test import chosen
     from made_runs import made_run
+
+    from labkit.experiments.short_test import chosen
+    from labkit.judge.diagnose import diagnose
 
     def trial(rate, kind, seed=0):
         run = made_run(kind, learning_rate=rate, seed=seed)
-        return Space(learning_rate=rate, history=run, verdict=diagnose(run))
+        return Space(learning_rate=rate, run=run, verdict=diagnose(run))
 
     assert chosen([trial(1e-3, "healthy"), trial(3e-3, "healthy", 1)]).learning_rate == 1e-3
     assert chosen([trial(1e-3, "stagnating"), trial(3e-3, "healthy"), trial(1e-2, "overshooting")]).learning_rate == 3e-3

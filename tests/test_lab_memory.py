@@ -53,14 +53,14 @@ def test_checkpointing_asked_of_a_lab_is_told_recorded_and_changes_no_bit(tmp_pa
         assert plain.steps["loss"].tolist() == again.steps["loss"].tolist()
         one, other = (labs[which].store.run(plain.run_id) for which in (None, True))
         assert all(np.array_equal(array, other.adapter()[name]) for name, array in one.adapter().items())
-        assert [run.history().meta["gradient_checkpointing"] for run in (one, other)] == [False, True]
+        assert [run.load().meta["gradient_checkpointing"] for run in (one, other)] == [False, True]
 
 
 def test_a_labs_rows_cut_its_passes_and_are_recorded(tmp_path):
     lab = opened(tmp_path, max_rows=2)
     runs = race(lab)
     assert [lab.store.run(run.run_id).group for run in runs] == [[run.run_id] for run in runs]
-    assert {lab.store.run(run.run_id).history().meta["max_rows"] for run in runs} == {2}
+    assert {lab.store.run(run.run_id).load().meta["max_rows"] for run in runs} == {2}
 
 
 def test_single_updates_are_checkpointed_as_the_lab_is(tmp_path, monkeypatch):
@@ -81,9 +81,9 @@ def test_single_updates_that_do_not_fit_are_told(tmp_path, monkeypatch):
 
 
 def test_a_lab_of_a_design_and_one_on_another_territory_keep_the_choice(tmp_path):
-    lab = Lab.of(RunConfig(), store=tmp_path, max_rows=8, gradient_checkpointing=False)
+    lab = Lab.from_config(RunConfig(), store=tmp_path, max_rows=8, gradient_checkpointing=False)
     lab.__dict__["base"] = tiny.base()
-    chosen = [(one.max_rows, one.gradient_checkpointing) for one in (lab, lab.on("elsewhere"), Lab())]
+    chosen = [(one.max_rows, one.gradient_checkpointing) for one in (lab, lab.with_data("elsewhere"), Lab())]
     assert chosen == [(8, False), (8, False), (64, None)]
 
 

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from labkit.lessons import session
 from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
-from labkit.store.events import Step, Stopped
+from labkit.lessons import session
 from labkit.settings import REPO
+from labkit.store.events import Step, Stopped
 from labkit.store.runs import Store, record
 
 PARAMETERS = "# what can be set from outside\nseed = 0\nlearning_rate = 1e-3\ndesign = None"

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from labkit.cli import report
-from labkit.judge import diagnose, findings, kept, listing
-from labkit.store import journal
-from labkit.files import sources
 from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
-from labkit.store.events import Step, Stopped, Validation
+from labkit.files import sources
+from labkit.judge import diagnose, findings, kept, listing
 from labkit.lab import Lab
 from labkit.settings import cache_dir
+from labkit.store import journal
+from labkit.store.events import Step, Stopped, Validation
 from labkit.store.runs import RunFolder, Store, record
 
 META = {"base_fingerprint": "base", "data_fingerprint": "data", "measured_fingerprint": "measured"}
@@ -46,7 +46,7 @@ def add(store, number, *, end=0.1, last=60, meta=META, first=0, stopped=True, tr
 def counted(monkeypatch):
     """Give the runs whose journals were read and whose findings were made, since it was last cleared."""
     done = {"read": [], "judged": []}
-    history, make = RunFolder.history, findings.findings
+    history, make = RunFolder.load, findings.findings
 
     def reading(folder):
         done["read"].append(int(folder.run_id, 16))
@@ -56,7 +56,7 @@ def counted(monkeypatch):
         done["judged"].append(int(run.run_id, 16))
         return make(run)
 
-    monkeypatch.setattr(RunFolder, "history", reading)
+    monkeypatch.setattr(RunFolder, "load", reading)
     monkeypatch.setattr(findings, "findings", judging)
     return done
 
@@ -74,7 +74,7 @@ def test_a_listing_after_training_reads_no_journal_and_judges_nothing_anew(count
         add(store, number, end=0.1 + number / 200, trained=True)
     assert sorted(counted["judged"]) == list(range(8))
     found, *done = listed(store, counted)
-    histories = store.histories()
+    histories = store.load_runs()
     assert done == [[], []] and found == [report.entry(history, siblings=histories) for history in histories]
 
 
@@ -144,7 +144,7 @@ def test_the_best_sibling_alone_gives_the_verdict_that_all_give():
     add(store, 8, end=0.001, meta=META | {"data_fingerprint": "other"})
     add(store, 9, end=0.001, first=5)
     add(store, 10, end=float("nan"))
-    histories = store.histories()
+    histories = store.load_runs()
     assert listing.entries(store) == [report.entry(history, siblings=histories) for history in histories]
     assert len({found["label"] for found in listing.entries(store)}) >= 3
 
@@ -193,7 +193,7 @@ def test_training_goes_on_where_a_run_cannot_be_read_back(counted, monkeypatch):
     def damaged(folder):
         raise LabError("damaged")
 
-    monkeypatch.setattr(RunFolder, "history", damaged)
+    monkeypatch.setattr(RunFolder, "load", damaged)
     assert isinstance(add(Store(), 0, trained=True)[-1], Stopped)
 
 

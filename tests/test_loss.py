@@ -1,13 +1,13 @@
 """The loss equals the field's formulas, row by row, and draws nothing."""
 
 import pytest
-import torch
 import tiny
+import torch
 from diffusers.training_utils import compute_snr
 from torch.nn import functional as F
 
-from labkit.errors import LabError
 from labkit.engine.loss import Denoiser, add_noise, per_sample_loss, snr_weights, target
+from labkit.errors import LabError
 
 
 @pytest.fixture

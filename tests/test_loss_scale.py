@@ -5,12 +5,12 @@ import pytest
 import tiny
 import torch
 
-from labkit.engine import loss_scale
 from labkit.design.config import RunConfig
-from labkit.store.events import Checkpoint, Step, Stopped
+from labkit.engine import loss_scale
 from labkit.engine.loss_scale import LossScale
 from labkit.engine.monitor import Monitor
 from labkit.engine.train import train
+from labkit.store.events import Checkpoint, Step, Stopped
 
 QUIET = Monitor(images=0)
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from labkit.cli import parser
-from labkit.settings import REPO
 from labkit.cli.requirements import pyproject
+from labkit.settings import REPO
 
 WORKFLOW = yaml.safe_load((REPO / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
 HOOKS = yaml.safe_load((REPO / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]

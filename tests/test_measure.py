@@ -11,10 +11,18 @@ from figures import assert_words_keep_apart
 
 from labkit.design.config import RunConfig
 from labkit.engine.loss import Denoiser
-from labkit.experiments.updates import NoiseScale, change_by_rank, gradient_by_batch, inner_products, noise_scale, random_directions, step_zero
-from labkit.experiments.update_figures import plot_change_by_rank, plot_noise_scale
-from labkit.judge.stats import Interval, wilson
 from labkit.experiments.layer_width import change_by_width
+from labkit.experiments.update_figures import plot_change_by_rank, plot_noise_scale
+from labkit.experiments.updates import (
+    NoiseScale,
+    change_by_rank,
+    gradient_by_batch,
+    inner_products,
+    noise_scale,
+    random_directions,
+    step_zero,
+)
+from labkit.judge.stats import Interval, wilson
 
 CONFIG = RunConfig(rank=4, learning_rate=1e-3).resolved(8)
 

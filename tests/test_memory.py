@@ -10,8 +10,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.utils.checkpoint import checkpoint
 
-from labkit.engine.adapters import LoRAStack
 from labkit.design.config import RunConfig
+from labkit.engine.adapters import LoRAStack
 from labkit.engine.memory import SPARE, _Alive, _FusedAttention, fitting, predict
 from labkit.engine.monitor import Monitor
 from labkit.engine.train import _Pass

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from labkit import badges
-from labkit.lessons import notebooks
-from labkit.errors import LabError
 from labkit.design.parameters import CHECKS, checked
+from labkit.errors import LabError
+from labkit.lessons import notebooks
 from labkit.settings import REPO
 
 LESSONS = notebooks.lessons()

@@ -7,11 +7,11 @@ import pytest
 import tiny
 import torch
 
+from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import load_base
-from labkit.design.config import RunConfig
-from labkit.errors import LabError
 from labkit.engine.out_of_memory import choose, enough_memory
+from labkit.errors import LabError
 
 ON_GPU, ON_CPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB"), None
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

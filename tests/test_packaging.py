@@ -9,10 +9,10 @@ import yaml
 
 from labkit import badges, publish, readme, testing
 from labkit.cli import parser
-from labkit.lessons import notebooks
-from labkit.errors import LabError
-from labkit.settings import REPO
 from labkit.cli.requirements import pyproject, requirements
+from labkit.errors import LabError
+from labkit.lessons import notebooks
+from labkit.settings import REPO
 
 CONDA_NAMES = {"torch": {"pytorch", "pytorch-cpu"}, "matplotlib": {"matplotlib-base"}}
 ENVIRONMENTS = ["environment.yml", "binder/environment.yml"]

@@ -8,14 +8,14 @@ import pytest
 import tiny
 from old_store import without_checksums
 
-from labkit.store.adapter_files import load_adapter
 from labkit.design.config import RunConfig, run_id
-from labkit.errors import LabError, LabWarning
-from labkit.store.events import Step, Stopped
 from labkit.engine.monitor import Monitor
-from labkit.store.runs import Store
 from labkit.engine.sweep import sweep
 from labkit.engine.train import train
+from labkit.errors import LabError, LabWarning
+from labkit.store.adapter_files import load_adapter
+from labkit.store.events import Step, Stopped
+from labkit.store.runs import Store
 
 QUIET = Monitor(images=0)
 OLD = RunConfig(max_train_steps=6, rank=2, learning_rate=1e-3)
@@ -53,7 +53,7 @@ def steps(events, run):
 def straight(base, cache, tmp_path, configs=(OLD,)):
     store = Store(tmp_path / "straight")
     list(sweep(base, cache, configs, store, monitor=QUIET))
-    return [store.run(name(config, base, cache)).history().steps["loss"] for config in configs]
+    return [store.run(name(config, base, cache)).load().steps["loss"] for config in configs]
 
 
 def spoil(path, data=b"\xff" * 50):
@@ -65,11 +65,11 @@ def test_a_run_with_checkpoints_goes_on_although_another_of_the_sweep_has_none(b
     with closing(sweep(base, cache, [NEW, OLD], store, monitor=QUIET)) as events:
         first = [next(event for event in events if isinstance(event, Step)) for _ in range(1)]
     assert (first[0].run_id, first[0].global_step) == (folder.run_id, 5)
-    assert folder.checkpoints() == [2, 4] and len(folder.history().steps["loss"]) == 5
+    assert folder.checkpoints() == [2, 4] and len(folder.load().steps["loss"]) == 5
     rest = list(sweep(base, cache, [NEW, OLD], store, monitor=QUIET))
     assert steps(rest, folder.run_id) == [5, 6] and steps(rest, new) == [1, 2, 3, 4, 5, 6]
     for run, losses in zip((folder, store.run(new)), straight(base, cache, tmp_path), strict=False):
-        np.testing.assert_array_equal(run.history().steps["loss"], losses)
+        np.testing.assert_array_equal(run.load().steps["loss"], losses)
 
 
 def test_runs_of_two_passes_go_on_each_from_its_own_last_checkpoint(base, cache, tmp_path, folder):
@@ -88,7 +88,7 @@ def test_a_rotten_checkpoint_is_named_and_the_one_before_it_is_taken(base, cache
     with pytest.warns(LabWarning, match="000004.safetensors is damaged.*goes on from step 2"):
         rest = list(sweep(base, cache, [OLD], Store(tmp_path), monitor=QUIET))
     assert steps(rest, folder.run_id) == [3, 4, 5, 6] and folder.status == "finished"
-    np.testing.assert_array_equal(folder.history().steps["loss"], straight(base, cache, tmp_path)[0])
+    np.testing.assert_array_equal(folder.load().steps["loss"], straight(base, cache, tmp_path)[0])
 
 
 def test_a_run_without_a_whole_checkpoint_begins_again_and_says_so_and_leaves_nothing_stale(base, cache, tmp_path, folder):

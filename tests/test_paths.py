@@ -43,10 +43,10 @@ def test_data_that_are_not_there_are_named_with_a_remedy(monkeypatch, tmp_path):
 @pytest.mark.parametrize("text, message", [("~nouser/x", "~nouser/x begins with the home folder of a user who is not known here"), ("x" * 5000, "cannot be the name of a file"),
                                            ("a/" * 3000, "cannot be the name of a file")])
 def test_a_name_that_no_file_can_have_is_refused_wherever_a_path_is_taken(monkeypatch, text, message):
-    from labkit.engine.base_files import find_base
-    from labkit.design.config import load_design
-    from labkit.datasets.folders import load_folder, territory
     from labkit.cli.runs import find
+    from labkit.datasets.folders import load_folder, territory
+    from labkit.design.config import load_design
+    from labkit.engine.base_files import find_base
 
     for variable, function in [("LABKIT_STORE", settings.store_dir), ("LABKIT_DATA", settings.data_dir), ("LABKIT_CACHE", settings.cache_dir)]:
         with monkeypatch.context() as patched, pytest.raises(LabError, match=message):

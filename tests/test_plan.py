@@ -3,8 +3,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from labkit.design import volume
-from labkit.engine.batches import pictures
 from labkit.design.config import RunConfig
+from labkit.engine.batches import pictures
 from labkit.errors import LabError
 
 

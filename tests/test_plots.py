@@ -11,13 +11,13 @@ from matplotlib.text import Text
 from PIL import Image
 
 from labkit.design.config import RunConfig
-from labkit.store.history import Curve
+from labkit.design.schedules import rates
 from labkit.judge.diagnose import diagnose
+from labkit.store.history import Curve
+from labkit.text import rate_text
 from labkit.view import curves, pictures
 from labkit.view.pictures import mosaic, plot_beside
-from labkit.design.schedules import rates
 from labkit.view.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, spread
-from labkit.text import rate_text
 
 
 def schedules():
@@ -187,7 +187,7 @@ def test_rates_that_diverged_stand_at_the_top_of_the_u_curve_with_their_loss():
 
 def test_the_u_curve_does_not_mix_grades_of_measurement():
     fine, coarse = made_run(), made_run("overshooting", learning_rate=1e-2)
-    fine.verdicts["validation"] = Curve(np.array([0, 200]), np.full((2, 64, 8), 0.5, np.float32))
+    fine.final_validations["validation"] = Curve(np.array([0, 200]), np.full((2, 64, 8), 0.5, np.float32))
     drawn = curves.plot_u_curve([fine, coarse]).lines[-2].get_ydata()
     assert max(drawn) < 0.3
 

@@ -7,8 +7,8 @@ import pytest
 import tiny
 import torch
 
-from labkit.engine.batches import Batches
 from labkit.design.config import RunConfig
+from labkit.engine.batches import Batches
 from labkit.engine.prefetch import prefetched
 
 

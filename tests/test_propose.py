@@ -6,9 +6,9 @@ import pytest
 
 from labkit.design.config import load_design
 from labkit.design.design_file import read_design, write_design
-from labkit.errors import LabError
-from labkit.design.volume import updates
 from labkit.design.proposal import FEWEST_UPDATES, VIEWS, propose, proposed, reasons
+from labkit.design.volume import updates
+from labkit.errors import LabError
 
 
 def values(*arguments, **options):

@@ -210,8 +210,8 @@ def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, 
     import tiny
 
     from labkit import lab
-    from labkit.store import recorded as shipped
     from labkit.experiments.rank import capacity
+    from labkit.store import recorded as shipped
 
     def small(data, store, resolution=None):
         own = Lab(data=data, store=store)

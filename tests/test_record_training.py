@@ -5,12 +5,12 @@ import pytest
 import tiny
 
 from labkit.design.config import RunConfig, run_id
-from labkit.judge.diagnose import diagnose
-from labkit.errors import LabError
-from labkit.store.events import Step
-from labkit.store.runs import Store, record
 from labkit.engine.sweep import sweep
 from labkit.engine.train import Monitor, train
+from labkit.errors import LabError
+from labkit.judge.diagnose import diagnose
+from labkit.store.events import Step
+from labkit.store.runs import Store, record
 
 CONFIG = RunConfig(max_train_steps=6, train_batch_size=2)
 MONITOR = Monitor(images=8)
@@ -51,7 +51,7 @@ def test_a_group_is_recorded_each_run_in_its_folder_and_found_again(world, tmp_p
     for config in configs:
         found = store.find(config.resolved(len(world[1].train)), world[0].fingerprint, world[1].fingerprint)
         assert found.status == "finished" and len(found.steps["loss"]) == 6
-        assert diagnose(found, store.histories()).label
+        assert diagnose(found, store.load_runs()).label
 
 
 def test_a_stopped_run_resumed_from_the_store_equals_one_trained_in_one_go(world, tmp_path):
@@ -62,7 +62,7 @@ def test_a_stopped_run_resumed_from_the_store_equals_one_trained_in_one_go(world
     run = broken.run(name(world, CONFIG))
     assert run.status == "stopped" and run.checkpoints() == [3]
     keep(broken, world, [CONFIG], resume=[run.checkpoint()])
-    same(run.history(), straight.run(run.run_id).history())
+    same(run.load(), straight.run(run.run_id).load())
 
 
 def test_a_fork_leaves_its_parent_where_their_rates_part_and_equals_its_replay_from_the_beginning(world, tmp_path):
@@ -74,8 +74,8 @@ def test_a_fork_leaves_its_parent_where_their_rates_part_and_equals_its_replay_f
     trained = [event.global_step for event in sweep(*world, [forked], store, monitor=MONITOR) if isinstance(event, Step)]
     assert trained == [3, 4, 5, 6]                            # from the parent's checkpoint at 2, the last before its rate changed
     keep(other, world, [forked.replace(parent=None)])
-    same(store.run(child).history(), other.run(child).history())
-    assert store.run(child).history().steps["learning_rate"].tolist() == [1e-3] * 3 + [1e-4] * 3
+    same(store.run(child).load(), other.run(child).load())
+    assert store.run(child).load().steps["learning_rate"].tolist() == [1e-3] * 3 + [1e-4] * 3
 
 
 def test_a_fork_that_differs_in_more_than_its_rates_is_refused(world, tmp_path):

@@ -8,13 +8,15 @@ import pytest
 import tiny
 
 from labkit import lab as lab_module
-from labkit.experiments import batch_size as batch_sizes, overfitting
-from labkit.store import recorded as shipped, runs
 from labkit.design.config import RunConfig
-from labkit.errors import LabError
-from labkit.lab import Lab
-from labkit.view.pictures import sample_pictures
 from labkit.engine.sweep import grid
+from labkit.errors import LabError
+from labkit.experiments import batch_size as batch_sizes
+from labkit.experiments import overfitting
+from labkit.lab import Lab
+from labkit.store import recorded as shipped
+from labkit.store import runs
+from labkit.view.pictures import sample_pictures
 from recipes.ship import recorded as recipe
 
 GRIDS = [{"train_batch_size": 2, "learning_rate": [1e-2, 3e-2], "max_train_steps": 60}, {"train_batch_size": [2, 4], "learning_rate": 1e-2, "max_train_steps": 60}]
@@ -55,7 +57,7 @@ def test_pictures_ship_as_webp_and_are_found_from_the_thinned_record(tmp_path):
     recipe.keep_pictures(source.path, target.path)
     recipe.thin(target.events_path)
     assert [path.suffix for path in (target.path / "samples").iterdir()] == [".webp"]
-    assert abs(sample_pictures(target.history())[1].astype(int) - 90).max() <= 2
+    assert abs(sample_pictures(target.load())[1].astype(int) - 90).max() <= 2
 
 
 def test_a_loss_that_is_not_a_number_is_kept_however_thin_the_record(tmp_path):

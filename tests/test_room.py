@@ -7,16 +7,16 @@ import pytest
 import tiny
 import torch
 
-from labkit.engine import room as module
 from labkit.design.config import RunConfig
-from labkit.errors import LabError, LabWarning
-from labkit.store.events import Checkpoint, Step
+from labkit.engine import room as module
 from labkit.engine.memory import predict
 from labkit.engine.monitor import Monitor
 from labkit.engine.room import room
-from labkit.store.runs import Store
 from labkit.engine.sweep import sweep
 from labkit.engine.train import train
+from labkit.errors import LabError, LabWarning
+from labkit.store.events import Checkpoint, Step
+from labkit.store.runs import Store
 
 QUIET = Monitor(images=0)
 
@@ -74,7 +74,7 @@ def test_a_sweep_is_cut_to_what_fits_tells_it_and_records_how_it_was_computed(ba
     ids = list(dict.fromkeys(event.run_id for event in sweep(base, cache, race, store, monitor=QUIET, tell=told.append)))
     assert [store.run(name).group for name in ids] == [ids[:2], ids[:2], ids[2:], ids[2:]]
     assert len(told) == 1 and told[0].startswith("A pass holds 8 pictures")
-    meta = store.run(ids[0]).history().meta
+    meta = store.run(ids[0]).load().meta
     assert (meta["dtype"], meta["tf32"], meta["max_rows"], meta["gradient_checkpointing"]) == ("float32", False, 8, False)
     list(sweep(base, cache, race, store, monitor=QUIET, tell=told.append))
     assert len(told) == 1                                     # nothing is left to train, so nothing is predicted

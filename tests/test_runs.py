@@ -9,12 +9,12 @@ import time
 import numpy as np
 import pytest
 
-from labkit.store import journal, recorded, runs
 from labkit import settings
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError
+from labkit.store import journal, recorded, runs
 from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation
-from labkit.store.history import Trace
+from labkit.store.history import RunBuilder
 
 CONFIG = RunConfig(max_train_steps=4).resolved(8)
 ID = run_id(CONFIG, "base", "data")
@@ -56,7 +56,7 @@ def in_another_process(code, **kwargs):
 def test_a_recorded_run_reads_back_as_it_was_told():
     store = runs.Store()
     told = keep(store, some_events(), meta={"base_fingerprint": "base"})
-    history = store.run(ID).history()
+    history = store.run(ID).load()
     assert [type(event).__name__ for event in told].count("Step") == 4
     assert history.status == "finished" and history.config == CONFIG and history.meta == {"base_fingerprint": "base"}
     np.testing.assert_array_equal(history.steps["global_step"], [1, 2, 3, 4])
@@ -68,10 +68,10 @@ def test_a_recorded_run_reads_back_as_it_was_told():
 
 
 def test_a_live_trace_and_the_store_tell_the_same_history():
-    store, trace = runs.Store(), Trace(ID, CONFIG)
+    store, builder = runs.Store(), RunBuilder(ID, CONFIG)
     for event in runs.record(store, some_events(), {ID: CONFIG}):
-        trace.add(event)
-    live, stored = trace.history(), store.run(ID).history()
+        builder.add(event)
+    live, stored = builder.build(), store.run(ID).load()
     for name, column in live.steps.items():
         np.testing.assert_array_equal(column, stored.steps[name])
     np.testing.assert_array_equal(live.validations["validation"].losses, stored.validations["validation"].losses)
@@ -90,7 +90,7 @@ def test_numbers_that_are_not_finite_survive_and_the_journal_stays_strict_json()
 
     for line in store.run(ID).events_path.read_text().splitlines():
         json.loads(line, parse_constant=no_constant)
-    history = store.run(ID).history()
+    history = store.run(ID).load()
     np.testing.assert_array_equal(history.validations["validation"].losses[0], losses)
     assert np.isnan(history.steps["loss"][0]) and np.isinf(history.steps["grad_norm"][0])
 
@@ -98,7 +98,7 @@ def test_numbers_that_are_not_finite_survive_and_the_journal_stays_strict_json()
 def test_float32_losses_come_back_bit_for_bit():
     losses = np.random.default_rng(1).random((64, 8), dtype=np.float32)
     keep(runs.Store(), [Validation(ID, 1, 4, "validation", "verdict", losses, np.zeros((64, 8), int))])
-    assert runs.Store().run(ID).history().verdicts["validation"].losses[0].tobytes() == losses.tobytes()
+    assert runs.Store().run(ID).load().final_validations["validation"].losses[0].tobytes() == losses.tobytes()
 
 
 def test_a_run_is_found_by_its_content_and_says_when_it_was_trained():
@@ -135,7 +135,7 @@ def test_every_cut_of_the_journal_leaves_a_readable_run():
         lines, _ = journal.read(folder.events_path)
         assert len(lines) == data[:size].count(b"\n") < whole_lines
         if size % 97 == 0:
-            assert folder.history().status == "interrupted"
+            assert folder.load().status == "interrupted"
 
 
 def test_zeros_left_at_the_end_by_a_power_cut_are_ignored():
@@ -143,7 +143,7 @@ def test_zeros_left_at_the_end_by_a_power_cut_are_ignored():
     folder = runs.Store().run(ID)
     with open(folder.events_path, "ab") as file:
         file.write(b"\0" * 120)
-    assert len(folder.history().steps["loss"]) == 4
+    assert len(folder.load().steps["loss"]) == 4
 
 
 def test_damage_in_the_middle_is_named_and_does_not_hide_other_runs():
@@ -155,9 +155,9 @@ def test_damage_in_the_middle_is_named_and_does_not_hide_other_runs():
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([lines[0], b'{"event": "St', *lines[2:]]))
     with pytest.raises(LabError, match="Line 2 of .*events.jsonl is damaged"):
-        store.run(ID).history()
+        store.run(ID).load()
     with pytest.warns(UserWarning, match="Line 2"):
-        assert [history.run_id for history in store.histories()] == ["b" * 16]
+        assert [history.run_id for history in store.load_runs()] == ["b" * 16]
 
 
 def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
@@ -181,7 +181,7 @@ def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
     assert runs.Store().run(ID).status == "running"
     process.kill()
     acknowledged += [int(word) for word in process.communicate()[0].split()]
-    history = runs.Store().run(ID).history()
+    history = runs.Store().run(ID).load()
     assert history.status == "interrupted"
     assert set(acknowledged) <= set(history.validations["validation"].steps)
     assert len(history.steps["loss"]) >= acknowledged[-1]
@@ -222,7 +222,7 @@ def test_resuming_drops_what_followed_the_checkpoint_and_goes_on():
     np.testing.assert_array_equal(point.adapter["down.to_q.lora_A.weight"], np.full((8, 4), 2))
     assert point.optimizer["step"] == 2 and point.optimizer["step"].shape == ()
     keep(store, some_events(first=2), resume_at=2)
-    history = store.run(ID).history()
+    history = store.run(ID).load()
     np.testing.assert_array_equal(history.steps["global_step"], [1, 2, 3, 4])
     np.testing.assert_array_equal(history.validations["validation"].steps, [0, 4])
     assert history.status == "finished" and store.run(ID).checkpoints() == [2, 4]
@@ -251,7 +251,7 @@ def test_a_fork_begins_with_its_parents_events_and_leaves_the_parent_alone():
     config = CONFIG.replace(parent=ID, lr_edits=((2, 1e-4),))
     child = run_id(config, "base", "data")
     keep(store, some_events(first=2, run=child), config, child, resume_at=2)
-    history = store.run(child).history()
+    history = store.run(child).load()
     np.testing.assert_array_equal(history.steps["global_step"], [1, 2, 3, 4])
     assert history.config == config and history.samples[0].paths[0].is_relative_to(store.run(child).path)
     np.testing.assert_array_equal(history.samples[0].load(), PICTURES)
@@ -291,7 +291,7 @@ def test_a_full_disk_is_a_labeled_error_and_loses_nothing_acknowledged():
     process = in_another_process(code, cwd=settings.REPO)
     *acknowledged, message = process.communicate()[0].splitlines()
     assert "events.jsonl cannot be written" in message and "LABKIT_STORE" in message
-    history = runs.Store().run(ID).history()
+    history = runs.Store().run(ID).load()
     assert len(acknowledged) > 3
     np.testing.assert_array_equal(history.validations["validation"].steps, range(len(acknowledged)))
     assert runs.Store().run(ID).events_path.read_bytes().endswith(b"\n")
@@ -314,7 +314,7 @@ def test_a_picture_that_cannot_be_written_leaves_no_line_about_it(monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(LabError, match="No space left"):
         patched.setattr(os, "replace", full)
         next(recording)
-    history = runs.Store().run(ID).history()
+    history = runs.Store().run(ID).load()
     assert history.samples == [] and len(history.steps["loss"]) == 2
     assert not list(runs.Store().run(ID).path.rglob(".*"))
 
@@ -324,7 +324,7 @@ def test_a_newer_store_is_refused():
     path = runs.Store().run(ID).path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"store_version": runs.STORE_VERSION + 1}))
     with pytest.raises(LabError, match="newer labkit"):
-        runs.Store().run(ID).history()
+        runs.Store().run(ID).load()
 
 
 @pytest.mark.parametrize("text", ['{"_class_name": "UNet2DConditionModel"}', "[]", '{"store_version": 1, "config": {}}'])
@@ -333,9 +333,9 @@ def test_a_folder_of_something_else_is_named(text):
     folder.path.mkdir(parents=True)
     (folder.path / "config.json").write_text(text)
     with pytest.raises(LabError, match="is not that of a run"):
-        folder.history()
+        folder.load()
     with pytest.warns(UserWarning, match="is not that of a run"):
-        assert runs.Store().histories() == []
+        assert runs.Store().load_runs() == []
 
 
 def test_recorded_runs_are_opened_by_name_only_and_say_what_they_are(tmp_path, monkeypatch):
@@ -359,10 +359,10 @@ def test_the_adapter_of_the_last_checkpoint_lies_in_the_folder():
 
 
 def test_a_run_gone_on_with_other_held_out_pictures_keeps_one_curve():
-    trace = Trace(ID, RunConfig(max_train_steps=4).resolved(8))
+    builder = RunBuilder(ID, RunConfig(max_train_steps=4).resolved(8))
     for step, n in ((0, 8), (2, 8), (3, 16), (4, 16)):
-        trace.add(Validation(ID, step, step * 4, "validation", "monitor", np.ones((n, 1), np.float32), np.zeros((n, 1), int)))
-    assert trace.history().validations["validation"].steps.tolist() == [3, 4]
+        builder.add(Validation(ID, step, step * 4, "validation", "monitor", np.ones((n, 1), np.float32), np.zeros((n, 1), int)))
+    assert builder.build().validations["validation"].steps.tolist() == [3, 4]
 
 
 def test_a_run_is_named_by_the_first_characters_of_its_id(tmp_path):
@@ -380,4 +380,4 @@ def test_a_run_is_named_by_the_first_characters_of_its_id(tmp_path):
 def test_a_run_that_ended_in_a_long_error_in_any_script_keeps_its_status(tmp_path):
     store = runs.Store(tmp_path)
     keep(store, iter([Stopped(ID, 0, 0, "error", "路" * 2000)]))
-    assert store.run(ID).status == "error" and store.run(ID).history().stopped.message == "路" * 2000
+    assert store.run(ID).status == "error" and store.run(ID).load().stopped.message == "路" * 2000

@@ -9,8 +9,8 @@ import pytest
 
 from labkit import testing
 from labkit.cli import jupyterlab
-from labkit.lessons import notebooks
 from labkit.cli.execute import execute
+from labkit.lessons import notebooks
 from labkit.settings import REPO
 
 

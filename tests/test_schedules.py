@@ -5,8 +5,8 @@ import torch
 from diffusers.optimization import get_scheduler
 
 from labkit.design.config import RunConfig
-from labkit.errors import LabError
 from labkit.design.schedules import lr_at, rates, three_phases
+from labkit.errors import LabError
 
 OURS_AND_THEIRS = [("constant", "constant_with_warmup"), ("linear", "linear"), ("cosine", "cosine")]
 

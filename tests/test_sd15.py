@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 from small_bases import write_folder, write_single_file
 
+from labkit.datasets.folders import territory
+from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import load_base
 from labkit.engine.cache import encode
-from labkit.design.config import RunConfig
-from labkit.datasets.folders import territory
-from labkit.store.events import Checkpoint, Step, Stopped, Validation
-from labkit.lab import Lab
 from labkit.engine.monitor import Monitor
 from labkit.engine.train import train
+from labkit.lab import Lab
+from labkit.store.events import Checkpoint, Step, Stopped, Validation
 
 
 @pytest.fixture

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from labkit.datasets.folders import load_folder, load_picture
 from labkit.engine.base import load_base
 from labkit.engine.base_files import find_base
-from labkit.datasets.folders import load_folder, load_picture
 from labkit.errors import LabError
-from labkit.settings import data_dir
 from labkit.experiments.attribute_reader import NO_PLACE, Reader, ReaderNet, load_reader
+from labkit.settings import data_dir
 from recipes.ship import tables
-
 
 
 @pytest.fixture(scope="module")

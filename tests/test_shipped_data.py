@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labkit.datasets.folders import load_picture, shipped_territories, territory
+from labkit.design.config import load_design
+from labkit.design.design_file import read_design
+from labkit.design.presets import PRESETS
 from labkit.engine import cache
 from labkit.engine.base_files import find_base
-from labkit.design.config import load_design
-from labkit.datasets.folders import load_picture, shipped_territories, territory
-from labkit.design.design_file import read_design
 from labkit.judge.diagnose import diagnose
 from labkit.settings import data_dir
-from labkit.design.presets import PRESETS
 from labkit.store.recorded import recorded
 
 SETS = ("train", "validation", "ordinary")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from labkit.errors import LabError
 from labkit.design.fields import refuse
+from labkit.errors import LabError
 from labkit.text import MOST, counted, printable, rounded, shown
 
 

@@ -7,10 +7,17 @@ import tiny
 import torch
 from figures import assert_words_keep_apart
 
-from labkit.engine.adapters import LoRAStack
 from labkit.design.config import RunConfig
+from labkit.engine.adapters import LoRAStack
 from labkit.errors import LabError
-from labkit.experiments.spectrum import Spectrum, permeability, plot_effective_rank, plot_permeability, plot_spectrum, spectra
+from labkit.experiments.spectrum import (
+    Spectrum,
+    plot_effective_rank,
+    plot_relative_norm,
+    plot_spectrum,
+    relative_norm,
+    spectra,
+)
 
 EVERYWHERE = ("to_q", "to_out.0", "conv1", "proj_in")
 
@@ -58,8 +65,8 @@ def test_a_fresh_adapter_changes_nothing_and_permeability_grows_with_alpha():
     config = RunConfig(rank=4)
     unet, arrays = filled(config)
     fresh = LoRAStack(unet, [config]).initialize().tensors(0)
-    assert permeability(spectra(fresh, config, unet)) == 0
-    sizes = [permeability(spectra(arrays, config.replace(alpha=alpha), unet)) for alpha in (2.0, 4.0)]
+    assert relative_norm(spectra(fresh, config, unet)) == 0
+    sizes = [relative_norm(spectra(arrays, config.replace(alpha=alpha), unet)) for alpha in (2.0, 4.0)]
     assert sizes[1] == pytest.approx(2 * sizes[0]) and sizes[0] > 0
 
 
@@ -75,7 +82,7 @@ def test_arrays_that_belong_elsewhere_are_refused():
 
 
 @pytest.mark.parametrize("trained", [0, 1])
-@pytest.mark.parametrize("plot", [plot_spectrum, plot_effective_rank, plot_permeability])
+@pytest.mark.parametrize("plot", [plot_spectrum, plot_effective_rank, plot_relative_norm])
 def test_the_words_of_a_figure_keep_apart_even_of_adapters_that_learned_nothing(plot, trained):
     runs = {rank: [Spectrum("layer", trained * size * np.exp(-0.3 * np.arange(rank)), 10.0) for size in (0.5, 1, 2)] for rank in (1, 2, 4, 8, 16, 32, 64)}
     figure = plot(runs).figure

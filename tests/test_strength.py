@@ -9,12 +9,12 @@ from figures import assert_bands_are_whole, assert_words_keep_apart
 from small_pictures import write_territory
 
 from labkit.errors import LabError
-from labkit.lab import Lab
 from labkit.experiments.mixing import mixing, plot_mixing, scaling_table
 from labkit.experiments.scenarios import measure_scenarios, plot_scenarios
 from labkit.experiments.sizes import sizes, sizes_table
 from labkit.experiments.spectrum import spectra_of
 from labkit.experiments.strength import acting, measure_scores, measure_strengths, plot_strengths
+from labkit.lab import Lab
 
 SHORT = {"max_train_steps": 8, "train_batch_size": 4, "learning_rate": 3e-2, "pictures": 0}
 
@@ -76,7 +76,7 @@ def test_numbers_trained_grow_with_the_rank_and_degrees_of_freedom_stop_at_the_w
     assert found[1].trained == 2 * found[0].trained and found[2].trained > found[3].trained
     assert found[0].freedom < found[1].freedom < found[2].freedom == found[3].freedom == found[3].trained
     assert all(size.seconds > 0 and size.file_bytes > 4 * size.trained for size in found)
-    assert lab.store.runs() == [] or all(run.history().config.max_train_steps == 8 for run in lab.store.runs())
+    assert lab.store.runs() == [] or all(run.load().config.max_train_steps == 8 for run in lab.store.runs())
     assert "whole" in repr(sizes_table(found))
 
 
@@ -96,5 +96,5 @@ def test_the_scenarios_show_the_same_seeds_and_a_faint_run_lies_nearer_to_the_ba
 
 
 def test_a_lab_on_another_territory_shares_the_base(lab):
-    other = lab.on("elsewhere")
+    other = lab.with_data("elsewhere")
     assert other.base is lab.base and other.data_name == "elsewhere" and other.store.root == lab.store.root

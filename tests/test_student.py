@@ -9,8 +9,8 @@ import pytest
 from nbclient import NotebookClient
 
 from labkit.cli import parser, student
-from labkit.lessons import notebooks
 from labkit.errors import LabError
+from labkit.lessons import notebooks
 from labkit.lessons.exercises import own_seed
 from labkit.settings import REPO
 

@@ -8,12 +8,12 @@ import tiny
 import torch
 
 from labkit.design.config import RunConfig
-from labkit.errors import LabError
-from labkit.store.events import Step, Stopped
 from labkit.engine.monitor import Monitor
-from labkit.store.runs import Store
 from labkit.engine.sweep import grid, groups, sweep
 from labkit.engine.train import check_pass
+from labkit.errors import LabError
+from labkit.store.events import Step, Stopped
+from labkit.store.runs import Store
 
 QUIET = Monitor(images=0)
 RACE = grid(RunConfig(max_train_steps=6, rank=2), learning_rate=[1e-4, 1e-3, 1e-2])
@@ -34,7 +34,7 @@ def resolved(configs):
 
 
 def final(store):
-    return {history.run_id: (history.status, history.steps["loss"].tolist()) for history in store.histories()}
+    return {history.run_id: (history.status, history.steps["loss"].tolist()) for history in store.load_runs()}
 
 
 def test_a_warm_up_longer_than_its_run_is_refused_before_anything_is_recorded(base, cache, tmp_path):

@@ -4,9 +4,9 @@ import pytest
 from test_checklist import made_lab
 from test_sensitivity import runs
 
-from labkit.experiments.preflight import expectations
 from labkit.design.config import RunConfig
 from labkit.design.design_file import write_design
+from labkit.experiments.preflight import expectations
 from labkit.lessons.synthesis_checks import SynthesisChecks
 
 

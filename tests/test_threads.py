@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from labkit import openmp
-from labkit import settings as paths, machine
+from labkit import machine, openmp
+from labkit import settings as paths
 from labkit.errors import LabError
 
 

@@ -11,16 +11,16 @@ import tiny
 import torch
 from diffusers.optimization import get_scheduler
 
+from labkit.design.config import RunConfig
 from labkit.engine import train as engine
 from labkit.engine.adapters import LoRAStack, attached_to, bare
 from labkit.engine.batches import Batches, pictures
-from labkit.design.config import RunConfig
-from labkit.errors import LabError
-from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation
 from labkit.engine.loss import per_sample_loss
 from labkit.engine.monitor import Monitor, log_spaced
 from labkit.engine.train import train
 from labkit.engine.validation import ValidationSet
+from labkit.errors import LabError
+from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation
 
 QUIET = Monitor(images=0)
 CPU = torch.device("cpu")

@@ -5,11 +5,11 @@ import pytest
 import tiny
 import torch
 
-from labkit.engine.adapters import LoRAStack
 from labkit.design.config import RunConfig
-from labkit.errors import LabError
+from labkit.engine.adapters import LoRAStack
 from labkit.engine.loss import per_sample_loss
 from labkit.engine.validation import BINS, ValidationSet
+from labkit.errors import LabError
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,13 @@ from figures import assert_words_keep_apart
 from made_runs import made_run
 from volume_runs import ended
 
-from labkit.experiments import bf16_rounding as precision, trainer_defaults as published, best_rate
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.lab import Lab
+from labkit.experiments import best_rate
+from labkit.experiments import bf16_rounding as precision
+from labkit.experiments import trainer_defaults as published
 from labkit.experiments.short_test import among, short_test
+from labkit.lab import Lab
 
 
 def arm(best, seeds=(0, 1), **knobs):

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from labkit.judge import diagnose
-from labkit.store.history import Curve
 from labkit.settings import REPO
+from labkit.store.history import Curve
 
 sys.path.insert(0, str(REPO / "tools"))
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from labkit.lessons import worked_examples
 from labkit.design import volume as plan
+from labkit.lessons import worked_examples
 
 
 @pytest.fixture(scope="module")

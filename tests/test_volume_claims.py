@@ -3,12 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
-from volume_runs import ended, eightfold, race, turned, valleys
+from volume_runs import eightfold, ended, race, turned, valleys
 
-from labkit.lessons import claims_volume
 from labkit.experiments.turning_points import Time
 from labkit.experiments.updates import CostByBatch, NoiseScale
 from labkit.judge.stats import Interval
+from labkit.lessons import claims_volume
 from labkit.lessons.claims_volume import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE
 
 TURNED = [turned(n, at) for n, at in ((12, 100), (24, 200), (48, 200), (96, 400))]
@@ -41,7 +41,7 @@ def test_the_target_volume_is_told_in_multiples_of_the_best_update():
 
 
 def one(n, **steps):
-    return SimpleNamespace(history=turned(n, 100), times={name: Time(*at) for name, at in steps.items()})
+    return SimpleNamespace(run=turned(n, 100), times={name: Time(*at) for name, at in steps.items()})
 
 
 def test_copies_and_one_boundary_are_judged_by_times_and_their_intervals():

@@ -10,22 +10,22 @@ import pytest
 import tiny
 from made_runs import made_race, made_run
 
-from labkit.lessons import panel_view
-from labkit.view import cards
 from labkit.design.config import RunConfig
-from labkit.judge.diagnose import LABELS, diagnose
-from labkit.errors import LabError
-from labkit.store.events import Step
-from labkit.view.frontend import frontend
-from labkit.store.history import Trace
-from labkit.lab import Lab
 from labkit.design.ladders import LADDERS, rungs
-from labkit.lessons.panel import FAST_STEPS, LabPanel, Silent
 from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variations
 from labkit.engine.room import Room
-from labkit.store.runs import Store, record
+from labkit.errors import LabError
+from labkit.judge.diagnose import LABELS, diagnose
+from labkit.lab import Lab
+from labkit.lessons import panel_view
+from labkit.lessons.panel import FAST_STEPS, LabPanel, Silent
 from labkit.lessons.shelf import RunShelf
+from labkit.store.events import Step
+from labkit.store.history import RunBuilder
+from labkit.store.runs import Store, record
 from labkit.text import LINE
+from labkit.view import cards
+from labkit.view.frontend import frontend
 
 START = {"max_train_steps": 5, "train_batch_size": 2}
 
@@ -261,7 +261,7 @@ def test_a_stopped_run_goes_on_where_it_was_stopped(panel, lab):
     assert whole.status == "finished" and whole.steps["global_step"].tolist() == list(range(1, 401))
     assert whole.validations["validation"].steps[0] == 0
     assert whole.steps["loss"][:stopped.stopped.global_step].tolist() == stopped.steps["loss"].tolist()
-    assert lab.store.run(whole.run_id).history().steps["loss"].tolist() == whole.steps["loss"].tolist()
+    assert lab.store.run(whole.run_id).load().steps["loss"].tolist() == whole.steps["loss"].tolist()
 
 
 def test_a_second_click_while_training_starts_nothing(panel):
@@ -299,7 +299,7 @@ def test_a_panel_whose_cell_is_run_again_shows_and_stops_the_run_that_goes_on(pa
     again._view.stop.click()
     history = again.wait()
     assert history.status == "stopped" and panel.wait() is history and len(threads_that_train()) == 0
-    assert not again._view.train.disabled and not panel._view.train.disabled and history in again.shelf.histories
+    assert not again._view.train.disabled and not panel._view.train.disabled and history in again.shelf.runs
     assert again.verdict is panel.verdict
 
 
@@ -440,9 +440,9 @@ def test_costs_and_endings_are_told_in_numbers_that_a_person_would_write():
 
 
 def test_when_a_run_was_trained_is_told_by_the_clock(lab):
-    trace = Trace("a" * 16)
-    trace.add(Step("a" * 16, 1, 4, 0.1, 1e-3, 1.0, 0.1))
-    history = trace.history()
+    builder = RunBuilder("a" * 16)
+    builder.add(Step("a" * 16, 1, 4, 0.1, 1e-3, 1.0, 0.1))
+    history = builder.build()
     assert cards.trained_at(history) == time.strftime("%H:%M", time.localtime(history.time_s)) and abs(history.time_s - time.time()) < 60
     assert re.fullmatch(r"Trained \d+ \w+ \d{4} at \d\d:\d\d\.", history.provenance)
 
@@ -501,8 +501,8 @@ def test_the_shelf_reads_the_store_and_marks_what_differs(tmp_path):
 def test_the_shelf_shows_runs_of_its_own_base_and_territory_only(tmp_path, lab):
     panel = LabPanel(lab=lab, design=START, pictures=0)
     run = panel.run()
-    assert [history.run_id for history in RunShelf(lab.store).histories] == [run.run_id]
-    assert RunShelf(lab.store, data="elsewhere").histories == []
+    assert [history.run_id for history in RunShelf(lab.store).runs] == [run.run_id]
+    assert RunShelf(lab.store, data="elsewhere").runs == []
 
 
 def test_the_outcome_of_a_run_stands_left_of_its_settings_which_scroll_where_a_page_is_narrow():
@@ -550,7 +550,7 @@ def test_a_run_recorded_by_another_door_appears_on_the_shelf(tmp_path):
     events = [Validation(run.run_id, 0, 0, "validation", "monitor", run.validations["validation"].losses[0], run.timesteps["validation"]),
               Stopped(run.run_id, 5, 20, "finished")]
     list(record(Store(tmp_path), events, {run.run_id: run.config}))
-    assert [history.run_id for history in RunShelf(Store(tmp_path)).histories] == [run.run_id]
+    assert [history.run_id for history in RunShelf(Store(tmp_path)).runs] == [run.run_id]
 
 
 def test_a_prompt_box_does_not_wait_for_a_training_that_holds_the_base(monkeypatch):

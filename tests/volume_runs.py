@@ -6,7 +6,7 @@ import numpy as np
 
 from labkit.design.config import RunConfig
 from labkit.store.events import Sample, Step, Stopped, Validation
-from labkit.store.history import Trace
+from labkit.store.history import RunBuilder
 
 PICTURES = 24
 
@@ -29,17 +29,17 @@ def course(held, probe, steps=None, *, seed=0, status="finished", update=0.01, p
     name = hashlib.sha256(config.share().encode()).hexdigest()[:16]
     last, batch = config.max_train_steps, config.effective_batch_size
     steps = [0, last // 2, last] if steps is None else steps
-    trace, rng, level = Trace(name, config, origin="recorded", meta={"made_by": "a test"}), np.random.default_rng(seed), np.linspace(0.7, 1.3, PICTURES)[:, None]
+    builder, rng, level = RunBuilder(name, config, origin="recorded", meta={"made_by": "a test"}), np.random.default_rng(seed), np.linspace(0.7, 1.3, PICTURES)[:, None]
     for step in sorted({1, *steps[1:]}):
-        trace.add(Step(name, step, step * batch, 0.1, config.learning_rate, 1.0, update))
+        builder.add(Step(name, step, step * batch, 0.1, config.learning_rate, 1.0, update))
     for step, *means in zip(steps, held, probe):
         for measure, mean in zip(("validation", "probe"), means):
             losses = level * mean + 0.001 * rng.normal(size=level.shape) * (step > 0)
-            trace.add(Validation(name, step, step * batch, measure, "monitor", losses.astype(np.float32), np.full(level.shape, 500)))
+            builder.add(Validation(name, step, step * batch, measure, "monitor", losses.astype(np.float32), np.full(level.shape, 500)))
     for step, (images, prompts) in dict(pictures).items():
-        trace.add(Sample(name, step, step * batch, images, tuple(prompts), tuple(range(len(prompts))), 5.0))
-    trace.add(Stopped(name, last, last * batch, status))
-    return trace.history()
+        builder.add(Sample(name, step, step * batch, images, tuple(prompts), tuple(range(len(prompts))), 5.0))
+    builder.add(Stopped(name, last, last * batch, status))
+    return builder.build()
 
 
 def race(*, power=0.0):

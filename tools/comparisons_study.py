@@ -17,14 +17,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from labkit.experiments import rank as capacity
 from labkit import settings  # noqa: E402
-from labkit.judge.arms import LIKE, losses, over_seeds  # noqa: E402
+from labkit.engine.seeding import seed63  # noqa: E402
+from labkit.experiments import rank as capacity
 from labkit.experiments.batch_size import BROKEN  # noqa: E402
 from labkit.experiments.frontier import Frontier  # noqa: E402
-from labkit.store.recorded import recorded  # noqa: E402
-from labkit.engine.seeding import seed63  # noqa: E402
 from labkit.experiments.sensitivity import Chance, parts  # noqa: E402
+from labkit.judge.arms import LIKE, losses, over_seeds  # noqa: E402
 from labkit.judge.stats import (  # noqa: E402
     interval_of,
     resampled_means,
@@ -33,6 +32,7 @@ from labkit.judge.stats import (  # noqa: E402
     share_interval,
     spread,
 )
+from labkit.store.recorded import recorded  # noqa: E402
 
 PICTURES, SEEDS = 32, 2
 # Of recorded runs: the gain; deviations of a mean loss between seeds, of what is left, of a design's own pictures.

@@ -15,17 +15,17 @@ from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import compute_snr
 
+from labkit.datasets.folders import territory
+from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import load_base
 from labkit.engine.batches import Batches
 from labkit.engine.cache import encode
-from labkit.design.config import RunConfig
-from labkit.datasets.folders import territory
-from labkit.store.events import Checkpoint, Step
 from labkit.engine.loss import Denoiser, per_sample_loss
 from labkit.engine.monitor import Monitor
 from labkit.engine.prefetch import prefetched
 from labkit.engine.train import train
+from labkit.store.events import Checkpoint, Step
 
 TOLERANCE = 1e-4                                              # of a loss of about 0.1
 QUIET = Monitor(images=0)

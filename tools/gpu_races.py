@@ -5,14 +5,14 @@ import time
 
 import numpy as np
 
+from labkit.datasets.folders import territory
 from labkit.engine.base import load_base
 from labkit.engine.cache import encode
-from labkit.datasets.folders import territory
-from labkit.judge.diagnose import diagnose
 from labkit.engine.monitor import Monitor
+from labkit.engine.sweep import sweep
+from labkit.judge.diagnose import diagnose
 from labkit.store.recorded import recorded
 from labkit.store.runs import Store
-from labkit.engine.sweep import sweep
 
 # recorded: eight rates, three seeds, 100 updates of 4 pictures
 SET = "u_curve"
@@ -62,7 +62,7 @@ def _race(base, configs, rehearse):
         store, start = Store(folder), time.perf_counter()
         for _ in sweep(base, cache, configs, store, monitor=monitor):
             pass
-        return time.perf_counter() - start, sorted(store.histories(), key=lambda run: run.config.learning_rate)
+        return time.perf_counter() - start, sorted(store.load_runs(), key=lambda run: run.config.learning_rate)
 
 
 def _row(run, siblings, before, before_verdict, precision):

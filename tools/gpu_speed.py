@@ -19,17 +19,17 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from labkit.datasets.folders import load_picture, territory
+from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import Base
 from labkit.engine.batches import Batches
 from labkit.engine.cache import Cache, Encoded
-from labkit.design.config import RunConfig
-from labkit.datasets.folders import load_picture, territory
-from labkit.store.events import Step
 from labkit.engine.loss import per_sample_loss
 from labkit.engine.memory import predict
 from labkit.engine.monitor import Monitor
 from labkit.engine.train import train
+from labkit.store.events import Step
 
 DTYPE, PICTURES, BLOCK = torch.bfloat16, 32, 10               # a card's numbers come in blocks of ten updates
 SECONDS = 6                                                   # to spend on a cell, from its second block on

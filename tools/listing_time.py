@@ -17,9 +17,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from labkit.design.config import RunConfig  # noqa: E402
-from labkit.store.events import Step, Stopped, Validation  # noqa: E402
 from labkit.judge.kept import kept  # noqa: E402
 from labkit.judge.listing import entries  # noqa: E402
+from labkit.store.events import Step, Stopped, Validation  # noqa: E402
 from labkit.store.runs import Store, record  # noqa: E402
 
 META = {"base_fingerprint": "base", "data_fingerprint": "data", "measured_fingerprint": "measured"}

@@ -23,8 +23,8 @@ from packaging.version import Version
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from labkit.settings import REPO  # noqa: E402
 from labkit.cli.requirements import requirements  # noqa: E402
+from labkit.settings import REPO  # noqa: E402
 
 PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = {  # what markers of requirements ask about, by sys.platform

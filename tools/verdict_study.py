@@ -22,12 +22,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from labkit.design.config import RunConfig  # noqa: E402
+from labkit.engine.monitor import log_spaced  # noqa: E402
 from labkit.judge import course, findings  # noqa: E402
 from labkit.judge import diagnose as today  # noqa: E402
-from labkit.design.config import RunConfig  # noqa: E402
 from labkit.store.events import Step, Validation  # noqa: E402
-from labkit.store.history import Trace  # noqa: E402
-from labkit.engine.monitor import log_spaced  # noqa: E402
+from labkit.store.history import RunBuilder  # noqa: E402
 from labkit.store.recorded import recorded  # noqa: E402
 
 PICTURES, BINS = 32, 8
@@ -60,9 +60,9 @@ def simulated(steps, validation, probe, jitter, rng, *, start=0.15, spread=0.6, 
     """
     steps = np.asarray(steps)
     config = RunConfig(max_train_steps=int(steps[-1])).resolved(48)
-    trace = Trace("0" * 16, config)
+    builder = RunBuilder("0" * 16, config)
     for step in range(1, int(steps[-1]) + 1):
-        trace.add(Step("0" * 16, step, 4 * step, 0.1, 1e-3, 0.5, 0.01))
+        builder.add(Step("0" * 16, step, 4 * step, 0.1, 1e-3, 0.5, 0.01))
     size = float(np.abs(np.concatenate([validation, probe])).max()) or 0.01 * start
     moved = np.minimum(1.0, np.abs(validation) / size * 2)  # a run that has not moved cannot tremble
     shared = jitter * size * moved * rng.normal(size=len(steps))
@@ -75,9 +75,9 @@ def simulated(steps, validation, probe, jitter, rng, *, start=0.15, spread=0.6, 
         losses = level[:, None] + gains[:, None] * means + shared + noise
         timesteps = (bins * 125 + 60)[:, None]
         for at, step in enumerate(steps):
-            trace.add(Validation("0" * 16, int(step), 4 * int(step), name, "monitor",
+            builder.add(Validation("0" * 16, int(step), 4 * int(step), name, "monitor",
                                  losses[:, at, None].astype(np.float32), timesteps))
-    return trace.history()
+    return builder.build()
 
 
 def truth(steps, validation, probe, start=0.15):
@@ -196,20 +196,20 @@ def configurations():
 
 def part_of(run, pictures=slice(None), upto=None):
     """Return a run as it would look on some of its held-out pictures, or at an earlier time."""
-    trace = Trace(run.run_id, run.config, meta=run.meta)
+    builder = RunBuilder(run.run_id, run.config, meta=run.meta)
     last = run.validations["validation"].steps[-1] if upto is None else upto
     for at, step in enumerate(run.steps["global_step"]):
         if step <= last:
-            trace.add(Step(run.run_id, int(step), int(run.steps["samples_seen"][at]),
+            builder.add(Step(run.run_id, int(step), int(run.steps["samples_seen"][at]),
                            *(float(run.steps[name][at])
                              for name in ("loss", "learning_rate", "grad_norm", "update_norm"))))
     for name in ("validation", "probe"):
         curve, chosen = run.validations[name], pictures if name == "validation" else slice(None)
         for step, losses in zip(curve.steps, curve.losses, strict=True):
             if step <= last:
-                trace.add(Validation(run.run_id, int(step), 0, name, "monitor", losses[chosen],
+                builder.add(Validation(run.run_id, int(step), 0, name, "monitor", losses[chosen],
                                      run.timesteps[name][chosen]))
-    return trace.history()
+    return builder.build()
 
 
 def scatter(runs):

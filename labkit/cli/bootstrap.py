@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 from labkit.cli import environment as install
-from labkit.settings import REPO
 from labkit.cli.requirements import missing
+from labkit.settings import REPO
 
 EXTRAS = {"lab": ("lab",), "chapter": ("lab",), "publish": ("lab",), "test": ("test",), "bench": ("test",)}
 NO_PACKAGES = {"checkup"}  # must also work, and help, where nothing is installed

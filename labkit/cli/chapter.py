@@ -8,20 +8,20 @@ import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
-from labkit.cli import checkup
-from labkit.lessons import notebooks
 from labkit import machine
-from labkit.files import json_text
-from labkit.files.atomic import cannot_write, write_file
-from labkit.cli.parser import Outcome, pairs, suggest, tell
-from labkit.design.config import RunConfig, load_design
-from labkit.datasets.folders import whole_path
-from labkit.errors import LabError
+from labkit.cli import checkup
 from labkit.cli.execute import execute, stop_all
+from labkit.cli.parser import Outcome, pairs, suggest, tell
+from labkit.datasets.folders import whole_path
+from labkit.design.config import RunConfig, load_design
 from labkit.design.fields import number
 from labkit.design.parameters import CHECKS, checked
+from labkit.errors import LabError
+from labkit.files import json_text
+from labkit.files.atomic import cannot_write, write_file
+from labkit.lessons import notebooks
 from labkit.settings import REPO, given_path
 from labkit.text import printable
 
@@ -165,8 +165,8 @@ def write(out, stores, results):
 
     runs = report.verdicts(stores, results)
     ok = all(result["ok"] for result in results)
-    data = {"schema_version": SCHEMA_VERSION, "ok": ok, "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "fast": os.environ.get("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": report.machine()}
+    data = {"schema_version": SCHEMA_VERSION, "ok": ok, "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "fast": os.environ.get("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": machine.facts()}
     write_file(out / RESULTS, json.dumps(data, indent=1).encode(), choose="--out")
     report.write(out / "report.html", data, stores)
     lines = [report.table(runs), *(printable(sentence(result)) for result in results), f"Report: {out / 'report.html'}"]

@@ -5,11 +5,11 @@ import shutil
 import sys
 import textwrap
 
-from labkit.cli import environment
 from labkit import settings
+from labkit.cli import environment
 from labkit.cli.parser import Outcome
-from labkit.errors import LabError, first_cause
 from labkit.cli.requirements import missing, pyproject, requirements, split
+from labkit.errors import LabError, first_cause
 from labkit.machine import IMPORT_NAMES, Finding, free_memory, gpu_name, installed_version, quota
 from labkit.text import LINE
 

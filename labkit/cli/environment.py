@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 
-from labkit.settings import REPO, cache_dir
 from labkit.cli.requirements import installed_version, pyproject, requirements, satisfies, split
+from labkit.settings import REPO, cache_dir
 
 STAMP = "labkit-installed.json"  # the requirements whose installation ended well
 # Rounded sums of the wheels' sizes in MB on Linux; torch is stated apart because it decides everything. `test` contains `lab`.

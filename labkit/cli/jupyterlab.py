@@ -5,9 +5,9 @@ import subprocess
 import sys
 from urllib.parse import quote
 
-from labkit.lessons import notebooks
 from labkit.cli.parser import Outcome
 from labkit.interrupts import Stop, answered_by
+from labkit.lessons import notebooks
 from labkit.settings import REPO
 
 

@@ -3,14 +3,13 @@ import base64
 import html
 from collections import defaultdict
 
-from labkit.judge import listing
 from labkit.files.atomic import write_file
+from labkit.judge import listing
 from labkit.judge.diagnose import diagnose
 from labkit.publish import clean_output
 from labkit.store.runs import Store
-from labkit.text import printable
+from labkit.text import printable, rate_text
 from labkit.view.style import VERDICTS
-from labkit.text import rate_text
 
 MIN_RACE = 3  # runs that differ by the learning rate alone, from which their race is drawn
 COLUMNS = ("lesson", "run", "what differs", "learning rate", "rank", "alpha", "scaling", "steps", "verdict", "since step")
@@ -29,21 +28,21 @@ code {{ font-size: .9em }} .failed {{ border-left: 6px solid #222; padding-left:
 
 
 def trained(stores, result):
-    """Return {run id: history} of the runs that a lesson trained; stores: {lesson: its folder of runs}."""
-    histories = {history.run_id: history for history in Store(stores[result["name"]]).histories()} if result["runs"] else {}
-    return {name: histories[name] for name in result["runs"] if name in histories}
+    """Return {run id: run} of the runs that a lesson trained; stores: {lesson: its folder of runs}."""
+    runs = {run.run_id: run for run in Store(stores[result["name"]]).load_runs()} if result["runs"] else {}
+    return {name: runs[name] for name in result["runs"] if name in runs}
 
 
 def verdicts(stores, results):
     """Return one entry per run that the lessons trained: its settings, its verdict and the evidence, JSON-ready."""
     found = [(result["name"], trained(stores, result)) for result in results]
-    return [entry(history, lesson, runs.values()) for lesson, runs in found for history in runs.values()]
+    return [entry(run, lesson, runs.values()) for lesson, runs in found for run in runs.values()]
 
 
-def entry(history, lesson="", siblings=()):
+def entry(run, lesson="", siblings=()):
     """Return what is said of one run: settings, verdict, evidence."""
-    verdict = diagnose(history, [other for other in siblings if other.run_id != history.run_id])
-    return listing.entry(history.run_id, history.status, verdict, history.config.to_dict() | {"scaling": history.config.scaling}, lesson)
+    verdict = diagnose(run, [other for other in siblings if other.run_id != run.run_id])
+    return listing.entry(run.run_id, run.status, verdict, run.config.to_dict() | {"scaling": run.config.scaling}, lesson)
 
 
 def rows(runs):
@@ -111,22 +110,22 @@ def html_table(runs):
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
 
 
-def figures(histories):
+def figures(runs):
     """Yield the figures of one lesson's runs: each race over rates with its pictures, then all other curves together."""
-    from labkit.view.pictures import plot_race
     from labkit.view.curves import plot_curves
+    from labkit.view.pictures import plot_race
 
     groups = defaultdict(list)
-    for history in histories:
-        fixed = history.config.to_dict() | {"learning_rate": None, "lr_end": None}
-        groups[str(fixed)].append(history)
+    for run in runs:
+        fixed = run.config.to_dict() | {"learning_rate": None, "lr_end": None}
+        groups[str(fixed)].append(run)
     races = [group for group in groups.values() if len(group) >= MIN_RACE]
-    rest = [history for group in groups.values() if len(group) < MIN_RACE for history in group if history.validations]
+    rest = [run for group in groups.values() if len(group) < MIN_RACE for run in group if run.validations]
     for group in races:
-        drawn = plot_race(group) if all(history.samples for history in group) else plot_curves(group).figure
+        drawn = plot_race(group) if all(run.samples for run in group) else plot_curves(group).figure
         yield figure(drawn, f"{len(group)} runs that differ by the learning rate alone.")
     if rest:
-        yield figure(plot_curves(rest, label=lambda history: history.run_id[:6]).figure, "The other runs, by the first digits of their id.")
+        yield figure(plot_curves(rest, label=lambda run: run.run_id[:6]).figure, "The other runs, by the first digits of their id.")
 
 
 def figure(drawn, caption):

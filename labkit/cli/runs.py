@@ -6,17 +6,17 @@ from contextlib import closing, suppress
 
 import numpy as np
 
-from labkit.store.adapter_files import adapter_bytes, load_adapter
-from labkit.files.atomic import cannot_write, write_file
 from labkit.cli.parser import Outcome, pairs, tell
-from labkit.design.config import load_design, run_id
 from labkit.datasets.folders import whole_path
+from labkit.design.config import load_design, run_id
+from labkit.design.schedules import check_warmup
 from labkit.errors import LabError
-from labkit.store.events import Stopped, Validation
+from labkit.files.atomic import cannot_write, write_file
 from labkit.interrupts import stop_on_interrupt
 from labkit.settings import given_path
+from labkit.store.adapter_files import adapter_bytes, load_adapter
+from labkit.store.events import Stopped, Validation
 from labkit.store.runs import RunFolder, Store
-from labkit.design.schedules import check_warmup
 from labkit.text import printable
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
@@ -48,11 +48,11 @@ def fields(options):
 def resume(options):
     """Go on with a run from its last checkpoint, in the company it had."""
     folder = find(options.run, options.store)
-    history = folder.history()
-    if history.status in ("finished", "diverged", "running"):
-        raise LabError(f"The run {folder.run_id} is {history.status}: only a stopped or interrupted run can be resumed.")
+    run = folder.load()
+    if run.status in ("finished", "diverged", "running"):
+        raise LabError(f"The run {folder.run_id} is {run.status}: only a stopped or interrupted run can be resumed.")
     store = Store(folder.path.parent)
-    company = store.histories(names=history.meta.get("group", [folder.run_id]))
+    company = store.load_runs(names=run.meta.get("group", [folder.run_id]))
     options.store = store.root
     return train_all([found.config for found in company], options, expected=folder.run_id)
 
@@ -150,17 +150,17 @@ def judged(folders, before, error, stop):
 
     asked_for = len(folders)
     folders = [folder for folder in folders if folder.path.exists()]          # a sweep may have been stopped before their turn
-    histories = [folder.history() for folder in folders]
+    histories = [folder.load() for folder in folders]
     data, lines = [], []
-    for folder, history in zip(folders, histories):
-        found = entry(history, siblings=histories) | {"path": str(folder.path), "adapter": str(folder.adapter_path)}
+    for folder, run in zip(folders, histories):
+        found = entry(run, siblings=histories) | {"path": str(folder.path), "adapter": str(folder.adapter_path)}
         data.append(found)
         lines += [f"run {folder.run_id}: {found['label']}", f"  {found['sentence']}", f"  adapter: {folder.adapter_path}"]
-        lines += [f"  {history.provenance}"] if folder.run_id in before else []
-        if history.status in ("stopped", "interrupted"):
-            lines.append(f"  It is {history.status}; `labkit resume {folder.run_id}` goes on with it.")
-    failed = error or any(history.status == "error" for history in histories)
-    cut_short = stop() and (len(folders) < asked_for or any(history.status == "stopped" for history in histories))
+        lines += [f"  {run.provenance}"] if folder.run_id in before else []
+        if run.status in ("stopped", "interrupted"):
+            lines.append(f"  It is {run.status}; `labkit resume {folder.run_id}` goes on with it.")
+    failed = error or any(run.status == "error" for run in histories)
+    cut_short = stop() and (len(folders) < asked_for or any(run.status == "stopped" for run in histories))
     return Outcome(1 if failed else stop.code if cut_short else 0, "\n".join(map(printable, lines)), data)
 
 
@@ -199,7 +199,7 @@ def diagnose(options):
         if found is None and not options.paths:               # it was named with its fault; one that was asked for is an error
             continue
         if found is None:
-            folder.history()                                  # raises what is wrong with it
+            folder.load()                                  # raises what is wrong with it
         data.append({"path": str(folder.path)} | {name: found[name] for name in ("id", "status", "label", "since_step", "confidence", "evidence", "sentence")})
         lines += [f"{folder.run_id}: {found['label']}", f"  {found['sentence']}"]
         lines += [f"    {name}: {number(value)}" for name, value in found["evidence"].items()]
@@ -230,8 +230,8 @@ def export(options):
     folder, target = find(options.run, options.store), given_path(options.to)
     if target.suffix != ".safetensors":
         raise LabError(f"--to {options.to}: the file's name must end in .safetensors, which is what it will be.")
-    history = folder.history()
-    config = history.config
+    run = folder.load()
+    config = run.config
     if config.adapter != "lora":
         raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other program loads as an adapter: "
                        "train with adapter = 'lora' to export one.")
@@ -242,19 +242,19 @@ def export(options):
     write_file(target, data, choose="--to")
     text = (f"{printable(target)}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
             f'In diffusers: pipeline.load_lora_weights("{printable(target)}")')
-    warning = broken(history, options.step)
+    warning = broken(run, options.step)
     if warning:
         tell(f"labkit: {warning}", sys.stderr)
     data = {"path": str(target), "format": options.format, "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling}
     return Outcome(1 if warning else 0, text, data | ({"warning": warning} if warning else {}))
 
 
-def broken(history, step=None):
+def broken(run, step=None):
     """Return a warning where a run diverged before its checkpoint at `step`, its last by default, was kept; else None."""
     from labkit.judge.diagnose import diagnose
 
-    verdict = diagnose(history)
+    verdict = diagnose(run)
     if verdict.label != "diverged" or step is not None and verdict.since_step is not None and step < verdict.since_step:
         return None
-    return (f"the run {history.run_id} diverged, so its adapter spoils pictures instead of making them. {verdict.sentence} "
+    return (f"the run {run.run_id} diverged, so its adapter spoils pictures instead of making them. {verdict.sentence} "
             "Export an earlier checkpoint (--step), or train again at a lower learning_rate.")

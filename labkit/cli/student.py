@@ -7,9 +7,9 @@ traceback, and those tagged `badges`, whose links lead to the solutions.
 import re
 
 from labkit import publish
-from labkit.lessons import notebooks
 from labkit.cli.parser import Outcome
 from labkit.errors import LabError
+from labkit.lessons import notebooks
 from labkit.settings import given_path
 
 SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.DOTALL | re.MULTILINE)

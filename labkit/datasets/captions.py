@@ -8,9 +8,9 @@ import posixpath
 import unicodedata
 from pathlib import Path
 
-from labkit.files import json_text
-from labkit.errors import LabError
 from labkit.datasets.pixels import is_foreign, is_picture
+from labkit.errors import LabError
+from labkit.files import json_text
 
 CAPTIONS = (
     "metadata.jsonl or metadata.csv with the columns file_name and text, "

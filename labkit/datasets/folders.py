@@ -8,13 +8,14 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from labkit.datasets import copies, notes as folder_notes
+from labkit.datasets import copies
+from labkit.datasets import notes as folder_notes
 from labkit.datasets.captions import captioned
-from labkit.files.content import Memo, sha256, sha256_of_texts
-from labkit.errors import LabError
-from labkit.settings import data_dir, given_path
 from labkit.datasets.pixels import Look, look
 from labkit.datasets.pixels import load_picture as load_picture  # where everyone looks for it
+from labkit.errors import LabError
+from labkit.files.content import Memo, sha256, sha256_of_texts
+from labkit.settings import data_dir, given_path
 from labkit.text import counted
 
 HELD_OUT = 0.1                                                # of a folder without its own validation pictures

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, features
 
-from labkit.files.content import sha256, sha256_of_texts
 from labkit.errors import LabError
+from labkit.files.content import sha256, sha256_of_texts
 
 SUFFIXES = (
     ".png",

@@ -9,9 +9,9 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from labkit.files import json_text
-from labkit.errors import LabError
 from labkit.design.fields import number, text
+from labkit.errors import LabError
+from labkit.files import json_text
 from labkit.settings import given_path
 from labkit.text import shown
 

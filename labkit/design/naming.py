@@ -8,21 +8,21 @@ UNITS = {"max_train_steps": "updates"}                                # a number
 MOST = 2                                                              # settings that a label has room for
 
 
-def differing(histories) -> list[str]:
+def differing(runs) -> list[str]:
     """Return the fields in which runs differ, in the order of the configuration; the rate always among them."""
-    settings = [history.config.to_dict() for history in histories]
+    settings = [run.config.to_dict() for run in runs]
     return [name for name in (settings[0] if settings else ()) if name == "learning_rate"
             or name not in DERIVED and any(setting[name] != settings[0][name] for setting in settings)]
 
 
-def apart(history, other) -> str:
+def apart(run, other) -> str:
     """Name a run by the settings in which it differs from another, at most two of them; by its rate where none differs."""
-    names = differing([history, other])
-    if history.config.learning_rate == other.config.learning_rate and len(names) > 1:
+    names = differing([run, other])
+    if run.config.learning_rate == other.config.learning_rate and len(names) > 1:
         names.remove("learning_rate")
-    if "rank" in names and "alpha" in names and history.config.scaling == other.config.scaling:
+    if "rank" in names and "alpha" in names and run.config.scaling == other.config.scaling:
         names.remove("alpha")                                         # it only followed the rank
-    return ", ".join(setting_text(name, getattr(history.config, name)) for name in names[:MOST])
+    return ", ".join(setting_text(name, getattr(run.config, name)) for name in names[:MOST])
 
 
 def setting_text(name, value) -> str:

@@ -5,8 +5,8 @@ Papermill's -p and -y give numbers and texts, its -r always texts, `labkit chapt
 from dataclasses import fields as dataclass_fields
 
 from labkit.design.config import RunConfig
-from labkit.errors import LabError
 from labkit.design.fields import NOTHING, refuse, text
+from labkit.errors import LabError
 
 PAPERMILL = ("PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH")  # what --inject-paths and its siblings add
 PLACES = ("base", "data", "near", "design")                    # may be named by a number, as a folder of a year is

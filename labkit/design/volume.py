@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from labkit.design import fields
 from labkit.design.config import RunConfig
-from labkit.errors import LabError
 from labkit.design.schedules import rates
+from labkit.errors import LabError
 
 
 def updates(n_images, batch_size, epochs, *, last_batch="across") -> int:

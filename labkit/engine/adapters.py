@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from labkit.engine.layers import adapted
-from labkit.machine import give_back
-from labkit.errors import LabError
 from labkit.engine.seeding import generator
+from labkit.errors import LabError
+from labkit.machine import give_back
 
 
 class LoRAStack:

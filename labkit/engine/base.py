@@ -15,18 +15,17 @@ import torch
 from torch import Tensor
 
 from labkit.engine.adapters import bare
-from labkit.machine import keep_freed_memory
 from labkit.engine.base_files import BaseFiles, find_base
 from labkit.engine.casting import cast, fit_for_cpu
 from labkit.engine.devices import find_device
 from labkit.engine.dtypes import chosen_dtype, keep_float32, sentence
-from labkit.errors import LabError, first_cause
 from labkit.engine.loss import Denoiser
 from labkit.engine.old_keys import old_text_encoder
 from labkit.engine.out_of_memory import choose, enough_memory
 from labkit.engine.seeding import generator
+from labkit.errors import LabError, first_cause
+from labkit.machine import keep_freed_memory, limit_torch
 from labkit.text import shown
-from labkit.machine import limit_torch
 
 MOST_TIMES = 4                                                # its own resolution: beyond, a base only repeats itself
 PICTURES_AT_ONCE = 8                                          # through the autoencoder: 512 x 512 needs 0.4 GB each
@@ -266,7 +265,7 @@ def diffusers_picture(base: Base, prompt: str, seed: int, adapter_file, *, num_i
     """
     with (base.lock, base._enough_memory("Drawing a picture"), bare(base.unet),
           base._at_work(base.vae, base.text_encoder), _quiet(), torch.no_grad()):
-        from diffusers import StableDiffusionPipeline         # which remarks on what is not installed
+        from diffusers import StableDiffusionPipeline  # which remarks on what is not installed
         pipe = StableDiffusionPipeline(vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet,
                                        scheduler=base.sampler(), safety_checker=None, feature_extractor=None,
                                        requires_safety_checker=False)
@@ -300,7 +299,7 @@ def _load(files: BaseFiles):
 
     here = {"pretrained_model_name_or_path": str(files.folder), "local_files_only": True}
     if files.single_file:
-        from diffusers import StableDiffusionPipeline         # seconds to import, and only needed here
+        from diffusers import StableDiffusionPipeline  # seconds to import, and only needed here
         from diffusers.loaders.single_file_utils import SingleFileComponentError
         ready = {}
         if weights := old_text_encoder(files.single_file):

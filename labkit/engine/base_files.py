@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.content import Memo, sha256, sha256_of_texts
-from labkit.errors import LabError
 from labkit.settings import data_dir, given_path
 from labkit.text import shown
 

@@ -17,13 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from labkit.files.atomic import write_file
-from labkit.engine.base import Base
-from labkit.files.content import sha256_of_texts
 from labkit.datasets.folders import PictureFolder, Territory, load_picture
-from labkit.errors import LabError
-from labkit.settings import cache_dir, data_dir
+from labkit.engine.base import Base
 from labkit.engine.prior import prior_captions, prior_latents
+from labkit.errors import LabError
+from labkit.files.atomic import write_file
+from labkit.files.content import sha256_of_texts
+from labkit.settings import cache_dir, data_dir
 
 ENCODING = 2                                                  # counts changes in how pictures are read and encoded
 CONDITION = "cond."

@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
-from labkit.engine.adapters import LoRAStack
 from labkit.design.config import RunConfig
+from labkit.engine.adapters import LoRAStack
 from labkit.engine.optim import OPTIMIZERS
 
 SPARE = 0.9                                                   # of free memory that is planned with: kernels want workspace too

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from labkit.engine.validation import ROWS_AT_ONCE, ValidationSet, untouched_losses
 from labkit.errors import LabError
 from labkit.store.events import Sample, Validation
-from labkit.engine.validation import ROWS_AT_ONCE, ValidationSet, untouched_losses
 
 VERDICT_IMAGES, VERDICT_STRATA = 64, 8
 SETS = ("validation", "probe", "ordinary")

@@ -4,9 +4,9 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 
+from labkit.design.schedules import rates
 from labkit.errors import LabError, LabWarning
 from labkit.store.runs import COMPLETE, Store
-from labkit.design.schedules import rates
 
 
 def passes(store: Store, group: dict) -> Iterator[tuple[dict, list | None]]:
@@ -71,7 +71,7 @@ def _with_complete(store, company, configs, checkpoints):
         try:
             earlier = [step for step in folder.checkpoints() if step <= at] if _is_complete(folder) else ()
             if earlier:
-                members[name], found[name] = folder.history().config, folder.checkpoint(max(earlier))
+                members[name], found[name] = folder.load().config, folder.checkpoint(max(earlier))
         except LabError as error:
             warnings.warn(f"{error} It is left out of the pass that it shared, so the last digits of the others may differ.", LabWarning, stacklevel=2)
     names = [name for name in company if name in found] + [name for name in found if name not in company]
@@ -85,7 +85,7 @@ def _parents(store, config):
     folder = store.run(config.parent)
     if not folder.path.exists():
         raise LabError(f"parent: there is no run {config.parent} in the store {store.root}: give one that is, or leave parent out to train from the beginning.")
-    parent = folder.history().config
+    parent = folder.load().config
     if config.replace(lr_edits=parent.lr_edits, parent=parent.parent) != parent:
         raise LabError(f"parent: {config.parent} differs from this run in more than lr_edits, so nothing of it can be taken over: leave parent out.")
     differ = [step for step, (a, b) in enumerate(zip(rates(config), rates(parent))) if a != b]

@@ -6,8 +6,8 @@ n pictures, C H W latent.
 
 import torch
 
-from labkit.engine.base import Base
 from labkit.datasets.folders import PictureFolder
+from labkit.engine.base import Base
 from labkit.errors import LabError
 
 PRIOR_PICTURES = 64

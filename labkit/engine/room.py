@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 
 from labkit.engine.dtypes import MIXED
-from labkit.errors import LabError
 from labkit.engine.memory import fitting, predict
+from labkit.errors import LabError
 from labkit.text import counted
 
 GIB = 2**30

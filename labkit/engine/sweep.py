@@ -10,17 +10,17 @@ from itertools import product
 import torch
 
 from labkit.design.config import RunConfig, run_id
+from labkit.design.schedules import check_warmup
 from labkit.engine.dtypes import MIXED, name_of
-from labkit.errors import LabWarning
-from labkit.store.events import Event
 from labkit.engine.monitor import Monitor
 from labkit.engine.out_of_memory import enough_memory
 from labkit.engine.passes import passes
 from labkit.engine.room import room
-from labkit.store.runs import COMPLETE, Store, record
-from labkit.design.schedules import check_warmup
-from labkit.text import counted
 from labkit.engine.train import PASS_FIELDS, RANK_SPREAD, train
+from labkit.errors import LabWarning
+from labkit.store.events import Event
+from labkit.store.runs import COMPLETE, Store, record
+from labkit.text import counted
 
 MAX_ROWS = 64                                                 # on a CPU more rows gain nothing and the numbers wait longer
 

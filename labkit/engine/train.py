@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from labkit.design.config import RunConfig, run_id
+from labkit.design.schedules import rates
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.batches import Batches
-from labkit.design.config import RunConfig, run_id
 from labkit.engine.dtypes import MIXED
-from labkit.errors import LabError
-from labkit.store.events import Checkpoint, Event, Step, Stopped
 from labkit.engine.inputs import check_inputs
 from labkit.engine.loss import per_sample_loss
 from labkit.engine.loss_scale import LossScale
 from labkit.engine.monitor import Measurements, Monitor
 from labkit.engine.optim import OPTIMIZERS, clip_per_run
 from labkit.engine.prefetch import prefetched
-from labkit.design.schedules import rates
 from labkit.engine.validation import ROWS_AT_ONCE
+from labkit.errors import LabError
+from labkit.store.events import Checkpoint, Event, Step, Stopped
 
 # What runs must have in common to share a pass; ranks may differ by RANK_SPREAD, since the smaller are padded.
 PASS_FIELDS = ("base", "revision", "data", "resolution", "adapter", "target_modules", "train_batch_size",

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from labkit.engine.adapters import bare
-from labkit.errors import LabError
 from labkit.engine.loss import Denoiser, per_sample_loss
 from labkit.engine.seeding import generator
+from labkit.errors import LabError
 
 SEED = 0                                                      # of all runs alike: a run's own seed must not reach its measure
 BINS = 8                                                      # equal parts of the noise levels

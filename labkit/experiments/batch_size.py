@@ -6,16 +6,16 @@ from itertools import product
 import numpy as np
 
 from labkit.design import volume
-from labkit.judge.arms import basis, difference, over_seeds
 from labkit.design.config import RunConfig
-from labkit.view.curves import LOSS_AXIS, loss_axis
-from labkit.experiments.overfitting import gap, views
 from labkit.errors import LabError
-from labkit.view.tables import Table, loss
+from labkit.experiments.overfitting import gap, views
+from labkit.judge.arms import basis, difference, over_seeds
 from labkit.judge.seed_spread import caution, recorded_noise
 from labkit.judge.stats import by_picture
-from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
 from labkit.text import rate_text
+from labkit.view.curves import LOSS_AXIS, loss_axis
+from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.view.tables import Table, loss
 
 BROKEN = 1.2                                                  # times the untouched base's loss: such an end says nothing of a valley
 LIKE = "batch_equal_epochs"                                   # the recorded set whose seeds tell of a race's
@@ -39,24 +39,24 @@ def rules_of(config, reference) -> list[str]:
     return [rule for rule in RULES if math.isclose(ratio, volume.scaled_learning_rate(1.0, reference.train_batch_size, config.train_batch_size, rule), rel_tol=0.01)]
 
 
-def reference_of(histories, batch=4):
+def reference_of(runs, batch=4):
     """Return the run whose batch is the reference: the one batch that has a single rate, else the one given."""
     rates = {}
-    for history in histories:
-        rates.setdefault(history.config.train_batch_size, set()).add(history.config.learning_rate)
+    for run in runs:
+        rates.setdefault(run.config.train_batch_size, set()).add(run.config.learning_rate)
     found = [size for size, several in rates.items() if len(several) == 1] or [batch]
-    return next(history for history in histories if history.config.train_batch_size == found[0])
+    return next(run for run in runs if run.config.train_batch_size == found[0])
 
 
-def label(history) -> str:
+def label(run) -> str:
     """Name a run by its batch and its rate."""
-    return f"batch {history.config.train_batch_size}, {rate_text(history.config.learning_rate)}"
+    return f"batch {run.config.train_batch_size}, {rate_text(run.config.learning_rate)}"
 
 
-def final(history) -> np.ndarray:
+def final(run) -> np.ndarray:
     """Return the held-out losses (pictures,) at the end; not numbers where the run broke off."""
-    losses = by_picture(history.validations["validation"].losses[-1])
-    return np.full_like(losses, np.nan) if history.status == "diverged" else losses
+    losses = by_picture(run.validations["validation"].losses[-1])
+    return np.full_like(losses, np.nan) if run.status == "diverged" else losses
 
 
 def text(interval) -> str:
@@ -64,9 +64,9 @@ def text(interval) -> str:
     return f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})" if math.isfinite(interval.mean) else "not finite"
 
 
-def update_size(history) -> float:
+def update_size(run) -> float:
     """Return the median length of an update, relative to the adapter's own."""
-    return float(np.nanmedian(history.steps["update_norm"])) if len(history.steps["update_norm"]) else math.nan
+    return float(np.nanmedian(run.steps["update_norm"])) if len(run.steps["update_norm"]) else math.nan
 
 
 def plot_rules(histories, ax=None):
@@ -99,22 +99,22 @@ def _span(interval):
     return (interval.mean - interval.low, interval.high - interval.mean) if math.isfinite(interval.mean) else (math.nan, math.nan)
 
 
-def rules_table(histories) -> Table:
+def rules_table(runs) -> Table:
     """Return one row a run: what its rule makes of rate, updates and the sum of the rate, and where it ends against the reference."""
-    histories = list(histories)
-    reference, rows = reference_of(histories), []
-    for run in sorted(histories, key=lambda run: (run.config.train_batch_size, run.config.learning_rate)):
+    runs = list(runs)
+    reference, rows = reference_of(runs), []
+    for run in sorted(runs, key=lambda run: (run.config.train_batch_size, run.config.learning_rate)):
         rules = rules_of(run.config, reference.config)
         rows.append([run.config.train_batch_size, f"{run.config.max_train_steps:,}", rate_text(run.config.learning_rate),
                      "reference" if run is reference else ", ".join(RULES[rule] for rule in rules), f"{volume.lr_sum(run.config):.3g}",
                      f"{update_size(run) / update_size(reference):.2g} ×", loss(final(run).mean()), "" if run is reference else text(difference(run, reference))])
-    return Table(["batch", "updates", "learning rate", "rule", "sum of the rate", "length of an update", "held-out loss at the end", f"against the reference (95 % interval {basis(*histories)})"], rows)
+    return Table(["batch", "updates", "learning rate", "rule", "sum of the rate", "length of an update", "held-out loss at the end", f"against the reference (95 % interval {basis(*runs)})"], rows)
 
 
-def predictions(histories, batch=None, longest=None) -> str:
+def predictions(runs, batch=None, longest=None) -> str:
     """Compare what was predicted of the runs at one rate with the race, and say what one seed cannot show; no answer is not wrong."""
-    reference = reference_of(histories)
-    same = [run for run in histories if run.config.learning_rate == reference.config.learning_rate]
+    reference = reference_of(runs)
+    same = [run for run in runs if run.config.learning_rate == reference.config.learning_rate]
     ended = [run for run in same if np.isfinite(final(run)).all()]
     lowest = (best_of(ended) if ended else same[0]).config.train_batch_size
     rivals = " and ".join(str(run.config.train_batch_size) for run in as_good(ended, recorded_noise(reference, LIKE))) if ended else ""
@@ -129,10 +129,10 @@ def predictions(histories, batch=None, longest=None) -> str:
 
 # -- the best rate of each batch
 
-def by_batch(histories) -> dict[int, list]:
+def by_batch(runs) -> dict[int, list]:
     """Return {batch: runs, one a rate, averaged over seeds, by rate}."""
     groups = {}
-    for run in over_seeds(histories, "learning_rate"):
+    for run in over_seeds(runs, "learning_rate"):
         groups.setdefault(run.config.train_batch_size, []).append(run)
     return dict(sorted(groups.items()))
 

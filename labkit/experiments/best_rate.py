@@ -5,16 +5,16 @@ import math
 import numpy as np
 
 from labkit.design import volume
-from labkit.judge.arms import basis, difference, over_seeds, together
-from labkit.experiments.batch_size import BROKEN, as_good, best_of, final, on_edge, text
-from labkit.view.curves import loss_axis
 from labkit.errors import LabError
-from labkit.store.recorded import missing, recorded_or_none
-from labkit.view.frontend import say
-from labkit.view.tables import Table
+from labkit.experiments.batch_size import BROKEN, as_good, best_of, final, on_edge, text
+from labkit.judge.arms import basis, difference, over_seeds, together
 from labkit.judge.stats import by_picture
-from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.store.recorded import missing, recorded_or_none
 from labkit.text import rate_text
+from labkit.view.curves import loss_axis
+from labkit.view.frontend import say
+from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.view.tables import Table
 
 
 def read(sets, name=None) -> dict[str, list]:
@@ -38,9 +38,9 @@ def read(sets, name=None) -> dict[str, list]:
     return found
 
 
-def left(history) -> float:
+def left(run) -> float:
     """Return the held-out loss at the end as a share of the untouched base's: what arms with other pictures can be compared by."""
-    return float(final(history).mean() / by_picture(history.validations["validation"].losses[0]).mean())
+    return float(final(run).mean() / by_picture(run.validations["validation"].losses[0]).mean())
 
 
 def plot(found, ax=None):
@@ -92,5 +92,5 @@ def table(found) -> Table:
                   f"above the lowest (95 % interval {basis(*bests.values())})"], rows)
 
 
-def _pictures(history):
-    return history.config.data, history.config.resolution
+def _pictures(run):
+    return run.config.data, run.config.resolution

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labkit.errors import LabError
 from labkit.design.schedules import rates
-from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
+from labkit.errors import LabError
 from labkit.text import rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 
 PARTS = {"lora_A": "A", "lora_B": "B"}
 WORDS = {"A": "the factor that starts\nat random (A)", "B": "the factor that starts\nat zero (B)"}
@@ -40,18 +40,18 @@ def update_of(checkpoint, config) -> dict[str, np.ndarray]:
     return found
 
 
-def lost(lab, histories) -> Lost:
+def lost(lab, runs) -> Lost:
     """Measure the share of numbers that keep their value when weights are stored in bfloat16, in the last update of each run of a lab's store.
 
     Runs that diverged are left out. LabError: none is left.
     """
     rates, shares = [], {part: [] for part in WORDS}
-    for history in sorted(histories, key=lambda history: history.config.learning_rate):
-        checkpoint = None if history.status == "diverged" else lab.store.run(history.run_id).checkpoint()
+    for run in sorted(runs, key=lambda run: run.config.learning_rate):
+        checkpoint = None if run.status == "diverged" else lab.store.run(run.run_id).checkpoint()
         if checkpoint is None or not all(np.isfinite(values).all() for values in checkpoint.adapter.values()):
             continue
-        rates.append(history.config.learning_rate)
-        update = update_of(checkpoint, history.config)
+        rates.append(run.config.learning_rate)
+        update = update_of(checkpoint, run.config)
         for part, of in PARTS.items():
             kept = []
             for name in (name for name in update if f".{part}." in name):

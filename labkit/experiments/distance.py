@@ -10,9 +10,9 @@ import numpy as np
 
 from labkit.datasets.folders import load_picture
 from labkit.engine.monitor import FIRST_SCORED
+from labkit.engine.validation import ValidationSet, untouched_losses
 from labkit.experiments.attribute_reader import load_reader
 from labkit.judge.stats import Interval, by_picture, interval_of, resampled_means, spread
-from labkit.engine.validation import ValidationSet, untouched_losses
 
 PICTURES, STRATA = 32, 8
 HARDER_THAN = 0.9                                             # of the ordinary pictures: where half the territory is harder, it is far

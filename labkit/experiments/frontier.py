@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.datasets.folders import load_picture
+from labkit.judge.stats import LEVEL, Interval, share_interval, shares_difference
 from labkit.view.labels import name_points
 from labkit.view.pictures import show_mosaic
-from labkit.judge.stats import LEVEL, Interval, share_interval, shares_difference
 from labkit.view.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 STRENGTHS = (0.0, 0.5, 0.75, 1.0, 2.0)
@@ -83,7 +83,7 @@ def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affor
                      score: Callable | None = None, **options) -> Frontier:
     """Draw the same prompts with the same seeds at every strength and score them.
 
-    run         a History, or the id of a run in the lab's store
+    run         a Run, or the id of a run in the lab's store
     pictures    prompts of each set: held-out captions, of which final scores use others
     score       takes uint8 pictures (N, H, W, 3) and the PictureFolder (N) whose captions were drawn, gives (N,) from 0 to 1;
                 None asks the reader: whether the asked kind of place is accepted where it knows the kinds, else `nearest_by_reader`
@@ -116,8 +116,8 @@ def by_reader(lab) -> tuple[Callable, str]:
 
 def nearest_by_reader(lab, reader) -> Callable:
     """Return the score for kinds that the reader does not know: 1 where the nearest real picture, in its features, is of the set asked for."""
-    from labkit.experiments.distance import PICTURES, nearest
     from labkit.engine.monitor import FIRST_SCORED
+    from labkit.experiments.distance import PICTURES, nearest
 
     sets = lab.territory.validation.take(FIRST_SCORED), lab.territory.ordinary
     n = min(PICTURES, *map(len, sets))                        # as many of each: a larger set would be nearer by chance

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.errors import LabError
-from labkit.view.pictures import show_mosaic
 from labkit.engine.seeding import seed63
+from labkit.errors import LabError
 from labkit.judge.stats import DRAWS, LEVEL, Interval, interval_of, resampled_means, spread, wilson
+from labkit.view.pictures import show_mosaic
 from labkit.view.style import STYLE, VERDICTS, LabFigure
 
 CLOSE = 0.05                                                  # nearer than this share of the fresh pictures counts as a copy

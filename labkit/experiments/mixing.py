@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from labkit.design.config import RunConfig
-from labkit.view.tables import Table
 from labkit.engine.loss import add_noise
-from labkit.experiments.updates import fixed_draws
 from labkit.experiments.strength import acting
+from labkit.experiments.updates import fixed_draws
 from labkit.view.style import LINES, STYLE, VERDICTS, direct_labels, name_axes, new_axes
+from labkit.view.tables import Table
 
 STRENGTHS = (0.1, 0.5, 1.0, 2.0)
 PICTURES = 16

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from labkit.design import volume
-from labkit.judge.arms import basis, over_seeds, rise
-from labkit.experiments.turning_points import NAMES, Scored, boundary, plot_boundary, stopping_table
-from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, mark_not_finite, step_axis
 from labkit.errors import LabError
-from labkit.view.tables import Table, loss
 from labkit.experiments.memorization import Memorization, diversity, memorization, plot_nearest, thumbnails
-from labkit.view.pictures import prompts_of, sample_pictures
+from labkit.experiments.turning_points import NAMES, Scored, boundary, plot_boundary, stopping_table
+from labkit.judge.arms import basis, over_seeds, rise
 from labkit.judge.stats import Interval
+from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, mark_not_finite, step_axis
+from labkit.view.pictures import prompts_of, sample_pictures
 from labkit.view.style import MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
+from labkit.view.tables import Table, loss
 
 ASKED, SEEDS = 10, 2                                          # captions drawn to look for copies, and pictures of each
 SHOWN = {"count": 5, "width": 6.9}                             # of the nearest pictures; a notebook must stay small
@@ -25,9 +25,9 @@ FRESH, FEWER = 120, 48                                        # pictures of the 
 LOOKS = {"validation": (VERDICTS["healthy"][1], MARKERS[0]), "probe": (STYLE["text"], MARKERS[1])}
 
 
-def views(history, step) -> float:
+def views(run, step) -> float:
     """Return how often each training picture was shown in the mean after so many updates: epochs."""
-    return volume.views(step, history.config.effective_batch_size, history.config.n_train)
+    return volume.views(step, run.config.effective_batch_size, run.config.n_train)
 
 
 def gap(run) -> float:
@@ -90,9 +90,9 @@ def or_inf(run) -> float:
         return math.inf
 
 
-def turns(histories) -> Table:
+def turns(runs) -> Table:
     """Return one row for each number of pictures: when the held-out loss was lowest, in updates and in epochs, and what came after."""
-    rows, arms = [], over_seeds(histories)
+    rows, arms = [], over_seeds(runs)
     for run in arms:
         held = run.validations["validation"]
         time, best = boundary(run)["validation"], int(np.nanargmin(held.means))
@@ -135,7 +135,7 @@ def fresh_like(territory, prompts, most=FRESH) -> list[int]:
 class Judged:
     """Hold what the pictures drawn along a run show, step by step."""
 
-    history: object
+    run: object
     pictures: dict[int, np.ndarray]                           # uint8 (N, H, W, 3)
     training: np.ndarray                                      # redrawn, as are the fresh ones
     fresh: np.ndarray
@@ -147,23 +147,23 @@ class Judged:
     @property
     def times(self) -> dict:
         """Return the three times of the run."""
-        return boundary(self.history, self.accepted, self.copied)
+        return boundary(self.run, self.accepted, self.copied)
 
 
-def judge(lab, history, *, reader=None, eye=thumbnails, again=None) -> Judged:
+def judge(lab, run, *, reader=None, eye=thumbnails, again=None) -> Judged:
     """Judge the pictures that were drawn along a run: are they what was asked, are they copies, do they differ?
 
     Copies are looked for with an eye for layout and light; the reader says whether the kind is right.
     again     redrawn training pictures, at least those of the run, and fresh ones; None has them drawn
     """
-    pictures, prompts = {step: some for step, some in sample_pictures(history).items() if step}, prompts_of(history)
+    pictures, prompts = {step: some for step, some in sample_pictures(run).items() if step}, prompts_of(run)
     if not pictures:
-        raise LabError(f"Of the run {history.run_id} no picture was kept: train it with prompts.")
-    training, fresh = again or (redrawn(lab, lab.cache.train.take(history.config.n_train)), _fresh(lab, prompts))
-    training = training[: history.config.n_train]
+        raise LabError(f"Of the run {run.run_id} no picture was kept: train it with prompts.")
+    training, fresh = again or (redrawn(lab, lab.cache.train.take(run.config.n_train)), _fresh(lab, prompts))
+    training = training[: run.config.n_train]
     found = {step: memorization(some, training, fresh, eye) for step, some in pictures.items()}
     steps = np.array(list(pictures))
-    return Judged(history, pictures, training, fresh, found, _accepted(lab, pictures, prompts, reader),
+    return Judged(run, pictures, training, fresh, found, _accepted(lab, pictures, prompts, reader),
                   Scored(steps, np.stack([one.copied for one in found.values()])),
                   {step: diversity(some, prompts, eye) for step, some in pictures.items()})
 
@@ -194,7 +194,7 @@ def plot_copies(lab, run, *, pictures=4, seeds=SEEDS):
 def plot_times(judged):
     """Draw the three times of the first of some judged runs. Returns the Figure."""
     one = judged[0]
-    return plot_boundary(one.history, one.times, one.accepted, one.copied)
+    return plot_boundary(one.run, one.times, one.accepted, one.copied)
 
 
 def plot_last_copies(judged):
@@ -204,16 +204,16 @@ def plot_last_copies(judged):
     return plot_nearest(judged.found[last], judged.pictures[last], judged.training, judged.fresh, **SHOWN)
 
 
-def judged_runs(histories, lab) -> list[Judged]:
+def judged_runs(runs, lab) -> list[Judged]:
     """Judge the runs of which pictures were kept, ordered by their number of training pictures."""
-    if any(history.meta.get("base_fingerprint", lab.base.fingerprint) != lab.base.fingerprint for history in histories):
+    if any(run.meta.get("base_fingerprint", lab.base.fingerprint) != lab.base.fingerprint for run in runs):
         raise LabError("These runs were recorded on another base than this lesson's: leave `base` and `data` out to see their pictures judged.")
-    drawn = sorted((history for history in histories if history.samples), key=lambda history: history.config.n_train)
+    drawn = sorted((run for run in runs if run.samples), key=lambda run: run.config.n_train)
     if not drawn:
         return []
     training = redrawn(lab, lab.cache.train.take(drawn[-1].config.n_train))    # those of the others are its first ones
-    fresh = {prompts: _fresh(lab, prompts) for prompts in {tuple(prompts_of(history)) for history in drawn}}
-    return [judge(lab, history, again=(training, fresh[tuple(prompts_of(history))])) for history in drawn]
+    fresh = {prompts: _fresh(lab, prompts) for prompts in {tuple(prompts_of(run)) for run in drawn}}
+    return [judge(lab, run, again=(training, fresh[tuple(prompts_of(run))])) for run in drawn]
 
 
 def along(judged) -> Table:
@@ -222,18 +222,18 @@ def along(judged) -> Table:
     for i, step in enumerate(judged.pictures):
         excess, spread = judged.found[step].excess, judged.spread[step]
         right = f"{judged.accepted.values[i].mean():.0%}" if judged.accepted else "not read"
-        rows.append([f"{step:,}", f"{views(judged.history, step):.3g}", right, f"{excess.mean:+.0%} ({excess.low:+.0%} to {excess.high:+.0%})",
+        rows.append([f"{step:,}", f"{views(judged.run, step):.3g}", right, f"{excess.mean:+.0%} ({excess.low:+.0%} to {excess.high:+.0%})",
                      f"{spread.mean:.2f} ({spread.low:.2f} to {spread.high:.2f})"])
     return Table(["updates", "epochs", "show the kind that was asked", "copies beyond chance (95 % interval)", "difference between two seeds (95 % interval)"], rows)
 
 
 def stopping(judged) -> Table:
     """Return what rules of early stopping would have made of the first of some judged runs."""
-    return stopping_table(judged[0].history)
+    return stopping_table(judged[0].run)
 
 
 def times_table(judged) -> Table:
     """Return one row for each number of pictures with the three times, in updates."""
     names = list(dict.fromkeys(name for one in judged for name in one.times))
-    rows = [[one.history.config.n_train, *(one.times[name].text() if name in one.times else "not read" for name in names)] for one in judged]
+    rows = [[one.run.config.n_train, *(one.times[name].text() if name in one.times else "not read" for name in names)] for one in judged]
     return Table(["training pictures", *(f"{NAMES[name]} (95 % interval over pictures, one seed)" for name in names)], rows)

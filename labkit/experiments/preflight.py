@@ -6,13 +6,13 @@ A design's `expected` section says what was decided and found; here it is held a
 import math
 from collections import Counter
 
-from labkit.engine import batches
 from labkit.design import volume
-from labkit.machine import Finding, machine
 from labkit.design.config import load_design
 from labkit.design.design_file import Design, read_design
 from labkit.design.ladders import rung_text
 from labkit.design.schedules import lr_at
+from labkit.engine import batches
+from labkit.machine import Finding, facts
 from labkit.text import counted, rounded
 
 RUNG = 3.4                                                    # a little more than half a decade, the step of the short test's ladder
@@ -29,7 +29,7 @@ def look_over(design, *, lab=None, **overrides) -> list[Finding]:
     from labkit.lab import Lab
 
     config = load_design(design, **overrides)
-    lab = lab or Lab.of(config)
+    lab = lab or Lab.from_config(config)
     said = _said(design)
     resolved = config.resolved(len(lab.territory.train))
     found = [*on_paper(resolved, said), data(lab.territory, resolved, said.expected)]
@@ -50,8 +50,8 @@ def expectations(lab, config, *, short_test_rate=None, epochs=None) -> dict:
     short_test_rate   the rate that the short test found; epochs: the passes that were decided, where they were
     """
     from labkit.engine.adapters import LoRAStack
-    from labkit.experiments.distance import base_losses
     from labkit.engine.monitor import FIRST_SCORED
+    from labkit.experiments.distance import base_losses
 
     config = lab.config(config)
     values = {"short_test_rate": short_test_rate, "scaling": config.scaling, "n_train": config.n_train, "num_train_epochs": epochs,
@@ -220,8 +220,8 @@ def step_zero(base, cache, config) -> Finding:
 
 def base_loss(base, cache, expected) -> Finding:
     """Measure the untouched base and compare with what the design recorded."""
-    from labkit.experiments.distance import base_losses
     from labkit.engine.monitor import FIRST_SCORED
+    from labkit.experiments.distance import base_losses
 
     wanted = expected.get("base_loss")
     if wanted is None:
@@ -237,9 +237,9 @@ def dry_run(base, cache, config) -> Finding:
     """Make 3 updates, and 2 with a checkpoint and 1 after it: the same adapter must come out."""
     import numpy as np
 
-    from labkit.store.events import Checkpoint
     from labkit.engine.monitor import Monitor
     from labkit.engine.train import train
+    from labkit.store.events import Checkpoint
 
     short, options = config.replace(max_train_steps=3, lr_edits=(), parent=None), {"monitor": Monitor(images=0)}
     straight = {event.global_step: event for event in train(base, cache, [short], checkpoint_at=(2,), **options) if isinstance(event, Checkpoint)}
@@ -260,5 +260,5 @@ def objective(base, config) -> Finding:
 
 def environment(base) -> Finding:
     """State what the run would be computed with."""
-    about = machine()
+    about = facts()
     return Finding("machine", "good", f"{base.device.type}, U-Net in {str(base.dtype).removeprefix('torch.')}, {about['threads']} threads, " + ", ".join(f"{name} {version}" for name, version in about["versions"].items()))

@@ -11,12 +11,12 @@ from functools import cached_property
 
 import numpy as np
 
-from labkit.judge.arms import noise_among
 from labkit.errors import LabError
-from labkit.view.tables import Table
+from labkit.judge.arms import noise_among
 from labkit.judge.stats import LEVEL, Interval, by_picture, seeds_difference
-from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, direct_labels, name_axes, new_axes, ordered_colors
 from labkit.text import rate_text
+from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.view.tables import Table
 
 FULL = "full"                                                 # in the place of a rank: a dense change of the same matrices
 ENOUGH = 0.05                                                 # of the gain: the smallest effect of interest, declared beforehand
@@ -123,31 +123,31 @@ class Capacity:
                 f"{_share(self.share(first))} of the greatest gain at its own best rate, {rate_text(self.best_rate(first))} (95 % intervals over {over}, all sizes together).")
 
 
-def capacity(histories) -> Capacity:
+def capacity(runs) -> Capacity:
     """Return how far runs of one territory came; LabError where they are of several or none, or no rank ended with a number."""
-    histories = list(histories)
-    territories = {history.config.data for history in histories}
+    runs = list(runs)
+    territories = {run.config.data for run in runs}
     if len(territories) != 1:
         raise LabError(f"histories: runs of {', '.join(sorted(territories)) or 'no territory'}; give those of one.")
     ends, probes, seeds = {}, {}, set()
-    for history in histories:
-        config = history.config
+    for run in runs:
+        config = run.config
         size = FULL if config.adapter == "full" else config.rank
         seeds.add(config.seed)
         for found, name in ((ends, "validation"), (probes, "probe")):
-            found.setdefault(size, {}).setdefault(config.learning_rate, []).append(end_of(history, name))
-    start = np.mean([by_picture(history.validations["validation"].losses[0]) for history in histories], axis=0)
+            found.setdefault(size, {}).setdefault(config.learning_rate, []).append(end_of(run, name))
+    start = np.mean([by_picture(run.validations["validation"].losses[0]) for run in runs], axis=0)
     stacked = [{size: {rate: np.stack(values) for rate, values in by_rate.items()} for size, by_rate in found.items()} for found in (ends, probes)]
     if not any(np.isfinite(end).all() for size, by_rate in stacked[0].items() if size != FULL for end in by_rate.values()):
         raise LabError("histories: no run of a rank ended with a number; record lower rates.")
     return Capacity(territories.pop(), start, *stacked, len(seeds))
 
 
-def end_of(history, name="validation") -> np.ndarray:
+def end_of(run, name="validation") -> np.ndarray:
     """Return a run's last losses (n,); infinite where it broke before its end."""
-    curve = history.validations[name]
+    curve = run.validations[name]
     last = by_picture(curve.losses[-1])
-    is_whole = curve.steps[-1] == history.config.max_train_steps and np.isfinite(last).all()
+    is_whole = curve.steps[-1] == run.config.max_train_steps and np.isfinite(last).all()
     return last if is_whole else np.full(len(last), np.inf)
 
 

@@ -5,29 +5,29 @@ Losses are held-out ones on fixed noise, compared picture by picture. m seeds, n
 
 import numpy as np
 
-from labkit.judge.arms import noise_among
-from labkit.experiments.rank import end_of
-from labkit.view.curves import LOSS_AXIS, loss_axis, mark_not_finite
 from labkit.errors import LabError
+from labkit.experiments.rank import end_of
+from labkit.judge.arms import noise_among
 from labkit.judge.stats import by_picture, seeds_difference
-from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
 from labkit.text import rate_text
+from labkit.view.curves import LOSS_AXIS, loss_axis, mark_not_finite
+from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
 
 
-def by_scaling(histories) -> dict:
+def by_scaling(runs) -> dict:
     """Return {scaling: {rate: final losses (m, n)}}, the smallest scaling first."""
     found = {}
-    for history in histories:
-        found.setdefault(history.config.scaling, {}).setdefault(history.config.learning_rate, []).append(end_of(history))
+    for run in runs:
+        found.setdefault(run.config.scaling, {}).setdefault(run.config.learning_rate, []).append(end_of(run))
     if len(found) < 2:
         raise LabError(f"histories: runs of {len(found)} scaling; give those of two at least.")
     return {scaling: {rate: np.stack(ends) for rate, ends in sorted(found[scaling].items())} for scaling in sorted(found)}
 
 
-def plot_scalings(histories, ax=None):
+def plot_scalings(runs, ax=None):
     """Draw the final held-out loss over the rate, one valley for each scaling that runs were trained with."""
-    ax, histories = new_axes(ax, top=0.15), list(histories)
-    found, labels, seen = by_scaling(histories), [], []
+    ax, runs = new_axes(ax, top=0.15), list(runs)
+    found, labels, seen = by_scaling(runs), [], []
     rates = sorted({rate for valley in found.values() for rate in valley})
     for i, ((scaling, valley), color) in enumerate(zip(found.items(), ordered_colors(len(found)))):
         means = np.array([ends.mean() for ends in valley.values()])
@@ -37,7 +37,7 @@ def plot_scalings(histories, ax=None):
         ax.plot(best, valley[best].mean(), MARKERS[i], color=color, markersize=13, markerfacecolor="none", markeredgewidth=1.4)
         labels.append((means[np.isfinite(means)][-1] if np.isfinite(means).any() else 1e30, f"scaling {scaling:g}\nbest at {rate_text(best)}", color))
         seen.append(means)
-    start = float(np.mean([by_picture(history.validations["validation"].losses[0]).mean() for history in histories]))
+    start = float(np.mean([by_picture(run.validations["validation"].losses[0]).mean() for run in runs]))
     ax.axhline(start, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2)
     ax.set_xscale("log")
     ax.set_xticks(rates, [rate_text(rate) for rate in rates])

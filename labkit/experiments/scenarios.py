@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.view.pictures import show_mosaic
 from labkit.experiments.strength import Scores, acting, measure_scores, text
+from labkit.view.pictures import show_mosaic
 from labkit.view.style import STYLE, LabFigure
 
 COLUMNS = ("strong", "faint, set after training", "faint, set in training")

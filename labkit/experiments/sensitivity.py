@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.errors import LabError
 from labkit.design.ladders import rung_text
+from labkit.errors import LabError
 from labkit.judge.stats import DRAWS, Interval, by_picture, resampled_means, spread
 from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes
 
@@ -38,7 +38,7 @@ class Sensitivity:
                 f"Pairs of knobs explain {self.together.mean:.0%} ({self.together.low:.0%} to {self.together.high:.0%}) beyond that, {pair[0]} with {pair[1]} the most ({joint.mean:.0%}, {joint.low:.0%} to {joint.high:.0%}).")
 
 
-def sensitivity(histories, knobs=KNOBS) -> Sensitivity:
+def sensitivity(runs, knobs=KNOBS) -> Sensitivity:
     """Divide the variance of the gain over a full grid of runs by analysis of variance; Sobol 1993, first and second order.
 
     The gain of a run is what its held-out loss (fixed noise) fell by; one that made it worse, or broke, counts as no gain at all.
@@ -47,12 +47,12 @@ def sensitivity(histories, knobs=KNOBS) -> Sensitivity:
     chance of runs, since each combination was trained once.
     LabError: the runs are not one whole grid of two knobs or more.
     """
-    levels = {name: tuple(sorted({getattr(run.config, name) for run in histories})) for name in knobs}
+    levels = {name: tuple(sorted({getattr(run.config, name) for run in runs})) for name in knobs}
     levels = {name: values for name, values in levels.items() if len(values) > 1}
-    table = {tuple(getattr(run.config, name) for name in levels): run for run in histories}
+    table = {tuple(getattr(run.config, name) for name in levels): run for run in runs}
     cells = list(itertools.product(*levels.values()))
-    if len(levels) < 2 or len(histories) != len(cells) or set(table) != set(cells):
-        raise LabError(f"These {len(histories)} runs are not one whole grid over two knobs or more of {', '.join(knobs)}: take one run for each combination.")
+    if len(levels) < 2 or len(runs) != len(cells) or set(table) != set(cells):
+        raise LabError(f"These {len(runs)} runs are not one whole grid over two knobs or more of {', '.join(knobs)}: take one run for each combination.")
     gains = np.stack([gain(table[cell]) for cell in cells])   # (runs, pictures)
     gains[gains.mean(axis=1) < 0] = 0
     if gains.mean(axis=1).std() < 1e-9:
@@ -61,7 +61,7 @@ def sensitivity(histories, knobs=KNOBS) -> Sensitivity:
     alone, pairs = ({key: chance.share(key) for key in itertools.combinations(range(len(names)), count)} for count in (1, 2))
     return Sensitivity(levels, {names[i]: share for (i,), share in alone.items()}, {(names[i], names[j]): share for (i, j), share in pairs.items()},
                        chance.share(*pairs), 1 - sum(share.mean for share in (*alone.values(), *pairs.values())), {name: chance.means(i) for i, name in enumerate(names)},
-                       len(cells), len({run.config.seed for run in histories}))
+                       len(cells), len({run.config.seed for run in runs}))
 
 
 class Chance:
@@ -94,11 +94,11 @@ class Chance:
         return [spread(float(mean), drawn, self.n) for mean, drawn in zip(marginal(self.whole, (knob,))[0], marginal(self.draws, (knob,)).T)]
 
 
-def gain(history) -> np.ndarray:
+def gain(run) -> np.ndarray:
     """Return by how much each picture's held-out loss fell, (pictures,); 0 where the run broke."""
-    losses = history.validations["validation"].losses
+    losses = run.validations["validation"].losses
     fell = by_picture(losses[0]) - by_picture(losses[-1])
-    broken = history.status == "diverged" or not np.isfinite(fell).all()
+    broken = run.status == "diverged" or not np.isfinite(fell).all()
     return np.zeros_like(fell) if broken else fell
 
 

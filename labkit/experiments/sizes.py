@@ -5,12 +5,12 @@ from contextlib import closing
 from statistics import median
 from typing import NamedTuple
 
-from labkit.store.adapter_files import adapter_bytes
 from labkit.engine.adapters import LoRAStack
-from labkit.store.events import Step
-from labkit.view.tables import Table
 from labkit.engine.monitor import Monitor
 from labkit.engine.train import train
+from labkit.store.adapter_files import adapter_bytes
+from labkit.store.events import Step
+from labkit.view.tables import Table
 
 UPDATES = 4                                                   # timed of each; one more before them warms up
 

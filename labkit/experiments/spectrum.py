@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.view.curves import loss_axis
 from labkit.errors import LabError
+from labkit.view.curves import loss_axis
 from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
 
 SMALLEST = 1e-3                                               # singular values below are drawn no more
@@ -88,7 +88,7 @@ def _weight_norm(unet, name) -> float:
         raise LabError(f"unet: it has no layer {name}; give the U-Net of the base that the adapter was trained on.") from None
 
 
-def permeability(layers) -> float:
+def relative_norm(layers) -> float:
     """Return ||dW|| / ||W|| over all layers together; at strength s it is s times as large."""
     return float(np.sqrt(sum(layer.norm**2 for layer in layers) / sum(layer.weight_norm**2 for layer in layers)))
 
@@ -122,7 +122,7 @@ def plot_spectrum(runs, ax=None):
     name_axes(ax, "number of the singular value (logarithmic)", "singular value, as a share of\nits layer's largest")
     direct_labels(ax, labels)
     ax.figure.summary = "; ".join(f"{label}: effective rank {middle(layers, 'effective_rank'):.1f}, stable rank {middle(layers, 'stable_rank'):.1f}, "
-                                  f"relative size {permeability(layers):.3g}" for label, layers in runs.items())
+                                  f"relative size {relative_norm(layers):.3g}" for label, layers in runs.items())
     return ax
 
 
@@ -153,7 +153,7 @@ def plot_effective_rank(runs, ax=None):
     return ax
 
 
-def plot_permeability(runs, ax=None):
+def plot_relative_norm(runs, ax=None):
     """Draw the relative size of the update of every layer, in the order of the layers, one line a run.
 
     runs      label -> what `spectra` gave
@@ -164,11 +164,11 @@ def plot_permeability(runs, ax=None):
         sizes = np.array([layer.relative_norm for layer in layers])
         ax.plot(np.arange(1, len(sizes) + 1), sizes, color=color, marker=MARKERS[i % len(MARKERS)], linestyle=LINES[i % len(LINES)],
                 markersize=STYLE["marker"], linewidth=1.0)
-        labels.append((sizes[-1], f"{label}: {permeability(layers):.2g}\nover all layers", color))
+        labels.append((sizes[-1], f"{label}: {relative_norm(layers):.2g}\nover all layers", color))
     loss_axis(ax, [np.array([layer.relative_norm for layers in runs.values() for layer in layers])])
     name_axes(ax, "adapted layer, from input to output", "size of the update, as a share\nof the weight's, ‖ΔW‖ / ‖W‖")
     direct_labels(ax, labels)
-    ax.figure.summary = "; ".join(f"{label}: the update is {permeability(layers):.3g} of the weights" for label, layers in runs.items())
+    ax.figure.summary = "; ".join(f"{label}: the update is {relative_norm(layers):.3g} of the weights" for label, layers in runs.items())
     return ax
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.engine.adapters import LoRAStack
-from labkit.view.curves import LOSS_AXIS, loss_axis
-from labkit.errors import LabError
 from labkit.engine.monitor import FIRST_SCORED
-from labkit.judge.stats import LEVEL, Interval, by_picture, interval_of
-from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 from labkit.engine.validation import ValidationSet, untouched_losses
+from labkit.errors import LabError
+from labkit.judge.stats import LEVEL, Interval, by_picture, interval_of
+from labkit.view.curves import LOSS_AXIS, loss_axis
+from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 
 STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
 PICTURES, STRATA = 32, 2
@@ -29,7 +29,7 @@ def acting(lab, runs, strengths):
         if not folder.path.exists():
             raise LabError(f"The run {folder.run_id} is not in the store {lab.store.root}: train it first, or give another run.")
     with lab.base.lock:
-        stack = LoRAStack(lab.base.unet, [folder.history().config for folder in folders])
+        stack = LoRAStack(lab.base.unet, [folder.load().config for folder in folders])
         for k, folder in enumerate(folders):
             stack.load(k, folder.checkpoint().adapter)
         stack.strength = list(strengths)

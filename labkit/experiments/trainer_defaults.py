@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from labkit.judge.diagnose import LABELS, diagnose
 from labkit.errors import LabError
-from labkit.view.tables import Table, loss
+from labkit.judge.diagnose import LABELS, diagnose
 from labkit.text import rate_text
+from labkit.view.tables import Table, loss
 
 # Trainer, where it stands, rate, rank, alpha (None: as rank); read in the sources of 2026. Rates of the U-Net where several are given.
 PUBLISHED = (
@@ -50,13 +50,13 @@ def at(rate, known) -> tuple[str, str]:
     return loss(value) + (" (between two)" if below != above else ""), " or ".join(labels)
 
 
-def table(histories) -> Table:
+def table(runs) -> Table:
     """Return one row a published default, with the loss and the verdict that its rate has among recorded runs on this base."""
-    histories = list(histories)
-    known, rows = by_rate(histories), []
+    runs = list(runs)
+    known, rows = by_rate(runs), []
     for trainer, where, rate, rank, alpha in PUBLISHED:
         scaling = 1 if alpha is None else None if rank is None else alpha / rank
         rows.append([trainer, where, rate_text(rate), "free" if rank is None else rank, "as rank" if alpha is None else alpha,
                      "depends on the rank" if scaling is None else f"{scaling:.3g}", *at(rate, known)])
-    first = histories[0].config
+    first = runs[0].config
     return Table(["trainer", "where", "learning rate", "rank", "alpha", "its scaling", f"held-out loss here (rank {first.rank}, scaling {first.scaling:g}, {first.max_train_steps} updates)", "verdict here"], rows)

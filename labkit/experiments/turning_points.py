@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from labkit.design import volume
-from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, step_axis
 from labkit.errors import LabError
-from labkit.view.tables import Table
 from labkit.experiments.memorization import CLOSE
 from labkit.judge.stats import LEVEL, resampled_means
+from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, step_axis
 from labkit.view.style import LINES, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
+from labkit.view.tables import Table
 
 NAMES = {"validation": "lowest held-out loss", "score": "best pictures", "copying": "copying begins"}
 LOOKS = {"validation": ("o", "healthy"), "score": ("s", "stagnating"), "copying": ("X", "diverged")}
@@ -142,17 +142,17 @@ def rise_of_gain(share: float) -> Rule:
     return Rule(f"a rise by {share:.0%} of the gain", says_stop)
 
 
-def fixed_epochs(epochs: int, history) -> Rule:
+def fixed_epochs(epochs: int, run) -> Rule:
     """Stop after so many epochs, whatever the loss, as a recipe does."""
-    config, steps = history.config, history.validations["validation"].steps
+    config, steps = run.config, run.validations["validation"].steps
     last = volume.updates(config.n_train, config.effective_batch_size, epochs)
     return Rule(f"{epochs} epochs", lambda losses: np.broadcast_to(steps >= last, losses.shape), restores=False)
 
 
-def usual_rules(history) -> list[Rule]:
+def usual_rules(run) -> list[Rule]:
     """Return the rules that the lesson compares."""
     return [patience(1), patience(2), patience(3), generalization_loss(1), generalization_loss(5), rise_of_gain(0.1), rise_of_gain(0.25),
-            *(fixed_epochs(epochs, history) for epochs in (5, 10, 50))]
+            *(fixed_epochs(epochs, run) for epochs in (5, 10, 50))]
 
 
 def _last_best(losses):
@@ -171,9 +171,9 @@ class Score(NamedTuple):
     gain: tuple[float, float, float]                          # share of the best checkpoint's gain: mean, low, high
 
 
-def score(rule: Rule, history) -> Score:
+def score(rule: Rule, run) -> Score:
     """Run a rule over a finished run, on the mean and on every resample of the pictures."""
-    held = history.validations["validation"]
+    held = run.validations["validation"]
     losses = np.nan_to_num(held.losses.astype(np.float64).mean(axis=2).T, nan=np.inf)
     (at, says, kept, gain), (*_, gains) = (_played(rule, means) for means in (losses.mean(axis=0, keepdims=True), resampled_means(losses)))
     low, high = np.quantile(gains, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -190,28 +190,28 @@ def _played(rule, means):
     return at, says, kept, np.where(best > 0, (means[:, 0] - means[row, kept]) / np.where(best > 0, best, 1), 1.0)
 
 
-def stopping_table(history, rules=None) -> Table:
+def stopping_table(run, rules=None) -> Table:
     """Return one row a rule: when it stopped, which checkpoint it gives, and how much of the best checkpoint's gain that has."""
     rows = []
-    for found in (score(rule, history) for rule in rules or usual_rules(history)):
+    for found in (score(rule, run) for rule in rules or usual_rules(run)):
         mean, low, high = found.gain
         spent = f"{found.stopped:,.0f}" if math.isfinite(found.stopped) else "the run ends first"
         rows.append([found.rule, spent, f"{found.kept:,}", f"{mean:.0%} ({low:.0%} to {high:.0%})"])
     return Table(["rule", "stops after updates", "gives the checkpoint of", "share of the best gain (95 % interval over pictures, one run)"], rows)
 
 
-def plot_boundary(history, times, scores: Scored | None = None, copies: Scored | None = None):
+def plot_boundary(run, times, scores: Scored | None = None, copies: Scored | None = None):
     """Draw a long run's losses, under them its score (0 to 1) and its share of copies where given, and the three times with their intervals."""
     shares = [(name, scored) for name, scored in (("score", scores), ("copying", copies)) if scored is not None]
     left, right, bottom = STYLE["margins"]
-    last, gap, panels, floor = int(history.validations["validation"].steps[-1]), 0.15, [], bottom
+    last, gap, panels, floor = int(run.validations["validation"].steps[-1]), 0.15, [], bottom
     heights = [0.38 * len(times) + 0.1, *[1.5] * bool(shares), 2.6]                        # inches, from below: times, shares, losses
     figure = LabFigure(STYLE["width"], bottom + sum(heights) + gap * len(heights) + 0.5)
     for height in heights:
         panels.append(new_axes(figure.place_axes(left, floor, STYLE["width"] - left - right, height)))
         step_axis(panels[-1], last)
         floor += height + gap
-    _draw_losses(panels[-1], history)
+    _draw_losses(panels[-1], run)
     if shares:
         _draw_shares(panels[1], shares)
     _draw_times(panels[0], times, last)
@@ -221,16 +221,16 @@ def plot_boundary(history, times, scores: Scored | None = None, copies: Scored |
         for name, time in times.items():
             if math.isfinite(time.step):
                 ax.axvline(time.step, color=VERDICTS[LOOKS[name][1]][1], linewidth=0.9, linestyle=LINES[3], zorder=1)
-    _epochs_above(panels[-1], history, last)
+    _epochs_above(panels[-1], run, last)
     figure.summary = "; ".join(f"{NAMES[name]}: {time.text()} updates" for name, time in times.items())
     return figure
 
 
-def _draw_losses(ax, history):
+def _draw_losses(ax, run):
     labels, seen, bands = [], [], []
     for name, marker, tint in (("validation", "o", VERDICTS["healthy"][1]), ("probe", "s", STYLE["text"])):
-        if name in history.validations:
-            steps, mean, low, high = curve(history, name)
+        if name in run.validations:
+            steps, mean, low, high = curve(run, name)
             ax.plot(steps, mean, color=tint, marker=marker, linestyle=SETS[name][1], markersize=STYLE["marker"], linewidth=STYLE["line"],
                     markerfacecolor=tint if name == "validation" else "white")
             ax.fill_between(steps, low, high, color=tint, alpha=STYLE["band"], linewidth=0)
@@ -269,9 +269,9 @@ def _draw_times(ax, times, last):
     name_axes(ax, STEP_AXIS, "")
 
 
-def _epochs_above(ax, history, last):
+def _epochs_above(ax, run, last):
     """Add a second scale in epochs, which is what changes with the number of pictures."""
-    per_epoch = history.config.n_train / history.config.effective_batch_size
+    per_epoch = run.config.n_train / run.config.effective_batch_size
     marks = [m * 10**e for e in range(6) for m in (1, 3) if per_epoch * m * 10**e <= last]
     top = ax.twiny()                                          # a secondary axis knows no scale that is linear up to 1
     step_axis(top, last)
@@ -280,4 +280,4 @@ def _epochs_above(ax, history, last):
     for side, spine in top.spines.items():
         spine.set_visible(side == "top")
         spine.set_color(STYLE["faint"])
-    top.set_xlabel(f"epochs of {history.config.n_train} pictures", fontsize=STYLE["label"], color=STYLE["text"])
+    top.set_xlabel(f"epochs of {run.config.n_train} pictures", fontsize=STYLE["label"], color=STYLE["text"])

@@ -2,19 +2,19 @@
 
 import numpy as np
 
+from labkit.text import rate_text
 from labkit.view.curves import loss_axis
 from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
-from labkit.text import rate_text
 
 BLUE, ORANGE = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
 
 
-def plot_one_update(histories, ax=None):
-    """Draw how the held-out loss changes by one update, against the learning rate; each history is a run of one update."""
+def plot_one_update(runs, ax=None):
+    """Draw how the held-out loss changes by one update, against the learning rate; each run is a run of one update."""
     ax = new_axes(ax, top=0.15)
-    histories = sorted(histories, key=lambda history: history.config.learning_rate)
-    tried = np.array([history.config.learning_rate for history in histories])
-    curves = [history.validations["validation"].means for history in histories]
+    runs = sorted(runs, key=lambda run: run.config.learning_rate)
+    tried = np.array([run.config.learning_rate for run in runs])
+    curves = [run.validations["validation"].means for run in runs]
     start, after = curves[0][0], np.array([curve[-1] for curve in curves])
     ax.axhline(start, color=STYLE["faint"], linestyle="--", linewidth=1.2)
     ax.plot(tried, after, color=BLUE, marker="o", markersize=STYLE["marker"], linewidth=STYLE["line"])

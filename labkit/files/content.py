@@ -4,9 +4,9 @@ import hashlib
 import json
 from pathlib import Path
 
+from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.atomic import write_file
-from labkit.errors import LabError
 from labkit.settings import cache_dir
 
 MOST_BYTES = 500_000_000                                      # of a memo: small pictures of a hundred thousand files

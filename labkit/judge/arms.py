@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.store.history import Curve, History
 from labkit.judge.stats import LEVEL, Interval, SeedNoise, by_picture, pooled_noise, seed_noise, seeds_difference
+from labkit.store.history import Curve, Run
 
 LIKE = 0.5  # of the best gain of an experiment: runs that broke are noisier than those that count
 
 
 @dataclass(frozen=True, eq=False)
-class Arm(History):
+class Arm(Run):
     """Hold the runs of one design as one history, its losses the mean over seeds."""
 
-    runs: tuple[History, ...] = ()
+    runs: tuple[Run, ...] = ()
     noise: SeedNoise | None = None  # of the experiment that it belongs to
 
 
@@ -43,7 +43,7 @@ def _arm(runs) -> Arm:
         # One of them broke off: no mean goes through all, and that one is what they share.
         first = min(runs, key=lambda run: run.validations["validation"].steps[-1])
         runs = [first]
-    held = {field.name: getattr(first, field.name) for field in dataclasses.fields(History)}
+    held = {field.name: getattr(first, field.name) for field in dataclasses.fields(Run)}
     curves = {
         name: Curve(curve.steps, np.mean([run.validations[name].losses for run in runs], axis=0))
         for name, curve in first.validations.items()
@@ -78,10 +78,10 @@ def losses(run, at=-1, name="validation") -> np.ndarray:
     )
 
 
-def nearest(history, share) -> int:
+def nearest(run, share) -> int:
     """Return the number of the evaluation nearest to a share of the updates."""
-    steps = history.validations["validation"].steps
-    return min(range(len(steps)), key=lambda i: abs(steps[i] - share * history.config.max_train_steps))
+    steps = run.validations["validation"].steps
+    return min(range(len(steps)), key=lambda i: abs(steps[i] - share * run.config.max_train_steps))
 
 
 def difference(run, other, among: int = 1, noise: SeedNoise | None = None) -> Interval:

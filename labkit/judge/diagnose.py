@@ -13,7 +13,17 @@ import numpy as np
 
 from labkit.judge.course import resampled
 from labkit.judge.findings import FAMILY, MIN_EVALUATIONS, findings, picture_losses, slowed
-from labkit.judge.verdict_text import DIVERGED, HEALTHY, LABELS, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE, doubt, sentence
+from labkit.judge.verdict_text import (
+    DIVERGED,
+    HEALTHY,
+    LABELS,
+    OVERFITTING,
+    OVERSHOOTING,
+    STAGNATING,
+    UNSURE,
+    doubt,
+    sentence,
+)
 
 __all__ = ["DIVERGED", "HEALTHY", "LABELS", "OVERFITTING", "OVERSHOOTING", "STAGNATING", "UNSURE", "Verdict", "diagnose", "verdict"]
 
@@ -39,15 +49,15 @@ class Verdict:
         return {name: _jsonable(value) for name, value in vars(self).items()}
 
 
-def diagnose(history, siblings=()) -> Verdict:
+def diagnose(run, siblings=()) -> Verdict:
     """Judge a run, against siblings on the same base and pictures where there are any.
 
-    history: a `labkit.store.history.History`. Evidence holds [mean, low, high] of losses in 95 % intervals over pictures and jitter.
+    run: a `labkit.store.history.Run`. Evidence holds [mean, low, high] of losses in 95 % intervals over pictures and jitter.
     """
-    found = findings(history)
+    found = findings(run)
     if found.gains is None:
         return verdict(found)
-    gains = [_sibling_gain(history, other, found.evidence["last_step"]) for other in siblings]
+    gains = [_sibling_gain(run, other, found.evidence["last_step"]) for other in siblings]
     return verdict(found, max((gain for gain in gains if gain is not None), key=np.mean, default=None))
 
 
@@ -115,13 +125,13 @@ def _alone(found) -> str:
     return max(LABELS, key=shares.get)
 
 
-def _sibling_gain(history, other, step) -> np.ndarray | None:
+def _sibling_gain(run, other, step) -> np.ndarray | None:
     """Return what a sibling had gained on each picture at a step, or None when it cannot be compared."""
     curve = other.validations.get("validation")
-    same = all(history.meta.get(name) == other.meta.get(name) for name in FAMILY)
-    if other.run_id == history.run_id or not same or curve is None or curve.steps[-1] < step or curve.steps[0] != 0:
+    same = all(run.meta.get(name) == other.meta.get(name) for name in FAMILY)
+    if other.run_id == run.run_id or not same or curve is None or curve.steps[-1] < step or curve.steps[0] != 0:
         return None
-    if not np.array_equal(history.timesteps["validation"], other.timesteps["validation"]) or not np.isfinite(curve.losses).all():
+    if not np.array_equal(run.timesteps["validation"], other.timesteps["validation"]) or not np.isfinite(curve.losses).all():
         return None
     return gain_at(step, curve.steps, picture_losses(curve))
 

@@ -71,26 +71,26 @@ class Draws:
     seen: np.ndarray  # (T,) the evaluations themselves, mean over pictures
 
 
-def findings(history) -> Findings:
-    """Return what a run says by itself. history: a `labkit.store.history.History`."""
-    curve = history.validations.get("validation")
+def findings(run) -> Findings:
+    """Return what a run says by itself. run: a `labkit.store.history.Run`."""
+    curve = run.validations.get("validation")
     family, steps, losses = None, None, None
     if curve is not None:
-        timesteps = history.timesteps["validation"].tolist()
-        family = sha256_of_texts([*(history.meta.get(name) for name in FAMILY), timesteps])
+        timesteps = run.timesteps["validation"].tolist()
+        family = sha256_of_texts([*(run.meta.get(name) for name in FAMILY), timesteps])
         if curve.steps[0] == 0 and np.isfinite(curve.losses).all():
             steps, losses = curve.steps, picture_losses(curve)
     alike = {"family": family, "steps": steps, "losses": losses}
-    alike |= {"so_far": _is_unfinished(history), "updates": _updates(history)}
-    broken = _first_non_finite(history)
+    alike |= {"so_far": _is_unfinished(run), "updates": _updates(run)}
+    broken = _first_non_finite(run)
     if broken is not None:
         return Findings(**alike, evidence={}, first_non_finite_step=broken)
     evaluations, pictures = (0, 0) if curve is None else curve.losses.shape[:2]
     if evaluations < MIN_EVALUATIONS or pictures < 2:
         return Findings(**alike, evidence={"evaluations": evaluations, "pictures": pictures})
-    draws = draws_of(history)
+    draws = draws_of(run)
     labels, is_open, is_proportional = _ruled(draws)
-    return Findings(**alike, evidence=_evidence(draws, pictures), timesteps=history.timesteps["validation"],
+    return Findings(**alike, evidence=_evidence(draws, pictures), timesteps=run.timesteps["validation"],
                     labels=labels, is_open=is_open, is_proportional=is_proportional, gains=-draws.validation[:, -1],
                     diverged_since=int(draws.steps[np.argmax(draws.seen > DIVERGED_FACTOR * draws.start)]),
                     is_seen_once=_rise_is_seen_once(draws), why_rising=_why_rising(draws))
@@ -165,16 +165,16 @@ def _why_rising(draws) -> str:
     return "seen once" if _rise_is_seen_once(draws) and not ends_lowest else "uncertain"
 
 
-def draws_of(history) -> Draws:
+def draws_of(run) -> Draws:
     """Draw the courses of a run's losses from its evaluations."""
-    curve, probe = history.validations["validation"], history.validations.get("probe")
+    curve, probe = run.validations["validation"], run.validations.get("probe")
     steps = curve.steps
     if probe is not None and len(common := np.intersect1d(steps, probe.steps)) >= MIN_EVALUATIONS:
         steps = common
     losses = curve.losses[np.isin(curve.steps, steps)]
-    spent = _rate_sums(history, steps)
+    spent = _rate_sums(run, steps)
     places = [*steps, np.interp(spent[-1] / 2, spent, steps), 0.75 * steps[-1]]
-    weights = resampled(history.timesteps["validation"])
+    weights = resampled(run.timesteps["validation"])
     changes = _changes(losses, weights)
     drawn = course(steps, changes, places)
     probe_draws, probe_start = None, math.nan
@@ -182,7 +182,7 @@ def draws_of(history) -> Draws:
         of_probe = probe.losses[np.isin(probe.steps, steps)]
         # Jitter moves both sets of pictures together, so what is drawn beside the held-out loss is the gap between the two.
         # Read backwards, since sets of equal size would otherwise be resampled in step, as if they were paired.
-        gap = _changes(of_probe, resampled(history.timesteps["probe"]))[::-1] - changes
+        gap = _changes(of_probe, resampled(run.timesteps["probe"]))[::-1] - changes
         probe_draws, probe_start = drawn[:, :-2] + course(steps, gap, steps, stream=1), float(of_probe[0].mean())
     seen = losses.astype(np.float64).mean(axis=(1, 2))
     return Draws(steps, float(seen[0]), drawn[:, :-2], drawn[:, -2], drawn[:, -1], probe_draws, probe_start, seen)
@@ -196,12 +196,12 @@ def _changes(losses, weights) -> np.ndarray:
     return np.concatenate([part @ changes for part in np.split(weights, PARTS)])
 
 
-def _rate_sums(history, steps) -> np.ndarray:
+def _rate_sums(run, steps) -> np.ndarray:
     """Return the sum of the learning rate applied up to each of steps; the steps themselves where rates are unknown."""
-    known = history.steps.get("global_step", np.zeros(0))
-    if not len(known) or not np.sum(history.steps["learning_rate"]) > 0:
+    known = run.steps.get("global_step", np.zeros(0))
+    if not len(known) or not np.sum(run.steps["learning_rate"]) > 0:
         return steps.astype(np.float64)
-    return np.interp(steps, [0, *known], [0, *np.cumsum(history.steps["learning_rate"])])
+    return np.interp(steps, [0, *known], [0, *np.cumsum(run.steps["learning_rate"])])
 
 
 def _evidence(draws, pictures) -> dict:
@@ -231,34 +231,34 @@ def _intervals(measured) -> dict[str, Interval]:
     return {name: Interval(*found) for name, *found in zip(measured, means, lows.tolist(), highs.tolist())}
 
 
-def _updates(history) -> dict:
+def _updates(run) -> dict:
     """Return what the updates looked like: relative size near the end, and how many gradients were clipped."""
-    steps = history.steps
+    steps = run.steps
     if not len(steps.get("update_norm", ())):
         return {}
     tail = steps["update_norm"][-max(1, len(steps["update_norm"]) // 4) :]
     evidence = {"updates": int(steps["global_step"][-1]), "relative_update_in_last_quarter": float(np.median(tail))}
-    if history.config is not None and history.config.max_grad_norm:
-        evidence["clipped_frac"] = float(np.mean(steps["grad_norm"] > history.config.max_grad_norm))
+    if run.config is not None and run.config.max_grad_norm:
+        evidence["clipped_frac"] = float(np.mean(steps["grad_norm"] > run.config.max_grad_norm))
     return evidence
 
 
-def _first_non_finite(history) -> int | None:
+def _first_non_finite(run) -> int | None:
     """Return the first step at which a loss or a gradient was not a number."""
     found = []
     for name in ("loss", "grad_norm"):
-        column = history.steps.get(name, np.zeros(0))
-        found += list(history.steps["global_step"][~np.isfinite(column)][:1]) if len(column) else []
-    for curve in history.validations.values():
+        column = run.steps.get(name, np.zeros(0))
+        found += list(run.steps["global_step"][~np.isfinite(column)][:1]) if len(column) else []
+    for curve in run.validations.values():
         found += list(curve.steps[~np.isfinite(curve.losses).all(axis=(1, 2))][:1])
-    if not found and history.stopped is not None and history.stopped.reason == DIVERGED:
-        found = [history.stopped.global_step]
+    if not found and run.stopped is not None and run.stopped.reason == DIVERGED:
+        found = [run.stopped.global_step]
     return int(min(found)) if found else None
 
 
-def _is_unfinished(history) -> bool:
+def _is_unfinished(run) -> bool:
     """Tell whether a run has not made all of its updates."""
-    steps, config = history.steps.get("global_step", ()), history.config
+    steps, config = run.steps.get("global_step", ()), run.config
     last = config.max_train_steps if config is not None and config.is_resolved else None
     return last is not None and (int(steps[-1]) if len(steps) else 0) < last
 

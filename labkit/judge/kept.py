@@ -16,17 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.judge import findings as making
+from labkit.errors import LabError
 from labkit.files import sources
 from labkit.files.atomic import write_file
-from labkit.errors import LabError
-from labkit.store.events import Event, Stopped
-from labkit.judge.findings import Findings
-from labkit.settings import cache_dir
 from labkit.files.regular import read_regular
-from labkit.store.runs import RunFolder, Store
-from labkit.judge.stats import Interval
 from labkit.files.tensor_files import opened, sealed
+from labkit.judge import findings as making
+from labkit.judge.findings import Findings
+from labkit.judge.stats import Interval
+from labkit.settings import cache_dir
+from labkit.store.events import Event, Stopped
+from labkit.store.runs import RunFolder, Store
 
 # These modules, with what they import, decide what is kept.
 DECIDING = (making, sys.modules[RunFolder.__module__], sys.modules[__name__])
@@ -41,14 +41,14 @@ class Known:
 
 
 def known(folder: RunFolder) -> Known:
-    """Return what was kept of a run, or make it now and keep it; LabError as `RunFolder.history` raises it."""
+    """Return what was kept of a run, or make it now and keep it; LabError as `RunFolder.load` raises it."""
     content = _content(folder)
     file = cache_dir() / "findings" / f"{content[:32]}.safetensors"
     found = _read(file, content)
     if found is None:
-        history = folder.history()
-        found = Known(history.config.to_dict() | {"scaling": history.config.scaling}, making.findings(history))
-        has_ended = history.stopped is not None or history.status != "running"
+        run = folder.load()
+        found = Known(run.config.to_dict() | {"scaling": run.config.scaling}, making.findings(run))
+        has_ended = run.stopped is not None or run.status != "running"
         if has_ended and _content(folder) == content:         # else each line of the journal would soon have its file
             _keep(file, content, found)
     return found

@@ -7,8 +7,8 @@ import warnings
 
 import numpy as np
 
-from labkit.judge.diagnose import gain_at, verdict
 from labkit.errors import LabError, LabWarning
+from labkit.judge.diagnose import gain_at, verdict
 from labkit.judge.kept import known
 
 

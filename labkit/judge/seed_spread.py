@@ -3,8 +3,8 @@
 import math
 
 from labkit.judge.arms import losses, nearest, noise_among, over_seeds
-from labkit.store.recorded import recorded_or_none
 from labkit.judge.stats import SeedNoise
+from labkit.store.recorded import recorded_or_none
 
 
 def recorded_noise(history, name="u_curve", share=1.0) -> SeedNoise | None:
@@ -25,9 +25,9 @@ def recorded_noise(history, name="u_curve", share=1.0) -> SeedNoise | None:
     return noise_among([losses(arm, nearest(arm, share)) for arm in arms], [losses(arm, 0).mean() for arm in arms])
 
 
-def caution(history, name="u_curve") -> str:
+def caution(run, name="u_curve") -> str:
     """Say in one sentence what a comparison with this run of one seed cannot show."""
-    noise = recorded_noise(history, name)
+    noise = recorded_noise(run, name)
     if noise is None:
         return "One seed each: another may say otherwise, and how far seeds lie apart here was not recorded."
     return (

@@ -1,7 +1,7 @@
 """Verdicts in words: the labels, the sentence for each, and why one cannot be given."""
 
-from labkit.text import counted
 from labkit.judge.stats import Interval
+from labkit.text import counted
 
 DIVERGED, OVERSHOOTING, STAGNATING = "diverged", "overshooting", "stagnating"
 OVERFITTING, HEALTHY, UNSURE = "overfitting", "healthy", "not enough evidence"

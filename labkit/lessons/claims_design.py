@@ -7,11 +7,11 @@ import dataclasses
 import math
 
 from labkit.design.config import RunConfig
-from labkit.store.recorded import recorded_or_none
-from labkit.view.tables import Table
 from labkit.experiments.short_test import chosen
-from labkit.text import rate_text
 from labkit.lessons.claims_volume import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE, Claim
+from labkit.store.recorded import recorded_or_none
+from labkit.text import rate_text
+from labkit.view.tables import Table
 
 DISTINCT = 0.1                                                # of the variance: where pairs explain less, knobs act apart
 SIX = {"learning_rate", "lr_scheduler", "rank", "alpha", "train_batch_size", "num_train_epochs", "max_train_steps"}

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.lessons import worked_examples
-from labkit.experiments import batch_size as batch_sizes, turning_points as boundary, overfitting
-from labkit.judge import arms
 from labkit.design import volume as plan
-from labkit.judge.arms import basis, difference
-from labkit.experiments.batch_size import best_of, by_batch, exponent, on_edge
 from labkit.errors import LabError
-from labkit.view.evidence import Note
+from labkit.experiments import batch_size as batch_sizes
+from labkit.experiments import overfitting
+from labkit.experiments import turning_points as boundary
+from labkit.experiments.batch_size import best_of, by_batch, exponent, on_edge
+from labkit.judge import arms
+from labkit.judge.arms import basis, difference
+from labkit.lessons import worked_examples
 from labkit.store.recorded import missing, recorded_or_none
+from labkit.view.evidence import Note
 from labkit.view.tables import Table, loss
 
 HOLDS, IF, OTHERWISE, OPEN, IMAGE = "holds", "holds if", "measured otherwise", "not decided here", "an image"
@@ -124,7 +126,7 @@ def target_volume(runs):
 
 def copies(judged):
     """Judge: too many passes memorize single pictures."""
-    seen = [(one.history.config.n_train, f"copies beyond chance from update {one.times['copying'].text()}, one seed") for one in judged]
+    seen = [(one.run.config.n_train, f"copies beyond chance from update {one.times['copying'].text()}, one seed") for one in judged]
     reached = [math.isfinite(one.times["copying"].step) for one in judged]
     return (HOLDS if all(reached) else IF if any(reached) else OPEN), _by_pictures(seen) + "." + (" It holds if the pictures are few for the updates." if any(reached) and not all(reached) else "")
 
@@ -135,7 +137,7 @@ def one_boundary(judged):
     for one in judged:
         times = list(one.times.values())                      # one not reached is known to lie beyond its low end
         apart += [a.high < b.low or b.high < a.low for i, a in enumerate(times) for b in times[:i] if math.isfinite(min(a.step, b.step))]
-        seen.append((one.history.config.n_train, ", ".join(f"{boundary.NAMES[name]} {time.text()}" for name, time in one.times.items()) + ", one seed"))
+        seen.append((one.run.config.n_train, ", ".join(f"{boundary.NAMES[name]} {time.text()}" for name, time in one.times.items()) + ", one seed"))
     return (OPEN if not apart else OTHERWISE if any(apart) else HOLDS), _by_pictures(seen) + "."
 
 

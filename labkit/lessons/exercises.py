@@ -11,20 +11,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.judge.arms import noise_among
-from labkit.view.cards import CARD
 from labkit.design.config import run_id
-from labkit.judge.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, UNSURE, diagnose
-from labkit.errors import LabError
-from labkit.judge.findings import SHARED_RISE
-from labkit.store.history import History
 from labkit.design.ladders import LADDERS, rung_text
 from labkit.design.naming import DERIVED
 from labkit.design.parameters import checked
-from labkit.store.runs import COMPLETE
 from labkit.engine.seeding import seed63
-from labkit.text import counted
+from labkit.errors import LabError
+from labkit.judge.arms import noise_among
+from labkit.judge.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, UNSURE, diagnose
+from labkit.judge.findings import SHARED_RISE
 from labkit.judge.stats import by_picture, interval_of, paired_difference, seeds_difference
+from labkit.store.history import Run
+from labkit.store.runs import COMPLETE
+from labkit.text import counted
+from labkit.view.cards import CARD
 
 PASSED, NOT_YET = "passed", "not yet"
 MARKS = {PASSED: ("✔", "#00785A"), NOT_YET: ("○", "#A86200")}
@@ -86,7 +86,7 @@ class Checks:
     lab     a `labkit.lab.Lab`; its store is where runs are looked for
     seed    the learner's first seed; it and the nine after it are the learner's own
 
-    `run` is everywhere a History or a run id. Losses are held-out ones on fixed noise at the end of a run, differences
+    `run` is everywhere a Run or a run id. Losses are held-out ones on fixed noise at the end of a run, differences
     are paired over pictures, with 95 % intervals over pictures and seeds.
     """
 
@@ -202,13 +202,13 @@ class Checks:
         if given is not None:
             return given.get(name)
         folder = self.lab.store.run(name)
-        return self._own(folder.history()) if (folder.path / "config.json").exists() else None
+        return self._own(folder.load()) if (folder.path / "config.json").exists() else None
 
-    def _own(self, run) -> History:
+    def _own(self, run) -> Run:
         """Return a run if it is complete, measured and the learner's own; LabError says what it is instead."""
         if isinstance(run, str) and run:
-            run = self.lab.store.named(run).history()
-        if not isinstance(run, History) or run.config is None:
+            run = self.lab.store.named(run).load()
+        if not isinstance(run, Run) or run.config is None:
             raise LabError("There is no run yet: hand in what lab.train returned, or a run's id.")
         if not run.config.is_resolved or run.run_id != run_id(run.config, self.lab.base.fingerprint, self.lab.cache.fingerprint):
             raise LabError(f"Run {run.run_id} was trained on another base or other pictures than this lesson's, or its record was changed: train it here.")

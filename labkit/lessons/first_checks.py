@@ -3,9 +3,9 @@
 import numpy as np
 
 from labkit.errors import LabError
+from labkit.judge.stats import by_picture, interval_of, paired_difference
 from labkit.lessons.exercises import Checks, Result, check, given_differently, with_interval
 from labkit.text import counted
-from labkit.judge.stats import by_picture, interval_of, paired_difference
 
 RISES, FALLS, STAYS = "rises", "falls", "stays"
 

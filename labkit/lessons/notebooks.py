@@ -4,8 +4,8 @@ import difflib
 import os
 from pathlib import Path
 
-from labkit.files import json_text
 from labkit.errors import LabError
+from labkit.files import json_text
 from labkit.settings import REPO, given_path
 
 MOST_BYTES = 100_000_000                                      # an executed notebook full of pictures takes a few megabytes

@@ -5,17 +5,17 @@ import math
 import threading
 
 from labkit import settings
-from labkit.lessons import panel_run
 from labkit.design.config import RunConfig, load_design
-from labkit.view.curves import plot_validation
-from labkit.errors import LabError
-from labkit.view.frontend import frontend, say, show
 from labkit.design.ladders import check_knobs
-from labkit.lessons.panel_run import PanelRun
-from labkit.view.pictures import plot_beside
 from labkit.design.presets import PRESETS, preset
-from labkit.store.runs import Store
+from labkit.errors import LabError
+from labkit.lessons import panel_run
+from labkit.lessons.panel_run import PanelRun
 from labkit.lessons.shelf import RunShelf
+from labkit.store.runs import Store
+from labkit.view.curves import plot_validation
+from labkit.view.frontend import frontend, say, show
+from labkit.view.pictures import plot_beside
 
 KNOBS = ("learning_rate", "lr_scheduler", "max_train_steps")
 FAST_STEPS = 6
@@ -37,7 +37,7 @@ class LabPanel:
 
     A notebook that ends a cell with the panel shows it. Where nobody can press a button the same cell trains the design and
     shows a static figure and a sentence. `train`, `stop`, `pin` and `choose` do what the buttons do; `run` trains in the
-    calling thread and returns the History. One run trains at a time in a kernel: a panel that is shown meanwhile shows that
+    calling thread and returns the Run. One run trains at a time in a kernel: a panel that is shown meanwhile shows that
     run, and others wait for their turn.
     """
 
@@ -83,7 +83,7 @@ class LabPanel:
                 self._begin(new_seed).start()
 
     def run(self, *, new_seed=False):
-        """Train the design in the calling thread and return its History; raise what went wrong."""
+        """Train the design in the calling thread and return its Run; raise what went wrong."""
         self._begin(new_seed).work()
         return self.wait()
 
@@ -94,7 +94,7 @@ class LabPanel:
         self._view.stage("stopping after this update")
 
     def wait(self, timeout=None):
-        """Wait for training to end and return the shown History; raise what went wrong."""
+        """Wait for training to end and return the shown Run; raise what went wrong."""
         if self._run is not None:
             self._run.wait(timeout)
         if self.error is not None:
@@ -123,7 +123,7 @@ class LabPanel:
         if self._lab is None:
             from labkit.lab import Lab
 
-            self._lab = Lab.of(self.design, store=self._where["store"])
+            self._lab = Lab.from_config(self.design, store=self._where["store"])
         return self._lab
 
     @property
@@ -220,11 +220,11 @@ class LabPanel:
             stage("warming up: reading the pictures")
             self.pictures_known = len(lab.cache.train)
 
-    def show(self, history, verdict) -> None:
+    def show(self, run, verdict) -> None:
         """Show a run as far as it is; of another territory's only the drawing, since it is not this panel's."""
         if self._run is None or self._run.place == self.place:
-            self.history, self.verdict = history, verdict
-        self._view.history(history, verdict)
+            self.history, self.verdict = run, verdict
+        self._view.history(run, verdict)
 
     def ended(self, run) -> None:
         """Show how a run ended; one of another territory leaves this panel as it was, and one that still goes on is shown next."""

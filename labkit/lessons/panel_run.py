@@ -5,11 +5,11 @@ import threading
 import time
 from contextlib import closing
 
+from labkit.engine.turns import turn
 from labkit.judge.diagnose import diagnose
 from labkit.store.events import Step, Validation
-from labkit.view.frontend import say
 from labkit.text import rate_text
-from labkit.engine.turns import turn
+from labkit.view.frontend import say
 
 _going, _ending = [], threading.RLock()                               # runs of this kernel, in the order they were begun
 
@@ -84,47 +84,47 @@ class PanelRun:
 
     def _find_or_train(self):
         config = self.owner.lab.config(self.design)
-        history = self._find(config)
-        while self.new_seed and history is not None:
+        run = self._find(config)
+        while self.new_seed and run is not None:
             self.design = self.design.replace(seed=self.design.seed + 1)
             config = config.replace(seed=self.design.seed)
-            history = self._find(config)
-        self.found = history is not None
-        self._show(history if self.found else self._train(config), True, draw=False)
+            run = self._find(config)
+        self.found = run is not None
+        self._show(run if self.found else self._train(config), True, draw=False)
 
     def _find(self, config):
         lab = self.owner.lab
         return lab.store.find(config, lab.base.fingerprint, lab.cache.fingerprint)
 
     def _train(self, config):
-        """Train a resolved configuration, or go on with it where it was stopped, and show every change; return the History."""
+        """Train a resolved configuration, or go on with it where it was stopped, and show every change; return the Run."""
         lab, owner, started, unjudged = self.owner.lab, self.owner, time.monotonic(), False
-        trace = lab.begun(config)
-        done = trace.last_step
+        builder = lab.begin(config)
+        done = builder.last_step
         self.stage(f"going on from step {done}" if done else "measuring the untouched base")
         events = lab.sweep([config], monitor=lab.monitor(pictures=owner.pictures), stop=self.stopping.is_set,
                            meta={"made_by": "panel"}, tell=say)
         with closing(events):
             for event in events:
-                trace.add(event)
+                builder.add(event)
                 unjudged |= isinstance(event, Validation)
                 if isinstance(event, Step):
                     self.view.progress(event.global_step, config.max_train_steps, time.monotonic() - started)
                 if self.view.is_due():
-                    self._show(trace.history(), unjudged)
+                    self._show(builder.build(), unjudged)
                     unjudged = False
-        history = trace.history()
-        if history.status == "finished" and not done:
+        run = builder.build()
+        if run.status == "finished" and not done:
             owner.pace.measured(config, time.monotonic() - started)
-        return history
+        return run
 
-    def _show(self, history, unjudged, *, draw=True):
+    def _show(self, run, unjudged, *, draw=True):
         """Keep what there is so far, with a verdict so far, and draw it."""
-        if draw and "validation" not in history.validations:
+        if draw and "validation" not in run.validations:
             return
         if unjudged or self.verdict is None:
-            siblings = [other for other in self.owner.shelf.histories if other.run_id != history.run_id]
-            self.verdict = diagnose(history, siblings)
-        self.history = history
+            siblings = [other for other in self.owner.shelf.runs if other.run_id != run.run_id]
+            self.verdict = diagnose(run, siblings)
+        self.history = run
         if draw:
-            self.watchers[-1].show(history, self.verdict)
+            self.watchers[-1].show(run, self.verdict)

@@ -7,14 +7,14 @@ import time
 import ipywidgets as W
 
 from labkit.design import volume
-from labkit.view.cards import QUIET, error_card, verdict_card
 from labkit.design.config import RunConfig
-from labkit.view.curves import plot_schedules, plot_validation
-from labkit.errors import LabError
 from labkit.design.glossary import glossary, term
 from labkit.design.ladders import rungs
-from labkit.view.pictures import plot_beside
+from labkit.errors import LabError
 from labkit.text import counted, rounded
+from labkit.view.cards import QUIET, error_card, verdict_card
+from labkit.view.curves import plot_schedules, plot_validation
+from labkit.view.pictures import plot_beside
 from labkit.view.style import STYLE, VERDICTS, LabFigure
 
 FRAME_S = 0.25                                                        # at most four frames a second
@@ -191,19 +191,19 @@ class PanelView:
         """Tell whether it is time for another frame."""
         return time.monotonic() >= self._next_frame
 
-    def history(self, history, verdict):
+    def history(self, run, verdict):
         """Draw a run: curve, pictures, verdict."""
         with self._lock:
             started, beside = time.monotonic(), self.panel.beside
-            scale = 1.0 if history.status == "running" else STYLE["retina"]
-            title = f"So far {verdict.label}" if history.status == "running" else None
-            self.curve.value = plot_validation(history, verdict=verdict, title=title, pinned=beside, raw=True).figure.encoded(scale=scale)
+            scale = 1.0 if run.status == "running" else STYLE["retina"]
+            title = f"So far {verdict.label}" if run.status == "running" else None
+            self.curve.value = plot_validation(run, verdict=verdict, title=title, pinned=beside, raw=True).figure.encoded(scale=scale)
             self.curve.layout.display = ""
-            state = (history.run_id, len(history.samples), verdict.label, beside and beside.run_id)
-            if history.samples and state != self._drawn:              # pictures are drawn again only where there are new ones
-                self.samples.value, self._drawn = plot_beside(history, verdict, beside).encoded(), state
+            state = (run.run_id, len(run.samples), verdict.label, beside and beside.run_id)
+            if run.samples and state != self._drawn:              # pictures are drawn again only where there are new ones
+                self.samples.value, self._drawn = plot_beside(run, verdict, beside).encoded(), state
                 self.samples.layout.display = ""
-            self.verdict.value = "" if title else verdict_card(verdict, history, self.panel.voice)
+            self.verdict.value = "" if title else verdict_card(verdict, run, self.panel.voice)
             took = time.monotonic() - started
             self._next_frame = started + max(FRAME_S, min(DRAWING_SHARE * took, SLOWEST_S))
 

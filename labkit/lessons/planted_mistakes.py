@@ -3,11 +3,11 @@
 import json
 
 from labkit.design import volume
-from labkit.engine.adapters import LoRAStack
-from labkit.experiments.preflight import foreign_adapter, on_paper
 from labkit.design.config import load_design
 from labkit.design.design_file import split
+from labkit.engine.adapters import LoRAStack
 from labkit.errors import LabError
+from labkit.experiments.preflight import foreign_adapter, on_paper
 from labkit.view.tables import Table
 
 

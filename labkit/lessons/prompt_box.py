@@ -5,8 +5,8 @@ import textwrap
 
 import numpy as np
 
-from labkit.view.cards import QUIET, error_card
 from labkit.datasets.folders import load_picture
+from labkit.view.cards import QUIET, error_card
 from labkit.view.frontend import frontend, say, show
 from labkit.view.pictures import show_mosaic
 from labkit.view.style import STYLE, LabFigure
@@ -56,7 +56,7 @@ class PromptBox:
     """Draw what is typed: with the untouched base and, beside it, with a run's adapter.
 
     lab       a Lab
-    run       a History whose adapter is drawn beside the base, or None
+    run       a Run whose adapter is drawn beside the base, or None
     prompt    the text to begin with
 
     Where nobody can type, a cell that ends with the box draws the text to begin with.

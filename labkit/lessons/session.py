@@ -7,12 +7,12 @@ import time
 import warnings
 
 from labkit import settings
-from labkit.files.atomic import write_file
-from labkit.errors import LabError, LabWarning
-from labkit.view.frontend import say
-from labkit.lessons.notebooks import assigned
 from labkit.design.parameters import PAPERMILL, checked
+from labkit.errors import LabError, LabWarning
+from labkit.files.atomic import write_file
+from labkit.lessons.notebooks import assigned
 from labkit.text import in_lines, one_sentence
+from labkit.view.frontend import say
 
 fast = settings.fast
 RESULTS_VERSION = 1
@@ -91,7 +91,7 @@ def trained(since_s):
         try:
             lines = [line for line in run.read()[0] if line["time"] >= since_s]
             if lines:
-                run.history()  # the whole folder: `finish` asks for more than its journal
+                run.load()  # the whole folder: `finish` asks for more than its journal
                 steps = [line for line in lines if line["event"] == "Step"]
                 found.append((run, sum(line["samples_seen"] // line["global_step"] for line in steps)))
         except LabError as error:
@@ -108,7 +108,7 @@ def finish():
         write_file(os.environ["LABKIT_RESULTS"], json.dumps(result).encode(), choose="LABKIT_RESULTS")
     for run, _ in runs:
         if run.status == "error":
-            raise LabError(f"Run {run.run_id} ended in an error: {run.history().stopped.message}")
+            raise LabError(f"Run {run.run_id} ended in an error: {run.load().stopped.message}")
         if run.status == "running":
             raise LabError(f"Run {run.run_id} is still going on: wait for it before the last cell.")
     say(f"This lesson trained {len(runs)} run{'s' * (len(runs) != 1)}, {steps:,} run-steps at batch {REFERENCE_BATCH}; none ended in an error.")

@@ -2,8 +2,8 @@
 
 import threading
 
-from labkit.view.cards import shelf_table
 from labkit.judge.diagnose import diagnose
+from labkit.view.cards import shelf_table
 
 SHOWN = 12                                                            # runs; more would not be read
 
@@ -18,37 +18,37 @@ class RunShelf:
     def __init__(self, store=None, *, base="embedded", data="liminal", shown=SHOWN):
         self._runs, self.pinned, self.current, self.shown = {}, None, None, shown
         self._html, self._lock = None, threading.RLock()
-        for history in store.histories(last=3 * shown) if store else ():
-            if history.status in ("finished", "diverged", "stopped") and (history.config.base, history.config.data) == (base, data):
-                self._runs[history.run_id] = history
+        for run in store.load_runs(last=3 * shown) if store else ():
+            if run.status in ("finished", "diverged", "stopped") and (run.config.base, run.config.data) == (base, data):
+                self._runs[run.run_id] = run
 
     @property
-    def histories(self) -> list:
+    def runs(self) -> list:
         """Return the runs on the shelf, oldest first."""
         runs = list(self._runs.values())[-self.shown:]
-        is_shown = self.pinned is None or self.pinned.run_id in {history.run_id for history in runs}
+        is_shown = self.pinned is None or self.pinned.run_id in {run.run_id for run in runs}
         return runs if is_shown else [self.pinned, *runs]
 
-    def add(self, history) -> None:
+    def add(self, run) -> None:
         """Put a run on the shelf, or back on top."""
         with self._lock:
-            self._runs.pop(history.run_id, None)
-            self._runs[history.run_id] = self.current = history
+            self._runs.pop(run.run_id, None)
+            self._runs[run.run_id] = self.current = run
         self.refresh()
 
-    def pin(self, history) -> None:
+    def pin(self, run) -> None:
         """Make a run the baseline; pinning it again takes the pin off."""
         with self._lock:
-            self.pinned = None if self.pinned and self.pinned.run_id == history.run_id else history
+            self.pinned = None if self.pinned and self.pinned.run_id == run.run_id else run
         self.refresh()
 
     def table(self) -> str:
         """Return the table as HTML."""
         with self._lock:
-            histories = [history for history in self.histories if history.validations]
-            verdicts = [diagnose(history, histories) for history in histories]
+            runs = [run for run in self.runs if run.validations]
+            verdicts = [diagnose(run, runs) for run in runs]
             pinned = self.pinned.run_id if self.pinned else None
-            return shelf_table(histories, verdicts, baseline=pinned, pinned=(pinned,), current=self.current and self.current.run_id)
+            return shelf_table(runs, verdicts, baseline=pinned, pinned=(pinned,), current=self.current and self.current.run_id)
 
     def refresh(self) -> None:
         """Redraw the table where it is shown."""

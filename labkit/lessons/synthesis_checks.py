@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from labkit.design import volume
-from labkit.experiments.preflight import look_over
 from labkit.design.config import load_design
 from labkit.errors import LabError
-from labkit.store.recorded import missing, recorded_or_none
-from labkit.lessons.exercises import Checks, Result, check
+from labkit.experiments.preflight import look_over
 from labkit.experiments.sensitivity import KNOBS, sensitivity
+from labkit.lessons.exercises import Checks, Result, check
+from labkit.store.recorded import missing, recorded_or_none
 
 
 class SynthesisChecks(Checks):

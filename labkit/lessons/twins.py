@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from labkit.view.cards import differing
 from labkit.errors import LabError
-from labkit.lessons.exercises import Checks, Result, check
 from labkit.judge.stats import by_picture, interval_of
+from labkit.lessons.exercises import Checks, Result, check
+from labkit.view.cards import differing
 
 ALIKE = 0.1  # of the gain: ends no farther apart count as the same
 APART = 4  # times: scalings nearer than this are no test

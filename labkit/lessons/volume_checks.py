@@ -3,8 +3,8 @@
 import math
 
 from labkit.design import volume as plan
-from labkit.experiments.turning_points import boundary
 from labkit.errors import LabError
+from labkit.experiments.turning_points import boundary
 from labkit.lessons.exercises import Checks, Result, check
 from labkit.text import counted
 

@@ -4,18 +4,17 @@ import math
 
 import numpy as np
 
-from labkit.store.adapter_files import save_adapter
-from labkit.engine.base import diffusers_picture
-from labkit.experiments.turning_points import boundary
 from labkit.datasets.folders import load_picture
-from labkit.errors import LabError
-from labkit.view.tables import Table
 from labkit.design.ladders import rung_text
-from labkit.view.pictures import show_mosaic
+from labkit.engine.base import diffusers_picture
+from labkit.errors import LabError
 from labkit.experiments.short_test import chosen
-from labkit.text import counted
+from labkit.experiments.turning_points import boundary
+from labkit.store.adapter_files import save_adapter
+from labkit.text import counted, rate_text
+from labkit.view.pictures import show_mosaic
 from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes
-from labkit.text import rate_text
+from labkit.view.tables import Table
 
 SAME = 2.0                                                   # of 255, in the mean: what rounding in another order comes to stays far below
 PANEL, GAP, LEFT = 2.15, 0.72, 0.8                           # inches
@@ -50,7 +49,7 @@ def plot_journey(lab, trials, run, kept, frontier, *, caption=None, seed=0):
     place = validation.captions.index(caption) if caption in validation.captions else 0
     caption, strength = caption or validation.captions[place], frontier.strengths[frontier.chosen]
     stable = [trial for trial in trials if math.isfinite(trial.loss)]
-    first = stable[0].history
+    first = stable[0].run
     drawn = [lab.generate(caption, [seed])[0], lab.generate(caption, [seed], run=first)[0],
              *lab.generate(caption, [seed], run=run, step=kept, strength=[1.0, strength])[:, 0],
              load_picture(validation.paths[place], lab.base.resolution)]

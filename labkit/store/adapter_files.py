@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.files import json_text
-from labkit.files.atomic import write_file
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
+from labkit.files import json_text
+from labkit.files.atomic import write_file
 from labkit.files.tensor_files import opened, sealed
 
 PREFIX = "unet."

@@ -43,7 +43,7 @@ class Sample(Event):
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     guidance_scale: float
-    scale: float = 1.0  # strength of the adapter
+    strength: float = 1.0  # of the adapter
 
 
 @dataclass(frozen=True, eq=False)

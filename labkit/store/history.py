@@ -11,8 +11,8 @@ import numpy as np
 
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.store.events import Sample, Step, Stopped, Validation
 from labkit.files.regular import require_regular
+from labkit.store.events import Sample, Step, Stopped, Validation
 
 STEP_FIELDS = ("global_step", "samples_seen", "loss", "learning_rate", "grad_norm", "update_norm", "max_alloc")
 
@@ -37,7 +37,7 @@ class Samples:
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     guidance_scale: float
-    scale: float
+    strength: float
     paths: tuple[Path, ...] = ()
     images: np.ndarray | None = None
 
@@ -61,7 +61,7 @@ def _picture(path) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class History:
+class Run:
     """Hold everything recorded of a run; arrays are ordered by step and a step occurs once."""
 
     run_id: str
@@ -70,7 +70,7 @@ class History:
     steps: dict[str, np.ndarray]  # STEP_FIELDS -> (S,)
     validations: dict[str, Curve]  # "validation", "probe", "ordinary": monitor grade
     timesteps: dict[str, np.ndarray]  # the same names -> (images, strata)
-    verdicts: dict[str, Curve]  # the same names: verdict grade
+    final_validations: dict[str, Curve]  # the same names: verdict grade
     samples: list[Samples]
     stopped: Stopped | None
     meta: dict = field(default_factory=dict)
@@ -88,8 +88,8 @@ class History:
         return f"Trained {when}." if self.time_s else "Trained here."
 
 
-class Trace:
-    """Collect the events of one run; `history()` may be asked at any moment."""
+class RunBuilder:
+    """Collect the events of one run; `build()` may be asked at any moment."""
 
     def __init__(self, run_id, config=None, *, meta=None, origin="live"):
         self.run_id, self.config, self.meta, self.origin = run_id, config, meta or {}, origin
@@ -110,13 +110,13 @@ class Trace:
             self._validations.setdefault(key, {})[event.global_step] = event.losses
             self._timesteps[key] = event.timesteps
         elif isinstance(event, Sample):
-            self.add_samples(Samples(event.global_step, event.prompts, event.seeds, event.guidance_scale, event.scale, images=event.images))
+            self.add_samples(Samples(event.global_step, event.prompts, event.seeds, event.guidance_scale, event.strength, images=event.images))
         elif isinstance(event, Stopped):
             self.stopped = event
 
     def add_samples(self, samples: Samples):
         """Take pictures that lie in files."""
-        self._samples[samples.global_step, samples.scale] = samples
+        self._samples[samples.global_step, samples.strength] = samples
 
     def cut(self, step: int) -> None:
         """Forget what came after a step, and that the run ended."""
@@ -130,10 +130,10 @@ class Trace:
         """Return the last completed update, 0 before the first."""
         return max(self._steps, default=0)
 
-    def history(self, status=None) -> History:
+    def build(self, status=None) -> Run:
         """Return all that was collected so far."""
         reason = self.stopped.reason if self.stopped else "running"
-        return History(
+        return Run(
             self.run_id, self.config, status or reason, self._step_arrays(), self._curves("monitor"),
             {name: array for (grade, name), array in self._timesteps.items() if grade == "monitor"},
             self._curves("verdict"), [self._samples[key] for key in sorted(self._samples)],

@@ -13,8 +13,8 @@ import zlib
 
 import numpy as np
 
-from labkit.files.atomic import cannot_write, sync_folder
 from labkit.errors import LabError
+from labkit.files.atomic import cannot_write, sync_folder
 from labkit.files.regular import read_regular, require_regular
 
 SYNC_EVERY_S = 1.0

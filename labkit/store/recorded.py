@@ -15,10 +15,10 @@ import zlib
 from pathlib import Path
 
 from labkit import settings
+from labkit.errors import LabError
 from labkit.files.atomic import cannot_write, write_file
 from labkit.files.content import sha256
-from labkit.errors import LabError
-from labkit.store.history import History
+from labkit.store.history import Run
 from labkit.store.runs import Store
 from labkit.text import shown
 
@@ -29,7 +29,7 @@ NAME = r"(?!\.)[\w.+-]{1,100}(/(?!\.)[\w.+-]{1,100}){0,5}"     # of a file in a 
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, LookupError, RuntimeError, ValueError, OverflowError)
 
 
-def recorded(name: str) -> list[History]:
+def recorded(name: str) -> list[Run]:
     """Return the recorded runs that ship under a name, marked as such.
 
     LabError: there is no such set, its file is damaged, or it cannot be unpacked into the cache folder.
@@ -38,7 +38,7 @@ def recorded(name: str) -> list[History]:
     if not file.is_file():
         there = sorted(path.stem for path in file.parent.glob("*.zip"))
         raise LabError(f"{name!r} is not a recorded set of runs: there are {', '.join(there) or 'none'}.")
-    return Store(unpacked(file), origin="recorded").histories()
+    return Store(unpacked(file), origin="recorded").load_runs()
 
 
 def pack(folder: Path, file: Path):

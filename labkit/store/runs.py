@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.store import about, journal, replay
 from labkit import settings
-from labkit.store.about import STORE_VERSION as STORE_VERSION
-from labkit.store.adapter_files import load_adapter, save_adapter
-from labkit.files.atomic import cannot_write, write_file
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError, LabWarning
-from labkit.store.events import Checkpoint, Event, Sample, Step
-from labkit.store.history import History, Samples, Trace
-from labkit.store.run_files import checkpoint_name, inherit, remove, remove_others
+from labkit.files.atomic import cannot_write, write_file
 from labkit.files.tensor_files import opened, sealed
+from labkit.store import about, journal, replay
+from labkit.store.about import STORE_VERSION as STORE_VERSION
+from labkit.store.adapter_files import load_adapter, save_adapter
+from labkit.store.events import Checkpoint, Event, Sample, Step
+from labkit.store.history import Run, RunBuilder, Samples
+from labkit.store.run_files import checkpoint_name, inherit, remove, remove_others
 
 COMPLETE = ("finished", "diverged")  # a diverged run is a result
 
@@ -53,20 +53,20 @@ class RunFolder:
         except replay.FAULTS as error:
             raise replay.damaged(len(journal.read(self.events_path)[0]), self.events_path, error) from None
 
-    def history(self) -> History:
+    def load(self) -> Run:
         """Return everything recorded; LabError when the folder is damaged or from a newer version."""
         status = self.status
-        return self.trace().history(status)
+        return self.builder().build(status)
 
-    def trace(self) -> Trace:
-        """Return everything recorded as a Trace, which takes further events."""
+    def builder(self) -> RunBuilder:
+        """Return everything recorded as a RunBuilder, which takes further events."""
         described = self._about()
-        trace = Trace(self.run_id, RunConfig.from_dict(described["config"]), meta=described["sessions"][0]["meta"], origin=self.origin)
+        builder = RunBuilder(self.run_id, RunConfig.from_dict(described["config"]), meta=described["sessions"][0]["meta"], origin=self.origin)
         lines, told, _ = self.read()
         for found in told:
-            trace.add_samples(found) if isinstance(found, Samples) else trace.add(found)
-        trace.time_s = lines[-1]["time"] if lines else None
-        return trace
+            builder.add_samples(found) if isinstance(found, Samples) else builder.add(found)
+        builder.time_s = lines[-1]["time"] if lines else None
+        return builder
 
     def read(self) -> tuple[list[dict], list[Event | Samples | None], list[int]]:
         """Return the lines of the journal, what each tells and where it ends; LabError names one that is damaged."""
@@ -204,19 +204,20 @@ class RunWriter:
         line = {"event": type(event).__name__, "time": round(time.time(), 3)}
         values = {item.name: getattr(event, item.name) for item in fields(event) if item.name != "run_id"}
         if isinstance(event, Sample):
-            values["files"] = self._write_pictures(event.global_step, event.scale, values.pop("images"))
+            values["scale"] = values.pop("strength")          # as journals have called it from the first
+            values["files"] = self._write_pictures(event.global_step, event.strength, values.pop("images"))
         elif isinstance(event, Checkpoint):
             self._write_tensors(event.global_step, values.pop("adapter"), values.pop("optimizer"))
         self.journal.append(line | values, durable=not isinstance(event, Step))
 
-    def _write_pictures(self, step, scale, images) -> list[str]:
+    def _write_pictures(self, step, strength, images) -> list[str]:
         from PIL import Image
 
         names = []
         for index, image in enumerate(images):
             data = io.BytesIO()
             Image.fromarray(np.asarray(image)).save(data, "PNG")
-            names.append(f"samples/{step:06d}_{scale:g}_{index}.png")
+            names.append(f"samples/{step:06d}_{strength:g}_{index}.png")
             write_file(self.folder.path / names[-1], data.getvalue())
         return names
 
@@ -266,31 +267,31 @@ class Store:
         found = sorted((_written_at(path), path) for path in self.root.glob("*/config.json"))
         return [self.run(path.parent.name) for _, path in found]
 
-    def histories(self, last: int | None = None, names=None) -> list[History]:
+    def load_runs(self, last: int | None = None, names=None) -> list[Run]:
         """Return all runs that can be read, oldest first, or those among the `last` ones, or those of these names; warn of the others."""
-        histories = []
+        runs = []
         for folder in self.runs()[-last if last else None:] if names is None else map(self.run, names):
             try:
-                histories.append(folder.history())
+                runs.append(folder.load())
             except LabError as error:
                 warnings.warn(str(error), LabWarning, stacklevel=2)
-        return histories
+        return runs
 
-    def begun(self, name, config, meta=None) -> Trace:
+    def begin(self, name, config, meta=None) -> RunBuilder:
         """Return what is known of a run that is about to be trained: nothing, or what was told before it was stopped."""
         folder = self.run(name)
         if not folder.path.exists() or folder.status in COMPLETE or not folder.checkpoints():
-            return Trace(name, config, meta=meta)
-        trace = folder.trace()
-        trace.cut(max(folder.checkpoints()))
-        trace.origin = "live"
-        return trace
+            return RunBuilder(name, config, meta=meta)
+        builder = folder.builder()
+        builder.cut(max(folder.checkpoints()))
+        builder.origin = "live"
+        return builder
 
-    def find(self, config, base_fingerprint, data_fingerprint) -> History | None:
+    def find(self, config, base_fingerprint, data_fingerprint) -> Run | None:
         """Return the complete run of a resolved configuration, if there is one; its `provenance` says so with its time."""
         folder = self.run(run_id(config, base_fingerprint, data_fingerprint))
         is_there = (folder.path / "config.json").exists() and folder.status in COMPLETE
-        return folder.history() if is_there else None
+        return folder.load() if is_there else None
 
 
 def written_here() -> list[RunFolder]:

@@ -5,10 +5,10 @@ import math
 import time
 import traceback
 
-from labkit.errors import LabError
 from labkit.design.glossary import glossary, term
 from labkit.design.ladders import rung_text
 from labkit.design.naming import differing
+from labkit.errors import LabError
 from labkit.judge.stats import Interval
 from labkit.view.style import VERDICTS
 
@@ -21,7 +21,7 @@ SCROLLING = "width:0;min-width:100%;overflow-x:auto"                  # as wide 
 QUIET = "opacity:.8"
 
 
-def verdict_card(verdict, history, voice="both") -> str:
+def verdict_card(verdict, run, voice="both") -> str:
     """Return a verdict with the numbers that led to it, the step since which it holds, and where the run comes from."""
     symbol, color = VERDICTS[verdict.label]
     chapter = glossary()[verdict.label]["chapter"]
@@ -33,7 +33,7 @@ def verdict_card(verdict, history, voice="both") -> str:
     return (f"<div style='{CARD.format(color=color)}'><b style='color:{color};font-size:115%'>{symbol} {html.escape(name)}</b>{aside}"
             f"<div>{html.escape(verdict.sentence)}</div>"
             f"<details><summary style='{QUIET}'>the numbers behind it{since} (confidence {verdict.confidence:.2f})</summary>"
-            f"<table style='margin:4px 0;{PAPER}'>{numbers}</table></details><div style='{QUIET}'>{html.escape(history.provenance)}</div></div>")
+            f"<table style='margin:4px 0;{PAPER}'>{numbers}</table></details><div style='{QUIET}'>{html.escape(run.provenance)}</div></div>")
 
 
 def evidence_text(value) -> str:
@@ -54,24 +54,24 @@ def error_card(error: BaseException) -> str:
     return f"<div role='alert' style='{CARD.format(color='#C44601')}'><b style='color:#C44601'>✖ This did not work.</b> {html.escape(words)}{trace}</div>"
 
 
-def shelf_table(histories, verdicts, *, baseline=None, pinned=(), current=None) -> str:
+def shelf_table(runs, verdicts, *, baseline=None, pinned=(), current=None) -> str:
     """Return a table of runs, newest first; what differs from the baseline run is marked.
 
     The outcome stands left of the settings, of which there may be more than a page is wide: these scroll.
     `baseline` and `current` are run ids, `pinned` a collection of them; the oldest run is the baseline by default.
     """
-    if not histories:
+    if not runs:
         return f"<div style='{QUIET}'>No runs yet: every run you train is kept here.</div>"
-    names = differing(histories)
-    ids = [history.run_id for history in histories]
-    base = histories[ids.index(baseline) if baseline in ids else 0].config.to_dict()
+    names = differing(runs)
+    ids = [run.run_id for run in runs]
+    base = runs[ids.index(baseline) if baseline in ids else 0].config.to_dict()
     heads = ["", "trained", "verdict", "held-out loss", "", *(term(name, "field") if name in glossary() else name for name in names)]
     lines = []
-    for history, verdict in reversed(list(zip(histories, verdicts))):
-        config, symbol_color = history.config.to_dict(), VERDICTS[verdict.label]
-        mark = "★" if history.run_id in pinned else "▸" if history.run_id == current else ""
-        cells = [mark, trained_at(history), f"<span style='color:{symbol_color[1]}'>{symbol_color[0]} {html.escape(verdict.label)}</span>",
-                 loss_change(history), sparkline(history, symbol_color[1]),
+    for run, verdict in reversed(list(zip(runs, verdicts))):
+        config, symbol_color = run.config.to_dict(), VERDICTS[verdict.label]
+        mark = "★" if run.run_id in pinned else "▸" if run.run_id == current else ""
+        cells = [mark, trained_at(run), f"<span style='color:{symbol_color[1]}'>{symbol_color[0]} {html.escape(verdict.label)}</span>",
+                 loss_change(run), sparkline(run, symbol_color[1]),
                  *(setting(name, config[name], config[name] != base[name]) for name in names)]
         lines.append(f"<tr style='{PAPER}'>" + "".join(f"<td style='{CELL};white-space:nowrap'>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th style='{CELL};vertical-align:bottom'>{html.escape(name)}</th>" for name in heads)
@@ -86,26 +86,26 @@ def setting(name, value, differs) -> str:
     return f"<b style='background:#FFE9A8;color:#222;padding:0 4px;border-radius:3px'>≠ {words}</b>" if differs else words
 
 
-def trained_at(history) -> str:
+def trained_at(run) -> str:
     """Write when a run was trained: the time of today, else the day."""
-    if not history.time_s:
+    if not run.time_s:
         return "at an unknown time"
-    then, today = time.localtime(history.time_s), time.localtime()
+    then, today = time.localtime(run.time_s), time.localtime()
     return time.strftime("%H:%M" if then[:3] == today[:3] else "%d %b", then)
 
 
-def loss_change(history) -> str:
+def loss_change(run) -> str:
     """Write the held-out loss at the beginning and at the end."""
-    held = history.validations.get("validation")
+    held = run.validations.get("validation")
     if held is None:
         return ""
     words = [f"{mean:.3f}" if math.isfinite(mean) else "not finite" for mean in (held.means[0], held.means[-1])]
     return " → ".join(words)
 
 
-def sparkline(history, color, width=72, height=18) -> str:
+def sparkline(run, color, width=72, height=18) -> str:
     """Return the held-out curve as a tiny drawing, on the logarithm of the step, cut at 1.5 times its start."""
-    held = history.validations.get("validation")
+    held = run.validations.get("validation")
     if held is None or not math.isfinite(held.means[0]):
         return ""
     top, bottom = 1.5 * held.means[0], min(mean for mean in held.means if math.isfinite(mean))

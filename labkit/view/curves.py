@@ -5,45 +5,55 @@ import math
 import numpy
 from matplotlib.ticker import MaxNLocator
 
-from labkit.judge.diagnose import DIVERGED, diagnose
-from labkit.judge.findings import DIVERGED_FACTOR
 from labkit.design.naming import apart
 from labkit.design.schedules import rates
+from labkit.judge.diagnose import DIVERGED, diagnose
+from labkit.judge.findings import DIVERGED_FACTOR
 from labkit.judge.stats import by_picture, paired_difference, t_quantile
-from labkit.view.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, direct_labels, name_axes, new_axes, ordered_colors
 from labkit.text import rate_text
+from labkit.view.style import (
+    LINES,
+    MARKERS,
+    PINNED,
+    STYLE,
+    VERDICTS,
+    direct_labels,
+    name_axes,
+    new_axes,
+    ordered_colors,
+)
 
 STEP_AXIS = "updates done (logarithmic)"
 LOSS_AXIS = "loss on fixed noise\n(mean squared error, no unit)"
 SETS = {"validation": ("held-out pictures", "-"), "probe": ("training pictures", LINES[2]), "ordinary": ("ordinary places", LINES[3])}
 
 
-def curve(history, name: str = "validation"):
+def curve(run, name: str = "validation"):
     """Return steps (T,), mean loss (T,), and the 95 % band (low, high) of its change since step 0, paired over pictures.
 
     Every picture meets the same noise at every step, so the difference to step 0 is known far better than the loss itself.
     """
-    steps, losses = history.validations[name]
+    steps, losses = run.validations[name]
     mean = numpy.array([by_picture(loss).mean() for loss in losses])
     change = numpy.array([paired_difference(loss, losses[0]) for loss in losses])  # (T, 3): mean, low, high
     return steps, mean, mean[0] + change[:, 1], mean[0] + change[:, 2]
 
 
-def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=None, title=None, pinned=None, raw=False):
+def plot_validation(run, ax=None, *, names=("validation", "probe"), verdict=None, title=None, pinned=None, raw=False):
     """Draw one run's loss on held-out and on training pictures, on one axis, with the verdict as its title (unless `title` is given).
 
     `pinned` is another run whose held-out loss is drawn for comparison, both then named by what sets them apart; `raw` adds the
     loss of single steps, faintly.
     """
     ax = new_axes(ax)
-    verdict = verdict or diagnose(history)
+    verdict = verdict or diagnose(run)
     symbol, color = VERDICTS[verdict.label]
     labels, last_step, seen, bands = [], 1, [], []
     for name, tint, marker in zip(names, (color, STYLE["text"], STYLE["faint"]), MARKERS):
-        if name not in history.validations:
+        if name not in run.validations:
             continue
         words, line = SETS[name]
-        steps, mean, low, high = curve(history, name)
+        steps, mean, low, high = curve(run, name)
         ax.plot(steps, mean, color=tint, linestyle=line, marker=marker, markersize=STYLE["marker"], linewidth=STYLE["line"],
                 markerfacecolor=tint if name == "validation" else "white")
         ax.fill_between(steps, low, high, color=tint, alpha=STYLE["band"], linewidth=0)
@@ -52,10 +62,10 @@ def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=
         last_step = max(last_step, steps[-1])
         labels.append((end(mean), f"{words} {loss_text(mean)}", tint))
         mark_not_finite(ax, steps, mean, tint)
-    if raw and len(history.steps["loss"]):
-        ax.plot(history.steps["global_step"], history.steps["loss"], ".", color=STYLE["faint"], alpha=0.35, markersize=3, zorder=1)
-        last_step = max(last_step, history.steps["global_step"][-1])
-        labels.append((middle(history.steps["loss"]), "· single steps, not judged", STYLE["faint"]))
+    if raw and len(run.steps["loss"]):
+        ax.plot(run.steps["global_step"], run.steps["loss"], ".", color=STYLE["faint"], alpha=0.35, markersize=3, zorder=1)
+        last_step = max(last_step, run.steps["global_step"][-1])
+        labels.append((middle(run.steps["loss"]), "· single steps, not judged", STYLE["faint"]))
     if pinned:
         steps, mean, _, _ = curve(pinned)
         marker, tint = PINNED
@@ -63,30 +73,30 @@ def plot_validation(history, ax=None, *, names=("validation", "probe"), verdict=
         mark_not_finite(ax, steps, mean, tint)
         seen.append(mean)
         last_step = max(last_step, steps[-1])
-        labels.append((end(mean), f"pinned {loss_text(mean)}:  {apart(pinned, history)}", tint))
+        labels.append((end(mean), f"pinned {loss_text(mean)}:  {apart(pinned, run)}", tint))
     step_axis(ax, last_step)
     loss_axis(ax, seen, bands)
-    name_axes(ax, STEP_AXIS, LOSS_AXIS, title or f"{symbol} {verdict.label}: {apart(history, pinned or history)}", color)
+    name_axes(ax, STEP_AXIS, LOSS_AXIS, title or f"{symbol} {verdict.label}: {apart(run, pinned or run)}", color)
     direct_labels(ax, labels)
     ax.figure.summary = f"{verdict.label}: {verdict.sentence}"
     return ax
 
 
-def plot_curves(histories, ax=None, *, name="validation", verdicts=None, label=None):
+def plot_curves(runs, ax=None, *, name="validation", verdicts=None, label=None):
     """Draw the same measure of several runs, each with its own marker and its label at the line's end.
 
-    `label(history)` names a run (its learning rate by default). The axis is that of the runs that did not diverge; one that did
+    `label(run)` names a run (its learning rate by default). The axis is that of the runs that did not diverge; one that did
     leaves it at the top.
     """
     ax = new_axes(ax)
-    histories = list(histories)
-    label = label or (lambda history: rate_text(history.config.learning_rate))
-    verdicts = verdicts or [diagnose(history, histories) for history in histories]
+    runs = list(runs)
+    label = label or (lambda run: rate_text(run.config.learning_rate))
+    verdicts = verdicts or [diagnose(run, runs) for run in runs]
     labels, last_step, seen, bands = [], 1, [], []
-    for i, (history, verdict, color) in enumerate(zip(histories, verdicts, ordered_colors(len(histories)))):
-        if name not in history.validations:
+    for i, (run, verdict, color) in enumerate(zip(runs, verdicts, ordered_colors(len(runs)))):
+        if name not in run.validations:
             continue
-        steps, mean, low, high = curve(history, name)
+        steps, mean, low, high = curve(run, name)
         ax.plot(steps, mean, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i % len(MARKERS)],
                 markersize=STYLE["marker"], linewidth=STYLE["line"])
         mark_not_finite(ax, steps, mean, color)
@@ -96,14 +106,14 @@ def plot_curves(histories, ax=None, *, name="validation", verdicts=None, label=N
             ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
             bands += [low, high]
         last_step = max(last_step, steps[-1])
-        labels.append((end(mean), f"{label(history)}  {VERDICTS[verdict.label][0]} {verdict.label}", color))
+        labels.append((end(mean), f"{label(run)}  {VERDICTS[verdict.label][0]} {verdict.label}", color))
     step_axis(ax, last_step)
     loss_axis(ax, [mean for mean, left in seen if not left] or [mean for mean, _ in seen], bands)
     top = ax.get_ylim()[1]
     labels = [(value, text + (" ↑" if value > top else ""), color) for value, text, color in labels]
     name_axes(ax, STEP_AXIS, LOSS_AXIS)
     direct_labels(ax, labels)
-    ax.figure.summary = "; ".join(f"{label(h)}: {v.label}" for h, v in zip(histories, verdicts))
+    ax.figure.summary = "; ".join(f"{label(h)}: {v.label}" for h, v in zip(runs, verdicts))
     return ax
 
 
@@ -162,16 +172,16 @@ def mark_not_finite(ax, steps, mean, color) -> None:
     ax.plot(bad, numpy.ones(len(bad)), "X", color=color, markersize=9, transform=ax.get_xaxis_transform(), clip_on=False)
 
 
-def plot_u_curve(histories, ax=None):
+def plot_u_curve(runs, ax=None):
     """Draw the final held-out loss against the learning rate, every seed as a ring and the mean with its 95 % interval.
 
     The second scale counts in multiples of the best rate here, which is what carries over to other bases. Rates at which the runs
     diverged stand at the top edge with the loss they came to, so that they do not flatten the valley.
     """
     ax = new_axes(ax, top=0.95)
-    groups, curves = {}, held_out(histories)
-    for history, held in zip(histories, curves):
-        groups.setdefault(history.config.learning_rate, []).append(by_picture(held.losses[-1]).mean())
+    groups, curves = {}, held_out(runs)
+    for run, held in zip(runs, curves):
+        groups.setdefault(run.config.learning_rate, []).append(by_picture(held.losses[-1]).mean())
     tried = sorted(groups)
     means = {rate: float(numpy.mean(groups[rate])) for rate in tried}
     finite = {rate: mean for rate, mean in means.items() if math.isfinite(mean)}
@@ -222,10 +232,10 @@ def second_scale(ax, best: float, tried) -> None:
     top.set_xlabel("times the best rate here", fontsize=STYLE["label"], color=STYLE["text"])
 
 
-def held_out(histories) -> list:
+def held_out(runs) -> list:
     """Return the held-out curve of every run, all in the finer grade or all as monitored: the two are not comparable."""
-    fine = all("validation" in history.verdicts for history in histories)
-    return [(history.verdicts if fine else history.validations)["validation"] for history in histories]
+    fine = all("validation" in run.final_validations for run in runs)
+    return [(run.final_validations if fine else run.validations)["validation"] for run in runs]
 
 
 def plot_schedules(configs, ax=None, *, label=None):
@@ -250,16 +260,16 @@ def plot_schedules(configs, ax=None, *, label=None):
     return ax
 
 
-def plot_step_loss(history, ax=None):
+def plot_step_loss(run, ax=None):
     """Draw the loss of every step faintly under the loss on fixed noise, to show why only the latter is judged.
 
     Each step draws new pictures, new noise and new timesteps, and a picture under little noise costs far more than one under
     much: the scatter is mostly the timestep's, not the run's.
     """
     ax = new_axes(ax, top=0.15)
-    loss = numpy.asarray(history.steps["loss"], dtype=float)
-    ax.plot(numpy.asarray(history.steps["global_step"]), loss, ".", color=STYLE["faint"], alpha=0.45, markersize=4)
-    steps, mean, low, high = curve(history)
+    loss = numpy.asarray(run.steps["loss"], dtype=float)
+    ax.plot(numpy.asarray(run.steps["global_step"]), loss, ".", color=STYLE["faint"], alpha=0.45, markersize=4)
+    steps, mean, low, high = curve(run)
     color = VERDICTS["healthy"][1]
     ax.plot(steps, mean, color=color, marker="o", markersize=STYLE["marker"], linewidth=STYLE["line"])
     ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
@@ -272,13 +282,13 @@ def plot_step_loss(history, ax=None):
     return ax
 
 
-def plot_loss_by_timestep(history, ax=None, *, name="validation"):
+def plot_loss_by_timestep(run, ax=None, *, name="validation"):
     """Draw the untouched base's loss on single pictures against their timesteps, and say how much the timestep explains.
 
     The share explained is that of a cubic in the timestep, fitted to the logarithm of the loss.
     """
     ax = new_axes(ax, right=0.3)
-    x, y = history.timesteps[name].ravel().astype(float), history.validations[name].losses[0].ravel().astype(float)
+    x, y = run.timesteps[name].ravel().astype(float), run.validations[name].losses[0].ravel().astype(float)
     fitted = numpy.poly1d(numpy.polyfit(x / 1000, numpy.log(y), 3))
     share = 1 - numpy.var(numpy.log(y) - fitted(x / 1000)) / numpy.var(numpy.log(y))
     at = numpy.linspace(x.min(), x.max(), 100)

@@ -2,10 +2,10 @@
 
 import html
 
-from labkit.view.cards import CARD
 from labkit.errors import LabError
-from labkit.view.frontend import say
 from labkit.store.recorded import missing, recorded_or_none
+from labkit.view.cards import CARD
+from labkit.view.frontend import say
 from labkit.view.style import STYLE
 
 

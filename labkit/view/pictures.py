@@ -5,23 +5,23 @@ import textwrap
 import numpy
 from matplotlib.transforms import blended_transform_factory
 
-from labkit.judge.diagnose import diagnose
-from labkit.view.curves import plot_curves
 from labkit.design.ladders import rung_text
-from labkit.view.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, ordered_colors
+from labkit.judge.diagnose import diagnose
 from labkit.text import rate_text
+from labkit.view.curves import plot_curves
+from labkit.view.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, ordered_colors
 
 GAP = 4                                                               # pixels of white between pictures
 
 
-def sample_pictures(history) -> dict[int, numpy.ndarray]:
+def sample_pictures(run) -> dict[int, numpy.ndarray]:
     """Return the sample pictures of a run by step: uint8 (N, H, W, 3), in the order of prompts and seeds."""
-    return {samples.global_step: samples.load() for samples in history.samples if samples.scale == 1}
+    return {samples.global_step: samples.load() for samples in run.samples if samples.strength == 1}
 
 
-def prompts_of(history) -> list[str]:
+def prompts_of(run) -> list[str]:
     """Return the prompt of every sample picture; empty texts where there are no pictures."""
-    return list(history.samples[0].prompts) if history.samples else []
+    return list(run.samples[0].prompts) if run.samples else []
 
 
 def mosaic(rows, columns_apart=()) -> tuple[numpy.ndarray, list[float], list[float]]:
@@ -49,9 +49,9 @@ def show_mosaic(ax, rows, columns_apart=()):
     return xs, ys
 
 
-def plot_samples(history, *, width=STYLE["width"]):
+def plot_samples(run, *, width=STYLE["width"]):
     """Draw the same seeds over the steps of one run: a column a step, a row a seed under its prompt. Returns the Figure."""
-    pictures, prompts = sample_pictures(history), prompts_of(history)
+    pictures, prompts = sample_pictures(run), prompts_of(run)
     steps = sorted(pictures)
     side = min(width / max(len(steps), 4), 1.7)                        # inches
     prompts = [textwrap.fill(prompt, round(side * max(len(steps), 4) * 14.5)) for prompt in prompts]
@@ -84,15 +84,15 @@ class Comparison:
 
     NAMES, HEADS = 1.5, 0.55                                          # inches for the names at left, for the words above
 
-    def __init__(self, histories, prompts=None, width=STYLE["width"]):
-        self.width, self.pictures = width, [sample_pictures(history) for history in histories]
+    def __init__(self, runs, prompts=None, width=STYLE["width"]):
+        self.width, self.pictures = width, [sample_pictures(run) for run in runs]
         self.steps = sorted(set().union(*self.pictures))
-        written = max(map(prompts_of, histories), key=len, default=[])
+        written = max(map(prompts_of, runs), key=len, default=[])
         self.shown = list(prompts if prompts is not None else range(min(2, len(written))))
         self.prompts = [written[i] for i in self.shown]
         self.columns = max(len(self.steps), 4)                        # of a prompt; those of a run just begun are still empty
         self.side = min((width - self.NAMES) / max(self.columns * len(self.shown), 1), 1.15)
-        self.height = (self.side * len(histories) + self.HEADS) if self.steps else 0.0
+        self.height = (self.side * len(runs) + self.HEADS) if self.steps else 0.0
 
     def draw(self, figure, names, verdicts, colors, markers=MARKERS) -> None:
         """Draw at the bottom of a figure; `names` are the runs' names."""
@@ -125,39 +125,39 @@ def name_row(ax, y, half, name, verdict, color, marker) -> None:
             transform=blended_transform_factory(ax.figure.transFigure, ax.transData))
 
 
-def plot_comparison(histories, *, verdicts=None, names=None, colors=None, markers=MARKERS, prompts=None, width=STYLE["width"]):
+def plot_comparison(runs, *, verdicts=None, names=None, colors=None, markers=MARKERS, prompts=None, width=STYLE["width"]):
     """Draw a row of pictures per run with its verdict, without curves. Returns the Figure."""
-    verdicts = verdicts or [diagnose(history, histories) for history in histories]
-    names = names or [rate_text(history.config.learning_rate) for history in histories]
-    layout = Comparison(histories, prompts, width)
+    verdicts = verdicts or [diagnose(run, runs) for run in runs]
+    names = names or [rate_text(run.config.learning_rate) for run in runs]
+    layout = Comparison(runs, prompts, width)
     figure = LabFigure(width, max(layout.height, 0.5), photographic=True, summary=summary_of(names, verdicts))
-    layout.draw(figure, names, verdicts, colors or ordered_colors(len(histories)), markers)
+    layout.draw(figure, names, verdicts, colors or ordered_colors(len(runs)), markers)
     return figure
 
 
-def plot_beside(history, verdict, pinned=None):
+def plot_beside(run, verdict, pinned=None):
     """Draw a run's pictures, and under them those of the pinned run, in `plot_validation`'s colours and markers. Returns the Figure."""
     others = [pinned] if pinned is not None else []
-    return plot_comparison([history, *others], verdicts=[verdict, *map(diagnose, others)], names=["this run", "pinned"][:1 + len(others)],
+    return plot_comparison([run, *others], verdicts=[verdict, *map(diagnose, others)], names=["this run", "pinned"][:1 + len(others)],
                            colors=[VERDICTS[verdict.label][1], PINNED[1]], markers=[MARKERS[0], PINNED[0]])
 
 
-def plot_race(histories, name="learning_rate", *, verdicts=None, prompts=None, width=STYLE["width"]):
+def plot_race(runs, name="learning_rate", *, verdicts=None, prompts=None, width=STYLE["width"]):
     """Draw a race over the field `name`: all curves above, below a row of pictures per run, and each run's verdict.
 
     `prompts` chooses pictures by number (two fit a notebook's width). Returns the Figure.
     """
-    histories = sorted(histories, key=lambda history: getattr(history.config, name))
-    verdicts = verdicts or [diagnose(history, histories) for history in histories]
-    names = [rung_text(name, getattr(history.config, name)) for history in histories]
-    layout, above = Comparison(histories, prompts, width), 4.3
+    runs = sorted(runs, key=lambda run: getattr(run.config, name))
+    verdicts = verdicts or [diagnose(run, runs) for run in runs]
+    names = [rung_text(name, getattr(run.config, name)) for run in runs]
+    layout, above = Comparison(runs, prompts, width), 4.3
     figure = LabFigure(width, above + layout.height, photographic=True, summary=summary_of(names, verdicts))
     left, right, bottom = STYLE["margins"]
     ax = figure.place_axes(left, layout.height + bottom, width - left - right, above - bottom - 0.4)
-    plot_curves(histories, ax, verdicts=verdicts, label=lambda history: rung_text(name, getattr(history.config, name)))
-    ax.set_title(f"One design at {len(histories)} {name.replace('_', ' ')}s: loss on held-out pictures", loc="left", fontsize=STYLE["title"],
+    plot_curves(runs, ax, verdicts=verdicts, label=lambda run: rung_text(name, getattr(run.config, name)))
+    ax.set_title(f"One design at {len(runs)} {name.replace('_', ' ')}s: loss on held-out pictures", loc="left", fontsize=STYLE["title"],
                  fontweight="bold", color=STYLE["text"], pad=10)
-    layout.draw(figure, names, verdicts, ordered_colors(len(histories)))
+    layout.draw(figure, names, verdicts, ordered_colors(len(runs)))
     return figure
 
 

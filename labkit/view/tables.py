@@ -5,13 +5,13 @@ import math
 from collections import Counter
 
 from labkit.design import volume
+from labkit.design.ladders import rung_text
 from labkit.judge.arms import losses, nearest
 from labkit.judge.diagnose import LABELS, diagnose
-from labkit.design.ladders import rung_text
 from labkit.judge.seed_spread import caution, recorded_noise
 from labkit.judge.stats import LEVEL, paired_difference, seeds_difference, t_interval
-from labkit.view.style import VERDICTS
 from labkit.text import rate_text
+from labkit.view.style import VERDICTS
 
 
 class Table:
@@ -32,12 +32,12 @@ class Table:
         return f"<table><thead>{line(self.heads, 'th')}</thead><tbody>{''.join(line(row, 'td') for row in self.rows)}</tbody></table>"
 
 
-def table(histories, *names) -> Table:
+def table(runs, *names) -> Table:
     """Return one row a run: what differs (`names`, the rate by default), how far the rate reached in all, the change of the held-out loss, the verdict."""
-    names, histories, rows = names or ("learning_rate",), list(histories), []
-    for history in histories:
-        verdict, held = diagnose(history, histories), history.validations["validation"]
-        rows.append([*(rung_text(name, getattr(history.config, name)) for name in names), f"{volume.lr_sum(history.config):.3g}", loss(held.means[0]), change(held),
+    names, runs, rows = names or ("learning_rate",), list(runs), []
+    for run in runs:
+        verdict, held = diagnose(run, runs), run.validations["validation"]
+        rows.append([*(rung_text(name, getattr(run.config, name)) for name in names), f"{volume.lr_sum(run.config):.3g}", loss(held.means[0]), change(held),
                      f"{VERDICTS[verdict.label][0]} {verdict.label}", "" if verdict.since_step is None else f"step {verdict.since_step:,}", f"{verdict.confidence:.2f}"])
     return Table([*(name.replace("_", " ") for name in names), "sum of the rate", "held-out loss before", "change (95 % interval)", "verdict", "since", "confidence"], rows)
 
@@ -55,7 +55,7 @@ def change(curve) -> str:
     return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
-def lowest(histories, share=1.0) -> list:
+def lowest(runs, share=1.0) -> list:
     """Return the run whose held-out loss is lowest at the evaluation nearest to a share of the updates, then those that cannot be told from it.
 
     Of runs of one seed each, seeds count as far as a recorded set tells how far they lie apart.
@@ -63,22 +63,22 @@ def lowest(histories, share=1.0) -> list:
     def then(history):
         return losses(history, nearest(history, share))
 
-    best = min(histories, key=lambda history: found if math.isfinite(found := then(history).mean()) else math.inf)
-    noise, level = recorded_noise(best, share=share), 1 - (1 - LEVEL) / max(len(histories) - 1, 1)
-    apart = ((run, seeds_difference(then(run), then(best), noise, level)) for run in histories if run is not best)
+    best = min(runs, key=lambda history: found if math.isfinite(found := then(history).mean()) else math.inf)
+    noise, level = recorded_noise(best, share=share), 1 - (1 - LEVEL) / max(len(runs) - 1, 1)
+    apart = ((run, seeds_difference(then(run), then(best), noise, level)) for run in runs if run is not best)
     return [best, *(run for run, above in apart if above.low <= 0)]
 
 
-def predictions(histories, at_the_end=None, after_a_tenth=None) -> str:
+def predictions(runs, at_the_end=None, after_a_tenth=None) -> str:
     """Compare predicted rates with the race's, and say what one seed cannot show; no answer is not wrong."""
     lines = []
     for words, guess, share in (("at the end", at_the_end, 1.0), ("after a tenth of the updates", after_a_tenth, 0.1)):
-        found, *rivals = (run.config.learning_rate for run in lowest(histories, share))
+        found, *rivals = (run.config.learning_rate for run in lowest(runs, share))
         beside = f" (within noise also {', '.join(map(rate_text, sorted(rivals)))})" if rivals else ""
         fits = guess is not None and any(math.isclose(float(guess), rate) for rate in (found, *rivals))
         said = "" if guess is None else f" You said {rate_text(float(guess))}" + (": yes." if math.isclose(float(guess), found) else ", which these runs cannot rule out." if fits else ".")
         lines.append(f"Lowest {words}: {rate_text(found)}{beside}.{said}")
-    return "\n".join([*lines, caution(histories[0])])
+    return "\n".join([*lines, caution(runs[0])])
 
 
 def stability(histories, name="learning_rate") -> Table:

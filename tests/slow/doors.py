@@ -21,9 +21,9 @@ sys.path[:0] = [str(Path(__file__).parent), *map(str, Path(__file__).parents[1:3
 import mutations
 from mutations import bytes_damaged, json_damaged, lines_damaged, value_damaged
 
+from labkit import settings as paths
 from labkit.cli import parser
 from labkit.design import config, design_file
-from labkit import settings as paths
 from labkit.errors import LabError
 
 SEED = 0
@@ -85,8 +85,8 @@ def safetensors_damaged(data, draw):
 def adapters(folder):
     import numpy as np
 
-    from labkit.store import adapter_files
     from labkit.files import tensor_files
+    from labkit.store import adapter_files
 
     arrays = {f"block.{i}.to_q.lora_{side}.weight": np.ones(shape, np.float32) for i in range(3) for side, shape in (("A", (4, 6)), ("B", (6, 4)))}
     whole = adapter_files.adapter_bytes(arrays, config.RunConfig(rank=4))

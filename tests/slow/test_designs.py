@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from labkit.lessons import notebooks
-from labkit.datasets.folders import load_folder
-from labkit.design.design_file import design_text
-from labkit.design.config import RunConfig
 from labkit.cli.execute import execute
+from labkit.datasets.folders import load_folder
+from labkit.design.config import RunConfig
+from labkit.design.design_file import design_text
+from labkit.lessons import notebooks
 from labkit.settings import REPO
 from labkit.store.runs import Store
 
@@ -38,5 +38,5 @@ def test_a_lesson_takes_a_design_and_a_small_folder(lesson, name, few, tmp_path)
     _, error = execute(lesson, tmp_path / "done.ipynb", parameters={"design": str(design)}, environment=environment, log=tmp_path / "log", timeout=600)
     assert error is None
     asked = DESIGNS[name]
-    configs = [run.config for run in Store(tmp_path / "runs").histories()]
+    configs = [run.config for run in Store(tmp_path / "runs").load_runs()]
     assert any(all(getattr(config, field) == asked[field] for field in ("rank", "resolution", "optimizer", "adapter") if field in asked) for config in configs)

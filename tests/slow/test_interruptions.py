@@ -54,12 +54,12 @@ def test_a_killed_or_stopped_run_goes_on_to_the_very_numbers_of_one_that_never_s
     code = process.wait(120)
     assert code == (-signal.SIGKILL if end == signal.SIGKILL else 128 + end)
     assert folder.status == ("interrupted" if end == signal.SIGKILL else "stopped")
-    assert len(folder.history().steps["loss"]) < STEPS
+    assert len(folder.load().steps["loss"]) < STEPS
     resumed = labkit(environment, "resume", folder.run_id, "--store", tmp_path)
     assert resumed.wait(600) == 0, resumed.stderr.read()
-    [straight] = Store(root / "straight").histories()
+    [straight] = Store(root / "straight").load_runs()
     for name in ("global_step", "loss", "grad_norm", "update_norm"):
-        assert np.array_equal(folder.history().steps[name], straight.steps[name]), name
+        assert np.array_equal(folder.load().steps[name], straight.steps[name]), name
 
 
 def test_a_second_writer_of_the_same_run_is_refused_and_harms_nothing(place, tmp_path):
@@ -71,7 +71,7 @@ def test_a_second_writer_of_the_same_run_is_refused_and_harms_nothing(place, tmp
     code, message = second.wait(600), second.stderr.read()
     first.send_signal(signal.SIGCONT)
     assert code == 2 and "being written by another process" in message
-    assert first.wait(600) == 0 and Store(tmp_path).histories()[0].status == "finished"
+    assert first.wait(600) == 0 and Store(tmp_path).load_runs()[0].status == "finished"
 
 
 def test_a_full_disk_is_named_and_what_was_acknowledged_stays_readable(place, tmp_path):
@@ -84,5 +84,5 @@ def test_a_full_disk_is_named_and_what_was_acknowledged_stays_readable(place, tm
     process = labkit(environment, "train", *words, "--store", tmp_path, preexec_fn=full)
     code, message = process.wait(600), process.stderr.read()
     assert code == 2 and "cannot be written" in message and "Traceback" not in message
-    [history] = Store(tmp_path).histories()
+    [history] = Store(tmp_path).load_runs()
     assert history.status == "interrupted" and len(history.steps["loss"]) >= 1

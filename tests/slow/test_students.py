@@ -3,8 +3,8 @@
 import pytest
 
 from labkit.cli import chapter, parser, student
-from labkit.lessons import notebooks
 from labkit.cli.execute import execute
+from labkit.lessons import notebooks
 
 LESSONS = notebooks.lessons()
 

@@ -16,8 +16,18 @@ from safetensors.torch import save_file
 
 from labkit.experiments.attribute_reader import NO_PLACE, Reader, ReaderNet
 from recipes.model.muon import Muon, groups
-from recipes.model.training import (SHARP, Average, Budget, Checkpoint, Pictures, choose_device, generator, log,
-                                    sharpened, warmup_cosine)
+from recipes.model.training import (
+    SHARP,
+    Average,
+    Budget,
+    Checkpoint,
+    Pictures,
+    choose_device,
+    generator,
+    log,
+    sharpened,
+    warmup_cosine,
+)
 
 ATTRIBUTES = ("kind", "wall_color", "main_color", "second_color", "floor", "light")
 BATCH, RATE, ADAM_RATE = 64, 0.01, 1e-3

@@ -14,8 +14,18 @@ import torch.nn.functional as F
 
 from recipes.model.architecture import LATENT_CHANNELS, build_vae, load_base
 from recipes.model.muon import Muon, groups
-from recipes.model.training import (SHARP, Average, Budget, Checkpoint, Pictures, choose_device, generator, log,
-                                    sharpened, warmup_cosine)
+from recipes.model.training import (
+    SHARP,
+    Average,
+    Budget,
+    Checkpoint,
+    Pictures,
+    choose_device,
+    generator,
+    log,
+    sharpened,
+    warmup_cosine,
+)
 
 CROP, BATCH, RATE, ADAM_RATE, KL = 64, 16, 0.015, 1.5e-3, 2e-5
 

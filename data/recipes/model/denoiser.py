@@ -13,8 +13,17 @@ from diffusers import AutoencoderKL
 
 from recipes.model.architecture import build_scheduler, build_text_encoder, build_tokenizer, build_unet, load_base
 from recipes.model.muon import Muon, groups
-from recipes.model.training import (Average, Budget, Checkpoint, Pictures, choose_device, generator, log, sharpened,
-                                    warmup_cosine)
+from recipes.model.training import (
+    Average,
+    Budget,
+    Checkpoint,
+    Pictures,
+    choose_device,
+    generator,
+    log,
+    sharpened,
+    warmup_cosine,
+)
 from recipes.world.captions import VOCABULARY
 
 BATCH, RATE, ADAM_RATE, DROPOUT, SNR_GAMMA = 48, 0.01, 1e-3, 0.1, 5.0

@@ -11,8 +11,14 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from recipes.model.architecture import (build_pipeline, build_text_encoder, build_tokenizer, build_unet, build_vae,
-                                        save_base)
+from recipes.model.architecture import (
+    build_pipeline,
+    build_text_encoder,
+    build_tokenizer,
+    build_unet,
+    build_vae,
+    save_base,
+)
 from recipes.model.training import Checkpoint
 from recipes.world.captions import VOCABULARY
 

@@ -8,9 +8,9 @@ Run it after data/base or data/territories changed: until then the old files are
 """
 
 
+from labkit.datasets.folders import shipped_territories, territory
 from labkit.engine.base import load_base
 from labkit.engine.cache import ship, ship_prior, shipped_file
-from labkit.datasets.folders import shipped_territories, territory
 
 LEFT_OUT = ("near-validation.safetensors",)  # one lesson uses them; encoded in seconds, they would be 1.6 MB
 

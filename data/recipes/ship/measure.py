@@ -106,8 +106,8 @@ def pairs_agree(features):
 
 def fixed_noise_losses(base):
     """Fixed-noise loss of the untouched base on held-out pictures of each world, 128 each, 8 timesteps."""
-    from labkit.engine.cache import encode
     from labkit.datasets.folders import territory
+    from labkit.engine.cache import encode
     from labkit.engine.validation import ValidationSet
     caches = {world: encode(base, territory(world)) for world in WORLDS if world != "ordinary"}
     sets = {"ordinary": caches["liminal"].ordinary} | {world: cache.validation for world, cache in caches.items()}
@@ -151,12 +151,12 @@ def measure(base, reader):
 
 def thorough_run(base):
     """Train the run of data/thorough.yaml; -> its configuration, adapter and losses {name: means over time}."""
-    from labkit.engine.cache import encode
-    from labkit.design.config import load_design
     from labkit.datasets.folders import territory
-    from labkit.store.events import Checkpoint, Validation
+    from labkit.design.config import load_design
+    from labkit.engine.cache import encode
     from labkit.engine.monitor import Monitor
     from labkit.engine.train import train
+    from labkit.store.events import Checkpoint, Validation
     liminal = territory("liminal")
     config = load_design(DATA / "thorough.yaml").resolved(len(liminal.train))
     monitor = Monitor(validate_at=(0, *(config.max_train_steps * i // 5 for i in range(1, 6))))
@@ -171,8 +171,8 @@ def thorough_run(base):
 
 def after(base, reader, config, adapter, losses):
     """Draw what the thorough run was asked for, and what it was not; -> its figures."""
-    from labkit.engine.adapters import LoRAStack
     from labkit.datasets.folders import load_picture, territory
+    from labkit.engine.adapters import LoRAStack
     from labkit.experiments.memorization import memorization, thumbnails
     liminal, stack = territory("liminal"), LoRAStack(base.unet, [config])
     stack.load(0, adapter)

@@ -98,8 +98,8 @@ def make(name, work, out):
     """Train one set into the folder `work`, then copy what ships to `out`."""
     from tqdm import tqdm
 
-    from labkit.lab import Lab
     from labkit.engine.sweep import grid
+    from labkit.lab import Lab
 
     recorded = SETS[name]
     lab = Lab(data=recorded.data, resolution=recorded.resolution, store=work / name)
@@ -149,9 +149,9 @@ def rounded_adapters():
 
 def train(lab, name, configs, bar):
     """Train the runs of one grid that are not there yet."""
-    from labkit.experiments.overfitting import asked
     from labkit.engine.monitor import Monitor
     from labkit.engine.sweep import sweep
+    from labkit.experiments.overfitting import asked
 
     recorded, monitor = SETS[name], Monitor()
     if recorded.ends_only:

@@ -7,8 +7,8 @@ recorded runs change when one threshold is halved or doubled: a threshold that f
 from collections import Counter
 from unittest import mock
 
-from labkit.judge import diagnose
 from labkit.design.presets import PRESETS
+from labkit.judge import diagnose
 from labkit.store.recorded import recorded
 from recipes.ship.tables import table
 

@@ -3,8 +3,22 @@
 from math import cos, radians, sin
 
 from recipes.world.furnishings import rug
-from recipes.world.furniture import (WOODS, armchair, bed, chair, chest, counter, fridge, round_table, sofa, stool,
-                                     table, units, wardrobe, worktop)
+from recipes.world.furniture import (
+    WOODS,
+    armchair,
+    bed,
+    chair,
+    chest,
+    counter,
+    fridge,
+    round_table,
+    sofa,
+    stool,
+    table,
+    units,
+    wardrobe,
+    worktop,
+)
 from recipes.world.rooms import draw_again
 
 

@@ -4,11 +4,34 @@ Each function places the main and the second thing, and what goes with them, in 
 middle, z from the back wall towards the camera; the left wall is the side wall that the camera sees.
 """
 
-from recipes.world.homes import (bed_at_the_back, bed_at_the_side, corner_sofa, facing_sofas, island, long_dining,
-                                 one_wall, round_dining, single_sofa, two_beds, two_walls, wide_dining)
-from recipes.world.venues import (aisle, cafe_booths, cafe_counter, cafe_rows, desk_at_the_side, desk_at_the_wall,
-                                  reading_room, rows_of_desks, tub_at_the_back, tub_at_the_side, wall_of_books,
-                                  washbasins)
+from recipes.world.homes import (
+                                 bed_at_the_back,
+                                 bed_at_the_side,
+                                 corner_sofa,
+                                 facing_sofas,
+                                 island,
+                                 long_dining,
+                                 one_wall,
+                                 round_dining,
+                                 single_sofa,
+                                 two_beds,
+                                 two_walls,
+                                 wide_dining,
+)
+from recipes.world.venues import (
+                                 aisle,
+                                 cafe_booths,
+                                 cafe_counter,
+                                 cafe_rows,
+                                 desk_at_the_side,
+                                 desk_at_the_wall,
+                                 reading_room,
+                                 rows_of_desks,
+                                 tub_at_the_back,
+                                 tub_at_the_side,
+                                 wall_of_books,
+                                 washbasins,
+)
 
 LAYOUTS = {
     "living room": {"single sofa": single_sofa, "facing sofas": facing_sofas, "corner": corner_sofa},

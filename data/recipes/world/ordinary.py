@@ -9,9 +9,28 @@ import numpy as np
 
 from recipes.world.clutter import strew
 from recipes.world.draws import draws, kind_of
-from recipes.world.furnishings import (board, clock, desk_lamp, door, doorway, fireplace, floor_lamp, globe,
-                                       hanging_lamp, ladder, mirror, painting, pillar, plant, sink, television, toilet,
-                                       vase, washing_machine, window)
+from recipes.world.furnishings import (
+    board,
+    clock,
+    desk_lamp,
+    door,
+    doorway,
+    fireplace,
+    floor_lamp,
+    globe,
+    hanging_lamp,
+    ladder,
+    mirror,
+    painting,
+    pillar,
+    plant,
+    sink,
+    television,
+    toilet,
+    vase,
+    washing_machine,
+    window,
+)
 from recipes.world.furniture import WOODS, at, bookshelf, chest, round_table, table
 from recipes.world.layouts import LAYOUTS
 from recipes.world.rooms import Room, shell

@@ -90,6 +90,7 @@ def make(job):
     """Render one picture of (world, index, size, samples, quality, path) and return its index."""
     world, index, size, samples, quality, path = job
     from PIL import Image
+
     from recipes.world.picture import picture
     image = Image.fromarray(picture(WORLDS[world].build(index), size, samples, seed=2 * index))
     how = {"format": "PNG"} if quality is None else {"format": "WEBP", "quality": quality, "method": 6}

@@ -1,8 +1,22 @@
 """How offices, bathrooms, libraries and cafes are arranged: see layouts.py."""
 
 from recipes.world.furnishings import basin, bathtub, folds, mirror, rug, shelf, towels
-from recipes.world.furniture import (METAL, WOODS, armchair, at, bench, bookshelf, chair, computer, counter, desk,
-                                     round_table, stool, swivel_chair, table)
+from recipes.world.furniture import (
+    METAL,
+    WOODS,
+    armchair,
+    at,
+    bench,
+    bookshelf,
+    chair,
+    computer,
+    counter,
+    desk,
+    round_table,
+    stool,
+    swivel_chair,
+    table,
+)
 from recipes.world.shapes import beam, box, linear
 
 
