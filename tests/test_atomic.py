@@ -71,7 +71,7 @@ def test_the_remedy_names_what_set_the_place(tmp_path):
 
 WRITES_ITSELF = {                                             # and why a half-written file does no harm there
     "execute": "a log that grows while a lesson runs",
-    "install": "a stamp that counts as none unless it is whole, and a lock"}
+    "environment": "a stamp that counts as none unless it is whole, and a lock"}
 
 
 def writes(source):
