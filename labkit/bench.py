@@ -1,7 +1,7 @@
 """Measure speed: K runs in one pass, and one run, against a plain diffusers + PEFT loop on the same cached inputs.
 
 Everything is timed in one process, in alternation, so that a busy machine slows all of it alike. Reference loop:
-tests/reference_loop.py.
+tests/support/reference_loop.py.
 """
 
 import copy
@@ -214,8 +214,8 @@ def _resident_mib() -> float:
 
 
 def _reference_loop():
-    """Import tests/reference_loop.py of this checkout."""
-    path = REPO / "tests" / "reference_loop.py"
+    """Import tests/support/reference_loop.py of this checkout."""
+    path = REPO / "tests" / "support" / "reference_loop.py"
     if not path.exists():
         raise LabError(f"{path} is not there: the bench needs a checkout with its tests.")
     if importlib.util.find_spec("peft") is None:

@@ -17,7 +17,7 @@ OTHER_FILES = {  # what has no docstring of its own
     "data/thorough.yaml": "a design for the longest run the kit recommends on its own pictures",
     "data/glossary.yaml": "the chapter's terms beside the field's",
     "data/README.md": "data card and model card",
-    "tests/": "the tests; `tests/reference_loop.py` is the plain diffusers + PEFT loop that the engine is held to",
+    "tests/": "the tests; `tests/support/reference_loop.py` is the plain diffusers + PEFT loop that the engine is held to",
     "docs/performance.md": "how speed is measured, on a CPU and on a GPU",
     "constraints.txt": "the tested versions, which the first command installs",
     "binder/": "the environment for Binder",

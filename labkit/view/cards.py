@@ -13,7 +13,7 @@ from labkit.judge.stats import Interval
 from labkit.view.style import VERDICTS
 
 # A page may be light or dark, and only JupyterLab says so: colours are chosen for paper that a card brings along (contrast 4.5 at
-# least, tests/test_contrast.py), and quiet words take the colour of what surrounds them.
+# least, tests/view/test_contrast.py), and quiet words take the colour of what surrounds them.
 PAPER = "background:#fff;color:#222"
 CARD = "border-left:5px solid {color};padding:4px 12px;margin:6px 0;line-height:1.45;" + PAPER
 CELL = "text-align:left;padding:2px 7px"

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from unittest import mock
 
-sys.path[:0] = [str(Path(__file__).parent), *map(str, Path(__file__).parents[1:3])]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[2])]
 
 import mutations
 from mutations import bytes_damaged, json_damaged, lines_damaged, value_damaged

@@ -17,7 +17,7 @@ CASES = {"design_yaml": 1500, "design_json": 1500, "share": 1500, "adapters": 15
 @pytest.mark.parametrize("name", CASES)
 def test_every_damaged_input_works_or_is_refused_with_one_sentence(name, tmp_path):
     command = [sys.executable, str(Path(__file__).with_name("doors.py")), name, str(CASES[name]), str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(REPO), str(REPO / "tests"))), "LABKIT_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(REPO), str(REPO / "tests" / "support"))), "LABKIT_THREADS": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_memory import GiB, conditions, config, weightless
+from weightless import GiB, conditions, config, weightless
 
 from labkit.engine.memory import predict
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_damage import contents, flipped, said
-from test_runs import CONFIG, ID, keep, some_events
+from damage import contents, flipped, said
+from told_runs import CONFIG, ID, keep, some_events
 
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
@@ -67,7 +67,7 @@ def straight(tmp_path_factory):
 
 
 def process(root, **options):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (REPO, REPO / "tests", REPO / "tests" / "slow")))}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (REPO, REPO / "tests" / "support", REPO / "tests" / "slow")))}
     return subprocess.Popen([sys.executable, "-c", WRITER, str(root)], cwd=REPO, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             text=True, **options)
 

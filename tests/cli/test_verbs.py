@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from command_line import labkit
 from safetensors.numpy import load_file
 from small_pictures import write_territory
 
@@ -14,16 +15,6 @@ from labkit.cli import parser as cli
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.store.runs import RunFolder, Store
-
-
-def labkit(capsys, *arguments):
-    """Run a command line in this process; return exit code, stdout and stderr."""
-    capsys.readouterr()
-    try:
-        code = cli.run(cli.parse([str(argument) for argument in arguments]))
-    except SystemExit as end:
-        code = end.code
-    return code, *capsys.readouterr()
 
 
 @pytest.fixture(autouse=True)

@@ -7,15 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from made_runs import made_run
+from own_runs import BASE, DATA, own
 
-from labkit.design.config import run_id
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.lessons.exercises import Checks, own_seed
 from labkit.store.events import Stopped
 from labkit.store.runs import Store
-
-BASE, DATA = "base", "pictures"
 
 
 @pytest.fixture
@@ -29,14 +27,6 @@ def lab():
 @pytest.fixture
 def checks(lab):
     return Checks(lab)
-
-
-def own(kind="healthy", rate=1e-3, seed=0, *, end=0.0, **knobs):
-    """Make a run under the id that its configuration, base and pictures give it; `end` is added to its last held-out losses."""
-    run = made_run(kind, learning_rate=rate, seed=seed, pictures=False, max_train_steps=200, **knobs)
-    held = run.validations["validation"]
-    losses = np.concatenate([held.losses[:-1], held.losses[-1:] + np.float32(end)])
-    return dataclasses.replace(run, run_id=run_id(run.config, BASE, DATA), validations=run.validations | {"validation": held._replace(losses=losses)})
 
 
 def at_rungs(kinds, seeds=(0, 1), **ends):

@@ -1,7 +1,7 @@
 """The six planted mistakes: each is found, by its own name."""
 
 import pytest
-from test_checklist import made_lab
+from made_lab import made_lab
 
 from labkit.design.config import RunConfig
 from labkit.errors import LabError

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from grid_runs import runs
+from made_frontier import made
 from made_runs import made_run
 from small_pictures import write_territory
-from test_frontier import made
-from test_sensitivity import runs
 
 from labkit.design.proposal import propose
 from labkit.experiments.sensitivity import sensitivity

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 import tiny
 import torch
-from diffusers import UNet2DConditionModel
 from torch.utils.checkpoint import checkpoint
+from weightless import GiB, conditions, config, weightless
 
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
@@ -16,22 +16,8 @@ from labkit.engine.memory import SPARE, _Alive, _FusedAttention, fitting, predic
 from labkit.engine.monitor import Monitor
 from labkit.engine.train import _Pass
 
-GiB = 2**30
 SD15 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
 SD15_COND = {"encoder_hidden_states": (77, 768)}
-
-
-def config(batch=1, **fields):
-    return RunConfig(rank=8, train_batch_size=batch, max_train_steps=10, **fields).resolved(12)
-
-
-def weightless(settings):
-    with torch.device("meta"):
-        return UNet2DConditionModel(**settings)
-
-
-def conditions(shapes):
-    return {name: torch.empty(1, *shape, device="meta") for name, shape in shapes.items()}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from labkit.judge.arms import over_seeds
 from labkit.judge.seed_spread import caution, recorded_noise
 from labkit.store.recorded import recorded
 
-STUDY = Path(__file__).parents[1] / "tools" / "comparisons_study.py"
+STUDY = Path(__file__).parents[2] / "tools" / "comparisons_study.py"
 
 
 @pytest.fixture(scope="module")

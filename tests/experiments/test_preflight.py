@@ -2,15 +2,13 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
-import tiny
 import torch
+from command_line import labkit
+from made_lab import EPOCHS, N, folder, made_lab
 from small_pictures import write_territory
-from test_cli import labkit
 
-from labkit.datasets.folders import PictureFolder, Territory
 from labkit.design.config import RunConfig, load_design
 from labkit.design.design_file import write_design
 from labkit.engine import batches
@@ -20,21 +18,8 @@ from labkit.errors import LabError
 from labkit.experiments.preflight import expectations, look_over
 from labkit.lab import Lab
 
-EPOCHS, N = 10, 11                                            # by batches of 4: 28 updates, 20 with drop_last, 30 with partial batches
 DESIGN = RunConfig(rank=4, alpha=4, learning_rate=1e-3, lr_scheduler="linear", max_train_steps=28).to_dict()
 REASONS = {"learning_rate": "the short test", "stop": "no gain beyond noise at 5 evaluations"}
-
-
-def folder(first, n):
-    numbers = range(first, first + n)
-    return PictureFolder(Path("p"), tuple(map(Path, map(str, numbers))), tuple(map(str, numbers)), ({},) * n, tuple(f"hash {i}" for i in numbers))
-
-
-def made_lab():
-    lab = Lab()
-    territory = Territory("tiny", folder(0, N), folder(20, 8), folder(40, 8), ("1",))
-    lab.__dict__ |= {"base": tiny.base(), "territory": territory, "cache": dataclasses.replace(tiny.cache(N), fingerprint=territory.fingerprint)}
-    return lab
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ import zlib
 
 import numpy as np
 import pytest
+from command_line import labkit
+from damage import contents, flipped, said
 from old_store import without_checksums
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
-from test_cli import labkit
-from test_runs import CONFIG, ID, checkpoint, keep, some_events
+from told_runs import CONFIG, ID, checkpoint, keep, some_events
 
 from labkit.cli import parser
 from labkit.errors import LabError
@@ -45,12 +46,6 @@ def no_waiting():
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, previous)
-
-
-def flipped(data: bytes, bit: int) -> bytes:
-    changed = bytearray(data)
-    changed[bit // 8] ^= 1 << bit % 8
-    return bytes(changed)
 
 
 @pytest.mark.parametrize("line", [
@@ -113,13 +108,6 @@ def test_the_last_line_cannot_be_flipped_into_another_end(store):
     assert told > 0.95 * 8 * (len(whole) - last)
 
 
-def said(history):
-    """Return everything that a history says, in a form that can be compared."""
-    curves = {name: (curve.steps.tolist(), curve.losses.tobytes()) for name, curve in history.validations.items()}
-    return (history.status, history.config, history.meta, history.time_s, curves, {name: column.tobytes() for name, column in history.steps.items()},
-            [sample.paths for sample in history.samples])
-
-
 def test_a_missing_or_repeated_line_is_told(store):
     folder = store.run(ID)
     first, second, *rest = folder.events_path.read_bytes().splitlines(keepends=True)
@@ -143,11 +131,6 @@ def test_flipped_bits_of_checkpoints_and_adapters_are_told(store):
                 told += file.name in str(error)
         assert told >= 290
         file.write_bytes(whole)
-
-
-def contents(found):
-    parts = (found.adapter, found.optimizer) if hasattr(found, "adapter") else (found,)
-    return [{name: (array.shape, array.dtype, array.tobytes()) for name, array in part.items()} for part in parts]
 
 
 def test_a_store_without_checksums_reads_the_same_goes_on_and_is_summed_from_there(store):

@@ -4,7 +4,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from test_exercises import BASE, DATA, own
+from own_runs import BASE, DATA, own
 
 from labkit.lab import Lab
 from labkit.lessons.twins import TwinChecks

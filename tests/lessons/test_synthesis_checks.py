@@ -1,8 +1,8 @@
 """Answers about whole designs: the right one passes, each wrong one is told what is missing."""
 
 import pytest
-from test_checklist import made_lab
-from test_sensitivity import runs
+from grid_runs import runs
+from made_lab import made_lab
 
 from labkit.design.config import RunConfig
 from labkit.design.design_file import write_design

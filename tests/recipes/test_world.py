@@ -14,7 +14,7 @@ from recipes.ship import territories
 from recipes.world import captions, liminal, ordinary, picture, render, restyle, shapes
 from recipes.world.draws import KINDS, RANGES, draws, kind_of
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 WORLDS = {"ordinary": ordinary, "liminal": liminal, "near": restyle}
 MANY = [(world, index) for world in WORLDS for start, _ in RANGES.values() for index in range(start, start + 100)]
 

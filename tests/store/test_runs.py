@@ -8,49 +8,20 @@ import time
 
 import numpy as np
 import pytest
+from told_runs import CONFIG, ID, PICTURES, keep, some_events
 
 from labkit import settings
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.store import journal, recorded, runs
-from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation
+from labkit.store.events import Step, Stopped, Validation
 from labkit.store.history import RunBuilder
-
-CONFIG = RunConfig(max_train_steps=4).resolved(8)
-ID = run_id(CONFIG, "base", "data")
-PICTURES = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-
-
-def validation(step, loss, name="validation", grade="monitor", run=ID):
-    losses = np.full((3, 2), loss, dtype=np.float32)
-    return Validation(run, step, 4 * step, name, grade, losses, np.array([[10, 500]] * 3))
-
-
-def checkpoint(step, run=ID):
-    adapter = {"down.to_q.lora_A.weight": np.full((8, 4), step, np.float32), "down.to_q.lora_B.weight": np.ones((6, 8), np.float32)}
-    return Checkpoint(run, step, 4 * step, adapter, {"down.to_q.lora_A.weight.exp_avg": np.full((8, 4), 0.5, np.float32), "step": np.array(step)})
-
-
-def some_events(last=4, reason="finished", run=ID, first=0):
-    if not first:
-        yield validation(0, 0.2, run=run)
-    for step in range(first + 1, last + 1):
-        yield Step(run, step, 4 * step, 1 / step, 1e-3, 0.5, 0.01)
-        if step == 2:
-            yield Sample(run, step, 4 * step, PICTURES, ("a pool", "a maze"), (1, 2), 5.0)
-            yield checkpoint(step, run=run)
-    yield validation(last, 0.1, run=run)
-    yield checkpoint(last, run=run)
-    if reason:
-        yield Stopped(run, last, 4 * last, reason)
-
-
-def keep(store, events, config=CONFIG, run=ID, **options):
-    return list(runs.record(store, events, {run: config}, **options))
 
 
 def in_another_process(code, **kwargs):
-    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True, **kwargs)
+    path = os.pathsep.join(map(str, (settings.REPO, settings.REPO / "tests" / "support")))
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True,
+                            env={**os.environ, "PYTHONPATH": path}, **kwargs)
 
 
 def test_a_recorded_run_reads_back_as_it_was_told():
@@ -164,7 +135,7 @@ def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
     code = """
         from labkit.store import runs
         from labkit.design.config import RunConfig
-        from tests.test_runs import CONFIG, ID, Step, validation
+        from told_runs import CONFIG, ID, Step, validation
         def events():
             step = 0
             while True:
@@ -191,7 +162,7 @@ def test_two_processes_cannot_write_one_run_and_death_frees_it():
     code = """
         import time
         from labkit.store import runs
-        from tests.test_runs import CONFIG, ID, some_events
+        from told_runs import CONFIG, ID, some_events
         for event in runs.record(runs.Store(), some_events(reason=None), {ID: CONFIG}):
             print(flush=True)
             time.sleep(60)
@@ -279,7 +250,7 @@ def test_a_full_disk_is_a_labeled_error_and_loses_nothing_acknowledged():
         import resource, signal
         from labkit.store import runs
         from labkit.errors import LabError
-        from tests.test_runs import CONFIG, ID, validation
+        from told_runs import CONFIG, ID, validation
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
         try:

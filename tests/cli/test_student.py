@@ -17,7 +17,7 @@ from labkit.settings import REPO
 # The lab of the made lesson: a U-Net of a few thousand weights on drawn latents.
 SETUP = f"""import sys
 from types import SimpleNamespace
-sys.path[:0] = [{str(REPO)!r}, {str(REPO / "tests")!r}]
+sys.path[:0] = [{str(REPO)!r}, {str(REPO / "tests" / "support")!r}]
 import tiny
 from labkit.lessons.exercises import Checks, own_seed
 from labkit.lab import Lab

@@ -5,20 +5,14 @@ import io
 import numpy as np
 import pytest
 from figures import assert_words_keep_apart
+from made_frontier import made
 from matplotlib.text import Text
 from PIL import Image
 from small_pictures import write_territory
 
 from labkit.datasets.folders import load_picture
-from labkit.experiments.frontier import STRENGTHS, Frontier, by_reader, measure_frontier, plot_frontier
+from labkit.experiments.frontier import STRENGTHS, by_reader, measure_frontier, plot_frontier
 from labkit.lab import Lab
-
-
-def made(target, kept, affordable=0.1, strengths=(0.0, 0.5, 1.0, 1.5, 2.0), n=20):
-    """Make a frontier whose n pictures score 1 in these shares."""
-    scores = [np.array([[i < round(share * n) for i in range(n)] for share in shares], float) for shares in (target, kept)]
-    pictures = np.linspace(0, 255, 2 * len(strengths) * 64 * 64 * 3).reshape(2, len(strengths), 64, 64, 3).astype(np.uint8)
-    return Frontier("made up", strengths, *scores, affordable, pictures, ("a pool", "a bedroom"))
 
 
 @pytest.mark.parametrize("target, kept, chosen", [

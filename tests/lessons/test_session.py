@@ -122,8 +122,8 @@ def test_a_run_of_this_kernel_that_is_still_going_on_fails_the_lesson():
 
 ELSEWHERE = """
 import sys
-sys.path.insert(0, "tests")
-from test_lesson import *
+sys.path[:0] = ["tests/support", "tests/lessons"]
+from test_session import *
 recorded("f" * 16, 3, "error", "RuntimeError: out of memory")
 config = RunConfig().resolved(96)
 events = record(Store(), iter([Step("9" * 16, 1, 4, 0.1, 1e-3, 1.0, 0.1)] * 2), {"9" * 16: config})
