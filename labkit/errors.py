@@ -6,7 +6,7 @@ from labkit.text import in_lines, one_sentence
 class LabError(ValueError):
     """Say what is wrong with an input and what to do about it; shown as it is, without a traceback."""
 
-    def __init__(self, message):
+    def __init__(self, message: object) -> None:
         """Take the sentence; what it quotes from outside is made fit for a terminal here, for all messages."""
         super().__init__(one_sentence(message))
 
@@ -21,6 +21,6 @@ class LabWarning(UserWarning):
 
 def first_cause(error: BaseException) -> str:
     """Return the error that began a chain of them, in one line: `ModuleNotFoundError: No module named 'regex'`."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
+    while earlier := error.__cause__ or error.__context__:
+        error = earlier
     return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"

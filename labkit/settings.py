@@ -22,7 +22,10 @@ def data_dir() -> Path:
 
 
 def store_dir() -> Path:
-    """Return the run store: LABKIT_STORE, else runs/ of the repository if it can be written, else the user's data folder."""
+    """Return the folder of runs: LABKIT_STORE, else runs/ of the repository, else one in the user's data folder.
+
+    The repository's is taken only where it can be written.
+    """
     if os.environ.get("LABKIT_STORE"):
         return _absolute(os.environ["LABKIT_STORE"])
     runs = REPO / "runs"
@@ -36,25 +39,28 @@ def cache_dir() -> Path:
     return _absolute(os.environ.get("LABKIT_CACHE") or _user_dir("XDG_CACHE_HOME", ".cache", "Caches"))
 
 
-def given_path(text) -> Path:
+def given_path(text: Path | str) -> Path:
     """Return the path that a person wrote, its ~ replaced; LabError where no file can have such a name."""
     try:
         path = Path(str(text)).expanduser()
         os.lstat(path)
     except RuntimeError:
-        raise LabError(f"{text} begins with the home folder of a user who is not known here: write the whole path.") from None
+        raise LabError(
+            f"{text} begins with the home folder of a user who is not known here: write the whole path."
+        ) from None
     except (OSError, ValueError) as error:                    # a file that is not there yet is for the caller to judge
         if isinstance(error, ValueError) or error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
-            raise LabError(f"{shown(str(text))} cannot be the name of a file ({getattr(error, 'strerror', None) or error}): give a path.") from None
+            reason = getattr(error, "strerror", None) or error
+            raise LabError(f"{shown(str(text))} cannot be the name of a file ({reason}): give a path.") from None
     return path
 
 
-def _absolute(folder) -> Path:
-    """A worker or a kernel may stand in another folder than the one a variable was set in."""
+def _absolute(folder: Path | str) -> Path:
+    """Return a whole path: a worker or a kernel may stand in another folder than the one a variable was set in."""
     return given_path(folder).absolute()
 
 
-def _user_dir(variable, linux, mac) -> Path:
+def _user_dir(variable: str, linux: str, mac: str) -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / FOLDER
     if sys.platform == "darwin":

@@ -4,7 +4,8 @@ import re
 import reprlib
 import textwrap
 
-# What moves a cursor, starts a line, turns the direction of writing, or is half a character; letters of every script are none.
+# What moves a cursor, starts a line, turns the direction of writing, or is half a character; no letter of any script
+# is among them.
 CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # Characters of a printed line: a browser breaks longer ones inside words.
 LINE = 96
@@ -14,26 +15,32 @@ _short = reprlib.Repr()
 _short.maxlevel, _short.maxstring, _short.maxother, _short.maxlong = 2, 80, 80, 40
 
 
-def printable(text, keep="") -> str:
+def printable(text: object, keep: str = "") -> str:
     """Return a text with its control characters written out, as in \\x1b; `keep` holds those that may stay."""
-    return CONTROL.sub(lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), str(text))
+    def written_out(match: re.Match[str]) -> str:
+        return match[0] if match[0] in keep else match[0].encode("unicode_escape").decode()
+
+    return CONTROL.sub(written_out, str(text))
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """Return a value as Python writes it, cut to a few words however large or nested it is."""
     try:
         return _short.repr(value)
-    except ValueError:                                        # Python refuses to write whole numbers of thousands of digits
+    except ValueError:                      # Python refuses to write whole numbers of thousands of digits
         return f"a long {type(value).__name__}"
 
 
-def one_sentence(text) -> str:
-    """Return a text on one line and of bounded length: its beginning, which names the fault, and its end, which tells the remedy."""
-    text = str(text)
-    return printable(text if len(text) <= MOST else f"{text[: 2 * MOST // 3]} ... {text[-MOST // 3 :]}")
+def one_sentence(text: object) -> str:
+    """Return a text on one line and of bounded length.
+
+    Of a text that is too long stay its beginning, which names the fault, and its end, which tells the remedy.
+    """
+    whole = str(text)
+    return printable(whole if len(whole) <= MOST else f"{whole[: 2 * MOST // 3]} ... {whole[-MOST // 3 :]}")
 
 
-def in_lines(text) -> str:
+def in_lines(text: object) -> str:
     """Return a text in lines that a page shows whole, broken between words alone; ends of lines that it has stay."""
     lines = str(text).split("\n")
     return "\n".join(textwrap.fill(line, LINE, break_long_words=False, break_on_hyphens=False) for line in lines)
