@@ -30,6 +30,7 @@ def adapter_bytes(tensors, config) -> bytes:
         peft = {
             "peft_type": "LORA", "r": config.rank, "lora_alpha": settings["alpha"], "use_rslora": config.use_rslora,
             "target_modules": list(config.target_modules), "lora_dropout": 0.0, "bias": "none",
+            "rank_pattern": {}, "alpha_pattern": {},          # diffusers up to 0.36 asks for them
         }
         header[METADATA_KEY] = json.dumps({PREFIX + name: value for name, value in peft.items()}, indent=2, sort_keys=True)
     return sealed({PREFIX + name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}, header)
