@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from labkit.design.fields import number
+from labkit.settings import switch
 
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist", "import-linter": "importlinter"}  # where they differ from the distribution's name
 
@@ -38,7 +39,7 @@ def quota(root: Path = Path("/")) -> tuple[int, str]:
     may use, its affinity, the machine's cores. A quota of 1.5 cores gives 1 thread: a second one would spend most of each
     period stopped, and the first waiting for it. `root` stands for / in tests.
     """
-    asked = os.environ.get("LABKIT_THREADS", "").strip()
+    asked = switch("LABKIT_THREADS").strip()
     if asked:
         return number(int, 1, 1024)("LABKIT_THREADS", asked), "LABKIT_THREADS"
     cores, source = _cores()

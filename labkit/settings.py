@@ -1,4 +1,7 @@
-"""Where the kit finds its data and keeps what it makes; asked at each call, so that a changed environment counts."""
+"""What the environment decides: where data and runs are, and how the kit behaves.
+
+Each is read when it is asked for, so that a changed environment counts.
+"""
 
 import errno
 import os
@@ -10,12 +13,37 @@ from labkit.text import shown
 
 REPO = Path(__file__).resolve().parent.parent
 FOLDER = "parameter-design-lab"
-fast = os.environ.get("LABKIT_FAST") == "1"                   # the short form of the lessons, which tests run
+# Every variable that the kit reads, and what it decides.
+VARIABLES = {
+    "LABKIT_STORE": "folder of runs",
+    "LABKIT_DATA": "folder of shipped data",
+    "LABKIT_CACHE": "folder of what can be made again",
+    "LABKIT_THREADS": "processor threads, instead of the quota of this process",
+    "LABKIT_DTYPE": "float32, bf16 or fp16, in which a base computes",
+    "LABKIT_FRONTEND": "browser, colab or headless, instead of the guess",
+    "LABKIT_TIMEOUT": "seconds that one lesson may take under `labkit chapter`",
+    "LABKIT_TORCH": "another torch requirement for the kit's own environment",
+    "LABKIT_TORCH_INDEX": "another index from which torch is taken",
+    "LABKIT_CHROMIUM": "browser of the tests",
+    "LABKIT_FAST": "1: the short form of the lessons, which tests run",
+    "LABKIT_RESULTS": "file in which a lesson accounts for its training",
+    "LABKIT_INSTALLED": "1 in a process that has just installed its own environment",
+}
+
+
+def switch(variable: str) -> str:
+    """Return what one of VARIABLES is set to, "" where it is not."""
+    if variable not in VARIABLES:
+        raise KeyError(f"{variable} is not listed in settings.VARIABLES")
+    return os.environ.get(variable, "")
+
+
+fast = switch("LABKIT_FAST") == "1"
 
 
 def data_dir() -> Path:
     """Return the folder of shipped data: LABKIT_DATA, else data/ beside the package."""
-    folder = _absolute(os.environ.get("LABKIT_DATA") or REPO / "data")
+    folder = _absolute(switch("LABKIT_DATA") or REPO / "data")
     if not folder.is_dir():
         raise LabError(f"The kit's data are not at {folder}: set LABKIT_DATA to the data folder of a checkout.")
     return folder
@@ -26,8 +54,8 @@ def store_dir() -> Path:
 
     The repository's is taken only where it can be written.
     """
-    if os.environ.get("LABKIT_STORE"):
-        return _absolute(os.environ["LABKIT_STORE"])
+    if chosen := switch("LABKIT_STORE"):
+        return _absolute(chosen)
     runs = REPO / "runs"
     if os.access(runs if runs.is_dir() else REPO, os.W_OK):
         return runs
@@ -36,7 +64,7 @@ def store_dir() -> Path:
 
 def cache_dir() -> Path:
     """Return the folder of things that can be made again, such as encoded pictures: LABKIT_CACHE, else the user's."""
-    return _absolute(os.environ.get("LABKIT_CACHE") or _user_dir("XDG_CACHE_HOME", ".cache", "Caches"))
+    return _absolute(switch("LABKIT_CACHE") or _user_dir("XDG_CACHE_HOME", ".cache", "Caches"))
 
 
 def given_path(text: Path | str) -> Path:

@@ -4,7 +4,6 @@ Lessons run side by side where there are cores and memory for it: most of what t
 work on two lessons do a quarter to a third more than two that share one (LOG.md, Lessons).
 """
 import json
-import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.atomic import cannot_write, write_file
 from labkit.lessons import notebooks
-from labkit.settings import REPO, given_path
+from labkit.settings import REPO, given_path, switch
 from labkit.text import printable
 
 SCHEMA_VERSION = 1
@@ -47,7 +46,7 @@ def verb(options):
     one = fresh or given_path(options.store).absolute()
     stores = {path: out / STORES / path.stem if fresh else one for path in paths}
     # A quota speaks about the lesson as it is committed, trained from nothing, in full.
-    counts = fresh and os.environ.get("LABKIT_FAST") != "1"
+    counts = fresh and switch("LABKIT_FAST") != "1"
     own = notebooks.lessons()
     quotas = {path: QUOTA.get(path.stem[:2], 0) if counts and path in own and not injected[path] else None for path in paths}
     check_names(paths, out)
@@ -150,7 +149,7 @@ def run_lesson(path, out, store, parameters, quota, limit, lesson_threads):
 
 def timeout():
     """Return the seconds one lesson may take: LABKIT_TIMEOUT, else 1200."""
-    return number(float, 0, 1e6, above=True)("LABKIT_TIMEOUT", os.environ.get("LABKIT_TIMEOUT", TIMEOUT_S))
+    return number(float, 0, 1e6, above=True)("LABKIT_TIMEOUT", switch("LABKIT_TIMEOUT") or TIMEOUT_S)
 
 
 def sentence(result):
@@ -166,7 +165,7 @@ def write(out, stores, results):
     runs = report.verdicts(stores, results)
     ok = all(result["ok"] for result in results)
     data = {"schema_version": SCHEMA_VERSION, "ok": ok, "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "fast": os.environ.get("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": machine.facts()}
+            "fast": switch("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": machine.facts()}
     write_file(out / RESULTS, json.dumps(data, indent=1).encode(), choose="--out")
     report.write(out / "report.html", data, stores)
     lines = [report.table(runs), *(printable(sentence(result)) for result in results), f"Report: {out / 'report.html'}"]

@@ -5,7 +5,6 @@ names an extra package index to take torch from (for example the one with CPU or
 Both matter only where torch is missing.
 """
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ import sys
 import time
 
 from labkit.cli.requirements import installed_version, pyproject, requirements, satisfies, split
+from labkit.files.locks import try_lock
 from labkit.settings import REPO, cache_dir
 
 STAMP = "labkit-installed.json"  # the requirements whose installation ended well
@@ -55,25 +55,12 @@ def only_one(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as handle:
         waiting = False
-        while not _lock(handle):
+        while not try_lock(handle.fileno()):
             if not waiting:
                 say("another installation is going on; waiting for it")
             waiting = True
             time.sleep(0.3)
         yield
-
-
-def _lock(handle):
-    try:
-        if os.name == "nt":
-            import msvcrt
-            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)          # else: a file system without locks, where waiting would never end
-    return True
 
 
 def call(command, *, quiet=False, timeout=None):

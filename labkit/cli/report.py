@@ -3,6 +3,7 @@ import base64
 import html
 from collections import defaultdict
 
+from labkit.design.config import differing_fields
 from labkit.files.atomic import write_file
 from labkit.judge import listing
 from labkit.judge.diagnose import diagnose
@@ -62,7 +63,7 @@ def differences(runs):
         by_lesson[run["lesson"]].append(run)
     found = {}
     for group in by_lesson.values():
-        names = [name for name in group[0]["config"] if name not in apart and len({str(run["config"][name]) for run in group}) > 1]
+        names = [name for name in differing_fields([run["config"] for run in group]) if name not in apart]
         for run in group:
             found[run["id"]] = ", ".join(f"{name} {run['config'][name]}" for name in names)
     return found

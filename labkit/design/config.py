@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote
 
 from labkit.design import fields
@@ -227,6 +228,15 @@ def named_fields(design=None) -> dict:
         if name not in ALSO_REASONED:
             RunConfig.check_name(name, "reasons: ")
     return parts.fields
+
+
+def differing_fields(configs: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the fields that are not the same in all configurations, in the order of the first; none where there is none.
+
+    configs: each as `RunConfig.to_dict` gives it.
+    """
+    first = configs[0] if configs else {}
+    return [name for name, value in first.items() if any(config[name] != value for config in configs)]
 
 
 def run_id(config: RunConfig, base_fingerprint: str, data_fingerprint: str) -> str:

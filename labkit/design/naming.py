@@ -1,5 +1,6 @@
 """What sets runs apart: the settings in which they differ, as fields and in words."""
 
+from labkit.design.config import differing_fields
 from labkit.design.ladders import rung_text
 
 # A run differs from another by what was chosen; these follow from it, or name the run.
@@ -10,9 +11,9 @@ MOST = 2                                                              # settings
 
 def differing(runs) -> list[str]:
     """Return the fields in which runs differ, in the order of the configuration; the rate always among them."""
-    settings = [run.config.to_dict() for run in runs]
-    return [name for name in (settings[0] if settings else ()) if name == "learning_rate"
-            or name not in DERIVED and any(setting[name] != settings[0][name] for setting in settings)]
+    configs = [run.config.to_dict() for run in runs]
+    chosen = {"learning_rate", *differing_fields(configs)}.difference(DERIVED)
+    return [name for name in (configs[0] if configs else ()) if name in chosen]
 
 
 def apart(run, other) -> str:

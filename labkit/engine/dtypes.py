@@ -1,11 +1,11 @@
 """In which precision a frozen base is kept and computes: what the device is best at, unless somebody says otherwise."""
 
-import os
 from pathlib import Path
 
 import torch
 
 from labkit.errors import LabError
+from labkit.settings import switch
 
 DTYPES = {"no": torch.float32, "fp32": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16,
           "bfloat16": torch.bfloat16, "fp16": torch.float16, "float16": torch.float16}
@@ -22,7 +22,7 @@ def chosen_dtype(asked, device: torch.device) -> torch.dtype:
 
     bfloat16 on a CUDA device that computes in it, float16 on one that does not, float32 on CPU and mps. LabError: no such dtype.
     """
-    where, asked = ("dtype", asked) if asked is not None else ("LABKIT_DTYPE", os.environ.get("LABKIT_DTYPE", "").strip() or None)
+    where, asked = ("dtype", asked) if asked is not None else ("LABKIT_DTYPE", switch("LABKIT_DTYPE").strip() or None)
     if asked is None:
         return torch.float32 if device.type != "cuda" else torch.bfloat16 if has_bfloat16(device) else torch.float16
     found = DTYPES.get(asked, asked)

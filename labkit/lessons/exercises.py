@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.design.config import run_id
+from labkit.design.config import differing_fields, run_id
 from labkit.design.ladders import LADDERS, rung_text
 from labkit.design.naming import DERIVED
 from labkit.design.parameters import checked
@@ -304,7 +304,8 @@ def _kept_from_turning(run, gentler):
 
 def given_differently(run, other) -> list[str]:
     """Return the fields that two runs were given differently."""
-    return [name for name, value in run.config.to_dict().items() if value != other.config.to_dict()[name] and name not in DERIVED]
+    differing = differing_fields([run.config.to_dict(), other.config.to_dict()])
+    return [name for name in differing if name not in DERIVED]
 
 
 def _end(runs) -> str:

@@ -1,7 +1,6 @@
 """What every notebook does first and last: refuse parameters it does not have, account for what it trained."""
 import difflib
 import json
-import os
 import sys
 import time
 import warnings
@@ -103,9 +102,9 @@ def finish():
     """Account for this lesson's training; raise LabError if a run ended in error or is still going."""
     runs = trained(_begun_s)
     steps = sum(pictures for _, pictures in runs) // REFERENCE_BATCH
-    if os.environ.get("LABKIT_RESULTS"):
+    if account := settings.switch("LABKIT_RESULTS"):
         result = {"schema_version": RESULTS_VERSION, "run_steps_trained": steps, "runs": [run.run_id for run, _ in runs]}
-        write_file(os.environ["LABKIT_RESULTS"], json.dumps(result).encode(), choose="LABKIT_RESULTS")
+        write_file(account, json.dumps(result).encode(), choose="LABKIT_RESULTS")
     for run, _ in runs:
         if run.status == "error":
             raise LabError(f"Run {run.run_id} ended in an error: {run.load().stopped.message}")

@@ -4,7 +4,6 @@ Each line ends with the CRC-32 of everything in the file up to there, so that a 
 from elsewhere are all noticed. Lines without one, of older stores and of the recorded sets, are read as they are.
 """
 
-import errno
 import json
 import math
 import os
@@ -15,6 +14,7 @@ import numpy as np
 
 from labkit.errors import LabError
 from labkit.files.atomic import cannot_write, sync_folder
+from labkit.files.locks import try_lock
 from labkit.files.regular import read_regular, require_regular
 
 SYNC_EVERY_S = 1.0
@@ -179,38 +179,15 @@ def is_locked(path) -> bool:
     except (OSError, LabError):
         return False
     try:
-        return not _lock(handle, shared=True)
+        return not try_lock(handle, shared=True)
     finally:
         os.close(handle)
 
 
 def _locked_within(handle, seconds) -> bool:
     deadline = time.monotonic() + seconds
-    while not _lock(handle):
+    while not try_lock(handle):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
-    return True
-
-
-def _lock(handle, shared=False) -> bool:
-    """Try to lock an open file; on Windows a byte far behind its end, since locked bytes there cannot be read."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            position = os.lseek(handle, 0, os.SEEK_CUR)
-            os.lseek(handle, 1 << 40, os.SEEK_SET)
-            try:
-                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-                if shared:
-                    msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
-            finally:
-                os.lseek(handle, position, os.SEEK_SET)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # else: a file system without locks
     return True

@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from labkit.settings import switch
 from labkit.text import in_lines
 
 
@@ -13,7 +14,7 @@ def frontend() -> str:
 
     LABKIT_FRONTEND overrides the guess.
     """
-    asked = os.environ.get("LABKIT_FRONTEND")
+    asked = switch("LABKIT_FRONTEND")
     if asked in ("browser", "colab", "headless"):
         return asked
     if "google.colab" in sys.modules:

@@ -15,7 +15,11 @@ def bomb(levels=12):
     return value
 
 
-@pytest.mark.parametrize("value", [bomb(), "x" * 10**6, 10**400, 16**20_000, {"a" * 5000: bomb()}, [[[[[[]]]]]]], ids=["bomb", "text", "400 digits", "20,000 digits", "mapping", "nested"])
+KINDS = ["bomb", "text", "400 digits", "20,000 digits", "mapping", "nested"]
+LARGE = [bomb(), "x" * 10**6, 10**400, 16**20_000, {"a" * 5000: bomb()}, [[[[[[]]]]]]]
+
+
+@pytest.mark.parametrize("value", LARGE, ids=KINDS)
 def test_no_value_is_shown_at_length(value):
     assert len(shown(value)) < 1000
     with pytest.raises(LabError, match="rank = .* is not possible: it must be small"):
@@ -23,7 +27,8 @@ def test_no_value_is_shown_at_length(value):
 
 
 def test_plain_values_are_shown_whole():
-    assert [shown(value) for value in (8, 1e-4, None, "to_q", ["to_q", "to_k"])] == ["8", "0.0001", "None", "'to_q'", "['to_q', 'to_k']"]
+    values = (8, 1e-4, None, "to_q", ["to_q", "to_k"])
+    assert [shown(value) for value in values] == ["8", "0.0001", "None", "'to_q'", "['to_q', 'to_k']"]
 
 
 def test_what_a_terminal_obeys_is_written_out_and_letters_of_all_scripts_stay():
@@ -34,10 +39,13 @@ def test_what_a_terminal_obeys_is_written_out_and_letters_of_all_scripts_stay():
 
 
 def test_a_labs_error_is_one_line_of_bounded_length_that_keeps_its_beginning_and_its_end():
-    said = str(LabError("the file a\nb\x1b[2J " + "x" * 10**5 + " is damaged: get it again."))
-    assert said.startswith("the file a\\nb\\x1b[2J") and said.endswith("get it again.") and len(said) < MOST + 20
+    message = str(LabError("the file a\nb\x1b[2J " + "x" * 10**5 + " is damaged: get it again."))
+    assert message.startswith("the file a\\nb\\x1b[2J") and message.endswith("get it again.")
+    assert len(message) < MOST + 20
 
 
 def test_counts_read_as_a_person_would_write_them():
     assert [counted(n, "update") for n in (0, 1, 2, 1200)] == ["0 updates", "1 update", "2 updates", "1,200 updates"]
-    assert [rounded(n) for n in (0.0417, 1, 1.53, 9.96, 12.4, 487.0, 500.0, 12345.0)] == ["0.042", "1", "1.5", "10", "12", "490", "500", "12,000"]
+    numbers = {0.0417: "0.042", 1: "1", 1.53: "1.5", 9.96: "10",
+               12.4: "12", 487.0: "490", 500.0: "500", 12345.0: "12,000"}
+    assert {number: rounded(number) for number in numbers} == numbers
