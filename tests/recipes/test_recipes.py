@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import recipes
-from recipes.model import architecture, autoencoder, denoiser, muon, training, widen
+from recipes.model import architecture, autoencoder, denoiser, latents, muon, training, widen
 from recipes.model.training import Budget
 from recipes.ship import recorded
 from recipes.world import liminal, ordinary
@@ -79,7 +79,7 @@ def test_every_caption_fits_the_text_encoder(tokenizer, world):
 
 
 def test_a_mirrored_caption_swaps_left_and_right_only():
-    assert denoiser.mirrored("a plant on the left, seen from the right") == "a plant on the right, seen from the left"
+    assert latents.mirrored("a plant on the left, seen from the right") == "a plant on the right, seen from the left"
 
 
 def test_the_base_is_stored_under_24_megabytes_and_reads_back(tokenizer, tmp_path):
@@ -164,6 +164,26 @@ def test_a_resumed_denoiser_equals_one_trained_straight(renders, tmp_path, small
     stop_after(2, lambda budget: denoiser.train(renders, vae, tmp_path / "b", budget, every=0))
     resumed = denoiser.train(renders, vae, tmp_path / "b", Budget(steps=3))
     assert all(map(same, resumed, straight))
+
+
+def test_latents_in_a_file_are_those_of_the_pictures_to_a_255th_of_their_range(renders, tmp_path, tokenizer):
+    vae = architecture.build_vae().eval().requires_grad_(False)
+    sets = latents.encoded(training.Pictures(renders), vae, tokenizer)
+    latents.write(tmp_path / "latents.safetensors", sets, vae, tokenizer)
+    for (moments, ids), (kept, kept_ids) in zip(sets, latents.read(tmp_path / "latents.safetensors", vae, tokenizer), strict=True):
+        width = moments[0].amax((0, 2, 3)) - moments[0].amin((0, 2, 3))
+        assert ((kept[0] - moments[0]).abs().amax((0, 2, 3)) <= width / 255 * 0.51).all()
+        torch.testing.assert_close(kept[1].mean((2, 3)), moments[1].mean((2, 3)), rtol=1e-3, atol=1e-4)
+        assert torch.equal(kept_ids, ids)
+    with pytest.raises(SystemExit, match="another autoencoder"):
+        latents.read(tmp_path / "latents.safetensors", architecture.build_vae(), tokenizer)
+
+
+def test_the_denoiser_trains_on_latents_without_the_pictures(renders, tmp_path, tokenizer, small_batches):
+    vae = architecture.build_vae().eval().requires_grad_(False)
+    latents.write(tmp_path / "latents.safetensors", latents.encoded(training.Pictures(renders), vae, tokenizer), vae, tokenizer)
+    unet, _ = denoiser.train(tmp_path / "latents.safetensors", vae, tmp_path, Budget(steps=1), batch=3)
+    assert all(torch.isfinite(weight).all() for weight in unet.parameters())
 
 
 def test_words_take_their_embeddings_along_into_another_vocabulary():

@@ -3,6 +3,8 @@
 In the folder data:
 
     python -m recipes.model.denoiser ORDINARY --vae FOLDER --work FOLDER --minutes 50
+
+ORDINARY is the folder of renders, or the file that `recipes.model.latents` made of it.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from recipes.model.architecture import build_scheduler, build_text_encoder, build_tokenizer, build_unet, load_base
+from recipes.model.latents import encoded, read, token_ids
 from recipes.model.muon import Muon, groups
 from recipes.model.training import (
     Average,
@@ -21,35 +24,12 @@ from recipes.model.training import (
     choose_device,
     generator,
     log,
-    sharpened,
     warmup_cosine,
 )
 from recipes.world.captions import VOCABULARY
 
 BATCH, RATE, ADAM_RATE, DROPOUT, SNR_GAMMA = 48, 0.01, 1e-3, 0.1, 5.0
 STRATA = 8  # timesteps of a held-out picture's fixed-noise loss
-
-
-def mirrored(caption):
-    """The caption of the mirrored picture."""
-    swap = {"left": "right", "right": "left"}
-    return " ".join(swap.get(word.rstrip(","), word.rstrip(",")) + "," * word.endswith(",")
-                    for word in caption.split())
-
-
-def token_ids(tokenizer, captions):
-    """(n, 40) token ids, padded and cut as StableDiffusionPipeline does."""
-    return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
-
-
-@torch.no_grad()
-def latents(vae, pixels, batch=32):
-    """Scaled (mean, std) of the posteriors of uint8 pictures, each (n, 8, 16, 16), on the CPU."""
-    device, found = next(vae.parameters()).device, []
-    for chunk in pixels.split(batch):
-        posterior = vae.encode(sharpened(chunk.to(device).float() / 127.5 - 1)).latent_dist
-        found.append(torch.stack([posterior.mean, posterior.std]).cpu() * vae.config.scaling_factor)
-    return torch.cat(found, 1)
 
 
 def start_weights(unet, text_encoder):
@@ -82,17 +62,17 @@ def predict(unet, text_encoder, noisy, timesteps, ids):
     return unet(noisy, timesteps, text_encoder(ids).last_hidden_state).sample
 
 
-def training_loss(unet, text_encoder, schedule, data, empty_ids, step, seed, device):
+def training_loss(unet, text_encoder, schedule, data, empty_ids, step, seed, device, batch):
     """Min-SNR weighted loss (Hang et al. 2023, gamma 5) of one batch: pictures, mirrors, noise drawn for the step."""
     draw = generator(seed, "denoiser", step)
     moments, ids = data
-    pick = torch.randint(len(ids), (BATCH,), generator=draw)
+    pick = torch.randint(len(ids), (batch,), generator=draw)
     mean, std = moments[:, pick]
     clean = mean + std * torch.randn(mean.shape, generator=draw)
     noise = torch.randn(mean.shape, generator=draw)
-    places = (torch.arange(BATCH) + torch.rand(BATCH, generator=draw)) / BATCH  # one timestep in each of BATCH bins
+    places = (torch.arange(batch) + torch.rand(batch, generator=draw)) / batch  # one timestep in each of `batch` bins
     timesteps = (places * schedule.config.num_train_timesteps).long()
-    dropped = torch.rand(BATCH, 1, generator=draw) < DROPOUT
+    dropped = torch.rand(batch, 1, generator=draw) < DROPOUT
     ids = torch.where(dropped, empty_ids, ids[pick])
     alpha = schedule.alphas_cumprod[timesteps]
     weight = (SNR_GAMMA * (1 - alpha) / alpha).clamp(max=1.0)
@@ -115,20 +95,12 @@ def fixed_noise_loss(unet, text_encoder, schedule, data, seed=0, batch=64):
     return torch.cat(losses).mean().item()
 
 
-def encoded(pictures, vae, tokenizer):
-    """(train, held out): each ((mean, std), token ids); training pictures also mirrored, captions with them."""
-    train, held = ~pictures.held_out, pictures.held_out
-    chosen = [c for c, h in zip(pictures.captions, held.tolist()) if not h]
-    moments = torch.cat([latents(vae, pictures.pixels[train]), latents(vae, pictures.pixels[train].flip(-1))], 1)
-    ids = token_ids(tokenizer, chosen + [mirrored(c) for c in chosen])
-    held_captions = [c for c, h in zip(pictures.captions, held.tolist()) if h]
-    return (moments, ids), (latents(vae, pictures.pixels[held]), token_ids(tokenizer, held_captions))
-
-
-def train(folder, vae, work, budget, seed=0, every=300, log_to=None, start=None):
+def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None, batch=None):
     """Train until the budget is spent, resuming from `work`; -> averaged (unet, text_encoder).
 
+    source: a folder of renders, or a file of their latents.
     start: a base to begin from when `work` holds no checkpoint.
+    batch: pictures an update; BATCH without it.
     """
     device, tokenizer, schedule = choose_device(), build_tokenizer(VOCABULARY), build_scheduler()
     torch.manual_seed(seed)
@@ -144,7 +116,10 @@ def train(folder, vae, work, budget, seed=0, every=300, log_to=None, start=None)
     checkpoint = Checkpoint(Path(work) / "denoiser.safetensors")
     state = checkpoint.load(modules, optimizer) or {"step": 0, "seconds": 0.0}
     step = averages[0].updates = averages[1].updates = state["step"]
-    data, held = encoded(Pictures(folder), vae.to(device), tokenizer)
+    if Path(source).is_dir():
+        data, held = encoded(Pictures(source), vae.to(device), tokenizer)
+    else:
+        data, held = read(source, vae, tokenizer)
     empty_ids = token_ids(tokenizer, [""])
     parameters = [p for m in (unet, text_encoder) for p in m.parameters()]
     budget.begin(state["seconds"])
@@ -153,7 +128,7 @@ def train(folder, vae, work, budget, seed=0, every=300, log_to=None, start=None)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * warmup_cosine(step, budget.progress(step))
         optimizer.zero_grad()
-        loss = training_loss(unet, text_encoder, schedule, data, empty_ids, step, seed, device)
+        loss = training_loss(unet, text_encoder, schedule, data, empty_ids, step, seed, device, batch or BATCH)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -171,11 +146,12 @@ def train(folder, vae, work, budget, seed=0, every=300, log_to=None, start=None)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", help="renders of ordinary places")
+    parser.add_argument("source", help="folder of renders of ordinary places, or a file of their latents")
     parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
     parser.add_argument("--work", default="work")
     parser.add_argument("--minutes", type=float, default=50)
     parser.add_argument("--steps", type=int, help="instead of minutes: exactly repeatable")
+    parser.add_argument("--batch", type=int, default=BATCH, help=f"pictures an update (default: {BATCH})")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--start", help="a base to start from, such as base")
@@ -183,4 +159,4 @@ if __name__ == "__main__":
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     autoencoder = AutoencoderKL.from_pretrained(a.vae).eval().requires_grad_(False)
-    train(a.folder, autoencoder, a.work, Budget(a.steps, a.minutes), a.seed, log_to=a.log, start=a.start)
+    train(a.source, autoencoder, a.work, Budget(a.steps, a.minutes), a.seed, log_to=a.log, start=a.start, batch=a.batch)
