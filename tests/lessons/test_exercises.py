@@ -2,15 +2,13 @@
 
 import dataclasses
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from made_runs import made_run
-from own_runs import BASE, DATA, own
+from own_runs import lab_of_names, own
 
 from labkit.errors import LabError
-from labkit.lab import Lab
 from labkit.lessons.exercises import Checks, own_seed
 from labkit.store.events import Stopped
 from labkit.store.runs import Store
@@ -18,10 +16,7 @@ from labkit.store.runs import Store
 
 @pytest.fixture
 def lab():
-    """Give a lab whose base and pictures are names only."""
-    lab = Lab()
-    lab.__dict__ |= {"base": SimpleNamespace(fingerprint=BASE), "cache": SimpleNamespace(fingerprint=DATA), "territory": SimpleNamespace(train=range(96))}
-    return lab
+    return lab_of_names()
 
 
 @pytest.fixture
