@@ -1,26 +1,61 @@
-"""Parameter Design Lab: learn what the parameters of LoRA training do by training. Importing it loads nothing heavy."""
+"""Parameter Design Lab: learn what the parameters of LoRA training do by training. Importing it loads nothing heavy.
+
+`import labkit as lk` is the whole public face: each name below is loaded from its room at first use.
+"""
 import importlib
 
 from labkit.openmp import wait_passively
 
 __version__ = "0.1.0"
 
-wait_passively()  # before anything imports torch, in kernels, workers and verbs alike: this file is what they all read first
+wait_passively()  # before anything imports torch: kernels, workers and verbs all read this file first
 
 # This file must parse in every Python, even an old one: labkit/__main__.py says there what is needed.
-# Functions that bear their module's name (train, sweep, diagnose) are imported from there: `from labkit.engine.train import train`.
 _HOMES = {
-    "RunConfig": "design.config", "load_design": "design.config", "LabError": "errors", "territory": "datasets.folders", "load_folder": "datasets.folders",
-    "load_base": "engine.base", "encode": "engine.cache", "Monitor": "engine.monitor", "record": "store.runs", "Store": "store.runs", "grid": "engine.sweep",
-    "Lab": "lab", "LabPanel": "lessons.panel", "RunShelf": "lessons.shelf", "live": "view.live",
+    "Lab": "lab",
+    "RunConfig": "design.config", "load_design": "design.config", "write_design": "design.design_file",
+    "territory": "datasets.folders",
+    "load_base": "engine.base", "encode": "engine.cache", "Monitor": "engine.monitor", "train": "engine.train",
+    "grid": "engine.sweep", "sweep": "engine.sweep",
+    "Store": "store.runs", "record": "store.runs",
+    "diagnose": "judge.diagnose",
+    "plot_validation": "view.curves", "plot_curves": "view.curves",
+    "plot_race": "view.pictures", "plot_samples": "view.pictures",
+    "LabPanel": "lessons.panel", "RunShelf": "lessons.shelf",
+    "LabError": "errors",
 }
+
+__all__ = [
+    "Lab", "LabError", "LabPanel", "Monitor", "RunConfig", "RunShelf", "Store", "diagnose", "encode", "grid",
+    "load_base", "load_design", "plot_curves", "plot_race", "plot_samples", "plot_validation", "record", "sweep",
+    "territory", "train", "write_design",
+]
+
+TYPE_CHECKING = False  # editors and type checkers take it as true; the module typing is not in every old Python
+if TYPE_CHECKING:
+    from labkit.datasets.folders import territory
+    from labkit.design.config import RunConfig, load_design
+    from labkit.design.design_file import write_design
+    from labkit.engine.base import load_base
+    from labkit.engine.cache import encode
+    from labkit.engine.monitor import Monitor
+    from labkit.engine.sweep import grid, sweep
+    from labkit.engine.train import train
+    from labkit.errors import LabError
+    from labkit.judge.diagnose import diagnose
+    from labkit.lab import Lab
+    from labkit.lessons.panel import LabPanel
+    from labkit.lessons.shelf import RunShelf
+    from labkit.store.runs import Store, record
+    from labkit.view.curves import plot_curves, plot_validation
+    from labkit.view.pictures import plot_race, plot_samples
 
 
 def __getattr__(name):
-    if name in _HOMES:
-        return getattr(importlib.import_module("labkit." + _HOMES[name]), name)
-    raise AttributeError("labkit has no attribute " + repr(name))
+    if name not in _HOMES:
+        raise AttributeError("module 'labkit' has no attribute " + repr(name))
+    return getattr(importlib.import_module("labkit." + _HOMES[name]), name)
 
 
 def __dir__():
-    return sorted(_HOMES)
+    return sorted(set(globals()) | set(__all__))
