@@ -1,4 +1,5 @@
-"""What a run told, on the disk and as plain arrays: events, journals, run folders, recorded sets, adapter files. No torch.
+"""What runs reported while they trained, on the disk and as plain arrays. No torch.
 
-Comes in: what keeps or reads back what a run told. Read first: events.py, then runs.py.
+Comes in: what writes or reads events, journals, run folders, recorded sets and adapter files.
+Read first: events.py, then runs.py.
 """

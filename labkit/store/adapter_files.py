@@ -1,6 +1,7 @@
 """Adapters as files, without torch: the diffusers/PEFT form, always with the metadata that carries alpha."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ OWN_KEY = "labkit"
 FIELDS = ("adapter", "rank", "alpha", "use_rslora", "init_lora_weights", "target_modules")
 
 
-def adapter_bytes(tensors, config) -> bytes:
+def adapter_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig) -> bytes:
     """Return the file of an adapter: keys `unet.<module>.lora_A.weight` (rank, in) and `.lora_B.weight` (out, rank).
 
     A dense adapter (`adapter = "full"`) is kept in the same file form, but other programs have no name for it.
@@ -32,29 +33,35 @@ def adapter_bytes(tensors, config) -> bytes:
             "target_modules": list(config.target_modules), "lora_dropout": 0.0, "bias": "none",
             "rank_pattern": {}, "alpha_pattern": {},          # diffusers up to 0.36 asks for them
         }
-        header[METADATA_KEY] = json.dumps({PREFIX + name: value for name, value in peft.items()}, indent=2, sort_keys=True)
+        prefixed = {PREFIX + name: value for name, value in peft.items()}
+        header[METADATA_KEY] = json.dumps(prefixed, indent=2, sort_keys=True)
     return sealed({PREFIX + name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}, header)
 
 
-def save_adapter(path, tensors, config):
+def save_adapter(path: Path | str, tensors: Mapping[str, np.ndarray], config: RunConfig) -> None:
     """Write an adapter file; tensors are keyed by `<module>.lora_A.weight` and the like."""
     write_file(path, adapter_bytes(tensors, config))
 
 
-def load_adapter(path) -> tuple[dict, dict]:
-    """Read an adapter file that labkit wrote; return tensors by `<module>.…` and the fields that shape the adapter, checked.
+def load_adapter(path: Path | str) -> tuple[dict[str, np.ndarray], dict]:
+    """Read an adapter file that labkit wrote; return tensors by `<module>.…` and the settings that shape it.
 
+    The settings are fields of RunConfig, checked as such.
     LabError: the file cannot be read, is damaged, or was written by another program.
     """
+    path = Path(path)
     try:
         tensors, header = opened(path)
     except LabError as error:
-        raise LabError(f"{Path(path)} is not a readable adapter file: give the adapter.safetensors of a run. {error}") from None
+        raise LabError(f"{path} is not a readable adapter file: give the adapter.safetensors of a run. "
+                       f"{error}") from None
     if OWN_KEY not in header:
-        raise LabError(f"{Path(path)} was not written by labkit, so its alpha cannot be trusted: convert it first.")
+        raise LabError(f"{path} was not written by labkit, so its alpha cannot be trusted: convert it first.")
     try:
-        told = json_text.parse(header[OWN_KEY])
-        fields = RunConfig.from_dict({name: told[name] for name in FIELDS}).to_dict()
+        settings = json_text.parse(header[OWN_KEY])
+        fields = RunConfig.from_dict({name: settings[name] for name in FIELDS}).to_dict()
     except (KeyError, ValueError) as error:
-        raise LabError(f"{Path(path)} tells labkit nothing it can use of how it was made ({error}): export the run again.") from None
-    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}, {name: fields[name] for name in FIELDS}
+        raise LabError(f"{path} tells labkit nothing it can use of how it was made ({error}): "
+                       "export the run again.") from None
+    adapter = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+    return adapter, {name: fields[name] for name in FIELDS}

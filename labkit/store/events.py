@@ -1,4 +1,4 @@
-"""What a run tells while it trains: frozen records of plain numbers and arrays."""
+"""What a run reports while it trains: frozen records of plain numbers and arrays."""
 
 from dataclasses import dataclass
 
@@ -27,9 +27,9 @@ class Step(Event):
 
 @dataclass(frozen=True, eq=False)
 class Validation(Event):
-    """Report fixed-noise losses on "validation", "probe" (training pictures) or "ordinary" (the base's own) pictures."""
+    """Report fixed-noise losses on one set of pictures."""
 
-    name: str
+    name: str  # "validation" (held out), "probe" (training pictures) or "ordinary" (the base's own)
     grade: str  # "monitor" or "verdict"
     losses: np.ndarray  # (images, strata) float32
     timesteps: np.ndarray  # (images, strata) int

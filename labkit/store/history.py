@@ -1,4 +1,4 @@
-"""What is known of one run, as plain arrays: built event by event, live or from the store."""
+"""Everything recorded of one run, as plain arrays: built event by event, live or from the store."""
 
 import math
 import time
@@ -12,7 +12,7 @@ import numpy as np
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.files.regular import require_regular
-from labkit.store.events import Sample, Step, Stopped, Validation
+from labkit.store.events import Event, Sample, Step, Stopped, Validation
 
 STEP_FIELDS = ("global_step", "samples_seen", "loss", "learning_rate", "grad_norm", "update_norm", "max_alloc")
 
@@ -48,8 +48,8 @@ class Samples:
         return np.stack([_picture(path) for path in self.paths])
 
 
-def _picture(path) -> np.ndarray:
-    from PIL import Image
+def _picture(path: Path) -> np.ndarray:
+    from PIL import Image  # not at the top, as in `labkit.datasets.pixels`: plain numbers are read without Pillow
 
     from labkit.datasets.pixels import DAMAGED
 
@@ -57,7 +57,8 @@ def _picture(path) -> np.ndarray:
     try:
         return np.asarray(Image.open(path).convert("RGB"))
     except DAMAGED as error:
-        raise LabError(f"{path} cannot be read as a picture ({error or type(error).__name__}): it is damaged.") from None
+        fault = error or type(error).__name__
+        raise LabError(f"{path} cannot be read as a picture ({fault}): it is damaged.") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ class Run:
 
     run_id: str
     config: RunConfig | None
-    status: str  # running, interrupted, finished, stopped, diverged or error
+    status: str  # running, interrupted (its process is gone), finished, stopped, diverged or error
     steps: dict[str, np.ndarray]  # STEP_FIELDS -> (S,)
     validations: dict[str, Curve]  # "validation", "probe", "ordinary": monitor grade
     timesteps: dict[str, np.ndarray]  # the same names -> (images, strata)
@@ -80,7 +81,9 @@ class Run:
     @property
     def provenance(self) -> str:
         """Say where these numbers come from and when they were made."""
-        when = datetime.fromtimestamp(self.time_s).strftime("%d %B %Y at %H:%M").lstrip("0") if self.time_s else "an unknown time"
+        when = "an unknown time"
+        if self.time_s:
+            when = datetime.fromtimestamp(self.time_s).strftime("%d %B %Y at %H:%M").lstrip("0")
         if self.origin == "recorded":
             return f"A recorded run that ships with the kit, made {when}; it was not trained here."
         if self.origin == "store":
@@ -89,15 +92,21 @@ class Run:
 
 
 class RunBuilder:
-    """Collect the events of one run; `build()` may be asked at any moment."""
+    """Collect the events of one run; `build()` returns what has come in so far."""
 
-    def __init__(self, run_id, config=None, *, meta=None, origin="live"):
+    def __init__(self, run_id: str, config: RunConfig | None = None, *, meta: dict | None = None,
+                 origin: str = "live"):
+        """Begin without events. origin: as in `Run`; a live one is dated by the clock at each event."""
         self.run_id, self.config, self.meta, self.origin = run_id, config, meta or {}, origin
-        self.stopped, self.time_s = None, None
-        self._steps, self._samples, self._validations, self._timesteps = {}, {}, {}, {}
+        self.stopped: Stopped | None = None
+        self.time_s: float | None = None
+        self._steps: dict[int, Step] = {}
+        self._samples: dict[tuple[int, float], Samples] = {}                     # by step and strength
+        self._validations: dict[tuple[str, str], dict[int, np.ndarray]] = {}    # losses by grade and name, then step
+        self._timesteps: dict[tuple[str, str], np.ndarray] = {}                 # by grade and name
 
-    def add(self, event):
-        """Take one event; what was known of the same step before is replaced, as a resumed run repeats it."""
+    def add(self, event: Event) -> None:
+        """Take one event; it replaces one of the same step, since a resumed run repeats steps."""
         if self.origin == "live":
             self.time_s = time.time()
         if isinstance(event, Step):
@@ -106,23 +115,25 @@ class RunBuilder:
             key = event.grade, event.name
             known = self._timesteps.get(key)
             if known is not None and known.shape != event.timesteps.shape:
-                self._validations[key] = {}                   # measured on other pictures since: no curve goes through both
+                self._validations[key] = {}                   # of other pictures: no curve goes through both
             self._validations.setdefault(key, {})[event.global_step] = event.losses
             self._timesteps[key] = event.timesteps
         elif isinstance(event, Sample):
-            self.add_samples(Samples(event.global_step, event.prompts, event.seeds, event.guidance_scale, event.strength, images=event.images))
+            how = (event.prompts, event.seeds, event.guidance_scale, event.strength)
+            self.add_samples(Samples(event.global_step, *how, images=event.images))
         elif isinstance(event, Stopped):
             self.stopped = event
 
-    def add_samples(self, samples: Samples):
-        """Take pictures that lie in files."""
+    def add_samples(self, samples: Samples) -> None:
+        """Take the pictures of one step, such as those that lie in files."""
         self._samples[samples.global_step, samples.strength] = samples
 
     def cut(self, step: int) -> None:
         """Forget what came after a step, and that the run ended."""
         self._steps = {at: event for at, event in self._steps.items() if at <= step}
         self._samples = {key: samples for key, samples in self._samples.items() if key[0] <= step}
-        self._validations = {key: {at: losses for at, losses in found.items() if at <= step} for key, found in self._validations.items()}
+        self._validations = {key: {at: losses for at, losses in by_step.items() if at <= step}
+                             for key, by_step in self._validations.items()}
         self.stopped = None
 
     @property
@@ -130,8 +141,8 @@ class RunBuilder:
         """Return the last completed update, 0 before the first."""
         return max(self._steps, default=0)
 
-    def build(self, status=None) -> Run:
-        """Return all that was collected so far."""
+    def build(self, status: str | None = None) -> Run:
+        """Return all that was collected so far. status: of `Run`; None takes it from the events."""
         reason = self.stopped.reason if self.stopped else "running"
         return Run(
             self.run_id, self.config, status or reason, self._step_arrays(), self._curves("monitor"),
@@ -140,16 +151,16 @@ class RunBuilder:
             self.stopped, self.meta, self.origin, self.time_s,
         )
 
-    def _step_arrays(self):
+    def _step_arrays(self) -> dict[str, np.ndarray]:
         events = [self._steps[step] for step in sorted(self._steps)]
         kinds = {"global_step": np.int64, "samples_seen": np.int64}
         columns = {name: [getattr(event, name) for event in events] for name in STEP_FIELDS}
         columns["max_alloc"] = [math.nan if value is None else value for value in columns["max_alloc"]]
         return {name: np.array(column, dtype=kinds.get(name, np.float64)) for name, column in columns.items()}
 
-    def _curves(self, wanted):
+    def _curves(self, wanted: str) -> dict[str, Curve]:
         return {
-            name: Curve(np.array(sorted(found)), np.stack([found[step] for step in sorted(found)]))
-            for (grade, name), found in self._validations.items()
-            if grade == wanted and found
+            name: Curve(np.array(sorted(by_step)), np.stack([by_step[step] for step in sorted(by_step)]))
+            for (grade, name), by_step in self._validations.items()
+            if grade == wanted and by_step
         }

@@ -9,6 +9,7 @@ import math
 import os
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -22,13 +23,13 @@ PATIENCE_S = 1.0  # a reader that asks for the status holds a shared lock for an
 SUM_HEAD, SUM_LENGTH = b',"crc32":"', len(b',"crc32":"01234567"}')  # how a line ends
 TAIL = 4096  # bytes in which the last line is looked for first
 
-_written_here = set()  # journals that this process holds: the system's lock does not tell whose it is
+_written_here: set[str] = set()  # journals that this process holds: the system's lock does not tell whose it is
 
 
 class Journal:
     """Append lines to a file that no other process may write; the lock goes when the process goes."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path):
         """Open and lock path; call `cut` before the first `append`."""
         self.path = path
         require_regular(path, or_absent=True)
@@ -38,18 +39,19 @@ class Journal:
             raise cannot_write(path, error) from None
         if not _locked_within(self.handle, PATIENCE_S):
             os.close(self.handle)
-            who = "this process, in another cell or panel" if os.path.realpath(path) in _written_here else "another process"
-            raise LabError(f"The run {path.parent.name} is being written by {who}: wait for it or stop it first.")
+            is_here = os.path.realpath(path) in _written_here
+            writer = "this process, in another cell or panel" if is_here else "another process"
+            raise LabError(f"The run {path.parent.name} is being written by {writer}: wait for it or stop it first.")
         _written_here.add(os.path.realpath(path))
 
-    def cut(self, keep: int):
+    def cut(self, keep: int) -> None:
         """Drop everything behind the first `keep` bytes; lines are appended there."""
         self.sum = 0
         for line in read_regular(self.path)[:keep].split(b"\n")[:-1]:
             self.sum, _ = _sums(line, self.sum)
         self._truncate(keep)
 
-    def _truncate(self, keep):
+    def _truncate(self, keep: int) -> None:
         try:
             os.ftruncate(self.handle, keep)
             os.lseek(self.handle, keep, os.SEEK_SET)
@@ -58,7 +60,7 @@ class Journal:
             raise cannot_write(self.path, error) from None
         self.end, self.synced = keep, time.monotonic()
 
-    def append(self, values: dict, *, durable: bool):
+    def append(self, values: dict, *, durable: bool) -> None:
         """Add a line; when durable, or a second after the last time, force it to the disk before returning."""
         line = encode(values, self.sum)
         try:
@@ -74,7 +76,7 @@ class Journal:
         self.end += len(line)
         self.sum, _ = _sums(line[:-1], self.sum)
 
-    def close(self):
+    def close(self) -> None:
         """Force everything to the disk and release the lock."""
         try:
             os.fsync(self.handle)
@@ -86,7 +88,10 @@ class Journal:
 
 
 def encode(values: dict, before: int) -> bytes:
-    """Return a strict JSON line: arrays as lists of their shortest digits, NaN and infinities as words; `before` is the sum so far."""
+    """Return a strict JSON line: arrays as lists of their shortest digits, NaN and infinities as words.
+
+    before    the sum of everything in the file up to here
+    """
     body = json.dumps(_plain(values), separators=(",", ":"), allow_nan=False).encode()[:-1]
     return body + SUM_HEAD + b'%08x"}\n' % zlib.crc32(body, before)
 
@@ -99,7 +104,7 @@ def _sums(line: bytes, before: int) -> tuple[int, bool]:
     return zlib.crc32(line, before), True
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, np.generic) and not isinstance(value, np.floating):
@@ -113,27 +118,29 @@ def _plain(value):
     return value
 
 
-def read(path) -> tuple[list[dict], list[int]]:
+def read(path: Path) -> tuple[list[dict], list[int]]:
     """Return the lines of a journal and the offset at which each ends; a last line without an end is torn and ignored.
 
     LabError names the first line that is damaged.
     """
-    data = read_regular(path, absent=b"")
-    lines, ends, start, before = [], [], 0, 0
+    data, remedy = read_regular(path, absent=b""), "restore the file, or remove its folder to train the run again."
+    lines: list[dict] = []
+    ends: list[int] = []
+    start, before = 0, 0
     while (stop := data.find(b"\n", start)) >= 0:
         line = _decoded(data[start:stop])
         before, is_whole = _sums(data[start:stop], before)
         if line is None or not is_whole:
-            raise LabError(f"Line {len(lines) + 1} of {path} is damaged: restore the file, or remove its folder to train the run again.")
+            raise LabError(f"Line {len(lines) + 1} of {path} is damaged: {remedy}")
         lines.append(line)
         ends.append(stop + 1)
         start = stop + 1
-    if data[start:][-SUM_LENGTH - 1 : -1].startswith(SUM_HEAD):             # a whole line, and something else where it ended
-        raise LabError(f"The last line of {path} is damaged: restore the file, or remove its folder to train the run again.")
+    if data[start:][-SUM_LENGTH - 1 : -1].startswith(SUM_HEAD):  # a whole line, and something else where it ended
+        raise LabError(f"The last line of {path} is damaged: {remedy}")
     return lines, ends
 
 
-def last(path) -> dict:
+def last(path: Path) -> dict:
     """Return the last whole line, without reading the rest; {} when there is none. LabError when it is damaged."""
     require_regular(path, or_absent=True)
     try:
@@ -145,11 +152,11 @@ def last(path) -> dict:
         return {}
     except OSError as error:
         raise LabError(f"{path} cannot be read ({error.strerror}).") from None
-    found = _decoded(line)
-    if torn or found is None or not _sums(line, _stated(before[-1]) if before else 0)[1]:
-        lines, _ = read(path)                                 # the line began before the tail or follows an old one; or this raises
-        found = lines[-1] if lines else {}
-    return found
+    values, sum_before = _decoded(line), _stated(before[-1]) if before else 0
+    if torn or values is None or not _sums(line, sum_before)[1]:
+        lines, _ = read(path)                                 # raises, unless the line is long or follows an old one
+        values = lines[-1] if lines else {}
+    return values
 
 
 def _stated(line: bytes) -> int:
@@ -160,7 +167,7 @@ def _stated(line: bytes) -> int:
         return 0
 
 
-def _decoded(line) -> dict | None:
+def _decoded(line: bytes) -> dict | None:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):
@@ -171,7 +178,7 @@ def _decoded(line) -> dict | None:
     return values
 
 
-def is_locked(path) -> bool:
+def is_locked(path: Path) -> bool:
     """Tell whether a living process is writing this journal."""
     try:
         require_regular(path)
@@ -184,7 +191,7 @@ def is_locked(path) -> bool:
         os.close(handle)
 
 
-def _locked_within(handle, seconds) -> bool:
+def _locked_within(handle: int, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while not try_lock(handle):
         if time.monotonic() > deadline:

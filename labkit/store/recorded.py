@@ -22,11 +22,15 @@ from labkit.store.history import Run
 from labkit.store.runs import Store
 from labkit.text import shown
 
-EPOCH = (1980, 1, 1, 0, 0, 0)                                 # the earliest time that a zip file can tell: of every file, so that equal sets are equal files
-MOST_BYTES, MOST_FILES = 50_000_000, 10_000                 # the largest set has 1 MB in 500 files
-NAME = r"(?!\.)[\w.+-]{1,100}(/(?!\.)[\w.+-]{1,100}){0,5}"     # of a file in a set: no absolute one, none above the folder
-# What zipfile raises on damaged files: LookupError, RuntimeError and ValueError where bytes, passwords or names are not what it takes.
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, LookupError, RuntimeError, ValueError, OverflowError)
+# The time of every file, the earliest that a zip file can tell: so equal sets are equal files.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+MOST_BYTES, MOST_FILES = 50_000_000, 10_000  # the largest set has 1 MB in 500 files
+NAME = r"(?!\.)[\w.+-]{1,100}(/(?!\.)[\w.+-]{1,100}){0,5}"  # of a file in a set: relative and not above it
+# What zipfile raises on damaged files; the last four where bytes, passwords or names are not what it takes.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError,
+    LookupError, RuntimeError, ValueError, OverflowError,
+)
 
 
 def recorded(name: str) -> list[Run]:
@@ -36,29 +40,33 @@ def recorded(name: str) -> list[Run]:
     """
     file = settings.data_dir() / "runs" / f"{name}.zip"
     if not file.is_file():
-        there = sorted(path.stem for path in file.parent.glob("*.zip"))
-        raise LabError(f"{name!r} is not a recorded set of runs: there are {', '.join(there) or 'none'}.")
+        names = sorted(path.stem for path in file.parent.glob("*.zip"))
+        raise LabError(f"{name!r} is not a recorded set of runs: there are {', '.join(names) or 'none'}.")
     return Store(unpacked(file), origin="recorded").load_runs()
 
 
-def pack(folder: Path, file: Path):
+def pack(folder: Path, file: Path) -> None:
     """Write all files below a folder into one zip file, the same bytes from the same files."""
     with tempfile.TemporaryFile() as aside:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-                packed.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH), path.read_bytes(), zipfile.ZIP_DEFLATED)
+                member = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
+                packed.writestr(member, path.read_bytes(), zipfile.ZIP_DEFLATED)
         aside.seek(0)
         write_file(file, aside.read())
 
 
 def unpacked(file: Path) -> Path:
-    """Return a folder of the cache with what a zip file holds, unpacked at first use and again where something is missing or changed."""
+    """Return a folder of the cache with what a zip file holds, unpacked at first use.
+
+    It is unpacked again where a file is missing or changed.
+    """
     folder = settings.cache_dir() / "recorded" / f"{file.stem}-{sha256(file)[:16]}"
     try:
         with zipfile.ZipFile(file) as packed:
             _check(packed)
 
-            def is_whole():
+            def is_whole() -> bool:
                 return all(_is_as_packed(folder / member.filename, member) for member in packed.infolist())
 
             if is_whole():
@@ -77,27 +85,28 @@ def unpacked(file: Path) -> Path:
     except OSError as error:
         raise cannot_write(folder, error) from None
     except DAMAGED as error:
-        raise LabError(f"{file} is damaged ({error or type(error).__name__}): get it back from the repository, or make it in the "
-                       f"folder data with `python -m recipes.ship.recorded {file.stem}`.") from None
+        fault = error or type(error).__name__
+        raise LabError(f"{file} is damaged ({fault}): get it back from the repository, or make it in the folder data "
+                       f"with `python -m recipes.ship.recorded {file.stem}`.") from None
 
 
 def _check(packed: zipfile.ZipFile) -> None:
-    """Refuse, by a ValueError, what no set holds; more than a file's announced size is never unpacked of it."""
-    inside = packed.infolist()
-    if (size := sum(item.file_size for item in inside)) > MOST_BYTES or len(inside) > MOST_FILES:
-        raise ValueError(f"it would unpack to {len(inside):,} files of {size / 1e6:,.0f} MB, more than any set")
-    if odd := next((item.filename for item in inside if not re.fullmatch(NAME, item.filename)), None):
+    """Refuse, by a ValueError, what no set holds. zipfile never unpacks more of a file than its stated size."""
+    members = packed.infolist()
+    if (size := sum(member.file_size for member in members)) > MOST_BYTES or len(members) > MOST_FILES:
+        raise ValueError(f"it would unpack to {len(members):,} files of {size / 1e6:,.0f} MB, more than any set")
+    if odd := next((member.filename for member in members if not re.fullmatch(NAME, member.filename)), None):
         raise ValueError(f"it names a file {shown(odd)}")
 
 
-def _is_as_packed(path: Path, member) -> bool:
+def _is_as_packed(path: Path, member: zipfile.ZipInfo) -> bool:
     try:
         return path.stat().st_size == member.file_size and zlib.crc32(path.read_bytes()) == member.CRC
     except OSError:
         return False
 
 
-def recorded_or_none(name) -> list | None:
+def recorded_or_none(name: str) -> list[Run] | None:
     """Return the recorded runs of a set, or None where it does not ship."""
     try:
         return recorded(name) or None
@@ -105,7 +114,7 @@ def recorded_or_none(name) -> list | None:
         return None
 
 
-def missing(name) -> str:
-    """Say what makes a recorded set."""
+def missing(name: str) -> str:
+    """Return the sentence for a recorded set that is not there, with the command that makes it."""
     command = f"python -m recipes.ship.recorded {name}"
     return f"The recorded runs {name!r} are not here: in the folder data, `{command}` makes them."

@@ -1,4 +1,4 @@
-"""What a run told, from the lines of its journal back to events: every field is checked for its type and size here."""
+"""From the lines of a journal back to events: every field is checked for its type and size here."""
 
 from pathlib import Path, PurePosixPath
 
@@ -8,7 +8,7 @@ from labkit.errors import LabError
 from labkit.store.events import Event, Step, Stopped, Validation
 from labkit.store.history import Samples
 
-FAULTS = (KeyError, TypeError, ValueError, OverflowError)  # what a line raises whose fields are not what they should be
+FAULTS = (KeyError, TypeError, ValueError, OverflowError)  # raised by fields that are not what they should be
 REASONS = ("finished", "stopped", "diverged", "error")
 LAST_TIME = 253402300799  # the last second of the year 9999, in seconds since 1970
 MOST = 10**15  # of steps, pictures and bytes: what an int64 holds with room to spare
@@ -19,13 +19,19 @@ def time_of(line: dict) -> float:
     return _number(line, "time", 0, LAST_TIME)
 
 
-def told(line: dict, run_id: str, folder: Path) -> Event | Samples | None:
-    """Return what a line tells, None for kinds that tell a history nothing; one of FAULTS where a field is not what it should be."""
+def parse(line: dict, run_id: str, folder: Path) -> Event | Samples | None:
+    """Return the event that a line holds, pictures as files in `folder`; None for kinds that add nothing to a Run.
+
+    One of FAULTS is raised where a field is not what it should be.
+    """
     kind = _text(line, "event")
     at = (run_id, _whole(line, "global_step"), _whole(line, "samples_seen"))
     if kind == "Step":
-        numbers = [float(line[name]) for name in ("loss", "learning_rate", "grad_norm", "update_norm")]
-        return Step(*at, *numbers, None if line["max_alloc"] is None else _whole(line, "max_alloc"))
+        loss, rate, grad_norm, update_norm = (
+            float(line[name]) for name in ("loss", "learning_rate", "grad_norm", "update_norm")
+        )
+        max_alloc = None if line["max_alloc"] is None else _whole(line, "max_alloc")
+        return Step(*at, loss, rate, grad_norm, update_norm, max_alloc)
     if kind == "Validation":
         losses, timesteps = np.array(line["losses"], dtype=np.float32), np.array(line["timesteps"])
         if losses.ndim != 2 or timesteps.shape != losses.shape or timesteps.dtype.kind not in "iu":
@@ -53,32 +59,33 @@ def checkpoint_step(line: dict) -> int | None:
 
 
 def damaged(number: int, path: Path, error: Exception) -> LabError:
-    """Return the error for a line that says what no line can say."""
-    said = f"no {error}" if isinstance(error, KeyError) else str(error)[:100]
-    return LabError(f"Line {number} of {path} is damaged ({said}): restore the file, or remove its folder to train the run again.")
+    """Return the error for a line whose fields are not what they should be. number: of the line, from 1."""
+    fault = f"no {error}" if isinstance(error, KeyError) else str(error)[:100]
+    return LabError(f"Line {number} of {path} is damaged ({fault}): restore the file, or remove its folder to train "
+                    "the run again.")
 
 
-def _whole(line, name) -> int:
+def _whole(line: dict, name: str) -> int:
     value = line[name]
     if type(value) is not int or not 0 <= value <= MOST:
         raise ValueError(f"{name} = {str(value)[:40]}")
     return value
 
 
-def _number(line, name, low=-1e30, high=1e30) -> float:
+def _number(line: dict, name: str, low: float = -1e30, high: float = 1e30) -> float:
     value = line[name]
     if type(value) not in (int, float) or not low <= value <= high:
         raise ValueError(f"{name} = {str(value)[:40]}")
     return value
 
 
-def _text(line, name) -> str:
+def _text(line: dict, name: str) -> str:
     if not isinstance(line[name], str):
         raise ValueError(f"{name} = {str(line[name])[:40]}")
     return line[name]
 
 
-def _list(line, name, kind) -> tuple:
+def _list(line: dict, name: str, kind: type) -> tuple:
     if not isinstance(line[name], list) or not all(type(item) is kind for item in line[name]):
         raise ValueError(f"{name} = {str(line[name])[:40]}")
     return tuple(line[name])

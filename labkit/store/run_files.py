@@ -1,4 +1,4 @@
-"""Which files belong to a run: those that the lines of its journal speak of, and what becomes of all others."""
+"""Which files belong to a run: those that the lines of its journal name. All others are removed."""
 
 from pathlib import Path
 
@@ -12,19 +12,22 @@ def checkpoint_name(step: int) -> str:
 
 
 def files(line: dict) -> list[str]:
-    """Return the files that a line speaks of, by their names in the run's folder; the line has been checked by `replay.told`."""
+    """Return the files that a line names, relative to the run's folder. line: checked by `replay.parse`."""
     return [checkpoint_name(line["global_step"])] if line["event"] == "Checkpoint" else list(line.get("files", ()))
 
 
-def inherit(source: Path, folder: Path, line: dict):
-    """Copy the files that a line of a parent speaks of, those that are there."""
+def inherit(source: Path, folder: Path, line: dict) -> None:
+    """Copy the files that a line of a parent names, those that are there, from its folder."""
     for name in files(line):
         if (source / name).is_file():
             write_file(folder / name, read_regular(source / name))
 
 
-def remove_others(folder: Path, lines: list[dict]):
-    """Remove checkpoints and pictures that no line speaks of, and what a kill left half written; LabError where that is not allowed."""
+def remove_others(folder: Path, lines: list[dict]) -> None:
+    """Remove checkpoints and pictures that no line names, and what a kill left half written.
+
+    LabError where that is not allowed.
+    """
     named = {folder / name for line in lines for name in files(line)}
     for pattern in ("checkpoints/*", "samples/*", ".config.json.*", ".adapter.safetensors.*"):
         for path in folder.glob(pattern):
@@ -32,7 +35,7 @@ def remove_others(folder: Path, lines: list[dict]):
                 remove(path)
 
 
-def remove(path: Path):
+def remove(path: Path) -> None:
     """Remove a file that may be there."""
     try:
         path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import io
 import time
 import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -23,14 +24,15 @@ from labkit.store.run_files import checkpoint_name, inherit, remove, remove_othe
 
 COMPLETE = ("finished", "diverged")  # a diverged run is a result
 
-
-_written = {}                                                 # folders of the runs that this process has written, in order
+Tensors = Mapping[str, np.ndarray]
+_written: dict[Path, None] = {}  # folders of the runs that this process has written, in order
 
 
 class RunFolder:
     """Read and write the folder of one run: config.json, events.jsonl, adapter.safetensors, checkpoints/, samples/."""
 
-    def __init__(self, path, origin="store"):
+    def __init__(self, path: Path | str, origin: str = "store"):
+        """Name a folder, there or not yet. origin: as in `Run`."""
         self.path, self.run_id, self.origin = Path(path), Path(path).name, origin
         self.events_path = self.path / "events.jsonl"
 
@@ -41,12 +43,12 @@ class RunFolder:
 
     @property
     def status(self) -> str:
-        """Return running, interrupted (its process is gone), finished, stopped, diverged or error; LabError when that is damaged."""
+        """Return the status, as in `Run`; LabError when the last line of the journal is damaged."""
         if journal.is_locked(self.events_path):
             return "running"
         return self.status_of([journal.last(self.events_path)])
 
-    def status_of(self, lines) -> str:
+    def status_of(self, lines: Sequence[dict]) -> str:
         """Return the status of a run that nobody writes, from the lines of its journal or the last of them."""
         try:
             return replay.reason(lines[-1]) if lines and lines[-1].get("event") == "Stopped" else "interrupted"
@@ -60,25 +62,29 @@ class RunFolder:
 
     def builder(self) -> RunBuilder:
         """Return everything recorded as a RunBuilder, which takes further events."""
-        described = self._about()
-        builder = RunBuilder(self.run_id, RunConfig.from_dict(described["config"]), meta=described["sessions"][0]["meta"], origin=self.origin)
-        lines, told, _ = self.read()
-        for found in told:
-            builder.add_samples(found) if isinstance(found, Samples) else builder.add(found)
+        values = self._about()
+        config, meta = RunConfig.from_dict(values["config"]), values["sessions"][0]["meta"]
+        builder = RunBuilder(self.run_id, config, meta=meta, origin=self.origin)
+        lines, events, _ = self.read()
+        for event in events:
+            if isinstance(event, Samples):
+                builder.add_samples(event)
+            elif event is not None:
+                builder.add(event)
         builder.time_s = lines[-1]["time"] if lines else None
         return builder
 
     def read(self) -> tuple[list[dict], list[Event | Samples | None], list[int]]:
-        """Return the lines of the journal, what each tells and where it ends; LabError names one that is damaged."""
+        """Return the lines of the journal, the event of each and where it ends; LabError names one that is damaged."""
         lines, ends = journal.read(self.events_path)
-        told = []
+        events = []
         for number, line in enumerate(lines, 1):
             try:
-                told.append(replay.told(line, self.run_id, self.path))
+                events.append(replay.parse(line, self.run_id, self.path))
                 replay.time_of(line)
             except replay.FAULTS as error:
                 raise replay.damaged(number, self.events_path, error) from None
-        return lines, told, ends
+        return lines, events, ends
 
     @property
     def group(self) -> list[str]:
@@ -87,24 +93,31 @@ class RunFolder:
 
     @property
     def dtype(self) -> str | None:
-        """Return the precision in which the base computed when this run was last written; None where that was not recorded."""
+        """Return the precision of the base when this run was last written; None where that was not recorded."""
         return self._about()["sessions"][-1]["meta"].get("dtype") if self.path.exists() else None
 
     def checkpoints(self) -> list[int]:
-        """Return the steps at which a checkpoint was told, whether or not its file is still whole."""
+        """Return the steps at which the journal notes a checkpoint, whether or not its file is still whole."""
         return sorted(self._checkpoint_lines())
 
-    def checkpoint(self, step=None) -> Checkpoint:
-        """Return the checkpoint after `step` updates, the last one by default; LabError when there is none or it is damaged."""
-        known = self._checkpoint_lines()
-        if not known or step not in (None, *known):
-            raise LabError(f"The run {self.run_id} has no checkpoint {'' if step is None else f'at step {step}'}: it has {sorted(known) or 'none'}.")
-        step = max(known) if step is None else step
-        tensors, _ = opened(self.path / checkpoint_name(step))
-        parts = [{name.split("/", 1)[1]: array for name, array in tensors.items() if name.startswith(part)} for part in ("adapter/", "optimizer/")]
-        return Checkpoint(self.run_id, step, known[step], *parts)
+    def checkpoint(self, step: int | None = None) -> Checkpoint:
+        """Return the checkpoint after `step` updates, the last one by default.
 
-    def adapter(self, step=None) -> dict[str, np.ndarray]:
+        LabError: there is none, or it is damaged.
+        """
+        samples_seen = self._checkpoint_lines()
+        if not samples_seen or step not in (None, *samples_seen):
+            where, steps = "" if step is None else f"at step {step}", sorted(samples_seen) or "none"
+            raise LabError(f"The run {self.run_id} has no checkpoint {where}: it has {steps}.")
+        step = max(samples_seen) if step is None else step
+        tensors, _ = opened(self.path / checkpoint_name(step))
+        adapter, optimizer = (
+            {name.removeprefix(part): array for name, array in tensors.items() if name.startswith(part)}
+            for part in ("adapter/", "optimizer/")
+        )
+        return Checkpoint(self.run_id, step, samples_seen[step], adapter, optimizer)
+
+    def adapter(self, step: int | None = None) -> dict[str, np.ndarray]:
         """Return the tensors of the adapter after `step` updates, of adapter.safetensors by default.
 
         LabError: there is none, it is damaged, or adapter.safetensors is not this run's.
@@ -116,40 +129,42 @@ class RunFolder:
         tensors, _ = load_adapter(self.adapter_path)
         try:
             checkpoint = self.checkpoint()
-        except LabError:                                      # removed to save space, or damaged: the adapter was checked by itself
+        except LabError:                                      # removed to save space, or damaged: the adapter is whole
             return tensors
         if _bytes(tensors) != _bytes(checkpoint.adapter):
-            raise LabError(f"{self.adapter_path} is not the adapter of the last checkpoint, it was replaced or belongs to a later one that was lost: "
-                           f"take it from that checkpoint with --step {checkpoint.global_step}.")
+            raise LabError(f"{self.adapter_path} is not the adapter of the last checkpoint, it was replaced or "
+                           "belongs to a later one that was lost: take it from that checkpoint with "
+                           f"--step {checkpoint.global_step}.")
         return tensors
 
     def _checkpoint_lines(self) -> dict[int, int]:
-        """Return the checkpoints that the journal tells of: how many pictures had been seen, by step."""
-        found = {}
+        """Return the checkpoints that the journal notes: how many pictures had been seen, by step."""
+        samples_seen = {}
         for number, line in enumerate(journal.read(self.events_path)[0], 1):
             try:
                 if (step := replay.checkpoint_step(line)) is not None:
-                    found[step] = line["samples_seen"]
+                    samples_seen[step] = line["samples_seen"]
             except replay.FAULTS as error:
                 raise replay.damaged(number, self.events_path, error) from None
-        return found
+        return samples_seen
 
-    def writer(self, config, meta=None, resume_at=None) -> "RunWriter":
-        """Lock the folder for writing; with resume_at, what lies behind that checkpoint is dropped, else everything."""
+    def writer(self, config: RunConfig, meta: Mapping | None = None, resume_at: int | None = None) -> "RunWriter":
+        """Lock the folder for writing; what lies behind the checkpoint `resume_at` is dropped, else everything."""
         return RunWriter(self, config, meta or {}, resume_at)
 
     def _about(self) -> dict:
         return about.read(self.path / "config.json")
 
 
-def _bytes(tensors) -> dict:
+def _bytes(tensors: Tensors) -> dict:
     return {name: (array.shape, array.astype(np.float32).tobytes()) for name, array in tensors.items()}
 
 
 class RunWriter:
     """Hold the lock on a run folder and write its events; a context manager."""
 
-    def __init__(self, folder: RunFolder, config, meta, resume_at):
+    def __init__(self, folder: RunFolder, config: RunConfig, meta: Mapping, resume_at: int | None):
+        """Lock the folder and keep what goes on from; LabError as `record` raises it."""
         self.folder, self.config = folder, config
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
@@ -163,26 +178,28 @@ class RunWriter:
             raise
         _written[folder.path.absolute()] = None
 
-    def _begin(self, meta, resume_at):
-        """Keep what a resumed run, or the parent of a fork, already told; note who writes now in config.json."""
+    def _begin(self, meta: Mapping, resume_at: int | None) -> None:
+        """Keep the events of a resumed run, or of a fork's parent, up to the checkpoint; note the session."""
         folder, source = self.folder, self.folder
         lines, _, ends = folder.read()
         if folder.status_of(lines) in COMPLETE:
-            raise LabError(f"The run {folder.run_id} is already complete in {folder.path.parent}: read it from there, or train with another seed.")
+            raise LabError(f"The run {folder.run_id} is already complete in {folder.path.parent}: read it from there, "
+                           "or train with another seed.")
         if resume_at and not lines and self.config.parent:
             source = RunFolder(folder.path.parent / self.config.parent)
             lines, _, ends = source.read()
         kept = 0
         if resume_at:
-            kept = max((n for n, line in enumerate(lines, 1) if line["event"] == "Checkpoint" and line["global_step"] == resume_at), default=0)
+            kept = max((number for number, line in enumerate(lines, 1)
+                        if line["event"] == "Checkpoint" and line["global_step"] == resume_at), default=0)
             if not kept:
                 raise LabError(f"The run {source.run_id} has no checkpoint at step {resume_at} to go on from.")
         sessions = folder._about()["sessions"] if kept and source is folder else []
         session = {"started_s": time.time(), "meta": meta}
-        write_file(folder.path / "config.json", about.written(folder.run_id, self.config, [*sessions, session]))
+        write_file(folder.path / "config.json", about.encode(folder.run_id, self.config, [*sessions, session]))
         if source is folder:
             self.journal.cut(ends[kept - 1] if kept else 0)
-            self._say_lost([line["global_step"] for line in lines if line["event"] == "Step" and not kept])
+            self._warn_of_lost([line["global_step"] for line in lines if line["event"] == "Step" and not kept])
         else:
             self.journal.cut(0)
             for line in lines[:kept]:
@@ -194,12 +211,13 @@ class RunWriter:
         else:
             remove(folder.adapter_path)
 
-    def _say_lost(self, made):
-        if made:
-            warnings.warn(f"The run {self.folder.run_id} was interrupted at update {max(made)} and has no checkpoint to go on from: it begins again, "
-                          "and what it had written was removed.", LabWarning, stacklevel=2)
+    def _warn_of_lost(self, steps: list[int]) -> None:
+        if steps:
+            warnings.warn(f"The run {self.folder.run_id} was interrupted at update {max(steps)} and has no checkpoint "
+                          "to go on from: it begins again, and what it had written was removed.",
+                          LabWarning, stacklevel=2)
 
-    def write(self, event: Event):
+    def write(self, event: Event) -> None:
         """Write one event; on return a Validation, Checkpoint, Sample or Stopped is safe on the disk."""
         line = {"event": type(event).__name__, "time": round(time.time(), 3)}
         values = {item.name: getattr(event, item.name) for item in fields(event) if item.name != "run_id"}
@@ -210,8 +228,8 @@ class RunWriter:
             self._write_tensors(event.global_step, values.pop("adapter"), values.pop("optimizer"))
         self.journal.append(line | values, durable=not isinstance(event, Step))
 
-    def _write_pictures(self, step, strength, images) -> list[str]:
-        from PIL import Image
+    def _write_pictures(self, step: int, strength: float, images: np.ndarray) -> list[str]:
+        from PIL import Image  # not at the top: most runs are read without their pictures
 
         names = []
         for index, image in enumerate(images):
@@ -221,33 +239,37 @@ class RunWriter:
             write_file(self.folder.path / names[-1], data.getvalue())
         return names
 
-    def _write_tensors(self, step, adapter, optimizer):
-        """Write the files before the line that speaks of them."""
-        tensors = {f"adapter/{name}": array for name, array in adapter.items()} | {f"optimizer/{name}": array for name, array in optimizer.items()}
+    def _write_tensors(self, step: int, adapter: Tensors, optimizer: Tensors) -> None:
+        """Write the files before the line that names them."""
+        tensors = {f"adapter/{name}": array for name, array in adapter.items()}
+        tensors |= {f"optimizer/{name}": array for name, array in optimizer.items()}
         write_file(self.folder.path / checkpoint_name(step), sealed(tensors))
         save_adapter(self.folder.adapter_path, adapter, self.config)
 
-    def __enter__(self):
+    def __enter__(self) -> "RunWriter":
+        """Return the writer itself."""
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
+        """Release the lock."""
         self.journal.close()
 
 
-def _written_at(path) -> float:
+def _written_at(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except OSError:                                           # removed since, or a link to nothing: who reads it is told
+    except OSError:                                           # removed since, or a link to nothing: reading it tells
         return 0.0
 
 
 class Store:
-    """Find the runs in one folder, `paths.store_dir()` by default."""
+    """Find the runs in one folder, `settings.store_dir()` by default."""
 
-    def __init__(self, root=None, origin="store"):
+    def __init__(self, root: Path | str | None = None, origin: str = "store"):
+        """Name the folder, there or not yet. origin: as in `Run`."""
         self.root, self.origin = settings.given_path(root) if root else settings.store_dir(), origin
 
-    def run(self, name) -> RunFolder:
+    def run(self, name: str) -> RunFolder:
         """Return the folder of a run, there or not yet."""
         return RunFolder(self.root / name, self.origin)
 
@@ -257,28 +279,34 @@ class Store:
         whole = [folder for folder in folders if folder.run_id == name]
         close = whole or [folder for folder in folders if name and folder.run_id.startswith(name)]
         if len(close) > 1:
-            raise LabError(f"{name} is the beginning of {len(close)} run ids: {', '.join(folder.run_id for folder in close)}.")
+            ids = ", ".join(folder.run_id for folder in close)
+            raise LabError(f"{name} is the beginning of {len(close)} run ids: {ids}.")
         if not close:
-            raise LabError(f"There is no run {name} in the store {self.root}: `labkit runs` lists the {len(folders)} that are there.")
+            raise LabError(f"There is no run {name} in the store {self.root}: `labkit runs` lists the {len(folders)} "
+                           "that are there.")
         return close[0]
 
     def runs(self) -> list[RunFolder]:
         """Return the folders of all runs, oldest first."""
-        found = sorted((_written_at(path), path) for path in self.root.glob("*/config.json"))
-        return [self.run(path.parent.name) for _, path in found]
+        dated = sorted((_written_at(path), path) for path in self.root.glob("*/config.json"))
+        return [self.run(path.parent.name) for _, path in dated]
 
-    def load_runs(self, last: int | None = None, names=None) -> list[Run]:
-        """Return all runs that can be read, oldest first, or those among the `last` ones, or those of these names; warn of the others."""
+    def load_runs(self, last: int | None = None, names: Iterable[str] | None = None) -> list[Run]:
+        """Return all runs that can be read, oldest first, or those among the `last` ones, or those of these names.
+
+        A LabWarning names each that cannot be read.
+        """
+        folders = self.runs()[-last if last else None:] if names is None else [self.run(name) for name in names]
         runs = []
-        for folder in self.runs()[-last if last else None:] if names is None else map(self.run, names):
+        for folder in folders:
             try:
                 runs.append(folder.load())
             except LabError as error:
                 warnings.warn(str(error), LabWarning, stacklevel=2)
         return runs
 
-    def begin(self, name, config, meta=None) -> RunBuilder:
-        """Return what is known of a run that is about to be trained: nothing, or what was told before it was stopped."""
+    def begin(self, name: str, config: RunConfig, meta: dict | None = None) -> RunBuilder:
+        """Return the builder of a run that is about to be trained, with the events up to its last checkpoint."""
         folder = self.run(name)
         if not folder.path.exists() or folder.status in COMPLETE or not folder.checkpoints():
             return RunBuilder(name, config, meta=meta)
@@ -287,8 +315,8 @@ class Store:
         builder.origin = "live"
         return builder
 
-    def find(self, config, base_fingerprint, data_fingerprint) -> Run | None:
-        """Return the complete run of a resolved configuration, if there is one; its `provenance` says so with its time."""
+    def find(self, config: RunConfig, base_fingerprint: str, data_fingerprint: str) -> Run | None:
+        """Return the complete run of a resolved configuration, if there is one; its `provenance` gives its time."""
         folder = self.run(run_id(config, base_fingerprint, data_fingerprint))
         is_there = (folder.path / "config.json").exists() and folder.status in COMPLETE
         return folder.load() if is_there else None
@@ -299,11 +327,15 @@ def written_here() -> list[RunFolder]:
     return [RunFolder(path) for path in _written]
 
 
-def record(store, events, configs, *, meta=None, resume_at=None):
+def record(store: Store, events: Iterable[Event], configs: Mapping[str, RunConfig], *, meta: Mapping | None = None,
+           resume_at: int | None = None) -> Iterator[Event]:
     """Pass events through, each written to its run's folder before it is yielded.
 
-    configs: resolved configurations by run id. resume_at: the step of the checkpoint all of them go on from; members
-    that were complete by then stay as they are, and what they tell again is dropped. LabError before the first event when a run is locked or complete.
+    configs      resolved configurations by run id
+    resume_at    the step of the checkpoint all of them go on from; members that were complete by then stay as they
+                 are, and their repeated events are dropped
+
+    LabError before the first event when a run is locked or complete.
     """
     with ExitStack() as stack:
         if hasattr(events, "close"):
