@@ -27,7 +27,6 @@ NOT_CLEAN = (
     "labkit/openmp.py",
     "labkit/publish.py",
     "labkit/readme.py",
-    "labkit/store",
     "labkit/testing.py",
     "labkit/view",
     "tests/browser",
