@@ -11,7 +11,7 @@ import torch
 from labkit.design.config import RunConfig
 from labkit.engine.loss import add_noise
 from labkit.experiments.strength import acting
-from labkit.experiments.updates import fixed_draws
+from labkit.experiments.gradients import fixed_draws
 from labkit.view.style import LINES, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 from labkit.view.tables import Table
 

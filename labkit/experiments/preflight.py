@@ -210,9 +210,9 @@ def parameters(base, config, expected) -> Finding:
 
 def step_zero(base, cache, config) -> Finding:
     """Measure that the fresh adapter changes nothing."""
-    from labkit.experiments import updates
+    from labkit.experiments import gradients
 
-    found = updates.step_zero(base, cache, config)
+    found = gradients.step_zero(base, cache, config)
     if found["largest_change"] or found["grad_A"]:
         return Finding("step zero", "bad", f"the fresh adapter changes the output by {found['largest_change']:.2g}", "An adapter of before is active: load the base again.")
     return Finding("step zero", "good", "with the fresh adapter the output is the base's to the last bit")

@@ -1,6 +1,7 @@
-"""Trained adapters side by side on one base, each at a strength of its own: their losses on the territory and on ordinary places.
+"""How strongly should a trained adapter act, and is faint set after training the same as faint set in training?
 
-K adapters, n pictures. A strength acts after training and multiplies the scaling that the adapter was trained with.
+K adapters side by side on one base, each at a strength of its own; n pictures. A strength acts after training and
+multiplies the scaling that the adapter was trained with.
 """
 
 from contextlib import contextmanager
@@ -14,20 +15,29 @@ from labkit.engine.validation import ValidationSet, untouched_losses
 from labkit.errors import LabError
 from labkit.judge.stats import LEVEL, Interval, by_picture, interval_of
 from labkit.view.curves import LOSS_AXIS, loss_axis
-from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
+from labkit.view.pictures import show_mosaic
+from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 
 STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
 PICTURES, STRATA = 32, 2
-SETS = {"territory": ("● this territory", VERDICTS["stagnating"][1]), "ordinary": ("■ ordinary places", VERDICTS["diverged"][1])}
+SETS = {"territory": ("● this territory", VERDICTS["stagnating"][1]),
+        "ordinary": ("■ ordinary places", VERDICTS["diverged"][1])}
+
+CELLS = ("strong", "faint, set after training", "faint, set in training")  # of each rank, from left to right
+PROMPTS = 2                                                                # of each set, drawn in every cell
 
 
 @contextmanager
 def acting(lab, runs, strengths):
-    """Put the adapters of K runs on a lab's base, run k at strengths[k]; gives the stack, for `generate` and losses."""
+    """Put the adapters of K runs on a lab's base, run k at strengths[k]; gives the stack, for `generate` and losses.
+
+    LabError: a run is not in the lab's store.
+    """
     folders = [lab.store.run(run.run_id) for run in runs]
     for folder in folders:
         if not folder.path.exists():
-            raise LabError(f"The run {folder.run_id} is not in the store {lab.store.root}: train it first, or give another run.")
+            raise LabError(f"The run {folder.run_id} is not in the store {lab.store.root}: "
+                           "train it first, or give another run.")
     with lab.base.lock:
         stack = LoRAStack(lab.base.unet, [folder.load().config for folder in folders])
         for k, folder in enumerate(folders):
@@ -37,18 +47,20 @@ def acting(lab, runs, strengths):
             yield stack
 
 
+# -- the loss over the strength
+
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Hold fixed-noise losses by set ('territory', 'ordinary'): of the untouched base (n,), and with each of K adapters (K, n)."""
+    """Hold fixed-noise losses on 'territory' and 'ordinary': of the untouched base (n,), with each adapter (K, n)."""
 
     strengths: tuple[float, ...]
-    base: dict
-    losses: dict
+    base: dict[str, np.ndarray]
+    losses: dict[str, np.ndarray]
 
     def change(self, name: str, k: int, among: int = 1) -> Interval:
         """Return how much adapter k changes the loss on a set, paired over pictures.
 
-        among    of how many adapters k was chosen by what was measured: then the intervals of all of them hold together
+        among    of how many adapters k was chosen by what was measured: their intervals then hold together
         """
         return interval_of(self.losses[name][k] - self.base[name], 1 - (1 - LEVEL) / among)
 
@@ -60,20 +72,28 @@ class Scores:
     @property
     def sentence(self) -> str:
         """Say where the loss on the territory is lowest, and what that costs elsewhere."""
-        k, K, full = self.lowest, len(self.strengths), int(np.argmin(np.abs(np.array(self.strengths) - 1)))
-        return (f"The loss on the territory is lowest at strength {self.strengths[k]:g}, {text(self.change('territory', k, K))} against the base; on ordinary places it changes by "
-                f"{text(self.change('ordinary', k, K))} there. As trained, at strength 1: {text(self.change('territory', full, K))} and {text(self.change('ordinary', full, K))}. "
+        K, full = len(self.strengths), int(np.argmin(np.abs(np.array(self.strengths) - 1)))
+        lowest, trained = ([_change(self.change(name, k, K)) for name in SETS] for k in (self.lowest, full))
+        return (f"The loss on the territory is lowest at strength {self.strengths[self.lowest]:g}, {lowest[0]} "
+                f"against the base; on ordinary places it changes by {lowest[1]} there. As trained, at strength 1: "
+                f"{trained[0]} and {trained[1]}. "
                 "One trained run; 95 % intervals over pictures, for all strengths together.")
 
 
 def measure_scores(lab, runs, strengths) -> Scores:
-    """Measure K adapters at K strengths on held-out pictures of the territory, those kept for final scores, and on ordinary ones."""
+    """Measure K adapters at K strengths on held-out pictures of the territory and on ordinary ones.
+
+    The held-out pictures are those kept for final scores, where there are any.
+    """
     kept = lab.cache.validation.drop(FIRST_SCORED)
-    sets = {"territory": kept if len(kept) else lab.cache.validation, "ordinary": lab.cache.ordinary}
-    sets = {name: ValidationSet(encoded, PICTURES, STRATA, timesteps=len(lab.base.noise_scheduler.alphas_cumprod)) for name, encoded in sets.items()}
+    encoded_sets = {"territory": kept if len(kept) else lab.cache.validation, "ordinary": lab.cache.ordinary}
+    timesteps = len(lab.base.noise_scheduler.alphas_cumprod)
+    sets = {name: ValidationSet(encoded, PICTURES, STRATA, timesteps=timesteps)
+            for name, encoded in encoded_sets.items()}
     base = {name: by_picture(untouched_losses(lab.base, fixed)[0]) for name, fixed in sets.items()}
     with acting(lab, runs, strengths) as stack:
-        losses = {name: np.stack([by_picture(one) for one in fixed.losses(lab.base.denoiser, stack.K)]) for name, fixed in sets.items()}
+        losses = {name: np.stack([by_picture(of_adapter) for of_adapter in fixed.losses(lab.base.denoiser, stack.K)])
+                  for name, fixed in sets.items()}
     return Scores(tuple(strengths), base, losses)
 
 
@@ -82,26 +102,124 @@ def measure_strengths(lab, run, strengths=STRENGTHS) -> Scores:
     return measure_scores(lab, [run] * len(strengths), strengths)
 
 
-def plot_strengths(found: Scores, ax=None):
+def plot_strengths(scores: Scores, ax=None):
     """Draw both losses over the strength; the band is the 95 % interval of the change against the untouched base."""
-    ax, labels, seen, bands = new_axes(ax, top=0.15), [], [], []
+    ax, labels, means, bands = new_axes(ax, top=0.15), [], [], []
+    strengths = scores.strengths
     for i, (name, (words, color)) in enumerate(SETS.items()):
-        base, changes = found.base[name].mean(), np.array([found.change(name, k) for k in range(len(found.strengths))])
-        ax.plot(found.strengths, base + changes[:, 0], color=color, marker=MARKERS[i], linestyle=LINES[i], markersize=STYLE["marker"], linewidth=STYLE["line"])
-        ax.fill_between(found.strengths, base + changes[:, 1], base + changes[:, 2], color=color, alpha=STYLE["band"], linewidth=0)
-        labels.append((base + changes[-1, 0], words, color))
-        seen.append(base + changes[:, 0])
-        bands.append(base + changes[:, 1:].ravel())
-    loss_axis(ax, seen, bands)
-    at = found.strengths[found.lowest]
-    ax.axvline(at, color=STYLE["text"], linewidth=1, linestyle=LINES[3])
-    ax.annotate(f"lowest at {at:g}", (at, 1), (4, -4), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", fontsize=STYLE["small"], color=STYLE["text"])
+        changes = np.array([scores.change(name, k) for k in range(len(strengths))])
+        mean, low, high = (scores.base[name].mean() + changes).T
+        ax.plot(strengths, mean, color=color, marker=MARKERS[i], linestyle=LINES[i], markersize=STYLE["marker"],
+                linewidth=STYLE["line"])
+        ax.fill_between(strengths, low, high, color=color, alpha=STYLE["band"], linewidth=0)
+        labels.append((mean[-1], words, color))
+        means.append(mean)
+        bands += [low, high]
+    loss_axis(ax, means, bands)
+    lowest = strengths[scores.lowest]
+    ax.axvline(lowest, color=STYLE["text"], linewidth=1, linestyle=LINES[3])
+    ax.annotate(f"lowest at {lowest:g}", (lowest, 1), (4, -4), xycoords=("data", "axes fraction"),
+                textcoords="offset points", va="top", fontsize=STYLE["small"], color=STYLE["text"])
     name_axes(ax, "strength after training (0: the base, 1: as trained)", LOSS_AXIS)
     direct_labels(ax, labels)
-    ax.figure.summary = found.sentence
+    ax.figure.summary = scores.sentence
     return ax
 
 
-def text(interval) -> str:
+def _change(interval) -> str:
     """Write a change with its interval."""
     return f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+
+
+# -- four scenarios: high and low rank, strong and faint, faint set after training or during it
+
+@dataclass(frozen=True, eq=False)
+class Scenarios:
+    """Hold the K cells row by row: each rank strong, faint afterwards, faint during training.
+
+    N prompts of each set
+    """
+
+    ranks: tuple[int, ...]                                    # of the rows
+    faint: float
+    scores: Scores                                            # of the cells
+    base: np.ndarray                                          # uint8 (2, N, H, W, 3): territory, ordinary
+    pictures: np.ndarray                                      # uint8 (K, 2, N, H, W, 3)
+
+    def name(self, k: int) -> str:
+        """Name a cell."""
+        return f"rank {self.ranks[k // len(CELLS)]}, {CELLS[k % len(CELLS)]}"
+
+    def change_text(self, name: str, k: int) -> str:
+        """Write how much cell k changes the loss on a set, with an interval that holds for all cells together."""
+        return _change(self.scores.change(name, k, len(self.scores.strengths)))
+
+    @property
+    def sentence(self) -> str:
+        """Say which cell gains and which costs most and least, by the mean over pictures."""
+        gains, costs = (self.scores.losses[name].mean(1) - self.scores.base[name].mean() for name in SETS)
+        extremes = (("Lowest on the territory", "territory", gains.argmin()),
+                    ("changed least there", "territory", np.abs(gains).argmin()),
+                    ("highest on ordinary places", "ordinary", costs.argmax()),
+                    ("changed least there", "ordinary", np.abs(costs).argmin()))
+        words = [f"{what}: {self.name(k)}, {self.change_text(name, k)}" for what, name, k in extremes]
+        return "; ".join(words) + ". One trained run of each; 95 % intervals over pictures, for all of them together."
+
+
+def measure_scenarios(lab, strong, trained_faint, faint: float, **options) -> Scenarios:
+    """Draw and measure each rank's cells at the same seeds.
+
+    strong          a run of each rank, trained at scaling 1
+    trained_faint   a run of each rank, trained at scaling `faint`
+    options         num_inference_steps, guidance_scale
+    """
+    runs = [run for full, weak in zip(strong, trained_faint, strict=True) for run in (full, full, weak)]
+    strengths = [1.0, faint, 1.0] * len(strong)
+    pairs = list(zip(lab.territory.prompts, lab.territory.ordinary.captions, strict=False))[:PROMPTS]
+    prompts = [prompt for of_set in zip(*pairs, strict=True) for prompt in of_set]
+    base = lab.generate(prompts, **options)
+    with acting(lab, runs, strengths) as stack:
+        drawn = lab.base.generate(prompts, range(len(prompts)), adapters=stack, **options)
+    in_sets = [pictures.reshape(*pictures.shape[:-4], 2, len(pairs), *pictures.shape[-3:])
+               for pictures in (base, drawn)]
+    return Scenarios(tuple(run.config.rank for run in strong), faint, measure_scores(lab, runs, strengths), *in_sets)
+
+
+def plot_scenarios(scenarios: Scenarios, *, width=STYLE["width"]):
+    """Draw the cells as blocks of pictures, each with its changes of the loss. Returns the Figure.
+
+    In a block the territory's pictures stand above the ordinary ones.
+    """
+    left, gap, words, head = 0.8, 0.12, 0.5, 0.3              # inches
+    columns, N = len(CELLS) + 1, scenarios.base.shape[1]
+    side = (width - left - gap * (columns - 1)) / columns / N
+    block = 2 * side
+    rows = len(scenarios.ranks)
+    figure = LabFigure(width, head + rows * (block + words), photographic=True, summary=scenarios.sentence)
+    for row, rank in enumerate(scenarios.ranks):
+        bottom = (rows - 1 - row) * (block + words) + words
+        for column in range(row > 0, columns):                # the base is the same for every row
+            k = row * len(CELLS) + column - 1
+            if column == 0:
+                title, pictures, below = "untouched base", scenarios.base, "change of the loss,\n95 % interval"
+            else:
+                title = CELLS[column - 1].replace("faint", f"faint ({scenarios.faint:g})")
+                pictures = scenarios.pictures[k]
+                below = f"● {scenarios.change_text('territory', k)}\n■ {scenarios.change_text('ordinary', k)}"
+            x = left + column * (N * side + gap)
+            ax = figure.place_axes(x, bottom, N * side, block)
+            show_mosaic(ax, [list(of_set) for of_set in pictures])
+            ax.set_anchor("SW")
+            _write(figure, x, bottom - 0.06, below, va="top")
+            if row == 0:
+                _write(figure, x, bottom + block + 0.06, title, va="bottom")
+        _write(figure, 0.03, bottom + block - 0.1, f"rank {rank}", va="top", fontweight="bold")
+        _write(figure, 0.03, bottom + 0.62 * block, "● territory", va="center")
+        _write(figure, 0.03, bottom + 0.25 * block, "■ ordinary", va="center")
+    return figure
+
+
+def _write(figure, x, y, words, **style) -> None:
+    """Write words at a place in inches."""
+    width, height = figure.get_size_inches()
+    figure.text(x / width, y / height, words, **{"fontsize": STYLE["small"] - 0.5, "color": STYLE["text"]} | style)

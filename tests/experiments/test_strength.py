@@ -10,10 +10,16 @@ from small_pictures import write_territory
 
 from labkit.errors import LabError
 from labkit.experiments.mixing import mixing, plot_mixing, scaling_table
-from labkit.experiments.scenarios import measure_scenarios, plot_scenarios
 from labkit.experiments.sizes import sizes, sizes_table
 from labkit.experiments.spectrum import spectra_of
-from labkit.experiments.strength import acting, measure_scores, measure_strengths, plot_strengths
+from labkit.experiments.strength import (
+    acting,
+    measure_scenarios,
+    measure_scores,
+    measure_strengths,
+    plot_scenarios,
+    plot_strengths,
+)
 from labkit.lab import Lab
 
 SHORT = {"max_train_steps": 8, "train_batch_size": 4, "learning_rate": 3e-2, "pictures": 0}

@@ -1,128 +1,35 @@
-"""Small experiments on a U-Net whose answers are known."""
+"""What one update does, by its rate and by the rank."""
 
-import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from diffusers import UNet2DConditionModel
+import random_lab
 from figures import assert_words_keep_apart
 
 from labkit.design.config import RunConfig
-from labkit.engine.loss import Denoiser
-from labkit.experiments.layer_width import change_by_width
-from labkit.experiments.update_figures import plot_change_by_rank, plot_noise_scale
-from labkit.experiments.updates import (
-    NoiseScale,
-    change_by_rank,
-    gradient_by_batch,
-    inner_products,
-    noise_scale,
-    random_directions,
-    step_zero,
-)
-from labkit.judge.stats import Interval, wilson
-
-CONFIG = RunConfig(rank=4, learning_rate=1e-3).resolved(8)
+from labkit.experiments.updates import change_by_rank, plot_change_by_rank, plot_one_update
 
 
-@pytest.fixture(scope="module")
-def lab():
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(sample_size=8, in_channels=4, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
-                                cross_attention_dim=16, attention_head_dim=4, norm_num_groups=8,
-                                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-                                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")).requires_grad_(False).eval()
-    levels = torch.linspace(0.999, 0.01, 1000)
-    base = SimpleNamespace(unet=unet, denoiser=Denoiser(unet, levels, "epsilon"), device=torch.device("cpu"), lock=threading.RLock())
-    train = SimpleNamespace(mean=torch.randn(8, 4, 8, 8), cond={"encoder_hidden_states": torch.randn(8, 5, 16)})
-    return SimpleNamespace(base=base, cache=SimpleNamespace(train=train))
+@pytest.mark.parametrize("last, words", [(1.3, "↑ 1.3"), (np.nan, "↑")])
+def test_the_gain_of_one_update_is_seen_though_high_rates_end_far_above(last, words):
+    ends = {1e-4: 0.1505, 1e-3: 0.1500, 1e-2: 0.1490, 1e-1: 0.25, 1.0: last}
+    axes = plot_one_update([
+        SimpleNamespace(config=SimpleNamespace(learning_rate=rate),
+                        validations={"validation": SimpleNamespace(means=np.array([0.1506, end]))})
+        for rate, end in ends.items()])
+    low, high = axes.get_ylim()
+    assert low < 0.1490 and 0.1506 < high < 0.16
+    assert {"↑ 0.25", words} <= {text.get_text() for text in axes.texts}
+    assert "1e-2 lowers the held-out loss most" in axes.figure.summary
 
 
-def test_a_fresh_adapter_changes_nothing_and_only_B_has_a_gradient(lab):
-    found = step_zero(lab.base, lab.cache, CONFIG)
-    assert found["largest_change"] == 0
-    assert found["grad_A"] == 0
-    assert found["grad_B"] > 0
-
-
-def test_a_step_along_the_gradient_lowers_the_loss_where_half_of_the_random_ones_do_not(lab):
-    found = random_directions(lab.base, lab.cache, CONFIG, factors=(0.1,), count=64, n=4)
-    assert found.along_gradient[0] < 0
-    assert found.along_gradient[0] < 3 * min(found.median_change[0], 0)
-    assert 0.2 < found.shares[0] < 0.8
-    assert found.intervals[0][0] < found.shares[0] < found.intervals[0][1]
-
-
-def test_random_directions_are_the_same_whatever_their_company(lab):
-    alone = random_directions(lab.base, lab.cache, CONFIG, factors=(1.0,), count=16, n=4)
-    among = random_directions(lab.base, lab.cache, CONFIG, factors=(0.1, 1.0), count=16, n=4)
-    assert alone.shares[0] == among.shares[1]
-    assert np.isclose(alone.median_change[0], among.median_change[1], rtol=1e-3)
-
-
-def test_single_gradients_average_to_the_gradient_of_the_batch(lab):
-    found = gradient_by_batch(lab.base, lab.cache, CONFIG, batch_sizes=(1, 2, 8), draws=64)
-    assert found.norm[0] > found.norm[1] > found.norm[2]
-    assert np.allclose(found.along, found.along[0], rtol=1e-4)      # the same draws, only grouped otherwise
-    signal = (8 * found.squared[2] - found.squared[0]) / 7
-    noise = (found.squared[0] - found.squared[2]) / (1 - 1 / 8)
-    assert np.isclose(found.squared[1], signal + noise / 2, rtol=0.2)
-    assert found.noise.noise == pytest.approx(noise, rel=0.3) and found.noise.batch.low < found.noise.batch.mean
-
-
-def test_the_noise_scale_is_the_one_that_was_put_in():
-    """40 dimensions of noise of variance 0.5 on a gradient of squared length 2: the scale is 10."""
-    source, found = torch.Generator().manual_seed(0), []
-    mean = torch.zeros(40).index_fill(0, torch.tensor([0]), 2**0.5)
-    for _ in range(60):
-        found.append(noise_scale(inner_products(mean + 0.5**0.5 * torch.randn(128, 40, generator=source))))
-    assert np.mean([scale.signal for scale in found]) == pytest.approx(2, rel=0.05)
-    assert np.mean([scale.noise for scale in found]) == pytest.approx(20, rel=0.05)
-    assert np.mean([scale.batch.low <= 10 <= scale.batch.high for scale in found]) > 0.85
-
-
-def test_the_noise_scale_is_that_of_the_two_batch_sizes_of_mccandlish():
-    gradients = torch.randn(16, 5, generator=torch.Generator().manual_seed(0)) + 1
-    small, large = float(gradients.square().sum(1).mean()), float(gradients.mean(0).square().sum())
-    signal, noise = (16 * large - small) / 15, (small - large) / (1 - 1 / 16)
-    found = noise_scale(inner_products(gradients))
-    assert (found.signal, found.noise, found.batch.mean) == pytest.approx((signal, noise, noise / signal), rel=1e-5)
-
-
-def test_without_a_signal_the_noise_scale_has_no_upper_end():
-    found = noise_scale(inner_products(torch.randn(64, 30, generator=torch.Generator().manual_seed(1))))
-    assert found.batch.high == np.inf and found.batch.low > 5
-
-
-def test_an_update_of_equal_rate_moves_wide_layers_more_not_less(lab):
-    full = change_by_width(lab.base, lab.cache, CONFIG.replace(adapter="full"), n=8)
-    assert len(set(full.d_in)) >= 3
-    assert full.interval[0] > 0
-    lora = change_by_width(lab.base, lab.cache, CONFIG, n=8)
-    assert lora.slope < full.slope
-
-
-def test_an_update_of_equal_rate_moves_the_output_further_at_a_higher_rank_unless_alpha_is_held(lab):
-    found = change_by_rank(lab.base, lab.cache, CONFIG, ranks=(2, 8, 32), n=8)
+def test_an_update_of_equal_rate_moves_the_output_further_at_a_higher_rank_unless_alpha_is_held():
+    lab, config = random_lab.lab(), RunConfig(rank=4, learning_rate=1e-3).resolved(8)
+    found = change_by_rank(lab.base, lab.cache, config, ranks=(2, 8, 32), n=8)
     assert found.power["alpha = rank"] > 0.7 > found.power["alpha / √rank"] > 0.3 > found.power["alpha = 8"]
-    assert np.ptp([change[1] for change in found.change.values()]) < 1e-6 * found.change["alpha = 8"][1]      # the rules agree at rank 8
+    at_rank_8 = [change[1] for change in found.change.values()]           # where the rules agree
+    assert np.ptp(at_rank_8) < 1e-6 * at_rank_8[0]
     figure = plot_change_by_rank(found).figure
     assert_words_keep_apart(figure)
     assert "with alpha = 8" in figure.summary
-
-
-def test_the_interval_of_a_share_stays_between_none_and_all():
-    assert wilson(0.0, 10)[0] == pytest.approx(0)
-    assert wilson(1.0, 10)[1] == pytest.approx(1)
-    assert wilson(0.5, 96) == pytest.approx((0.4019, 0.5981), abs=1e-3)
-
-
-@pytest.mark.parametrize("signal, high", [(2.0, 15.0), (0.05, np.inf), (-0.05, np.inf)])
-def test_the_figure_of_the_noise_scale_says_where_noise_equals_signal(signal, high):
-    batch = Interval(20 / signal if signal > 0 else np.inf, 7.0, high)
-    found = SimpleNamespace(batch_sizes=(1, 2, 4, 8), squared=tuple(signal + 20 / size for size in (1, 2, 4, 8)), noise=NoiseScale(signal, 20.0, batch))
-    figure = plot_noise_scale(found).figure
-    assert_words_keep_apart(figure)
-    assert ("10 (95 % interval 7 to 15)" if high < np.inf else "7 and up" if signal > 0 else "too large") in figure.summary

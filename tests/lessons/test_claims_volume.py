@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 from volume_runs import eightfold, ended, race, turned, valleys
 
+from labkit.experiments.gradients import NoiseScale
 from labkit.experiments.turning_points import Time
-from labkit.experiments.updates import CostByBatch, NoiseScale
+from labkit.experiments.updates import CostByBatch
 from labkit.judge.stats import Interval
 from labkit.lessons import claims_volume
 from labkit.lessons.claims_volume import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE
