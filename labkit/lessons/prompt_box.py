@@ -1,38 +1,13 @@
-"""Pictures in rows with their captions, and a box to ask a base for pictures."""
+"""A box to ask a base for pictures, and the first pictures of a folder."""
 
 import re
-import textwrap
 
 import numpy as np
 
 from labkit.datasets.folders import load_picture
 from labkit.view.cards import QUIET, error_card
 from labkit.view.frontend import frontend, say, show
-from labkit.view.pictures import show_mosaic
-from labkit.view.style import STYLE, LabFigure
-
-COLUMNS = 6
-
-
-def plot_pictures(pictures, captions=None, *, columns: int = COLUMNS, width=STYLE["width"]):
-    """Draw uint8 pictures (N, H, W, 3) in rows, their captions below. Returns the Figure."""
-    columns = min(columns, len(pictures))
-    side = width / max(columns, 4)
-    texts = [textwrap.wrap(caption, round(side * 14), max_lines=3, placeholder=" …") for caption in captions or ()]
-    lines = max(map(len, texts), default=0)
-    words = lines * STYLE["small"] * 1.3 / 72 + (0.12 if lines else 0.0)   # inches below a row
-    rows = -(-len(pictures) // columns)
-    figure = LabFigure(side * columns, rows * (side + words), photographic=True,
-                       summary="; ".join(captions) if captions is not None else f"{len(pictures)} pictures")
-    for row in range(rows):
-        some = slice(row * columns, (row + 1) * columns)
-        bottom = (rows - 1 - row) * (side + words) + words
-        ax = figure.place_axes(0, bottom, side * len(pictures[some]), side)
-        xs, ys = show_mosaic(ax, [list(pictures[some])])
-        for x, text in zip(xs, texts[some]):
-            ax.annotate("\n".join(text), (x, 2 * ys[0]), (0, -4), textcoords="offset points", ha="center", va="top",
-                        fontsize=STYLE["small"] - 1, color=STYLE["text"], annotation_clip=False)
-    return figure
+from labkit.view.pictures import COLUMNS, plot_pictures
 
 
 def folder_pictures(folder, size: int, count: int = COLUMNS):

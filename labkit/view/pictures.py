@@ -1,4 +1,4 @@
-"""Figures of pictures: the same seeds at the same steps, as strips of one run and as the race of many."""
+"""Figures of pictures: in rows with captions, over the steps of one run, and side by side of several runs."""
 
 import textwrap
 
@@ -11,7 +11,8 @@ from labkit.text import rate_text
 from labkit.view.curves import plot_curves
 from labkit.view.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, ordered_colors
 
-GAP = 4                                                               # pixels of white between pictures
+GAP = 4  # pixels of white between pictures
+COLUMNS = 6  # pictures in a row
 
 
 def sample_pictures(run) -> dict[int, numpy.ndarray]:
@@ -27,15 +28,15 @@ def prompts_of(run) -> list[str]:
 def mosaic(rows, columns_apart=()) -> tuple[numpy.ndarray, list[float], list[float]]:
     """Lay rows of equal pictures (None: left white) out on white.
 
-    Returns the pixels, the x of every column's centre and the y of every row's centre. `columns_apart` are column numbers
-    that get a wider gap before them.
+    Returns the pixels, the x of every column's centre and the y of every row's centre. `columns_apart` are numbers of
+    columns that get a wider gap before them.
     """
     height, width = next(picture.shape[:2] for row in rows for picture in row if picture is not None)
     lefts = [i * (width + GAP) + sum(3 * GAP for c in columns_apart if c <= i) for i in range(max(map(len, rows)))]
     tops = [i * (height + GAP) for i in range(len(rows))]
     pixels = numpy.full((tops[-1] + height, lefts[-1] + width, 3), 255, numpy.uint8)
-    for top, row in zip(tops, rows):
-        for left, picture in zip(lefts, row):
+    for top, row in zip(tops, rows, strict=True):
+        for left, picture in zip(lefts, row, strict=False):
             if picture is not None:
                 pixels[top:top + height, left:left + width] = picture
     return pixels, [left + width / 2 for left in lefts], [top + height / 2 for top in tops]
@@ -49,21 +50,51 @@ def show_mosaic(ax, rows, columns_apart=()):
     return xs, ys
 
 
+def plot_pictures(pictures, captions=None, *, columns: int = COLUMNS, width=STYLE["width"]) -> LabFigure:
+    """Draw uint8 pictures (N, H, W, 3) in rows, their captions below. Returns the Figure."""
+    columns = min(columns, len(pictures))
+    side = width / max(columns, 4)  # inches
+    wrapped = [textwrap.wrap(caption, round(side * 14), max_lines=3, placeholder=" …") for caption in captions or ()]
+    lines = max(map(len, wrapped), default=0)
+    room = lines * STYLE["small"] * 1.3 / 72 + (0.12 if lines else 0.0)  # inches for the captions of a row
+    rows = -(-len(pictures) // columns)
+    summary = "; ".join(captions) if captions is not None else f"{len(pictures)} pictures"
+    figure = LabFigure(side * columns, rows * (side + room), photographic=True, summary=summary)
+    for row in range(rows):
+        in_row = slice(row * columns, (row + 1) * columns)
+        bottom = (rows - 1 - row) * (side + room) + room
+        ax = figure.place_axes(0, bottom, side * len(pictures[in_row]), side)
+        xs, ys = show_mosaic(ax, [list(pictures[in_row])])
+        for x, words in zip(xs, wrapped[in_row], strict=False):
+            caption_below(ax, x, 2 * ys[0], "\n".join(words), STYLE["small"] - 1)
+    return figure
+
+
+def caption_below(ax, x, bottom, words, size) -> None:
+    """Write words of a font size below a picture of a mosaic: x of its centre, y of its bottom edge."""
+    ax.annotate(words, (x, bottom), (0, -4), textcoords="offset points", ha="center", va="top", fontsize=size,
+                color=STYLE["text"], annotation_clip=False)
+
+
 def plot_samples(run, *, width=STYLE["width"]):
-    """Draw the same seeds over the steps of one run: a column a step, a row a seed under its prompt. Returns the Figure."""
+    """Draw the same seeds over the steps of one run: a column a step, a row a seed under its prompt.
+
+    Returns the Figure.
+    """
     pictures, prompts = sample_pictures(run), prompts_of(run)
     steps = sorted(pictures)
-    side = min(width / max(len(steps), 4), 1.7)                        # inches
+    side = min(width / max(len(steps), 4), 1.7)  # inches
     prompts = [textwrap.fill(prompt, round(side * max(len(steps), 4) * 14.5)) for prompt in prompts]
-    head = 0.11 + 0.16 * max((prompt.count("\n") + 1 for prompt in prompts), default=1)   # the words above a row
-    figure = LabFigure(side * max(len(steps), 4), (side + head) * len(prompts) + 0.22, photographic=True,
-                       summary=f"pictures of the same {len(prompts)} seeds at steps {', '.join(map(str, steps))}")
+    head = 0.11 + 0.16 * max((prompt.count("\n") + 1 for prompt in prompts), default=1)  # inches for words above a row
+    summary = f"pictures of the same {len(prompts)} seeds at steps {', '.join(map(str, steps))}"
+    height = (side + head) * len(prompts) + 0.22
+    figure = LabFigure(side * max(len(steps), 4), height, photographic=True, summary=summary)
     for row, prompt in enumerate(prompts):
         bottom = (len(prompts) - 1 - row) * (side + head)
         ax = figure.place_axes(0, bottom, side * len(steps), side)
         xs, _ = show_mosaic(ax, [[pictures[step][row] for step in steps]])
-        figure.text(0.004, (bottom + side + 0.05) / figure.get_figheight(), prompt, fontsize=STYLE["small"], color=STYLE["text"],
-                    va="bottom", fontstyle="italic")
+        figure.text(0.004, (bottom + side + 0.05) / figure.get_figheight(), prompt, fontsize=STYLE["small"],
+                    color=STYLE["text"], va="bottom", fontstyle="italic")
         if not row:
             name_columns(ax, xs, steps, 72 * head + 1)
     return figure
@@ -71,9 +102,9 @@ def plot_samples(run, *, width=STYLE["width"]):
 
 def name_columns(ax, xs, steps, lift=3) -> None:
     """Write the steps over the columns of a mosaic, `lift` points above it."""
-    for x, step in zip(xs, steps):
-        ax.annotate(f"step {step:,}" if step else "base", (x, 0), (0, lift), textcoords="offset points", ha="center", va="bottom",
-                    fontsize=STYLE["small"], color=STYLE["text"])
+    for x, step in zip(xs, steps, strict=False):  # there may be columns without a picture
+        ax.annotate(f"step {step:,}" if step else "base", (x, 0), (0, lift), textcoords="offset points", ha="center",
+                    va="bottom", fontsize=STYLE["small"], color=STYLE["text"])
 
 
 class Comparison:
@@ -82,15 +113,16 @@ class Comparison:
     Seeds and steps are the same in every row, so the pictures of a column differ by the runs alone.
     """
 
-    NAMES, HEADS = 1.5, 0.55                                          # inches for the names at left, for the words above
+    NAMES, HEADS = 1.5, 0.55  # inches for the names at left, for the words above
 
     def __init__(self, runs, prompts=None, width=STYLE["width"]):
+        """Measure what pictures `runs` have; `prompts` chooses them by number, the first two by default."""
         self.width, self.pictures = width, [sample_pictures(run) for run in runs]
         self.steps = sorted(set().union(*self.pictures))
         written = max(map(prompts_of, runs), key=len, default=[])
         self.shown = list(prompts if prompts is not None else range(min(2, len(written))))
         self.prompts = [written[i] for i in self.shown]
-        self.columns = max(len(self.steps), 4)                        # of a prompt; those of a run just begun are still empty
+        self.columns = max(len(self.steps), 4)  # of a prompt; those of a run just begun are still empty
         self.side = min((width - self.NAMES) / max(self.columns * len(self.shown), 1), 1.15)
         self.height = (self.side * len(runs) + self.HEADS) if self.steps else 0.0
 
@@ -98,26 +130,33 @@ class Comparison:
         """Draw at the bottom of a figure; `names` are the runs' names."""
         if not self.steps:
             return
-        empty = [None] * (self.columns - len(self.steps))
-        # A run that was found may have drawn fewer prompts, or none.
-        rows = [[picture for i in self.shown for picture in [*(by_step[step][i] if i < len(by_step.get(step, ())) else None for step in self.steps), *empty]]
+        rows = [[picture for number in self.shown for picture in self._over_steps(by_step, number)]
                 for by_step in self.pictures]
         ax = figure.place_axes(self.NAMES, 0.03, self.width - self.NAMES - 0.03, self.side * len(rows))
         xs, ys = show_mosaic(ax, rows, [self.columns * i for i in range(1, len(self.shown))])
         ax.set_anchor("NW")
-        for first, prompt in zip(range(0, len(xs), self.columns), self.prompts):
+        for first, prompt in zip(range(0, len(xs), self.columns), self.prompts, strict=True):
             name_columns(ax, xs[first:], self.steps)
             words = textwrap.shorten(prompt, round(self.side * self.columns * 14.5), placeholder=" …")
-            ax.annotate(words, (xs[first] - ys[0], 0), (0, 18), textcoords="offset points", va="bottom", fontsize=STYLE["small"],
-                        fontstyle="italic", color=STYLE["text"])
-        for i, (y, name, verdict, color) in enumerate(zip(ys, names, verdicts, colors)):
+            ax.annotate(words, (xs[first] - ys[0], 0), (0, 18), textcoords="offset points", va="bottom",
+                        fontsize=STYLE["small"], fontstyle="italic", color=STYLE["text"])
+        for i, (y, name, verdict, color) in enumerate(zip(ys, names, verdicts, colors, strict=True)):
             name_row(ax, y, ys[0], name, verdict, color, markers[i % len(markers)])
+
+    def _over_steps(self, by_step, number) -> list:
+        """Return one prompt's picture at every step of the columns, None where a run drew none.
+
+        A run of another time may have drawn fewer prompts, or no pictures at all.
+        """
+        pictures = [by_step[step][number] if number < len(by_step.get(step, ())) else None for step in self.steps]
+        return pictures + [None] * (self.columns - len(self.steps))
 
 
 def name_row(ax, y, half, name, verdict, color, marker) -> None:
     """Write a run's marker, name and verdict at the left of its row of pictures."""
     symbol, tint = VERDICTS[verdict.label]
-    where = {"xycoords": ("figure fraction", "data"), "ha": "left", "annotation_clip": False, "textcoords": "offset points"}
+    where = {"xycoords": ("figure fraction", "data"), "textcoords": "offset points", "ha": "left",
+             "annotation_clip": False}
     ax.annotate(name, (0, y), (30, 1), va="bottom", fontsize=STYLE["title"], fontweight="bold", color=color, **where)
     ax.annotate(f"{symbol} {verdict.label}".replace("enough ", "enough\n    "), (0, y), (30, -3), va="top",
                 fontsize=STYLE["small"], color=tint, **where)
@@ -125,7 +164,8 @@ def name_row(ax, y, half, name, verdict, color, marker) -> None:
             transform=blended_transform_factory(ax.figure.transFigure, ax.transData))
 
 
-def plot_comparison(runs, *, verdicts=None, names=None, colors=None, markers=MARKERS, prompts=None, width=STYLE["width"]):
+def plot_comparison(runs, *, verdicts=None, names=None, colors=None, markers=MARKERS, prompts=None,
+                    width=STYLE["width"]):
     """Draw a row of pictures per run with its verdict, without curves. Returns the Figure."""
     verdicts = verdicts or [diagnose(run, runs) for run in runs]
     names = names or [rate_text(run.config.learning_rate) for run in runs]
@@ -136,10 +176,15 @@ def plot_comparison(runs, *, verdicts=None, names=None, colors=None, markers=MAR
 
 
 def plot_beside(run, verdict, pinned=None):
-    """Draw a run's pictures, and under them those of the pinned run, in `plot_validation`'s colours and markers. Returns the Figure."""
+    """Draw a run's pictures, and under them the pinned run's, in `plot_validation`'s colours and markers.
+
+    Returns the Figure.
+    """
+    marker, tint = PINNED
     others = [pinned] if pinned is not None else []
-    return plot_comparison([run, *others], verdicts=[verdict, *map(diagnose, others)], names=["this run", "pinned"][:1 + len(others)],
-                           colors=[VERDICTS[verdict.label][1], PINNED[1]], markers=[MARKERS[0], PINNED[0]])
+    return plot_comparison([run, *others], verdicts=[verdict, *map(diagnose, others)],
+                           names=["this run", "pinned"][:1 + len(others)],
+                           colors=[VERDICTS[verdict.label][1], tint][:1 + len(others)], markers=[MARKERS[0], marker])
 
 
 def plot_race(runs, name="learning_rate", *, verdicts=None, prompts=None, width=STYLE["width"]):
@@ -155,12 +200,12 @@ def plot_race(runs, name="learning_rate", *, verdicts=None, prompts=None, width=
     left, right, bottom = STYLE["margins"]
     ax = figure.place_axes(left, layout.height + bottom, width - left - right, above - bottom - 0.4)
     plot_curves(runs, ax, verdicts=verdicts, label=lambda run: rung_text(name, getattr(run.config, name)))
-    ax.set_title(f"One design at {len(runs)} {name.replace('_', ' ')}s: loss on held-out pictures", loc="left", fontsize=STYLE["title"],
-                 fontweight="bold", color=STYLE["text"], pad=10)
+    ax.set_title(f"One design at {len(runs)} {name.replace('_', ' ')}s: loss on held-out pictures", loc="left",
+                 fontsize=STYLE["title"], fontweight="bold", color=STYLE["text"], pad=10)
     layout.draw(figure, names, verdicts, ordered_colors(len(runs)))
     return figure
 
 
 def summary_of(names, verdicts) -> str:
     """Say each run's verdict in one line."""
-    return "; ".join(f"{name}: {verdict.label}" for name, verdict in zip(names, verdicts))
+    return "; ".join(f"{name}: {verdict.label}" for name, verdict in zip(names, verdicts, strict=True))
