@@ -6,6 +6,8 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from labkit.design import fields
@@ -25,20 +27,21 @@ OTHER_NAMES = {
     "scheduler": "lr_scheduler", "warmup_steps": "lr_warmup_steps", "min_snr_gamma": "snr_gamma",
     "model": "base", "pretrained_model_name_or_path": "base", "dataset": "data", "train_data_dir": "data",
 }
+SCHEDULERS = ("constant", "linear", "exponential", "cosine", "three_phase")
 
 
-def knob(default, check, help):
+def knob(default: Any, check: fields.Check, help: str) -> Any:
     """Declare a field with its default, its check and one line of explanation."""
     return dataclasses.field(default=default, metadata={"check": check, "help": help})
 
 
-def whole(low, high, **options):
-    """Shorten the commonest check."""
+def whole(low: int, high: int, **options: bool) -> fields.Check:
+    """Return a check for a whole number; options: those of `fields.number`."""
     return fields.number(int, low, high, **options)
 
 
-def real(low, high, **options):
-    """Shorten the second commonest check."""
+def real(low: float, high: float, **options: bool) -> fields.Check:
+    """Return a check for a number; options: those of `fields.number`."""
     return fields.number(float, low, high, **options)
 
 
@@ -49,24 +52,35 @@ class RunConfig:
     Rates are per update, sizes in pictures, steps in optimizer updates. `None` means: derived by `resolved`.
     """
 
-    base: str = knob("embedded", fields.text(), "frozen base model: embedded, a folder, a .safetensors file or a hub name")
+    base: str = knob(
+        "embedded", fields.text(), "frozen base model: embedded, a folder, a .safetensors file or a hub name")
     revision: str | None = knob(None, fields.text(optional=True), "revision of a hub name")
     data: str = knob("liminal", fields.text(), "territory that ships, or a folder of pictures with captions")
     n_train: int | None = knob(None, whole(1, 10**7, optional=True), "training pictures used; None takes all")
-    resolution: int | None = knob(None, whole(64, 4096, optional=True), "side of a training picture in pixels; None takes the base's own")
+    resolution: int | None = knob(
+        None, whole(64, 4096, optional=True), "side of a training picture in pixels; None takes the base's own")
     adapter: str = knob("lora", fields.choice("lora", "full"), "lora, or full: a dense change of the same matrices")
-    target_modules: tuple[str, ...] = knob(("to_q", "to_k", "to_v", "to_out.0"), fields.names, "layers that are adapted")
+    target_modules: tuple[str, ...] = knob(
+        ("to_q", "to_k", "to_v", "to_out.0"), fields.names, "layers that are adapted")
     rank: int = knob(8, whole(1, 4096), "rank of the update")
-    alpha: float | None = knob(None, real(0, 1e6, above=True, optional=True), "lora_alpha; None takes the rank, so that scaling is 1")
+    alpha: float | None = knob(
+        None, real(0, 1e6, above=True, optional=True), "lora_alpha; None takes the rank, so that scaling is 1")
     use_rslora: bool = knob(False, fields.flag, "scaling = alpha / sqrt(rank) instead of alpha / rank")
-    init_lora_weights: str = knob("default", fields.choice("default", "gaussian"), "how A is drawn: Kaiming-uniform, or N(0, 1/rank^2)")
+    init_lora_weights: str = knob(
+        "default", fields.choice("default", "gaussian"), "how A is drawn: Kaiming-uniform, or N(0, 1/rank^2)")
     learning_rate: float = knob(1e-3, real(0, 1000, above=True), "highest rate of the schedule")
     lr_ratio_B: float = knob(1.0, real(0, 1e4, above=True), "rate of B over rate of A (LoRA+)")
-    lr_scheduler: str = knob("constant", fields.choice("constant", "linear", "exponential", "cosine", "three_phase"), "how the rate changes over the run")
-    lr_warmup_steps: int = knob(0, whole(0, 10**7), "updates over which the rate rises; 0 leaves three_phase its own share, 100 in 5,100")
-    lr_end: float | None = knob(None, real(0, 1000, optional=True), "rate at the end; None: 0 for linear and cosine, a tenth for exponential and three_phase")
-    lr_edits: tuple[tuple[int, float], ...] = knob((), fields.edits, "changes made during the run: (step, rate from there on)")
-    parent: str | None = knob(None, fields.text(optional=True, pattern="[0-9a-f]{16}", allowed="a run id of 16 hexadecimal digits"), "run this one was forked from")
+    lr_scheduler: str = knob("constant", fields.choice(*SCHEDULERS), "how the rate changes over the run")
+    lr_warmup_steps: int = knob(
+        0, whole(0, 10**7), "updates over which the rate rises; 0 leaves three_phase its own share, 100 in 5,100")
+    lr_end: float | None = knob(
+        None, real(0, 1000, optional=True),
+        "rate at the end; None: 0 for linear and cosine, a tenth for exponential and three_phase")
+    lr_edits: tuple[tuple[int, float], ...] = knob(
+        (), fields.edits, "changes made during the run: (step, rate from there on)")
+    parent: str | None = knob(
+        None, fields.text(optional=True, pattern="[0-9a-f]{16}", allowed="a run id of 16 hexadecimal digits"),
+        "run this one was forked from")
     optimizer: str = knob("adamw", fields.choice("adamw", "sgd"), "optimizer")
     adam_beta1: float = knob(0.9, real(0, 0.9999999), "decay of the first moment")
     adam_beta2: float = knob(0.999, real(0, 0.9999999), "decay of the second moment")
@@ -75,17 +89,26 @@ class RunConfig:
     max_grad_norm: float = knob(1.0, real(0, 1e6), "gradients are clipped to this norm; 0 turns clipping off")
     train_batch_size: int = knob(4, whole(1, 65536), "pictures in one forward pass")
     gradient_accumulation_steps: int = knob(1, whole(1, 65536), "forward passes to one update")
-    max_train_steps: int | None = knob(None, whole(1, 10**7, optional=True), f"updates; {DEFAULT_STEPS} when epochs are not given either")
-    num_train_epochs: int | None = knob(None, whole(1, 10**7, optional=True), "passes over the pictures, instead of max_train_steps")
-    snr_gamma: float | None = knob(None, real(0, 1e6, above=True, optional=True), "Min-SNR weighting of the loss; None is off")
-    prior_loss_weight: float = knob(0.0, real(0, 1e6), "weight of the loss on as many pictures that the untouched base drew itself; 0 shows none")
+    max_train_steps: int | None = knob(
+        None, whole(1, 10**7, optional=True), f"updates; {DEFAULT_STEPS} when epochs are not given either")
+    num_train_epochs: int | None = knob(
+        None, whole(1, 10**7, optional=True), "passes over the pictures, instead of max_train_steps")
+    snr_gamma: float | None = knob(
+        None, real(0, 1e6, above=True, optional=True), "Min-SNR weighting of the loss; None is off")
+    prior_loss_weight: float = knob(
+        0.0, real(0, 1e6), "weight of the loss on as many pictures that the untouched base drew itself; 0 shows none")
     caption_dropout: float = knob(0.0, real(0, 1), "share of captions replaced by the empty one")
-    mixed_precision: str = knob("no", fields.choice("no", "bf16", "fp16"), "bf16 or fp16: precision of the frozen base, whatever the device; no leaves it to the device. The adapter is always float32")
+    mixed_precision: str = knob(
+        "no", fields.choice("no", "bf16", "fp16"),
+        "bf16 or fp16: precision of the frozen base, whatever the device; no leaves it to the device. "
+        "The adapter is always float32")
     seed: int = knob(0, whole(0, 2**63 - 1), "seed of A, of the order of pictures, of noise and timesteps")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        """Check every field by itself, then those that depend on each other."""
         for knob_ in dataclasses.fields(self):
-            object.__setattr__(self, knob_.name, knob_.metadata["check"](knob_.name, getattr(self, knob_.name)))
+            value = knob_.metadata["check"](knob_.name, getattr(self, knob_.name))
+            object.__setattr__(self, knob_.name, value)
         if self.max_train_steps and self.num_train_epochs:
             raise LabError("max_train_steps and num_train_epochs are both given: keep one of them.")
         if not self.max_train_steps and not self.num_train_epochs:
@@ -93,7 +116,8 @@ class RunConfig:
         if self.resolution and self.resolution % 8:
             fields.refuse("resolution", self.resolution, "a multiple of 8")
         if self.lr_scheduler == "constant" and self.lr_end is not None:
-            raise LabError("lr_end has no effect on lr_scheduler = 'constant': leave it out or choose another schedule.")
+            raise LabError(
+                "lr_end has no effect on lr_scheduler = 'constant': leave it out or choose another schedule.")
         if self.lr_scheduler in ("exponential", "three_phase") and self.lr_end == 0:
             fields.refuse("lr_end", self.lr_end, f"above 0 when lr_scheduler is {self.lr_scheduler}")
         if self.max_train_steps and self.lr_edits and self.lr_edits[-1][0] >= self.max_train_steps:
@@ -122,8 +146,21 @@ class RunConfig:
         """Tell whether pictures, updates, alpha and the last rate are fixed."""
         return None not in (self.n_train, self.max_train_steps, self.alpha)
 
-    def replace(self, **changes) -> "RunConfig":
-        """Return a copy with some fields changed; giving steps drops epochs and the other way round, another schedule the last rate."""
+    @property
+    def pictures(self) -> int:
+        """Return n_train as a number; LabError where it is still to be resolved."""
+        return _known(self.n_train)
+
+    @property
+    def steps(self) -> int:
+        """Return max_train_steps as a number; LabError where it is still to be resolved."""
+        return _known(self.max_train_steps)
+
+    def replace(self, **changes: Any) -> "RunConfig":
+        """Return a copy with some fields changed.
+
+        Giving steps drops epochs and the other way round; another schedule drops the last rate.
+        """
         values = self.to_dict()
         if changes.get("lr_scheduler", self.lr_scheduler) != self.lr_scheduler:
             values["lr_end"] = None                           # each schedule has its own
@@ -133,13 +170,15 @@ class RunConfig:
             values["num_train_epochs"] = None
         return RunConfig.from_dict(values | changes)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return all fields, defaults included, in a form that JSON keeps."""
         values = {knob_.name: getattr(self, knob_.name) for knob_ in dataclasses.fields(self)}
-        return values | {"target_modules": list(self.target_modules), "lr_edits": [list(edit) for edit in self.lr_edits]}
+        values["target_modules"] = list(self.target_modules)
+        values["lr_edits"] = [list(edit) for edit in self.lr_edits]
+        return values
 
     @classmethod
-    def from_dict(cls, values) -> "RunConfig":
+    def from_dict(cls, values: dict[str, Any]) -> "RunConfig":
         """Build a configuration from names and values; an unknown name is refused with a suggestion."""
         if not isinstance(values, dict):
             raise LabError(f"A configuration is a mapping of fields to values, not {type(values).__name__}.")
@@ -148,13 +187,16 @@ class RunConfig:
         return cls(**values)
 
     @classmethod
-    def check_name(cls, name, where=""):
-        """Refuse a name that is no field, with what was meant."""
+    def check_name(cls, name: object, where: str = "") -> None:
+        """Raise LabError for a name that is no field, with the one that was meant; where: the start of the message."""
         known = [knob_.name for knob_ in dataclasses.fields(cls)]
-        if name not in known:
-            close = [OTHER_NAMES[name]] if name in OTHER_NAMES else difflib.get_close_matches(str(name)[:40], known, 1)
-            hint = f"did you mean {close[0]}?" if close else "the fields are " + ", ".join(known) + "."
-            raise LabError(f"{where}{name if isinstance(name, str) and len(name) <= 80 else shown(name)} is not a field of a run: {hint}")
+        if name in known:
+            return
+        ours = OTHER_NAMES.get(name) if isinstance(name, str) else None
+        close = [ours] if ours else difflib.get_close_matches(str(name)[:40], known, 1)
+        hint = f"did you mean {close[0]}?" if close else "the fields are " + ", ".join(known) + "."
+        written = name if isinstance(name, str) and len(name) <= 80 else shown(name)
+        raise LabError(f"{where}{written} is not a field of a run: {hint}")
 
     def resolved(self, n_images: int) -> "RunConfig":
         """Return the configuration with everything derived filled in, for a folder of n_images training pictures.
@@ -166,9 +208,11 @@ class RunConfig:
             fields.refuse("n_train", n_train, f"at most {n_images}, the training pictures there are")
         if n_train < self.train_batch_size:
             fields.refuse("train_batch_size", self.train_batch_size, f"at most {n_train}, the training pictures used")
-        steps = self.max_train_steps or math.ceil(n_train * self.num_train_epochs / self.effective_batch_size)
-        derived = {"n_train": n_train, "max_train_steps": steps, "num_train_epochs": None}
-        derived["alpha"] = float(self.rank) if self.alpha is None else self.alpha
+        steps = self.max_train_steps
+        if steps is None:                                     # then epochs are given: see __post_init__
+            steps = math.ceil(n_train * _known(self.num_train_epochs) / self.effective_batch_size)
+        alpha = float(self.rank) if self.alpha is None else self.alpha
+        derived = {"n_train": n_train, "max_train_steps": steps, "num_train_epochs": None, "alpha": alpha}
         if self.lr_scheduler != "constant" and self.lr_end is None:
             derived["lr_end"] = 0.0 if self.lr_scheduler in ("linear", "cosine") else self.learning_rate / 10
         return self.replace(**derived)
@@ -186,39 +230,48 @@ class RunConfig:
         return cls.from_dict(_shared(text))
 
 
-def _shared(text) -> dict:
+def _known(value: int | None) -> int:
+    if value is None:
+        raise LabError("This configuration is not resolved: call config.resolved(n_images) first.")
+    return value
+
+
+def _shared(text: str) -> dict[str, str]:
     """Return the fields and values, as texts, of a share string; LabError when it was cut short or altered."""
     *words, checksum = text.strip().removeprefix(SHARE_PREFIX).split("~")
     words = [unquote(word) for word in words]
-    pairs = dict(zip(words[::2], words[1::2]))
+    pairs = dict(zip(words[::2], words[1::2], strict=False))         # of an odd number, the last is left over
     if not text.strip().startswith(SHARE_PREFIX) or len(words) % 2 or checksum != _checksum(pairs):
         raise LabError(f"The share string {shown(text)} is damaged: copy it again, from {SHARE_PREFIX} to its end.")
     return pairs
 
 
-def _written(value) -> str:
+def _written(value: Any) -> str:
     """Write a value so that the checks read the same value back."""
     if isinstance(value, list):
         return ",".join(":".join(map(str, item)) if isinstance(item, list) else item for item in value)
     return str(value)
 
 
-def _checksum(pairs) -> str:
+def _checksum(pairs: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(pairs, sort_keys=True).encode()).hexdigest()[:6]
 
 
-def load_design(design=None, **overrides) -> RunConfig:
+def load_design(design: RunConfig | dict[str, Any] | Path | str | None = None, **overrides: Any) -> RunConfig:
     """Build a configuration from a YAML or JSON file, a share string, a mapping or nothing, then apply overrides.
 
-    Reasons and expectations of a design file are checked and left out. Overrides that are None leave the design as it is, so a
-    notebook's parameters can default to None.
+    Reasons and expectations of a design file are checked and left out. Overrides that are None leave the design as it
+    is, so a notebook's parameters can default to None.
     """
     config = design if isinstance(design, RunConfig) else RunConfig.from_dict(named_fields(design))
     return config.replace(**{name: value for name, value in overrides.items() if value is not None})
 
 
-def named_fields(design=None) -> dict:
-    """Return the fields and values that a design itself gives, so that all others are open; designs as for `load_design`."""
+def named_fields(design: RunConfig | dict[str, Any] | Path | str | None = None) -> dict[str, Any]:
+    """Return the fields and values that a design itself gives, so that all others are open.
+
+    design: as for `load_design`.
+    """
     if isinstance(design, RunConfig):
         return design.to_dict()
     if isinstance(design, str) and design.startswith(SHARE_PREFIX):
@@ -231,9 +284,9 @@ def named_fields(design=None) -> dict:
 
 
 def differing_fields(configs: Sequence[Mapping[str, object]]) -> list[str]:
-    """Return the fields that are not the same in all configurations, in the order of the first; none where there is none.
+    """Return the fields that are not the same in all configurations, in the order of the first.
 
-    configs: each as `RunConfig.to_dict` gives it.
+    configs: each as `RunConfig.to_dict` gives it; of none, no field differs.
     """
     first = configs[0] if configs else {}
     return [name for name, value in first.items() if any(config[name] != value for config in configs)]

@@ -1,6 +1,7 @@
 """The field's terms beside the chapter's, by the names the code uses."""
 
 import functools
+from typing import Any
 
 from labkit.errors import LabError
 from labkit.settings import data_dir
@@ -9,22 +10,23 @@ VOICES = ("both", "field", "chapter")
 
 
 @functools.cache
-def glossary() -> dict[str, dict]:
+def glossary() -> dict[str, dict[str, Any]]:
     """Return all entries: name -> {field, chapter (None where the chapter has no word), meaning}."""
-    import yaml
+    import yaml  # deferred: what only plans a run reads no YAML
 
     return yaml.safe_load((data_dir() / "glossary.yaml").read_text(encoding="utf-8"))
 
 
 def term(name: str, voice: str = "both") -> str:
-    """Return how to call `name`: 'learning rate (intensity of initiation)', or one of the two terms alone.
+    """Return what `name` is called: 'learning rate (intensity of initiation)', or one of the two terms alone.
 
     Where the chapter has no word of its own, every voice gives the field's.
     """
     if voice not in VOICES:
         raise LabError(f"voice is {voice!r}: choose one of {', '.join(VOICES)}.")
     if name not in glossary():
-        raise LabError(f"{name!r} is not in data/glossary.yaml: add it there, or use one of {', '.join(sorted(glossary()))}.")
+        known = ", ".join(sorted(glossary()))
+        raise LabError(f"{name!r} is not in data/glossary.yaml: add it there, or use one of {known}.")
     field, chapter = glossary()[name]["field"], glossary()[name]["chapter"]
     if voice == "field" or not chapter:
         return field

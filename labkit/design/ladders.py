@@ -1,12 +1,14 @@
 """The steps a knob moves in: few, named, from nothing happens to everything breaks."""
 
 import difflib
+from collections.abc import Iterable
+from typing import Any
 
 from labkit.design.config import OTHER_NAMES
 from labkit.errors import LabError
 from labkit.text import rate_text
 
-LADDERS = {
+LADDERS: dict[str, tuple[Any, ...]] = {                       # numbers, words, or None: derived, as RunConfig says
     "learning_rate": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
     "lr_scheduler": ("constant", "linear", "cosine", "exponential", "three_phase"),
     "lr_warmup_steps": (0, 5, 10, 20, 50, 100),
@@ -27,17 +29,23 @@ NONE_MEANS = {"alpha": "as rank", "n_train": "all", "snr_gamma": "off"}
 RATES = ("learning_rate", "weight_decay")
 
 
-def check_knobs(names) -> tuple[str, ...]:
+def check_knobs(names: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names of knobs as a tuple; LabError names one that has no ladder, and the nearest that has."""
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         if name not in LADDERS:
-            near = [OTHER_NAMES[name]] if OTHER_NAMES.get(name) in LADDERS else difflib.get_close_matches(str(name), LADDERS, 1)
-            raise LabError(f"knobs: {name!r} is not a knob of a panel. " + (f"Did you mean {near[0]}?" if near else f"The knobs are {', '.join(LADDERS)}."))
+            raise LabError(f"knobs: {name!r} is not a knob of a panel. {_hint(name)}")
     return names
 
 
-def rungs(name: str, current=None) -> list[tuple[str, object]]:
+def _hint(name: str) -> str:
+    """Name the ladder that was meant, as far as it can be guessed."""
+    ours = OTHER_NAMES.get(name)
+    near = [ours] if ours in LADDERS else difflib.get_close_matches(str(name), LADDERS, 1)
+    return f"Did you mean {near[0]}?" if near else f"The knobs are {', '.join(LADDERS)}."
+
+
+def rungs(name: str, current: Any = None) -> list[tuple[str, Any]]:
     """Return (label, value) of every step of a knob, `current` among them where it lies between two."""
     values = list(LADDERS[name])
     if current is None and None not in values:
@@ -49,7 +57,7 @@ def rungs(name: str, current=None) -> list[tuple[str, object]]:
     return [(rung_text(name, value), value) for value in values]
 
 
-def rung_text(name: str, value) -> str:
+def rung_text(name: str, value: Any) -> str:
     """Write a knob's value for people."""
     if value is None:
         return NONE_MEANS.get(name, "default")

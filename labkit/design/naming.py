@@ -1,32 +1,44 @@
 """What sets runs apart: the settings in which they differ, as fields and in words."""
 
-from labkit.design.config import differing_fields
+from collections.abc import Sequence
+from typing import Protocol
+
+from labkit.design.config import RunConfig, differing_fields
 from labkit.design.ladders import rung_text
 
 # A run differs from another by what was chosen; these follow from it, or name the run.
 DERIVED = ("parent", "num_train_epochs", "lr_end", "base", "data", "revision")
-UNITS = {"max_train_steps": "updates"}                                # a number of them; other settings stand behind their names
-MOST = 2                                                              # settings that a label has room for
+UNITS = {"max_train_steps": "updates"}                        # written behind the number; other names stand before it
+MOST = 2                                                      # settings that a label has room for
 
 
-def differing(runs) -> list[str]:
+class Configured(Protocol):
+    """Stand for whatever has a configuration, above all a Run, which belongs to a room above this one."""
+
+    @property
+    def config(self) -> RunConfig:
+        """Return the configuration."""
+        ...
+
+
+def differing(runs: Sequence[Configured]) -> list[str]:
     """Return the fields in which runs differ, in the order of the configuration; the rate always among them."""
     configs = [run.config.to_dict() for run in runs]
     chosen = {"learning_rate", *differing_fields(configs)}.difference(DERIVED)
     return [name for name in (configs[0] if configs else ()) if name in chosen]
 
 
-def apart(run, other) -> str:
-    """Name a run by the settings in which it differs from another, at most two of them; by its rate where none differs."""
+def apart(run: Configured, other: Configured) -> str:
+    """Name a run by the settings in which it differs from another, at most two; by its rate where none differs."""
     names = differing([run, other])
     if run.config.learning_rate == other.config.learning_rate and len(names) > 1:
         names.remove("learning_rate")
     if "rank" in names and "alpha" in names and run.config.scaling == other.config.scaling:
-        names.remove("alpha")                                         # it only followed the rank
+        names.remove("alpha")                                 # it only followed the rank
     return ", ".join(setting_text(name, getattr(run.config, name)) for name in names[:MOST])
 
 
-def setting_text(name, value) -> str:
+def setting_text(name: str, value: object) -> str:
     """Write a setting as people say it: `rank 8`, `100 updates`, `learning rate 1e-3`."""
     if name in UNITS:
         return f"{value:,} {UNITS[name]}"

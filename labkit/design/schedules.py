@@ -2,6 +2,7 @@
 
 import math
 
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 
 # The chapter's worked example: 100 updates of warm-up and 100 of a fixed low rate in 5,100.
@@ -9,7 +10,7 @@ THREE_PHASE_SHARE = 100 / 5100
 THREE_PHASE_START = 0.1
 
 
-def lr_at(step: int, config) -> float:
+def lr_at(step: int, config: RunConfig) -> float:
     """Return the rate applied at update `step`, counted from 0, of a configuration whose max_train_steps is known.
 
     Constant, linear and cosine with lr_end = 0 equal diffusers' get_scheduler, warm-up included. From the step of an
@@ -25,19 +26,21 @@ def lr_at(step: int, config) -> float:
     return rate
 
 
-def rates(config) -> list[float]:
+def rates(config: RunConfig) -> list[float]:
     """Return the rate of every update of a run, as it will really be applied."""
-    return [lr_at(step, config) for step in range(config.max_train_steps)]
+    return [lr_at(step, config) for step in range(config.steps)]
 
 
-def check_warmup(config):
-    """Refuse a run that would end before its warm-up: it never reaches the rate that was asked for. LabError names both lengths."""
-    if config.lr_warmup_steps > config.max_train_steps:
-        raise LabError(f"lr_warmup_steps = {config.lr_warmup_steps:,} is more than the run's max_train_steps = {config.max_train_steps:,}, so the rate "
-                       "would never reach learning_rate: make the warm-up shorter or the run longer.")
+def check_warmup(config: RunConfig) -> None:
+    """Raise LabError for a run that ends before its warm-up, and so never reaches the rate that was asked for."""
+    if config.lr_warmup_steps > config.steps:
+        raise LabError(
+            f"lr_warmup_steps = {config.lr_warmup_steps:,} is more than the run's max_train_steps = {config.steps:,}, "
+            "so the rate would never reach learning_rate: make the warm-up shorter or the run longer.")
 
 
-def _scheduled(step, config) -> float:
+def _scheduled(step: int, config: RunConfig) -> float:
+    """Return the rate of the schedule alone, edits left aside."""
     if config.lr_scheduler == "three_phase":
         return _three_phase(step, config)
     warmup, peak = config.lr_warmup_steps, config.learning_rate
@@ -45,36 +48,39 @@ def _scheduled(step, config) -> float:
         return peak * (step / warmup)
     if config.lr_scheduler == "constant":
         return peak
-    return _decayed(config.lr_scheduler, step - warmup, max(1, config.max_train_steps - warmup), peak, _lr_end(config))
+    return _decayed(config.lr_scheduler, step - warmup, max(1, config.steps - warmup), peak, _lr_end(config))
 
 
-def _lr_end(config) -> float:
+def _lr_end(config: RunConfig) -> float:
     if config.lr_end is not None:
         return config.lr_end
     return 0.0 if config.lr_scheduler in ("linear", "cosine") else config.learning_rate / 10
 
 
-def _decayed(name, done, updates, peak, end) -> float:
+def _decayed(scheduler: str, done: int, updates: int, peak: float, end: float) -> float:
     """Return the rate after `done` of the updates of a decay from peak to end."""
-    done = min(done, updates)
-    if name == "exponential":
-        return peak * (end / peak) ** (done / updates)
-    share = (updates - done) / updates if name == "linear" else max(0.0, 0.5 * (1 + math.cos(math.pi * (done / updates))))
+    progress = min(done, updates) / updates
+    if scheduler == "exponential":
+        return peak * (end / peak) ** progress
+    if scheduler == "linear":
+        share = (updates - min(done, updates)) / updates
+    else:
+        share = max(0.0, 0.5 * (1 + math.cos(math.pi * progress)))
     return end + (peak - end) * share
 
 
-def three_phases(config) -> tuple[int, int, int]:
+def three_phases(config: RunConfig) -> tuple[int, int, int]:
     """Return the updates of the chapter's phases: warm-up, main training, fine-tuning.
 
     A warm-up that is not given takes the chapter's share of the run, as the last phase always does.
     """
-    total = config.max_train_steps
+    total = config.steps
     tail = round(total * THREE_PHASE_SHARE)
     warmup = config.lr_warmup_steps or tail
     return warmup, max(0, total - warmup - tail), tail
 
 
-def _three_phase(step, config) -> float:
+def _three_phase(step: int, config: RunConfig) -> float:
     warmup, main, _ = three_phases(config)
     peak, end = config.learning_rate, _lr_end(config)
     if step < warmup:

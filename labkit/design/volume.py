@@ -1,7 +1,8 @@
 """The arithmetic of a run before it starts: updates, exposures, views, the sum of the rate, the cost."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from labkit.design import fields
 from labkit.design.config import RunConfig
@@ -9,7 +10,7 @@ from labkit.design.schedules import rates
 from labkit.errors import LabError
 
 
-def updates(n_images, batch_size, epochs, *, last_batch="across") -> int:
+def updates(n_images: int, batch_size: int, epochs: int, *, last_batch: str = "across") -> int:
     """Return the optimizer updates of a run.
 
     last_batch: "across" cuts batches across the borders of epochs (labkit), "keep" makes a smaller last batch of every
@@ -26,24 +27,24 @@ def updates(n_images, batch_size, epochs, *, last_batch="across") -> int:
     raise LabError(f"last_batch = {last_batch!r} is not possible: it must be across, keep or drop.")
 
 
-def exposures(n_updates, batch_size) -> int:
+def exposures(n_updates: int, batch_size: int) -> int:
     """Return how many pictures are shown in all, repeats counted."""
     return n_updates * batch_size
 
 
-def views(n_updates, batch_size, n_images) -> float:
+def views(n_updates: int, batch_size: int, n_images: int) -> float:
     """Return how often each picture is shown."""
     if n_images < 1:
         raise LabError(f"n_images = {n_images}: there must be a picture to be shown.")
     return exposures(n_updates, batch_size) / n_images
 
 
-def epochs_for(n_updates, batch_size, n_images) -> int:
+def epochs_for(n_updates: int, batch_size: int, n_images: int) -> int:
     """Return the least whole number of epochs that gives at least n_updates."""
     return math.ceil(n_updates * batch_size / n_images)
 
 
-def lr_sum(config) -> float:
+def lr_sum(config: RunConfig) -> float:
     """Return the sum of the rate over all updates: how far Adam can move a weight in all."""
     return math.fsum(rates(config))
 
@@ -59,18 +60,22 @@ class Volume(NamedTuple):
     lr_sum: float
 
 
-def volume(n_images: int, **knobs) -> Volume:
-    """Return the volume of a run on n_images pictures, from any fields of a RunConfig: epochs give updates, updates give epochs.
+def volume(n_images: int, **knobs: Any) -> Volume:
+    """Return the volume of a run on n_images pictures, from any fields of a RunConfig.
 
-    LabError when both are given, when a batch is larger than the pictures, or when a field is unknown.
+    Epochs give updates, updates give epochs. LabError when both are given, when a batch is larger than the pictures,
+    or when a field is unknown.
     """
     config = RunConfig.from_dict(knobs).resolved(fields.number(int, 1, 10**7)("n_images", n_images))
-    n, batch, n_updates = config.n_train, config.effective_batch_size, config.max_train_steps
-    return Volume(n, batch, n_updates, views(n_updates, batch, n), exposures(n_updates, batch), lr_sum(config))
+    pictures, batch, steps = config.pictures, config.effective_batch_size, config.steps
+    return Volume(pictures, batch, steps, views(steps, batch, pictures), exposures(steps, batch), lr_sum(config))
 
 
-def scaled_learning_rate(learning_rate, from_batch, to_batch, rule="sqrt") -> float:
-    """Return the rate for another batch size by "linear" (Goyal 2017, for SGD), "sqrt" (Malladi 2022, for Adam) or "none"."""
+def scaled_learning_rate(learning_rate: float, from_batch: int, to_batch: int, rule: str = "sqrt") -> float:
+    """Return the rate for another batch size.
+
+    rule: "linear" (Goyal 2017, for SGD), "sqrt" (Malladi 2022, for Adam) or "none".
+    """
     powers = {"none": 0, "sqrt": 0.5, "linear": 1}
     if rule not in powers:
         raise LabError(f"rule = {rule!r} is not possible: it must be none, sqrt or linear.")
@@ -87,17 +92,17 @@ class Cost(NamedTuple):
     pictures_shown: int
 
 
-def cost(configs, ms_per_run_step, *, monitoring_frac=0.0) -> Cost:
+def cost(configs: Sequence[RunConfig], ms_per_run_step: float, *, monitoring_frac: float = 0.0) -> Cost:
     """Estimate the cost of resolved configurations trained at ms_per_run_step.
 
     monitoring_frac: share of the whole time that validation and sample pictures take.
     """
-    run_steps = sum(config.max_train_steps * config.gradient_accumulation_steps for config in configs)
-    shown = sum(config.max_train_steps * config.effective_batch_size for config in configs)
+    run_steps = sum(config.steps * config.gradient_accumulation_steps for config in configs)
+    shown = sum(config.steps * config.effective_batch_size for config in configs)
     return Cost(run_steps, run_steps * ms_per_run_step / 1000 / (1 - monitoring_frac), shown)
 
 
-def duration(seconds) -> str:
+def duration(seconds: float) -> str:
     """Write a duration as a person would: "40 s", "3 min", "2 h 5 min"."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
