@@ -15,7 +15,6 @@ NOT_CLEAN = (
     "labkit/bench.py",
     "labkit/cli",
     "labkit/datasets",
-    "labkit/design",
     "labkit/engine",
     "labkit/experiments",
     "labkit/files",

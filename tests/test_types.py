@@ -7,6 +7,7 @@ from labkit.settings import REPO
 
 CHECKED = (
     "labkit/text.py", "labkit/errors.py", "labkit/settings.py",
+    "labkit/design",
     "labkit/store",
 )
 

@@ -1,4 +1,4 @@
-"""Designs to begin with, each with what it sets and what to look at: one for every verdict, and some of single lessons."""
+"""Designs to begin with, each with what it sets and what to look at: for every verdict, and for single lessons."""
 
 import difflib
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ def preset(presets: Mapping[str, Preset], name: str) -> Preset:
     return presets[name]
 
 
-# Rates and steps are those of the embedded base; on another base the same six happen at other rates. A test compares what
-# a text claims with its recorded runs (presets.zip and lesson_presets.zip in data/runs); what nobody measured is asked.
+# Rates and steps are those of the embedded base; on another base the same six happen at other rates. A test compares
+# what a text claims with recorded runs (presets.zip, lesson_presets.zip in data/runs); what nobody measured is asked.
 PRESETS = {
     "healthy": Preset(
         "The held-out loss falls, faster at first, and stays down, and the training pictures' loss falls with it."
@@ -113,7 +113,7 @@ RANK_AND_ALPHA = {
 
 
 def variations(design: RunConfig) -> dict[str, Preset]:
-    """Return presets that each change one thing of a finished, resolved design, to show on the shelf what it was worth."""
+    """Return presets that each change one thing of a finished, resolved design, to show what that was worth."""
     panel_sets = ("base", "data", "seed", "revision")
     kept = {name: value for name, value in design.to_dict().items() if name not in panel_sets}
 
@@ -122,8 +122,8 @@ def variations(design: RunConfig) -> dict[str, Preset]:
 
     return {
         "half as long": vary(
-            "Half of the updates. Pin the design's own run and compare the ends: how much of the gain had been made by "
-            "then?",
+            "Half of the updates. Pin the design's own run and compare the ends: how much of the gain had been made "
+            "by then?",
             max_train_steps=max(1, design.steps // 2)),
         "rank 1": vary(
             "A single direction in every matrix, everything else as designed. If the curve ends where the design's "
