@@ -23,7 +23,8 @@ def main(arguments):
     installed = os.environ.pop(INSTALLED, None)
     extras = EXTRAS.get(options.verb, ())
     bare = options.verb in NO_PACKAGES and not (options.design or options.base or options.data)  # looks at the machine alone
-    lacks = [] if bare else lacking(extras)
+    installed_alone = not (REPO / "pyproject.toml").is_file()  # by pip, without a checkout: pip brought what it needs
+    lacks = [] if bare or installed_alone else lacking(extras)
     if not lacks:
         return parser.run(options)
     if installed:  # once is enough: a useless installation must not loop

@@ -10,12 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from labkit import machine
-from labkit.cli import checkup
-from labkit.cli.execute import execute, stop_all
+from labkit.cli import report
+from labkit.cli.execute import execute, side_by_side, stop_all, timeout
 from labkit.cli.parser import Outcome, pairs, suggest, tell
 from labkit.datasets.folders import whole_path
 from labkit.design.config import RunConfig, load_design
-from labkit.design.fields import number
 from labkit.design.parameters import CHECKS, checked
 from labkit.errors import LabError
 from labkit.files import json_text
@@ -27,7 +26,6 @@ from labkit.text import printable
 SCHEMA_VERSION = 1
 QUOTA = {"00": 100, "01": 1200, "02": 1200, "03": 1200, "04": 800}  # run-steps at batch 4 to train live, fresh store
 PLACES = {"base", "data", "near", "design"}
-TIMEOUT_S = 1200
 RESERVED = ("results", "report")
 RESULTS, STORES = "results.json", "chapter-runs"               # the stores, one a lesson, are thrown away by the next chapter
 
@@ -56,7 +54,7 @@ def verb(options):
     def run(path):
         tell(f"{path.stem} ...", sys.stderr)
         result = run_lesson(path, out, stores[path], injected[path], quotas[path], limit, each)
-        tell(f"  {printable(sentence(result))}", sys.stderr)
+        tell(f"  {printable(report.sentence(result))}", sys.stderr)
         return result
 
     with ThreadPoolExecutor(lessons) as pool:
@@ -69,17 +67,6 @@ def verb(options):
             stop_all()
             raise
     return write(out, {path.stem: store for path, store in stores.items()}, results)
-
-
-def side_by_side(lessons):
-    """Return how many lessons to run at once and the threads of each: on a GPU one after another, they would share it."""
-    from labkit.publish import device
-
-    cores, free = machine.quota()[0], checkup.free_memory()
-    if device() == "gpu" or free is None:
-        return 1, cores
-    at_once = max(1, min(lessons, cores, int(free / 2**30 / checkup.MEMORY_GIB)))
-    return at_once, cores // at_once
 
 
 def published_seconds(path):
@@ -128,8 +115,6 @@ def is_ours(out) -> bool:
 
 def run_lesson(path, out, store, parameters, quota, limit, lesson_threads):
     """Execute one lesson into out, and write its HTML; return its entry in results.json."""
-    from labkit.cli import report
-
     accounts = out / f"{path.stem}.json"
     seconds, error = execute(path, out / path.name, parameters=parameters, log=out / f"{path.stem}.log", timeout=limit,
                              environment={"LABKIT_STORE": str(store), "LABKIT_RESULTS": str(accounts),
@@ -147,28 +132,15 @@ def run_lesson(path, out, store, parameters, quota, limit, lesson_threads):
             "run_steps_trained": trained, "run_steps_quota": quota, "runs": account.get("runs", [])}
 
 
-def timeout():
-    """Return the seconds one lesson may take: LABKIT_TIMEOUT, else 1200."""
-    return number(float, 0, 1e6, above=True)("LABKIT_TIMEOUT", switch("LABKIT_TIMEOUT") or TIMEOUT_S)
-
-
-def sentence(result):
-    """Say in one line how a lesson went."""
-    how = "done" if result["ok"] else "FAILED: it " + result["error"]
-    return f"{result['name']}: {how} ({result['seconds']:.0f} s, {result['run_steps_trained']:,} run-steps trained)"
-
-
 def write(out, stores, results):
     """Write report and results; return the outcome with the table of verdicts."""
-    from labkit.cli import report
-
     runs = report.verdicts(stores, results)
     ok = all(result["ok"] for result in results)
     data = {"schema_version": SCHEMA_VERSION, "ok": ok, "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "fast": switch("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": machine.facts()}
     write_file(out / RESULTS, json.dumps(data, indent=1).encode(), choose="--out")
     report.write(out / "report.html", data, stores)
-    lines = [report.table(runs), *(printable(sentence(result)) for result in results), f"Report: {out / 'report.html'}"]
+    lines = [report.table(runs), *(printable(report.sentence(result)) for result in results), f"Report: {out / 'report.html'}"]
     return Outcome(0 if ok else 1, "\n".join(lines), data)
 
 

@@ -1,8 +1,9 @@
-"""Execute one notebook in this process: the worker that chapter and publish start and, if need be, kill.
+"""Execute one notebook: the worker process that chapter and publish start, how many at once, and how long each may take.
 
 A process of its own, because papermill can hang for ever (nbclient waits for a message that was already read) and
-only the operating system can end that. Reads a job as JSON from stdin.
+only the operating system can end that. The worker reads a job as JSON from stdin.
 """
+
 import json
 import os
 import subprocess
@@ -11,10 +12,38 @@ import tempfile
 import time
 from pathlib import Path
 
+from labkit.cli.checkup import MEMORY_GIB
+from labkit.design.fields import number
 from labkit.lessons.notebooks import failure, read
-from labkit.settings import REPO
+from labkit.machine import free_memory, quota
+from labkit.settings import REPO, switch
 
+TIMEOUT_S = 1200
 RUNNING = set()                                               # workers of this process
+
+
+def device():
+    """Return what the lessons train on here: cpu or gpu."""
+    import torch  # heavy, and not needed by the worker process
+
+    return "gpu" if torch.cuda.is_available() or torch.backends.mps.is_available() else "cpu"
+
+
+def side_by_side(most):
+    """Return how many of at most `most` workers to run at once, and the threads of each.
+
+    One on a GPU, which they would share, and where the free memory is not known.
+    """
+    cores, free = quota()[0], free_memory()
+    if device() == "gpu" or free is None:
+        return 1, cores
+    at_once = max(1, min(most, cores, int(free / 2**30 / MEMORY_GIB)))
+    return at_once, cores // at_once
+
+
+def timeout():
+    """Return the seconds one lesson may take: LABKIT_TIMEOUT, else 1200."""
+    return number(float, 0, 1e6, above=True)("LABKIT_TIMEOUT", switch("LABKIT_TIMEOUT") or TIMEOUT_S)
 
 
 def execute(path, target, *, parameters, environment, log, timeout):

@@ -12,13 +12,14 @@ import textwrap
 import warnings
 from typing import NamedTuple
 
+from labkit.cli.tools import load
 from labkit.errors import LabError, LabWarning
 from labkit.text import one_sentence, printable
 
-VERBS = {  # verb: (function, what it does)
+VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it does)
     "lab": ("cli.jupyterlab:lab", "open the lessons in JupyterLab"),
     "chapter": ("cli.chapter:verb", "run the lessons headless; write executed notebooks, a report and results"),
-    "test": ("testing:verb", "run the tests; --all adds browser, Colab-like environment and faults"),
+    "test": ("tools/run_tests:verb", "run the tests; --all adds browser, Colab-like environment and faults"),
     "train": ("cli.runs:train", "train one run, record it, give the verdict and the adapter"),
     "resume": ("cli.runs:resume", "go on with a run that was stopped or interrupted"),
     "sweep": ("cli.runs:sweep", "train a grid of runs side by side"),
@@ -27,8 +28,8 @@ VERBS = {  # verb: (function, what it does)
     "export": ("cli.runs:export", "write a run's adapter to a file other programs load"),
     "checkup": ("cli.checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a folder of pictures, with the remedy"),
     "student": ("cli.student:verb", "write copies of the lessons without their solutions, for a class or one student"),
-    "publish": ("publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
-    "bench": ("bench:verb", "measure speed against a plain diffusers + PEFT loop"),
+    "publish": ("tools/publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
+    "bench": ("tools/bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }
 PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "student": "--to FOLDER"}  # what sets where a verb writes
 STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export")  # the verbs that read or write runs
@@ -132,14 +133,21 @@ def pairs(texts, option="--set"):
     return dict(text.split("=", 1) for text in texts)
 
 
+def function(verb):
+    """Return the function of a verb, its module loaded only now; LabError for a verb that needs a checkout without one."""
+    place, name = VERBS[verb][0].split(":")
+    if place.startswith("tools/"):
+        return getattr(load(place.removeprefix("tools/")), name)
+    return getattr(importlib.import_module("labkit." + place), name)
+
+
 def run(options):
     """Run the verb of parsed options, print its outcome and return the exit code."""
-    module, function = VERBS[options.verb][0].split(":")
     try:
         with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext(), warnings.catch_warnings():
             warnings.simplefilter("always", LabWarning)
             warnings.showwarning = say
-            outcome = getattr(importlib.import_module("labkit." + module), function)(options)
+            outcome = function(options.verb)(options)
     except LabError as error:
         outcome = Outcome(2, "", {"error": str(error)})
         tell(fitted(f"labkit: {error}", sys.stderr), sys.stderr)

@@ -3,11 +3,11 @@ import base64
 import html
 from collections import defaultdict
 
+from labkit.cli.clean import clean_output
 from labkit.design.config import differing_fields
 from labkit.files.atomic import write_file
 from labkit.judge import listing
 from labkit.judge.diagnose import diagnose
-from labkit.publish import clean_output
 from labkit.store.runs import Store
 from labkit.text import printable, rate_text
 from labkit.view.style import VERDICTS
@@ -96,10 +96,14 @@ def describe(machine):
     return f"{machine['system']}, {machine['gpu'] or 'no GPU'}, {machine['threads']} threads, Python {machine['python']}, {versions}"
 
 
+def sentence(result):
+    """Say in one line how a lesson went."""
+    how = "done" if result["ok"] else "FAILED: it " + result["error"]
+    return f"{result['name']}: {how} ({result['seconds']:.0f} s, {result['run_steps_trained']:,} run-steps trained)"
+
+
 def status(result):
     """Return a paragraph on how a lesson went, with a link to it."""
-    from labkit.cli.chapter import sentence
-
     name = html.escape(result["name"])
     return f'<p class="{"done" if result["ok"] else "failed"}"><a href="{name}.html">{name}</a>: {html.escape(sentence(result).split(": ", 1)[1])}</p>'
 

@@ -3,14 +3,19 @@ import functools
 import re
 import tomllib
 
+from labkit.errors import LabError
 from labkit.machine import installed_version
 from labkit.settings import REPO
 
 
 @functools.cache
 def pyproject():
-    """Return pyproject.toml as a dict."""
-    return tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))
+    """Return pyproject.toml as a dict; LabError where the package is installed without its checkout."""
+    path = REPO / "pyproject.toml"
+    if not path.is_file():
+        raise LabError(f"{path} is not there: labkit is installed without its checkout. "
+                       "Fetch the whole repository and run the command in its folder.")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def requirements(extras=()):

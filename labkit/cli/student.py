@@ -6,7 +6,7 @@ traceback, and those tagged `badges`, whose links lead to the solutions.
 """
 import re
 
-from labkit import publish
+from labkit.cli.clean import clean, write
 from labkit.cli.parser import Outcome
 from labkit.errors import LabError
 from labkit.lessons import notebooks
@@ -33,7 +33,7 @@ def verb(options):
         if target.exists():
             raise LabError(f"{target} is there already, perhaps with somebody's work in it: move it away, or give another folder with --to.")
     for target, notebook in copies.items():
-        publish.write(target, notebook, choose="--to")
+        write(target, notebook, choose="--to")
     return Outcome(0, "\n".join(map(str, copies)), [str(target) for target in copies])
 
 
@@ -48,7 +48,7 @@ def copy(notebook, name):
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
     notebook["metadata"].pop("labkit", None)                  # the seconds that the solved lesson took
-    return publish.clean(notebook)
+    return clean(notebook)
 
 
 def sign(notebook, student) -> bool:

@@ -2,11 +2,11 @@
 
 import json
 
-import pytest
 import tiny
 
-from labkit import bench
-from labkit.errors import LabError
+from labkit.cli.tools import load
+
+bench = load("bench")
 
 
 def leaves(figures):
@@ -30,9 +30,3 @@ def test_every_figure_has_lowest_median_and_highest_and_the_table_shows_all(monk
     assert {"system", "processor", "threads", "versions"} < set(json.loads(json.dumps(figures))["machine"])
     text = bench.table(figures)
     assert "k_runs 8 speedup_at_batch_1" in text and figures["machine"]["versions"]["torch"] in text
-
-
-def test_the_bench_says_what_it_lacks(monkeypatch, tmp_path):
-    monkeypatch.setattr(bench, "REPO", tmp_path)
-    with pytest.raises(LabError, match="reference_loop.py is not there"):
-        bench.bench(tiny.base(), tiny.cache())

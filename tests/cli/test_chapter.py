@@ -9,9 +9,8 @@ import time
 
 import pytest
 
-from labkit.cli import chapter
+from labkit.cli import chapter, execute
 from labkit.cli import parser as cli
-from labkit.cli.execute import execute
 from labkit.errors import LabError
 from labkit.lessons import notebooks
 from labkit.settings import REPO
@@ -165,10 +164,10 @@ while len(list(here.glob("mark *"))) < 2:
 @pytest.mark.parametrize("device, cores, gib, expected", [
     ("cpu", 2, 16, (2, 1)), ("cpu", 16, 64, (5, 3)), ("cpu", 2, 3, (1, 2)), ("cpu", 1, 16, (1, 1)), ("cpu", 2, None, (1, 2)), ("gpu", 16, 64, (1, 16))])
 def test_as_many_lessons_run_at_once_as_cores_and_memory_allow(monkeypatch, device, cores, gib, expected):
-    monkeypatch.setattr("labkit.publish.device", lambda: device)
-    monkeypatch.setattr(chapter.machine, "quota", lambda: (cores, "a test"))
-    monkeypatch.setattr(chapter.checkup, "free_memory", lambda: gib and gib * 2**30)
-    assert chapter.side_by_side(5) == expected
+    monkeypatch.setattr(execute, "device", lambda: device)
+    monkeypatch.setattr(execute, "quota", lambda: (cores, "a test"))
+    monkeypatch.setattr(execute, "free_memory", lambda: gib and gib * 2**30)
+    assert execute.side_by_side(5) == expected
 
 
 def test_the_file_that_is_named_is_run_and_not_the_lesson_of_its_name(tmp_path, monkeypatch):
@@ -206,16 +205,13 @@ def test_files_that_cannot_be_run_are_refused_before_anything_is_written(tmp_pat
 
 @pytest.mark.parametrize("verb", [["student", "ada/00_a.ipynb", "--to", "x"], ["publish", "ada/00_a.ipynb"]])
 def test_verbs_that_write_lessons_take_no_other_file(tmp_path, monkeypatch, verb):
-    from labkit import publish
-    from labkit.cli import student
-
     write(tmp_path, "00_a", BEGIN, FINISH)
     (tmp_path / "ada").mkdir()
     write(tmp_path / "ada", "00_a", BEGIN, FINISH)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(notebooks, "folder", lambda: tmp_path)
     with pytest.raises(LabError, match="ada/00_a.ipynb is no lesson of the kit"):
-        {"student": student, "publish": publish}[verb[0]].verb(cli.parse(verb))
+        cli.function(verb[0])(cli.parse(verb))
 
 
 def test_jupyterlab_opens_the_file_that_is_named(tmp_path):
@@ -268,7 +264,7 @@ def test_a_lesson_that_hangs_is_stopped_and_its_kernel_with_it(tmp_path):
     mark = tmp_path / "alive"
     write(tmp_path, "00_hang", f"import time, pathlib\nwhile True:\n    pathlib.Path({str(mark)!r}).write_text(str(time.time()))\n    time.sleep(0.1)")
     for timeout in (10, 40, 160):  # on a busy machine the kernel may not have begun within the first
-        _, error = execute(tmp_path / "00_hang.ipynb", tmp_path / "out.ipynb", parameters={}, environment={}, log=tmp_path / "log", timeout=timeout)
+        _, error = execute.execute(tmp_path / "00_hang.ipynb", tmp_path / "out.ipynb", parameters={}, environment={}, log=tmp_path / "log", timeout=timeout)
         assert f"still running after {timeout} s" in error
         if mark.exists():
             break

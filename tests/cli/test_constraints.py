@@ -2,8 +2,8 @@
 
 import importlib.metadata
 import re
-import sys
 
+import lock_versions
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -11,10 +11,6 @@ from packaging.utils import canonicalize_name
 
 from labkit.cli.requirements import pyproject, requirements, satisfies, split
 from labkit.settings import REPO
-
-sys.path.insert(0, str(REPO / "tools"))
-
-import lock_versions  # noqa: E402
 
 LINES = [line for line in (REPO / "constraints.txt").read_text(encoding="utf-8").splitlines() if line[0] != "#"]
 LOCKED = dict(line.split("==") for line in LINES)

@@ -7,13 +7,14 @@ import subprocess
 import pytest
 import yaml
 
-from labkit import badges, publish, readme, testing
-from labkit.cli import parser
+from labkit.cli import clean, parser
 from labkit.cli.requirements import pyproject, requirements
+from labkit.cli.tools import load
 from labkit.errors import LabError
 from labkit.lessons import notebooks
 from labkit.settings import REPO
 
+publish, readme, run_tests = map(load, ("publish", "readme", "run_tests"))
 CONDA_NAMES = {"torch": {"pytorch", "pytorch-cpu"}, "matplotlib": {"matplotlib-base"}}
 ENVIRONMENTS = ["environment.yml", "binder/environment.yml"]
 
@@ -63,7 +64,7 @@ def test_the_citation_names_this_version_and_the_chapter():
 
 @pytest.mark.parametrize("part", ["badges", "setup"])
 def test_every_link_and_the_colab_cell_come_from_the_one_address(part):
-    text = badges.badges("01_x", "https://github.com/a/b") if part == "badges" else badges.setup_cell("https://github.com/a/b")
+    text = readme.badges("01_x", "https://github.com/a/b") if part == "badges" else readme.setup_cell("https://github.com/a/b")
     assert "a/b" in text and "SET_OWNER" not in text
     if part == "badges":
         assert "colab.research.google.com/github/a/b/blob/main/notebooks/01_x.ipynb" in text
@@ -72,7 +73,7 @@ def test_every_link_and_the_colab_cell_come_from_the_one_address(part):
 
 def test_no_other_file_spells_the_address():
     tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True).stdout.split("\n")
-    path = badges.address().removeprefix("https://github.com/")
+    path = readme.address().removeprefix("https://github.com/")
     spelled = [name for name in tracked if name.endswith((".py", ".md", ".yml", ".toml", ".cff")) and path in (REPO / name).read_text(encoding="utf-8")]
     assert set(spelled) <= {"pyproject.toml", "README.md"}
 
@@ -83,7 +84,7 @@ def test_the_setup_cell_changes_nothing_where_the_kit_is_found(monkeypatch):
     monkeypatch.chdir(REPO / "labkit")
     monkeypatch.setattr(sys, "path", [str(REPO), *sys.path])
     before = list(sys.path)
-    exec(badges.setup_cell(), {})
+    exec(readme.setup_cell(), {})
     assert sys.path == before
 
 
@@ -106,7 +107,7 @@ def test_in_colab_a_failed_installation_is_tried_again(monkeypatch, tmp_path):
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(importlib.metadata, "distributions", lambda name: iter(installed))
     monkeypatch.setattr(sys, "path", list(sys.path))
-    cell = badges.setup_cell().replace("/content/parameter-design-lab", str(kit))
+    cell = readme.setup_cell().replace("/content/parameter-design-lab", str(kit))
     with pytest.raises(subprocess.CalledProcessError):
         exec(cell, {})
     exec(cell, {})
@@ -117,7 +118,7 @@ def test_in_colab_a_failed_installation_is_tried_again(monkeypatch, tmp_path):
 def test_a_copy_outside_the_checkout_says_what_to_do(tmp_path):
     import sys
 
-    result = subprocess.run([sys.executable, "-S", "-P", "-c", badges.setup_cell()], cwd=tmp_path, capture_output=True, text=True, env={})
+    result = subprocess.run([sys.executable, "-S", "-P", "-c", readme.setup_cell()], cwd=tmp_path, capture_output=True, text=True, env={})
     assert result.stderr.rstrip().endswith("open this notebook with: python3 -m labkit lab PATH-OF-THIS-NOTEBOOK")
 
 
@@ -135,7 +136,7 @@ def test_generated_cells_of_a_lesson_are_fresh_and_its_frame_is_whole(path):
 @pytest.mark.parametrize("path", notebooks.lessons(), ids=lambda path: path.stem)
 def test_a_committed_lesson_is_executed_clean_and_small(path):
     notebook = notebooks.read(path)
-    assert publish.clean(json.loads(json.dumps(notebook))) == notebook and path.stat().st_size <= 1_000_000
+    assert clean.clean(json.loads(json.dumps(notebook))) == notebook and path.stat().st_size <= 1_000_000
     assert notebooks.failure(notebook) is None and any(cell.get("outputs") for cell in notebook["cells"])
 
 
@@ -147,11 +148,11 @@ def test_the_readme_agrees_with_the_project():
 
 
 def test_publishing_takes_out_widgets_paths_and_the_notes_of_tools():
-    widget = {"output_type": "display_data", "metadata": {}, "data": {publish.WIDGET: {"model_id": "x"}, "text/plain": ["VBox()"]}}
-    both = {"output_type": "display_data", "metadata": {}, "data": {publish.WIDGET: {}, "image/png": "AAAA", "text/plain": ["x"]}}
+    widget = {"output_type": "display_data", "metadata": {}, "data": {clean.WIDGET: {"model_id": "x"}, "text/plain": ["VBox()"]}}
+    both = {"output_type": "display_data", "metadata": {}, "data": {clean.WIDGET: {}, "image/png": "AAAA", "text/plain": ["x"]}}
     said = {"output_type": "stream", "name": "stdout", "text": [f"recorded in {REPO}/runs\n"]}
     cell = {"cell_type": "code", "source": [], "metadata": {"tags": ["a"], "papermill": {"duration": 1}}, "outputs": [widget, both, said]}
-    cleaned = publish.clean({"metadata": {"widgets": {}, "papermill": {}, "labkit": {"seconds": 5}}, "cells": [cell]})
+    cleaned = clean.clean({"metadata": {"widgets": {}, "papermill": {}, "labkit": {"seconds": 5}}, "cells": [cell]})
     assert set(cleaned["metadata"]) == {"kernelspec", "language_info", "labkit"}
     assert cleaned["cells"][0]["metadata"] == {"tags": ["a"]}
     assert [output.get("data", {}).keys() for output in cleaned["cells"][0]["outputs"]] == [{"image/png", "text/plain"}, set()]
@@ -160,7 +161,7 @@ def test_publishing_takes_out_widgets_paths_and_the_notes_of_tools():
 
 def test_a_lesson_too_large_to_commit_is_refused(tmp_path):
     with pytest.raises(LabError, match="1.1 MB; at most 1"):
-        publish.write(tmp_path / "big.ipynb", {"cells": ["x" * 1_100_000]})
+        clean.write(tmp_path / "big.ipynb", {"cells": ["x" * 1_100_000]})
 
 
 def test_no_two_test_files_share_a_name():
@@ -179,5 +180,5 @@ def test_pytest_leaves_the_slow_places_to_all(tmp_path, everything, found):
     cell = {"cell_type": "code", "id": "a", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}
     (tmp_path / "notebooks/cell.ipynb").write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "cells": [cell], "metadata": {}}))
     listed = "".join(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
-                     for command in testing.commands(everything, ["--collect-only", "-q"]))
+                     for command in run_tests.commands(everything, ["--collect-only", "-q"]))
     assert {name for name in ("fast", "cell", "slow", "browser") if f"{name}.py::" in listed or f"{name}.ipynb::" in listed} == found, listed

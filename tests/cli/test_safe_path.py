@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from labkit import testing
 from labkit.cli import jupyterlab
 from labkit.cli.execute import execute
+from labkit.cli.tools import load
 from labkit.lessons import notebooks
 from labkit.settings import REPO
 
@@ -34,7 +34,7 @@ def test_what_a_verb_starts_gets_a_safe_path(trap):
     code = "import os, sys; from labkit.cli import parser as cli, bootstrap as front_door; cli.run = lambda _: print(os.environ['PYTHONSAFEPATH']); front_door.main(['runs'])"
     result = subprocess.run([sys.executable, "-P", "-c", code], env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True)
     assert result.stdout == "1\n", result.stderr
-    for command in (jupyterlab.command(REPO / "notebooks/00_start.ipynb", port=1, browser=False), *testing.commands(True, [])):
+    for command in (jupyterlab.command(REPO / "notebooks/00_start.ipynb", port=1, browser=False), *load("run_tests").commands(True, [])):
         assert command[1] == "-P"
 
 

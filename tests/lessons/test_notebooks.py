@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from labkit import badges
+from labkit.cli.tools import load
 from labkit.design.parameters import CHECKS, checked
 from labkit.errors import LabError
 from labkit.lessons import notebooks
 from labkit.settings import REPO
 
+readme = load("readme")
 LESSONS = notebooks.lessons()
 
 
@@ -28,8 +29,8 @@ def test_there_are_lessons():
 
 def test_generated_cells_are_fresh(lesson):
     name, notebook = lesson
-    assert ["".join(cell["source"]) for cell in notebooks.tagged(notebook, "badges")] == [badges.badges(name)]
-    assert ["".join(cell["source"]) for cell in notebooks.tagged(notebook, "setup")] == [badges.setup_cell()]
+    assert ["".join(cell["source"]) for cell in notebooks.tagged(notebook, "badges")] == [readme.badges(name)]
+    assert ["".join(cell["source"]) for cell in notebooks.tagged(notebook, "setup")] == [readme.setup_cell()]
 
 
 def test_parameters_are_at_most_eight_plain_values(lesson):

@@ -5,9 +5,9 @@ import subprocess
 import sys
 import tempfile
 
-from labkit.cli.chapter import side_by_side
+from labkit.cli.execute import side_by_side
 from labkit.cli.parser import Outcome
-from labkit.settings import REPO
+from labkit.settings import REPO, switch
 
 NOTEBOOK = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "300"]
 NO_TESTS = 5  # pytest's exit code where an option such as -k chose none
@@ -17,7 +17,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 def browser():
     """Return the path of a Chromium or Chrome, or None."""
-    return os.environ.get("LABKIT_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    return switch("LABKIT_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def commands(everything, extra):

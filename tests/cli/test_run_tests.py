@@ -4,13 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from labkit import testing
+from labkit.cli.tools import load
+
+run_tests = load("run_tests")
 
 
 @pytest.mark.parametrize("at_once, everything, extra, workers", [(2, False, [], ["2"]), (1, False, [], [None]), (2, True, [], ["2", None]), (2, False, ["-k", "loss"], [None])])
 def test_fast_files_are_tested_side_by_side_and_slow_ones_after_them_alone(at_once, everything, extra, workers, monkeypatch):
-    monkeypatch.setattr(testing, "side_by_side", lambda most: (at_once, 1))
-    commands = testing.commands(everything, extra)
+    monkeypatch.setattr(run_tests, "side_by_side", lambda most: (at_once, 1))
+    commands = run_tests.commands(everything, extra)
     assert [words[words.index("-n") + 1] if "-n" in words else None for words in commands] == workers
     named = [words[: len(words) - len(extra)][-2:] for words in commands]
     assert named == [["tests", "notebooks"], ["tests/slow", "tests/browser"]][: len(commands)]
@@ -20,5 +22,5 @@ def test_fast_files_are_tested_side_by_side_and_slow_ones_after_them_alone(at_on
 @pytest.mark.parametrize("codes, expected", [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([0, 5], 0), ([5, 5], 1)])
 def test_one_failed_session_fails_the_whole_and_an_empty_one_does_not(codes, expected, monkeypatch):
     ended = iter(codes)
-    monkeypatch.setattr(testing.subprocess, "call", lambda *args, **options: next(ended))
-    assert testing.verb(SimpleNamespace(all=True, pytest=["-k", "loss"])).code == expected
+    monkeypatch.setattr(run_tests.subprocess, "call", lambda *args, **options: next(ended))
+    assert run_tests.verb(SimpleNamespace(all=True, pytest=["-k", "loss"])).code == expected

@@ -1,24 +1,28 @@
 """Measure speed: K runs in one pass, and one run, against a plain diffusers + PEFT loop on the same cached inputs.
 
-Everything is timed in one process, in alternation, so that a busy machine slows all of it alike. Reference loop:
-tests/support/reference_loop.py.
+Everything is timed in one process, in alternation, so that a busy machine slows all of it alike. The plain loop is
+tools/reference_loop.py.
 """
 
 import copy
-import importlib.util
 import json
 import statistics
 import sys
 import time
 from contextlib import closing
 
+import psutil  # PEFT brings it
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from labkit.cli.parser import Outcome
+from labkit.cli.tools import load
+from labkit.datasets.folders import territory
 from labkit.design.config import RunConfig, run_id
 from labkit.engine.adapters import LoRAStack
+from labkit.engine.base import load_base
 from labkit.engine.batches import Batches
+from labkit.engine.cache import encode
 from labkit.engine.loss import per_sample_loss
 from labkit.engine.monitor import Monitor
 from labkit.engine.sweep import circumstances
@@ -28,16 +32,14 @@ from labkit.files.atomic import write_file
 from labkit.settings import REPO, given_path
 from labkit.store.events import Step
 
+reference_loop = load("reference_loop")
+
 RUNS, BATCHES, ROUNDS = (1, 2, 4, 8), (1, 4), 5
 ORDER = 2048                                                  # of the matrices whose product measures the machine
 
 
 def verb(options):
     """Run the bench on the embedded base, print its table and write its figures."""
-    from labkit.datasets.folders import territory
-    from labkit.engine.base import load_base
-    from labkit.engine.cache import encode
-
     out = given_path(options.out or REPO / "out" / "bench.json")
     if out.is_dir():
         raise LabError(f"--out {out} is a folder: give the name of a file, such as {out / 'bench.json'}.")
@@ -64,10 +66,9 @@ class _Bench:
     def __init__(self, base, cache, steps):
         self.base, self.cache, self.steps = base, cache, steps
         self.warm = 2 if base.device.type == "cpu" else 10    # a GPU's numbers come in blocks of ten: cells begin and end with one
-        self.reference = _reference_loop()
         self.config = RunConfig(max_train_steps=self.warm + steps, rank=8).resolved(len(cache.train))
         self.unet = copy.deepcopy(base.unet)
-        self.trained = self.reference.add_adapter(self.unet, self.config)
+        self.trained = reference_loop.add_adapter(self.unet, self.config)
         self.flops = self._count()
 
     def round(self) -> dict:
@@ -104,9 +105,9 @@ class _Bench:
     def _reference(self, B):
         """Time the plain loop on one run; its `loss.item()` waits for the device each step."""
         (config,) = self._configs(1, B)
-        draws = self.reference.draws(self.cache.train, config)
+        draws = reference_loop.draws(self.cache.train, config)
         batches = ([part.to(self.base.device, self.base.dtype if part.is_floating_point() else None) for part in draw] for draw in draws)
-        return self._timed(self.reference.steps(self.unet, self.base.noise_scheduler, self.trained, config, batches))
+        return self._timed(reference_loop.steps(self.unet, self.base.noise_scheduler, self.trained, config, batches))
 
     def _base(self):
         """Time the frozen base's own forward and backward, down to the first layers that a run would adapt."""
@@ -208,19 +209,4 @@ def _range(figure) -> str:
 
 def _resident_mib() -> float:
     """Return the memory this process holds."""
-    import psutil  # PEFT brings it
-
     return psutil.Process().memory_info().rss / 2**20
-
-
-def _reference_loop():
-    """Import tests/support/reference_loop.py of this checkout."""
-    path = REPO / "tests" / "support" / "reference_loop.py"
-    if not path.exists():
-        raise LabError(f"{path} is not there: the bench needs a checkout with its tests.")
-    if importlib.util.find_spec("peft") is None:
-        raise LabError("The bench compares with PEFT, which is not installed: run `python3 -m labkit test` once, which installs it.")
-    spec = importlib.util.spec_from_file_location("reference_loop", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

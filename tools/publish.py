@@ -1,0 +1,63 @@
+"""Execute the lessons in full and write them back clean: generated cells fresh, no widget state, no machine's paths."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from labkit.cli.clean import clean, write
+from labkit.cli.execute import device, execute, timeout
+from labkit.cli.parser import Outcome
+from labkit.cli.tools import load
+from labkit.errors import LabError
+from labkit.files.atomic import write_file
+from labkit.lessons import notebooks
+from labkit.settings import REPO
+
+readme = load("readme")
+
+
+def verb(options):
+    """Refresh generated cells, and unless --badges was given execute each lesson and write it back."""
+    paths = notebooks.choose(options.names)
+    if not readme.is_set():
+        print("labkit: badges and the Colab cell lead nowhere until pyproject.toml names the repository's address.",
+              file=sys.stderr)
+    lines = []
+    for path in paths:
+        notebook = refresh(notebooks.read(path), path.stem)
+        if not options.badges:
+            write(path, notebook)
+            notebook = executed(path, timeout())
+        write(path, clean(notebook))
+        lines.append(f"{path.stem}: {path.stat().st_size / 1000:.0f} kB")
+    page = REPO / "README.md"
+    write_file(page, readme.filled(page.read_text(encoding="utf-8")).encode(), choose="the checkout")
+    return Outcome(0, "\n".join(lines))
+
+
+def refresh(notebook, name):
+    """Fill the generated cells, those tagged badges and setup; LabError if the lesson has not exactly one of each."""
+    for tag, text in (("badges", readme.badges(name)), ("setup", readme.setup_cell())):
+        cells = notebooks.tagged(notebook, tag)
+        if len(cells) != 1:
+            raise LabError(f"{name}.ipynb has {len(cells)} cells tagged {tag!r}; it must have one.")
+        cells[0]["source"] = text.splitlines(keepends=True)
+    return notebook
+
+
+def executed(path, limit):
+    """Return the lesson executed in full from an empty store, with its time; LabError if it fails, which changes no file.
+
+    limit    the most seconds it may take
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / path.name
+        environment = {"LABKIT_STORE": folder, "LABKIT_FAST": ""}
+        seconds, error = execute(path, target, parameters={}, environment=environment, log=Path(folder) / "log",
+                                 timeout=limit)
+        if error:
+            raise LabError(f"{path.name} {error}")
+        notebook = notebooks.read(target)
+    known = notebooks.seconds(notebooks.read(path))
+    notebook["metadata"]["labkit"] = {"seconds": known | {device(): round(seconds)}}
+    return notebook

@@ -1,0 +1,118 @@
+"""What is written from the project itself: parts of README.md, badges, links and the lessons' set-up cell.
+
+Every address comes from the one in pyproject.toml. Standard library only.
+"""
+
+import ast
+import re
+from urllib.parse import quote, urlparse
+
+from labkit.cli.parser import VERBS
+from labkit.cli.requirements import pyproject
+from labkit.lessons import notebooks
+from labkit.settings import REPO
+
+BRANCH = "main"
+QUESTIONS = {
+    "00_start": "What happens when a model learns a place it has never seen?",
+    "01_learning_rate": "How hard should each update push, and how do I find out?",
+    "02_rank_and_alpha": "How much room does an adapter need, and how strongly should it act?",
+    "03_epochs_and_batches": "How often and how many at a time should pictures be shown, and when is it enough?",
+    "04_parameter_design": "How do I go from my pictures to the right parameters and a file that works elsewhere?",
+}
+
+
+def filled(page):
+    """Return the text of a README with every part between `<!-- name -->` and `<!-- /name -->` written anew."""
+    for name, text in {"lessons": lessons(), "verbs": verbs(), "map": rooms()}.items():
+        page = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+                      lambda match, text=text: match[1] + text + match[2], page, flags=re.DOTALL)
+    return page
+
+
+def lessons():
+    """Return the table of lessons."""
+    rows = ["| lesson | question | minutes on two CPU cores | on a GPU | |", "|---|---|---|---|---|"]
+    for path in notebooks.lessons():
+        seconds = notebooks.seconds(notebooks.read(path))
+        cpu, gpu = (str(max(1, round(seconds[device] / 60))) if device in seconds else "not measured"
+                    for device in ("cpu", "gpu"))
+        rows.append(f"| [{path.stem}](notebooks/{path.name}) | {QUESTIONS[path.stem]} | {cpu} | {gpu} "
+                    f"| {badges(path.stem)} |")
+    return "\n".join(rows) + "\n"
+
+
+def verbs():
+    """Return the commands with what they do."""
+    lines = [f"python3 -m labkit {verb:<9} {what}" for verb, (_, what) in VERBS.items()]
+    return "\n".join(["```", *lines, "```"]) + "\n"
+
+
+def rooms():
+    """Return the map: the rooms of the package from top to bottom, then what lies beside it."""
+    rows = []
+    for name in layers():
+        path = REPO / "labkit" / name
+        if path.is_dir():
+            rows.append(f"- `labkit/{name}/`: {first_sentence(path / '__init__.py')}")
+        elif name == "lab":
+            rows.append(f"- `labkit/lab.py`: {first_sentence(path.with_suffix('.py'))}")
+    tools = ", ".join(path.stem for path in sorted((REPO / "tools").glob("*.py")))
+    pages = ", ".join(f"[{path.stem}](docs/{path.name})" for path in sorted((REPO / "docs").glob("*.md")))
+    rows += [f"- `tools/`: work on the kit itself, not installed: {tools}",
+             f"- `data/recipes/`: {first_sentence(REPO / 'data/recipes/__init__.py')}",
+             f"- `docs/`: {pages}"]
+    return "\n".join(rows) + "\n"
+
+
+def layers():
+    """Return the names of the package's rooms and modules from top to bottom, as pyproject.toml orders them."""
+    contracts = pyproject()["tool"]["importlinter"]["contracts"]
+    [order] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    return [name.strip() for layer in order for name in layer.split("|")]
+
+
+def first_sentence(path):
+    """Return the first sentence of a module's docstring, without its stop."""
+    words = " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0].split())
+    return re.split(r"(?<!et al)\.\s(?=[A-Z`])", words)[0].rstrip(".")
+
+
+def address():
+    """Return the repository's address as pyproject.toml states it."""
+    return pyproject()["project"]["urls"]["Repository"].rstrip("/")
+
+
+def is_set(url=None):
+    """Say whether the address is a real one rather than the placeholder."""
+    return "SET_OWNER" not in (url or address())
+
+
+def badges(name, url=None):
+    """Return the Markdown line of badges of one notebook: they open it in Colab, and in JupyterLab on Binder."""
+    repository = urlparse(url or address()).path.strip("/")
+    notebook = quote(f"lab/tree/notebooks/{name}.ipynb", safe="")
+    colab = f"https://colab.research.google.com/github/{repository}/blob/{BRANCH}/notebooks/{name}.ipynb"
+    binder = f"https://mybinder.org/v2/gh/{repository}/{BRANCH}?urlpath={notebook}"
+    return (f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab}) "
+            f"[![Open on Binder](https://mybinder.org/badge_logo.svg)]({binder})")
+
+
+def setup_cell(url=None):
+    """Return the source of a lesson's set-up cell.
+
+    It finds the kit. In Colab it fetches and installs the kit first, again where that failed before.
+    """
+    return f'''# Set-up: fetches and installs the lab in Colab; anywhere else it only finds it.
+import importlib.metadata, importlib.util, os, subprocess, sys
+kit = "/content/parameter-design-lab" if "google.colab" in sys.modules else os.path.abspath("..")
+if "google.colab" in sys.modules:
+    if not os.path.isdir(os.path.join(kit, "labkit")):
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", "{url or address()}", kit], check=True)
+    if not any(importlib.metadata.distributions(name="parameter-design-lab")):
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", kit], check=True)
+if os.path.isdir(os.path.join(kit, "labkit")) and kit not in sys.path:
+    sys.path.insert(0, kit)
+if importlib.util.find_spec("labkit") is None:
+    raise ModuleNotFoundError("The lab is not found from here. In the folder of its checkout, open this notebook with: "
+                              "python3 -m labkit lab PATH-OF-THIS-NOTEBOOK")'''
