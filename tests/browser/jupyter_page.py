@@ -12,9 +12,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from labkit import testing
+from labkit.cli.tools import load
 
-CHROMIUM = testing.browser()
+CHROMIUM = load("run_tests").browser()
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
            "--disable-component-update", "--disable-sync"]
 
