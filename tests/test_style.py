@@ -53,7 +53,6 @@ TOO_LONG = {
     "tests/datasets/test_folders.py",
     "tests/engine/test_base.py",
     "tests/engine/test_train.py",
-    "tests/lessons/test_panel_and_shelf.py",
     "tests/slow/doors.py",
     "tests/store/test_runs.py",
 }

@@ -12,25 +12,26 @@ from labkit.design.glossary import glossary, term
 from labkit.design.ladders import rungs
 from labkit.errors import LabError
 from labkit.text import counted, rounded
-from labkit.view.cards import QUIET, error_card, verdict_card
+from labkit.view.cards import QUIET, error_card, trained_at, verdict_card
 from labkit.view.curves import plot_schedules, plot_validation
 from labkit.view.pictures import plot_beside
 from labkit.view.style import STYLE, VERDICTS, LabFigure
 
-FRAME_S = 0.25                                                        # at most four frames a second
-DRAWING_SHARE, SLOWEST_S = 4, 1.5                                     # and a fourth of the time for drawing, but never slower than this
+FRAME_S, SLOWEST_S = 0.25, 1.5                                        # seconds between frames, at least and at most
+DRAWING_SHARE = 4                                                     # drawing takes at most a fourth of the time
 TEXT_S = 0.2
 WIDTH = 900                                                           # pixels, as the figures
-TIGHT = "line-height:1.4"                                             # ipywidgets gives every line of text the height of a button
+TIGHT = "line-height:1.4"                                             # else a line of text is as high as a button
 
 
 class PanelView:
     """Build a panel's widgets and keep them up to date; each bears a css class that tests and teachers can rely on."""
 
     def __init__(self, panel):
+        """Build all widgets and show the panel's design in them."""
         self.panel, self._lock, self._following = panel, threading.RLock(), False
         self._drawn, self._impossible = None, ""
-        self._paced_from = None                                       # (update, seconds) at which this run was first seen
+        self._paced_from = None                                       # (update, seconds) when this run was first seen
         self._next_frame = self._next_text = 0.0
         self.presets = [self._preset_button(name) for name in panel.presets]
         self.look = marked(W.HTML(), "lab-look")
@@ -42,27 +43,33 @@ class PanelView:
         self.stop = self._button("Stop", "lab-stop", panel.stop, icon="stop", disabled=True)
         self.pin = self._button("Pin", "lab-pin", panel.pin, icon="thumb-tack", disabled=True,
                                 tooltip="keep this run beside the next ones")
-        self.again = self._button("Train again with a new seed", "lab-again", lambda: panel.train(new_seed=True), icon="refresh")
+        self.again = self._button("Train again with a new seed", "lab-again", lambda: panel.train(new_seed=True),
+                                  icon="refresh")
         self.again.layout.width, self.again.layout.display = "240px", "none"
-        self.progress_bar = marked(W.IntProgress(value=0, min=0, max=1, layout=W.Layout(width="220px")), "lab-progress")
+        bar = W.IntProgress(value=0, min=0, max=1, layout=W.Layout(width="220px"))
+        self.progress_bar = marked(bar, "lab-progress")
         self.stage_text = marked(W.Label("not loaded yet", layout=W.Layout(flex="1 1 auto")), "lab-stage")
         self.errors = marked(W.HTML(), "lab-error")
         self.curve = marked(W.Image(format="png", layout=wide(display="none")), "lab-curve")
         self.samples = marked(W.Image(format="jpeg", layout=wide(display="none")), "lab-pictures")
         self.verdict = marked(W.HTML(), "lab-verdict")
         self.widget = self._arranged()
-        self.design_changed()
+        self.show_design()
 
     # -- building
 
     def _arranged(self):
-        left = W.VBox([*(box for box, _ in self.knobs.values()), self.scaling], layout=W.Layout(width="410px", margin="0 16px 0 0"))
+        knobs = [box for box, _ in self.knobs.values()]
+        left = W.VBox([*knobs, self.scaling], layout=W.Layout(width="410px", margin="0 16px 0 0"))
         right = W.VBox([self.schedule, self.cost], layout=W.Layout(width="400px"))
         wrapping = W.Layout(flex_flow="row wrap")
-        begin = [W.HBox([W.HTML("<b>Start from</b>&nbsp;"), *self.presets], layout=wrapping), self.look] if self.presets else []
+        start = [W.HBox([W.HTML("<b>Start from</b>&nbsp;"), *self.presets], layout=wrapping), self.look]
         return marked(W.VBox([
-            *begin, W.HBox([left, right], layout=wrapping), W.HBox([self.train, self.stop, self.pin, self.again], layout=wrapping),
-            W.HBox([self.progress_bar, self.stage_text]), self.errors, self.verdict, self.curve, self.samples, self.panel.shelf.widget,
+            *(start if self.presets else []),
+            W.HBox([left, right], layout=wrapping),
+            W.HBox([self.train, self.stop, self.pin, self.again], layout=wrapping),
+            W.HBox([self.progress_bar, self.stage_text]),
+            self.errors, self.verdict, self.curve, self.samples, self.panel.shelf.widget,
         ], layout=wide()), "lab-panel")
 
     def _button(self, words, css, action, **options):
@@ -72,20 +79,21 @@ class PanelView:
 
     def _preset_button(self, name):
         words = f"{VERDICTS[name][0]} {name}" if name in VERDICTS else name
-        button = self._button(words, "lab-preset-" + name.replace(" ", "-"), lambda: self.panel.choose(name), tooltip=self.panel.presets[name].look)
+        css, look = "lab-preset-" + name.replace(" ", "-"), self.panel.presets[name].look
+        button = self._button(words, css, lambda: self.panel.choose(name), tooltip=look)
         button.layout.width = "auto"
         return button
 
     def _knob(self, name):
         """Return (box, control) of a knob: both voices' names above a slider along its ladder."""
-        chapter = glossary().get(name, {}).get("chapter")
-        words = html.escape(term(name, "chapter" if self.panel.voice == "chapter" else "field") if name in glossary() else name)
-        aside = f" <span style='{QUIET}'>{html.escape(chapter)}</span>" if self.panel.voice == "both" and chapter else ""
+        voice, chapter = self.panel.voice, glossary().get(name, {}).get("chapter")
+        words = term(name, "chapter" if voice == "chapter" else "field") if name in glossary() else name
+        aside = f" <span style='{QUIET}'>{html.escape(chapter)}</span>" if voice == "both" and chapter else ""
         kind, more = (W.Dropdown, {}) if name == "lr_scheduler" else (W.SelectionSlider, {"continuous_update": False})
         labels = [label for label, _ in rungs(name, getattr(self.panel.design, name))]
         control = marked(kind(options=labels, index=0, layout=W.Layout(width="390px"), **more), f"lab-knob-{name}")
         control.observe(lambda change: self._moved(name, change["new"]), names="index")
-        return W.VBox([W.HTML(f"<div style='{TIGHT}'><b>{words}</b>{aside}</div>"), control]), control
+        return W.VBox([W.HTML(f"<div style='{TIGHT}'><b>{html.escape(words)}</b>{aside}</div>"), control]), control
 
     # -- reacting; a callback may run in any thread, and what it raises would only reach a log
 
@@ -93,7 +101,7 @@ class PanelView:
         try:
             action()
         except BaseException as error:
-            self.error(error)
+            self.show_error(error)
 
     def _moved(self, name, index):
         if not self._following and index is not None:
@@ -102,7 +110,7 @@ class PanelView:
 
     # -- following the panel's state
 
-    def design_changed(self):
+    def show_design(self):
         """Show the panel's design: knobs, scaling, the schedule as it will be applied, the cost."""
         with self._lock:
             self._following = True
@@ -111,7 +119,8 @@ class PanelView:
                     follow(control, rungs(name, value := getattr(self.panel.design, name)), value)
             finally:
                 self._following = False
-            self.look.value = look_text(self.panel.preset, self.panel.design, self.panel.knobs) if self.panel.preset else ""
+            preset = self.panel.preset
+            self.look.value = look_text(preset, self.panel.design, self.panel.knobs) if preset else ""
             config = self._resolved()
             if config is not None:
                 self._preview(config)
@@ -119,8 +128,9 @@ class PanelView:
     def _resolved(self):
         """Return the design with everything derived, for the pictures there are, or for 96 before they are read."""
         design = self.panel.design
+        assumed = max(96, design.n_train or 0, design.train_batch_size)
         try:
-            config = design.resolved(self.panel.pictures_known or max(96, design.n_train or 0, design.train_batch_size))
+            config = design.resolved(self.panel.pictures_known or assumed)
         except LabError as error:
             self.errors.value = self._impossible = error_card(error)
             return None
@@ -152,13 +162,13 @@ class PanelView:
         with self._lock:
             panel = self.panel
             self._lock_design(False)
-            self.train.disabled, self.stop.disabled, self.pin.disabled = False, True, panel.history is None
+            self.train.disabled, self.stop.disabled, self.pin.disabled = False, True, panel.result is None
             self.progress_bar.bar_style = "danger" if panel.error else "success"
             self.stage_text.value = ending_text(run)
             if panel.error is not None:
-                self.error(panel.error)
-            self.again.layout.display = "" if panel.found and panel.error is None else "none"
-            self.design_changed()
+                self.show_error(panel.error)
+            self.again.layout.display = "" if panel.is_from_store and panel.error is None else "none"
+            self.show_design()
 
     def clear(self):
         """Take the last run's curve, pictures and verdict away: what is chosen next has not been trained."""
@@ -171,12 +181,12 @@ class PanelView:
         for control in [*self.presets, *(control for _, control in self.knobs.values())]:
             control.disabled = locked
 
-    def stage(self, words):
+    def show_stage(self, words):
         """Say what is being done."""
         self.stage_text.value = words
 
-    def progress(self, done, total, seconds):
-        """Show how far a run is, five times a second at most; its pace is that of what was seen of it, not of updates made before."""
+    def show_progress(self, done, total, seconds):
+        """Show how far a run is, five times a second at most; its pace is that of the updates which this panel saw."""
         now = time.monotonic()
         self._paced_from = self._paced_from or (done, seconds)
         if now < self._next_text and done < total:
@@ -191,28 +201,29 @@ class PanelView:
         """Tell whether it is time for another frame."""
         return time.monotonic() >= self._next_frame
 
-    def history(self, run, verdict):
+    def show_run(self, run, verdict):
         """Draw a run: curve, pictures, verdict."""
         with self._lock:
             started, beside = time.monotonic(), self.panel.beside
             scale = 1.0 if run.status == "running" else STYLE["retina"]
             title = f"So far {verdict.label}" if run.status == "running" else None
-            self.curve.value = plot_validation(run, verdict=verdict, title=title, pinned=beside, raw=True).figure.encoded(scale=scale)
+            ax = plot_validation(run, verdict=verdict, title=title, pinned=beside, raw=True)
+            self.curve.value = ax.figure.encoded(scale=scale)
             self.curve.layout.display = ""
             state = (run.run_id, len(run.samples), verdict.label, beside and beside.run_id)
-            if run.samples and state != self._drawn:              # pictures are drawn again only where there are new ones
+            if run.samples and state != self._drawn:                  # pictures are drawn again where some are new
                 self.samples.value, self._drawn = plot_beside(run, verdict, beside).encoded(), state
                 self.samples.layout.display = ""
             self.verdict.value = "" if title else verdict_card(verdict, run, self.panel.voice)
             took = time.monotonic() - started
             self._next_frame = started + max(FRAME_S, min(DRAWING_SHARE * took, SLOWEST_S))
 
-    def pinned(self):
+    def show_pinned(self):
         """Draw what is shown again, beside the pinned run; where a preset was chosen since, nothing is shown."""
         if self.curve.layout.display != "none":
-            self.history(self.panel.history, self.panel.verdict)
+            self.show_run(self.panel.result, self.panel.verdict)
 
-    def error(self, error):
+    def show_error(self, error):
         """Show what went wrong, where it can't be missed."""
         self.errors.value = error_card(error)
         if not self.panel.is_training or self.panel.error is error:   # else the run goes on, whatever else was refused
@@ -221,7 +232,7 @@ class PanelView:
 
 def follow(control, ladder, value):
     """Move a control to a value; its index is its state, since a selection of None means nothing to ipywidgets."""
-    labels, values = zip(*ladder)
+    labels, values = zip(*ladder, strict=True)
     if tuple(control.options) != labels:
         control.options = labels
     control.index = values.index(value)
@@ -249,27 +260,27 @@ def look_text(preset, design, knobs) -> str:
 def scaling_text(config) -> str:
     """Say rank, alpha and the scaling they give, always together: the chapter's Alpha is the scaling."""
     root = "√rank" if config.use_rslora else "rank"
-    return (f"<div style='{TIGHT};{QUIET}'>rank {config.rank} · alpha {config.alpha:g} · <b>scaling = alpha / {root} = {config.scaling:g}</b>"
-            f" (the chapter's Alpha) · batch {config.effective_batch_size} · seed {config.seed}</div>")
+    scaling = f"<b>scaling = alpha / {root} = {config.scaling:g}</b> (the chapter's Alpha)"
+    return (f"<div style='{TIGHT};{QUIET}'>rank {config.rank} · alpha {config.alpha:g} · {scaling}"
+            f" · batch {config.effective_batch_size} · seed {config.seed}</div>")
 
 
 def cost_text(config, pace) -> str:
     """Say what a run costs before it starts."""
-    shown = volume.exposures(config.max_train_steps, config.effective_batch_size)
-    each = volume.views(config.max_train_steps, config.effective_batch_size, config.n_train)
+    steps, batch = config.max_train_steps, config.effective_batch_size
+    shown = f"{counted(volume.exposures(steps, batch), 'picture')} in {counted(steps, 'update')}"
+    each = f"each of {config.n_train} about {rounded(volume.views(steps, batch, config.n_train))} times"
     known = "as measured here" if pace.is_measured else "a guess until the first run"
-    return (f"<div style='{TIGHT}'>{counted(shown, 'picture')} in {counted(config.max_train_steps, 'update')}: each of {config.n_train} about {rounded(each)} times.<br>"
+    return (f"<div style='{TIGHT}'>{shown}: {each}.<br>"
             f"<b>About {volume.duration(pace.guess(config))}</b> <span style='{QUIET}'>({known})</span></div>")
 
 
 def ending_text(run) -> str:
     """Say how a run ended."""
-    if run.found:
-        from labkit.view.cards import trained_at
-
-        return f"found, from {trained_at(run.history)}: this design was already trained"
-    if run.history is None:
+    if run.is_from_store:
+        return f"found, from {trained_at(run.result)}: this design was already trained"
+    if run.result is None:
         return "stopped before it began"
     words = {"finished": "finished", "stopped": "stopped", "diverged": "diverged: the loss is no longer a number"}
-    done = run.history.stopped.global_step if run.history.stopped else 0
-    return f"{words.get(run.history.status, run.history.status)} after {counted(done, 'update')}"
+    done = run.result.stopped.global_step if run.result.stopped else 0
+    return f"{words.get(run.result.status, run.result.status)} after {counted(done, 'update')}"

@@ -12,8 +12,8 @@ from labkit.view.pictures import COLUMNS, plot_pictures
 
 def folder_pictures(folder, size: int, count: int = COLUMNS):
     """Return the first `count` pictures of a PictureFolder, uint8 (count, size, size, 3), with their captions."""
-    few = folder.take(count)
-    return np.stack([load_picture(path, size) for path in few.paths]), list(few.captions)
+    first = folder.take(count)
+    return np.stack([load_picture(path, size) for path in first.paths]), list(first.captions)
 
 
 def unknown_words(prompt: str, captions) -> list[str]:
@@ -38,22 +38,24 @@ class PromptBox:
     """
 
     def __init__(self, lab, run=None, prompt="a living room with a red sofa", seed=0):
+        """Draw nothing yet."""
         self.lab, self.run, self.prompt, self.seed = lab, run, prompt, seed
         self.pictures = None                                  # (base, adapted) uint8, after `draw`
 
     def draw(self):
         """Draw the prompt and return the figure."""
-        made = [self.lab.generate(self.prompt, [self.seed])[0]]
-        names = ["the untouched base"]
+        pictures, names = [self.lab.generate(self.prompt, [self.seed])[0]], ["the untouched base"]
         if self.run is not None:
-            made.append(self.lab.generate(self.prompt, [self.seed], run=self.run)[0])
+            pictures.append(self.lab.generate(self.prompt, [self.seed], run=self.run)[0])
             names.append("with the adapter")
-        self.pictures = np.stack(made)
-        return plot_pictures(self.pictures, names, width=1.9 * max(4, len(made)))
+        self.pictures = np.stack(pictures)
+        return plot_pictures(self.pictures, names, width=1.9 * max(4, len(pictures)))
 
     def comment(self) -> str:
         """Say which words of the prompt the embedded base has never been shown; nothing is known of other bases."""
-        unknown = unknown_words(self.prompt, self.lab.territory.ordinary.captions) if self.lab.base_name == "embedded" else []
+        if self.lab.base_name != "embedded":
+            return ""
+        unknown = unknown_words(self.prompt, self.lab.territory.ordinary.captions)
         return f"Words that this base has never been shown: {', '.join(unknown)}." if unknown else ""
 
     @property
@@ -64,18 +66,21 @@ class PromptBox:
         return self._widget
 
     def _build(self):
-        import ipywidgets as W
+        import ipywidgets as W  # a figure of pictures does without
+
         self._text = W.Text(value=self.prompt, layout=W.Layout(width="480px"), continuous_update=True)
-        self._seed = W.BoundedIntText(value=self.seed, min=0, max=10**6, description="seed", layout=W.Layout(width="150px"))
+        self._seed = W.BoundedIntText(value=self.seed, min=0, max=10**6, description="seed",
+                                      layout=W.Layout(width="150px"))
         button = W.Button(description="Draw", button_style="primary")
         self._picture, self._words = W.Image(format="jpeg", layout=W.Layout(width="460px", display="none")), W.HTML()
         button.on_click(lambda _: self._clicked(button))
-        for widget, css in ((self._text, "lab-prompt"), (button, "lab-draw"), (self._picture, "lab-drawn"), (self._words, "lab-unknown")):
+        for css, widget in {"lab-prompt": self._text, "lab-draw": button, "lab-drawn": self._picture,
+                            "lab-unknown": self._words}.items():
             widget.add_class(css)
         return W.VBox([W.HBox([self._text, self._seed, button]), self._words, self._picture])
 
     def _clicked(self, button):
-        """Draw in the callback's own thread, since it takes about a second; but never wait for a training, which holds the lock."""
+        """Draw at once, since it takes about a second; but never wait for a training, which holds the base's lock."""
         if not self.lab.base.lock.acquire(blocking=False):
             self._words.value = f"<span style='{QUIET}'>The base is training: draw when it is done.</span>"
             return

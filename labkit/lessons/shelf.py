@@ -11,15 +11,17 @@ SHOWN = 12                                                            # runs; mo
 class RunShelf:
     """Keep the runs of one base and one territory as a table.
 
-    Shows itself in a notebook; `.widget` is the same table, kept up to date. Runs come from a store (the latest ones) and
-    from `add`.
+    Shows itself in a notebook; `.widget` is the same table, kept up to date. Runs come from a store (the latest ones)
+    and from `add`.
     """
 
     def __init__(self, store=None, *, base="embedded", data="liminal", shown=SHOWN):
+        """Read the latest runs of a store that have ended, if one is given; show at most `shown` of them."""
         self._runs, self.pinned, self.current, self.shown = {}, None, None, shown
         self._html, self._lock = None, threading.RLock()
         for run in store.load_runs(last=3 * shown) if store else ():
-            if run.status in ("finished", "diverged", "stopped") and (run.config.base, run.config.data) == (base, data):
+            has_ended = run.status in ("finished", "diverged", "stopped")
+            if has_ended and (run.config.base, run.config.data) == (base, data):
                 self._runs[run.run_id] = run
 
     @property
@@ -48,7 +50,8 @@ class RunShelf:
             runs = [run for run in self.runs if run.validations]
             verdicts = [diagnose(run, runs) for run in runs]
             pinned = self.pinned.run_id if self.pinned else None
-            return shelf_table(runs, verdicts, baseline=pinned, pinned=(pinned,), current=self.current and self.current.run_id)
+            current = self.current.run_id if self.current else None
+            return shelf_table(runs, verdicts, baseline=pinned, pinned=(pinned,), current=current)
 
     def refresh(self) -> None:
         """Redraw the table where it is shown."""
@@ -59,7 +62,7 @@ class RunShelf:
     def widget(self):
         """Return the table as a widget."""
         if self._html is None:
-            import ipywidgets
+            import ipywidgets  # the table as HTML does without
 
             self._html = ipywidgets.HTML(self.table())
             self._html.add_class("lab-shelf")

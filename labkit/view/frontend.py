@@ -10,13 +10,14 @@ from labkit.text import in_lines
 
 
 def frontend() -> str:
-    """Return "browser" (widgets work, training may run in a thread), "colab" (widgets work, threads cannot update them) or "headless".
+    """Return who looks at this kernel, as LABKIT_FRONTEND says or as it looks from here.
 
-    LABKIT_FRONTEND overrides the guess.
+    "browser": widgets work, training may run in a thread. "colab": widgets work, but no thread can update them.
+    "headless": nobody can press a button.
     """
-    asked = switch("LABKIT_FRONTEND")
-    if asked in ("browser", "colab", "headless"):
-        return asked
+    stated = switch("LABKIT_FRONTEND")
+    if stated in ("browser", "colab", "headless"):
+        return stated
     if "google.colab" in sys.modules:
         return "colab"
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
@@ -26,15 +27,16 @@ def frontend() -> str:
 
 
 def _started_for_a_person() -> bool:
-    """Tell whether the program that started this kernel is a server of notebooks, rather than papermill, nbclient or nbval.
+    """Tell whether a server of notebooks started this kernel, rather than papermill, nbclient or nbval.
 
-    A server says so in the environment, which all that is started from its kernels inherits. But a server keeps many kernels and
-    names each one's connection file by the kernel's id, while the others let jupyter_client take a temporary name.
+    A server says so in the environment, which all that is started from its kernels inherits. But a server keeps many
+    kernels and names each one's connection file by the kernel's id, while the others let jupyter_client take a
+    temporary name.
     """
-    from ipykernel.connect import get_connection_file
+    from ipykernel.connect import get_connection_file  # only a kernel has it
 
-    said = "JPY_SESSION_NAME" in os.environ or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
-    return said and re.fullmatch(r"kernel-[0-9a-f-]{36}\.json", Path(get_connection_file()).name) is not None
+    from_server = "JPY_SESSION_NAME" in os.environ or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+    return from_server and re.fullmatch(r"kernel-[0-9a-f-]{36}\.json", Path(get_connection_file()).name) is not None
 
 
 def say(*words) -> None:

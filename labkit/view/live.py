@@ -7,23 +7,24 @@ from labkit.store.events import Event, Step, Validation
 from labkit.view.curves import plot_curves
 from labkit.view.frontend import frontend, show
 
-REDRAW_S = 0.22                                               # 4-5 times a second: a drawing takes about 40 ms of one core
+REDRAW_S = 0.22                                               # a drawing takes about 40 ms of one core
 
 
 def live(events, builders, *, label=None) -> Iterator[Event]:
-    """Pass events through, add each to its run's builder, and redraw the held-out curves of all runs where somebody watches.
+    """Pass events through, each added to its run's builder; where somebody watches, draw all held-out curves anew.
 
     builders    what was known of each run before, by run id: a resumed run begins with what it had told
-    label     names a run by its Run; its learning rate by default
+    label       names a run by its Run; its learning rate by default
     """
     if frontend() == "headless":
         for event in events:
             builders[event.run_id].add(event)
             yield event
         return
-    import ipywidgets as W
+    import ipywidgets as W  # not needed where nobody watches
 
-    picture, words = W.Image(format="png", layout=W.Layout(width="900px", display="none")), W.Label("measuring the untouched base")
+    picture = W.Image(format="png", layout=W.Layout(width="900px", display="none"))
+    words = W.Label("measuring the untouched base")
     show(W.VBox([words, picture]))
     last = max(builder.config.max_train_steps for builder in builders.values())
     drawn, started, news = 0.0, time.monotonic(), False

@@ -1,0 +1,106 @@
+"""One run at a time in a kernel: panels and cells wait for each other, say for what, and show what goes on."""
+
+import threading
+
+import pytest
+from panels import START, begin, controls, threads_that_train, until
+
+from labkit.errors import LabError
+from labkit.lessons.panel import LabPanel
+
+WAITING = "waiting for the run at learning rate 1e-3"
+
+
+def test_what_trains_can_not_be_changed_until_it_ends(panel):
+    begin(panel)
+    design, moved = panel.design, [*controls(panel).values(), *panel._view.presets]
+    assert all(control.disabled for control in moved)
+    panel._view.presets[0].click()                                    # a click that was on its way
+    with pytest.raises(LabError, match="stop it or wait"):
+        panel.change(learning_rate=1e-5)
+    assert panel.design == design and "is training" in panel._view.errors.value
+    assert "error" not in panel._view.stage_text.value
+    panel._view.stop.click()
+    assert panel.wait().config.learning_rate == design.learning_rate
+    assert not any(control.disabled for control in moved)
+
+
+def test_a_panel_whose_cell_is_run_again_shows_and_stops_the_run_that_goes_on(panel, lab):
+    begin(panel)
+    again = LabPanel(lab=lab, design={"learning_rate": 1e-5}, pictures=0)
+    again._ipython_display_()
+    assert again.is_training and again.design == panel.design
+    assert again._view.train.disabled and not again._view.stop.disabled
+    until(lambda: again._view.progress_bar.value >= 1)
+    assert "panel that was opened last" in panel._view.stage_text.value
+    again._view.stop.click()
+    run = again.wait()
+    assert run.status == "stopped" and panel.wait() is run and len(threads_that_train()) == 0
+    assert not again._view.train.disabled and not panel._view.train.disabled and run in again.shelf.runs
+    assert again.verdict is panel.verdict
+
+
+def test_a_panel_of_another_territory_shows_the_run_that_goes_on_and_then_its_own_design(panel, lab):
+    begin(panel)
+    other = LabPanel("near", design={"learning_rate": 1e-5}, pictures=0)
+    other._ipython_display_()
+    assert other.is_training and other.design.learning_rate == 1e-5
+    other._view.stop.click()
+    panel.wait()
+    until(lambda: not other.is_training)
+    assert other.result is None and other._view.curve.layout.display == "none" and not other._view.train.disabled
+
+
+def test_a_run_that_waits_for_its_turn_says_for_what_and_can_be_stopped(panel, lab):
+    waiting = LabPanel(lab=lab, design=START | {"learning_rate": 1e-2}, pictures=0)
+    _ = waiting.widget
+    begin(panel)
+    waiting._view.train.click()
+    until(lambda: WAITING in waiting._view.stage_text.value)
+    waiting._view.stop.click()
+    assert waiting.wait() is None and waiting._view.stage_text.value == "stopped before it began" and panel.is_training
+    waiting._view.train.click()
+    until(lambda: "waiting for" in waiting._view.stage_text.value)
+    panel._view.stop.click()
+    assert waiting.wait().status == "finished" and panel.wait().status == "stopped"
+
+
+def test_the_same_design_waits_for_the_panel_that_trains_it_and_goes_on_from_there(panel, lab):
+    same = LabPanel(lab=lab, pictures=0, design=START)
+    _ = same.widget
+    begin(panel)
+    same.change(max_train_steps=100_000)
+    same._view.train.click()
+    until(lambda: "waiting for" in same._view.stage_text.value)
+    panel._view.stop.click()
+    done = panel.wait().stopped.global_step
+    until(lambda: same._view.progress_bar.value > done)
+    same._view.stop.click()
+    assert same.wait().steps["global_step"][-1] > done and same.error is None
+
+
+def test_a_cell_that_trains_waits_for_the_panel_and_says_so(panel, lab, capsys, monkeypatch):
+    begin(panel)
+    monkeypatch.setenv("LABKIT_FRONTEND", "headless")
+    runs = []
+    cell = threading.Thread(target=lambda: runs.extend(lab.race("learning_rate", [1e-3, 1e-2], START, pictures=0)))
+    cell.start()
+    printed = []
+    until(lambda: printed.append(capsys.readouterr().out) or WAITING in "".join(printed))
+    panel._view.stop.click()
+    cell.join(60)
+    assert [run.status for run in runs] == ["finished"] * 2
+
+
+def test_a_cell_that_draws_while_a_panel_trains_says_for_what_it_waits(panel, lab, capsys, monkeypatch):
+    begin(panel)
+    monkeypatch.setattr("labkit.lab.cut_texts", lambda *_: "")        # this base has no tokenizer
+    monkeypatch.setattr("labkit.engine.base.Base.generate",
+                        lambda base, *_, **__: base.lock.acquire() and base.lock.release())
+    cell = threading.Thread(target=lambda: lab.generate("a pool"))
+    cell.start()
+    printed = []
+    until(lambda: printed.append(capsys.readouterr().out) or WAITING in "".join(printed))
+    panel._view.stop.click()
+    cell.join(60)
+    assert not cell.is_alive() and panel.wait().status == "stopped"
