@@ -20,15 +20,18 @@ _HOMES = {
     "Store": "store.runs", "record": "store.runs",
     "diagnose": "judge.diagnose",
     "plot_validation": "view.curves", "plot_curves": "view.curves",
-    "plot_race": "view.pictures", "plot_samples": "view.pictures",
-    "LabPanel": "lessons.panel", "RunShelf": "lessons.shelf",
+    "plot_race": "view.pictures", "plot_samples": "view.pictures", "plot_pictures": "view.pictures",
+    "evidence": "view.evidence", "or_note": "view.evidence",
+    "LabPanel": "lessons.panel", "RunShelf": "lessons.shelf", "PromptBox": "lessons.prompt_box",
+    "folder_pictures": "lessons.prompt_box",
     "LabError": "errors",
 }
 
 __all__ = [
-    "Lab", "LabError", "LabPanel", "Monitor", "RunConfig", "RunShelf", "Store", "diagnose", "encode", "grid",
-    "load_base", "load_design", "plot_curves", "plot_race", "plot_samples", "plot_validation", "record", "sweep",
-    "territory", "train", "write_design",
+    "Lab", "LabError", "LabPanel", "Monitor", "PromptBox", "RunConfig", "RunShelf", "Store", "diagnose",
+    "encode", "evidence", "folder_pictures", "grid", "load_base", "load_design", "or_note", "plot_curves",
+    "plot_pictures", "plot_race", "plot_samples", "plot_validation", "record", "sweep", "territory", "train",
+    "write_design",
 ]
 
 TYPE_CHECKING = False  # editors and type checkers take it as true; the module typing is not in every old Python
@@ -45,10 +48,12 @@ if TYPE_CHECKING:
     from labkit.judge.diagnose import diagnose
     from labkit.lab import Lab
     from labkit.lessons.panel import LabPanel
+    from labkit.lessons.prompt_box import PromptBox, folder_pictures
     from labkit.lessons.shelf import RunShelf
     from labkit.store.runs import Store, record
     from labkit.view.curves import plot_curves, plot_validation
-    from labkit.view.pictures import plot_race, plot_samples
+    from labkit.view.evidence import evidence, or_note
+    from labkit.view.pictures import plot_pictures, plot_race, plot_samples
 
 
 def __getattr__(name):
