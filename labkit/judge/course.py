@@ -1,15 +1,18 @@
 """The course of a run behind its jitter: what the mean loss would be without the chance of single updates.
 
 Evaluations scatter about the course for two reasons. Other pictures would have given other losses: the pictures are
-resampled. And the run itself trembles: an evaluation a few updates earlier or later would have moved all pictures at once
-by the same small amount, which no resampling of pictures shows. Here the course is a smooth function of the logarithm of
-the updates, a Gaussian process with a Matern-5/2 kernel, and the jitter is independent noise at every evaluation but the
-first, which is the untouched base's. How smooth, how high and how jittery is not assumed but averaged over, weighted by
-how well each explains the run's own evaluations (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
-sections 2.2 and 5.4). So more evaluations pin the course down, and a minimum of many is no lower than one of few.
+resampled. And the run itself trembles: an evaluation a few updates earlier or later would have moved all pictures at
+once by the same small amount, which no resampling of pictures shows.
+
+Here the course is a smooth function of the logarithm of the updates, a Gaussian process with a Matern-5/2 kernel. The
+jitter is independent noise at every evaluation but the first, which is the untouched base's. How smooth, how high and
+how jittery is not assumed but averaged over, weighted by how well each explains the run's own evaluations (Rasmussen
+and Williams, Gaussian Processes for Machine Learning, 2006, sections 2.2 and 5.4). So more evaluations pin the course
+down, and a minimum of many is no lower than one of few.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -26,11 +29,12 @@ HEIGHTS = np.geomspace(0.1, 3.0, 4)  # standard deviation of the course over the
 LENGTHS = np.geomspace(1.0, 6.0, 4)  # in units of the natural logarithm of the updates
 LEAST_WEIGHT = 0.003  # of the most likely combination of the three; less likely ones are left out
 AT_START = 1e-4  # of the range: keeps the matrices regular where nothing is uncertain
-NOISE_LEVELS, BINS = 1000, 8  # as `validate.ValidationSet` deals them out
+NOISE_LEVELS, BINS = 1000, 8  # as `labkit.engine.validation.ValidationSet` deals them out
 MOST_EVALUATIONS = 64  # more are averaged in neighbours first, which loses nothing at this smoothness
 
 
-def course(steps, curves, places, *, stream=0) -> np.ndarray:
+def course(steps: Sequence[float] | np.ndarray, curves: np.ndarray, places: Sequence[float] | np.ndarray, *,
+           stream: int = 0) -> np.ndarray:
     """Draw courses of one run's mean loss: (DRAWS, G) changes since step 0 at the given places.
 
     steps    (T,) updates of the evaluations, rising, the first 0
@@ -66,14 +70,14 @@ def course(steps, curves, places, *, stream=0) -> np.ndarray:
     return draws
 
 
-def _anchored(axis, lengths) -> np.ndarray:
+def _anchored(axis: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return the covariance (H, N, N) of the change since step 0 of a Matern-5/2 process of height 1."""
     near = np.sqrt(5) * np.abs(axis[:, None] - axis) / lengths[:, None, None]
     kernel = (1 + near + near**2 / 3) * np.exp(-near)
     return kernel - kernel[:, :, :1] - kernel[:, :1, :] + 1.0
 
 
-def thinned(steps, curves) -> tuple[np.ndarray, np.ndarray]:
+def thinned(steps: np.ndarray, curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Average neighbouring evaluations until there are few enough; the first stays as it is."""
     while len(steps) > MOST_EVALUATIONS:
         odd = (len(steps) - 1) % 2
@@ -84,35 +88,37 @@ def thinned(steps, curves) -> tuple[np.ndarray, np.ndarray]:
     return steps, curves
 
 
-def _shares(stream, weights, count) -> list[np.ndarray]:
+def _shares(stream: int, weights: np.ndarray, count: int) -> list[np.ndarray]:
     """Deal the numbers of `count` draws out in proportion to the weights, each share spread over all of them."""
     ends = np.round(np.cumsum(weights) / weights.sum() * count).astype(int)
     return np.split(_order(stream, count), ends[:-1])
 
 
 @lru_cache(maxsize=8)
-def _order(stream, count) -> np.ndarray:
+def _order(stream: int, count: int) -> np.ndarray:
     return np.random.default_rng([stream, count]).permutation(count)
 
 
 @lru_cache(maxsize=8)
-def _normal(stream, count, size) -> np.ndarray:
+def _normal(stream: int, count: int, size: int) -> np.ndarray:
     """Return standard normal draws, always the same, so that a verdict never flickers."""
     return np.random.default_rng([stream, count, size]).normal(size=(count, size))
 
 
-def resampled(timesteps) -> np.ndarray:
+def resampled(timesteps: np.ndarray) -> np.ndarray:
     """Return weights (DRAWS, images) whose products with one value a picture are means over resampled pictures.
 
-    timesteps   (images, strata) of the pictures. Pictures with one timestep each are resampled among those of like timestep,
-                as the set was made: how losses differ between timesteps is no accident of the pictures that were taken.
+    timesteps   (images, strata) of the pictures. Pictures with one timestep each are resampled among those of like
+                timestep, as the set was made: how losses differ between timesteps does not depend on which pictures
+                were taken.
+
     Deviations are widened as for small samples: Hesterberg, What Teachers Should Know About the Bootstrap (2015), 4.1.
     """
     return _resampled(tuple(timesteps[:, 0]) if timesteps.shape[1] == 1 else (0,) * len(timesteps))
 
 
 @lru_cache(maxsize=16)
-def _resampled(timesteps) -> np.ndarray:
+def _resampled(timesteps: tuple[int, ...]) -> np.ndarray:
     groups = np.array(timesteps) * BINS // NOISE_LEVELS
     sizes = np.bincount(groups)
     if sizes[sizes > 0].min() < 3:  # too few of a kind to see how they scatter

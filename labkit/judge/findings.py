@@ -1,11 +1,12 @@
 """What the losses of one run say by themselves: courses drawn from them, and the rule applied to each.
 
-This is the larger part of the work behind a verdict, and no other run bears on it: `labkit.judge.diagnose` makes the verdict of
-it and of what the best sibling had gained.
+This is the larger part of the work behind a verdict, and no other run bears on it: `labkit.judge.diagnose` makes the
+verdict of it and of what the best sibling had gained.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from labkit.files.content import sha256_of_texts
 from labkit.judge.course import course, resampled
 from labkit.judge.stats import LEVEL, Interval
 from labkit.judge.verdict_text import DIVERGED, HEALTHY, LABELS, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE
+from labkit.store.history import Curve, Run
 
 FAMILY = ("base_fingerprint", "data_fingerprint", "measured_fingerprint")  # siblings are on the same base and pictures
 DIVERGED_FACTOR = 1.5  # of the loss at step 0, at the last two evaluations
@@ -25,10 +27,12 @@ MIN_EVALUATIONS = 3
 MIN_UPDATES = 50  # before them every run is still in its first, proportional stretch
 PARTS = 5  # in which all draws are computed
 
+_nothing_drawn = partial(np.zeros, 0)
+
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Hold what one run says by itself; where too few evaluations give no drawn courses, their arrays are None."""
+    """Hold what one run says by itself: D drawn courses, none of them where there are too few evaluations."""
 
     family: str | None  # the same for runs on the same base and pictures; None for a run that was never evaluated
     steps: np.ndarray | None  # (T,) of its evaluations; None where no other run may be held against it
@@ -37,14 +41,19 @@ class Findings:
     updates: dict  # evidence about the updates
     evidence: dict  # about the evaluations; intervals are over pictures and the run's own jitter
     first_non_finite_step: int | None = None
-    timesteps: np.ndarray | None = None  # (images, strata) of the held-out pictures
-    labels: np.ndarray | None = None  # (D,) place in LABELS of every drawn course, unless its gain is slow
-    is_open: np.ndarray | None = None  # (D,) neither diverged nor rising: a slow gain would decide
-    is_proportional: np.ndarray | None = None  # (D,) the gain grows in proportion to the rate spent
-    gains: np.ndarray | None = None  # (D,) at the last evaluation
+    timesteps: np.ndarray = field(default_factory=_nothing_drawn)  # (images, strata) of the held-out pictures
+    labels: np.ndarray = field(default_factory=_nothing_drawn)  # (D,) as places in LABELS, unless the gain is slow
+    is_open: np.ndarray = field(default_factory=_nothing_drawn)  # (D,) neither diverged nor rising: slow would decide
+    is_proportional: np.ndarray = field(default_factory=_nothing_drawn)  # (D,) the gain follows the rate spent
+    gains: np.ndarray = field(default_factory=_nothing_drawn)  # (D,) at the last evaluation
     diverged_since: int | None = None  # the step, where it diverged
     is_seen_once: bool = False  # only the last evaluation lies above the lowest
-    why_rising: str = ""  # why a rise cannot be named, as `verdict_text.doubt` knows it; nothing where few courses rise
+    why_rising: str = ""  # why a rise cannot be named, as `verdict_text.doubt` knows it; "" where few courses rise
+
+    @property
+    def is_drawn(self) -> bool:
+        """Tell whether there were evaluations enough to draw courses."""
+        return len(self.gains) > 0
 
     @property
     def is_early(self) -> bool:
@@ -71,8 +80,8 @@ class Draws:
     seen: np.ndarray  # (T,) the evaluations themselves, mean over pictures
 
 
-def findings(run) -> Findings:
-    """Return what a run says by itself. run: a `labkit.store.history.Run`."""
+def findings(run: Run) -> Findings:
+    """Return what the losses of a run say by themselves."""
     curve = run.validations.get("validation")
     family, steps, losses = None, None, None
     if curve is not None:
@@ -80,40 +89,39 @@ def findings(run) -> Findings:
         family = sha256_of_texts([*(run.meta.get(name) for name in FAMILY), timesteps])
         if curve.steps[0] == 0 and np.isfinite(curve.losses).all():
             steps, losses = curve.steps, picture_losses(curve)
-    alike = {"family": family, "steps": steps, "losses": losses}
-    alike |= {"so_far": _is_unfinished(run), "updates": _updates(run)}
+    results = partial(Findings, family, steps, losses, _is_unfinished(run), _updates(run))
     broken = _first_non_finite(run)
     if broken is not None:
-        return Findings(**alike, evidence={}, first_non_finite_step=broken)
+        return results({}, first_non_finite_step=broken)
     evaluations, pictures = (0, 0) if curve is None else curve.losses.shape[:2]
     if evaluations < MIN_EVALUATIONS or pictures < 2:
-        return Findings(**alike, evidence={"evaluations": evaluations, "pictures": pictures})
+        return results({"evaluations": evaluations, "pictures": pictures})
     draws = draws_of(run)
     labels, is_open, is_proportional = _ruled(draws)
-    return Findings(**alike, evidence=_evidence(draws, pictures), timesteps=run.timesteps["validation"],
-                    labels=labels, is_open=is_open, is_proportional=is_proportional, gains=-draws.validation[:, -1],
-                    diverged_since=int(draws.steps[np.argmax(draws.seen > DIVERGED_FACTOR * draws.start)]),
-                    is_seen_once=_rise_is_seen_once(draws), why_rising=_why_rising(draws))
+    return results(_evidence(draws, pictures), timesteps=run.timesteps["validation"],
+                   labels=labels, is_open=is_open, is_proportional=is_proportional, gains=-draws.validation[:, -1],
+                   diverged_since=_diverged_since(draws), is_seen_once=_rise_is_seen_once(draws),
+                   why_rising=_why_rising(draws))
 
 
-def picture_losses(curve) -> np.ndarray:
+def picture_losses(curve: Curve) -> np.ndarray:
     """Return the loss of each picture (T, images) in float64: the strata of one picture are not independent."""
     return curve.losses.astype(np.float64).mean(axis=2)
 
 
-def rule(draws) -> np.ndarray:
+def rule(draws: Draws) -> np.ndarray:
     """Return the label (D,) of every drawn course, as that of a run without siblings."""
     labels, is_open, is_proportional = _ruled(draws)
     is_slow = is_proportional & (-draws.validation[:, -1] < LITTLE * draws.start)
     return np.array(LABELS)[slowed(labels, is_open & is_slow, bool(draws.steps[-1] < MIN_UPDATES))]
 
 
-def slowed(labels, is_slow, is_early) -> np.ndarray:
+def slowed(labels: np.ndarray, is_slow: np.ndarray, is_early: bool) -> np.ndarray:
     """Return labels (D,), as places in LABELS, with those of slow gains put in; early in a run every gain is slow."""
     return np.where(is_slow, LABELS.index(UNSURE if is_early else STAGNATING), labels)
 
 
-def _ruled(draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ruled(draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return `labels`, `is_open` and `is_proportional` of `Findings`: of the rules, the first that applies."""
     losses = draws.validation
     gain, end = -losses.min(axis=1), losses[:, -1]
@@ -130,23 +138,24 @@ def _ruled(draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.select(rules, places[:-1], places[-1]), ~(diverged | rises), proportional
 
 
-def _rises(draws, rise) -> np.ndarray:
+def _rises(draws: Draws, rise: np.ndarray) -> np.ndarray:
     """Tell which drawn courses end above their lowest by more than a share of what they had gained."""
     return rise > np.maximum(RISE_OF_GAIN * (rise - draws.validation[:, -1]), NEGLIGIBLE * draws.start)
 
 
-def _kind_of_rise(draws, rise):
-    """Tell whether the training pictures stay out of a rise of validation (overfitting) or take part in it (overshooting)."""
+def _kind_of_rise(draws: Draws, rise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell whether training pictures stay out of a rise of validation (overfitting) or rise too (overshooting)."""
     if draws.probe is None:
         return np.zeros_like(rise, bool), np.zeros_like(rise, bool)
     probe, rows = draws.probe, np.arange(len(rise))
     since = probe[:, -1] - probe[rows, draws.validation.argmin(axis=1)]
     gain = -probe.min(axis=1)
     overfits = since < SHARED_RISE * rise
-    return overfits, ~overfits & (probe[:, -1] + gain > np.maximum(RISE_OF_GAIN * gain, NEGLIGIBLE * draws.probe_start))
+    counts_above = np.maximum(RISE_OF_GAIN * gain, NEGLIGIBLE * draws.probe_start)
+    return overfits, ~overfits & (probe[:, -1] + gain > counts_above)
 
 
-def _rise_is_seen_once(draws) -> bool:
+def _rise_is_seen_once(draws: Draws) -> bool:
     """Tell whether only the last evaluation lies above the lowest: it may be a spike that the next takes back."""
     best = int(draws.seen.argmin())
     rises = draws.seen[best + 1 :] - draws.seen[best]
@@ -154,7 +163,7 @@ def _rise_is_seen_once(draws) -> bool:
     return len(rises) < 2 or bool((rises[:-1] < min(counts, rises[-1] / 4)).all())
 
 
-def _why_rising(draws) -> str:
+def _why_rising(draws: Draws) -> str:
     """Return why a rise, where most drawn courses end in one, cannot be called overfitting or overshooting."""
     rises = -draws.validation.min(axis=1) + draws.validation[:, -1] > NEGLIGIBLE * draws.start
     if not rises.mean() > 0.5:
@@ -165,7 +174,7 @@ def _why_rising(draws) -> str:
     return "seen once" if _rise_is_seen_once(draws) and not ends_lowest else "uncertain"
 
 
-def draws_of(run) -> Draws:
+def draws_of(run: Run) -> Draws:
     """Draw the courses of a run's losses from its evaluations."""
     curve, probe = run.validations["validation"], run.validations.get("probe")
     steps = curve.steps
@@ -180,31 +189,33 @@ def draws_of(run) -> Draws:
     probe_draws, probe_start = None, math.nan
     if probe is not None and len(probe.steps) >= MIN_EVALUATIONS:
         of_probe = probe.losses[np.isin(probe.steps, steps)]
-        # Jitter moves both sets of pictures together, so what is drawn beside the held-out loss is the gap between the two.
+        # Jitter moves both sets of pictures together, so the gap between the two is drawn beside the held-out loss.
         # Read backwards, since sets of equal size would otherwise be resampled in step, as if they were paired.
         gap = _changes(of_probe, resampled(run.timesteps["probe"]))[::-1] - changes
-        probe_draws, probe_start = drawn[:, :-2] + course(steps, gap, steps, stream=1), float(of_probe[0].mean())
+        probe_draws = drawn[:, :-2] + course(steps, gap, steps, stream=1)
+        probe_start = float(of_probe[0].mean())
     seen = losses.astype(np.float64).mean(axis=(1, 2))
-    return Draws(steps, float(seen[0]), drawn[:, :-2], drawn[:, -2], drawn[:, -1], probe_draws, probe_start, seen)
+    validation, halfway, late = drawn[:, :-2], drawn[:, -2], drawn[:, -1]
+    return Draws(steps, float(seen[0]), validation, halfway, late, probe_draws, probe_start, seen)
 
 
-def _changes(losses, weights) -> np.ndarray:
-    """Return the change since step 0 of the mean loss over resampled pictures: (D, T) of losses (T, images, strata)."""
+def _changes(losses: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the change (D, T) since step 0 of the mean of losses (T, images, strata) over resampled pictures."""
     pictures = losses.astype(np.float64).mean(axis=2)  # the strata of one picture are not independent
     changes = (pictures - pictures[0]).T
-    # In parts so small that BLAS computes each in this thread: threads that wait for so little cost more than they give.
+    # In parts so small that BLAS computes each in this thread: threads for so little would cost more than they give.
     return np.concatenate([part @ changes for part in np.split(weights, PARTS)])
 
 
-def _rate_sums(run, steps) -> np.ndarray:
-    """Return the sum of the learning rate applied up to each of steps; the steps themselves where rates are unknown."""
+def _rate_sums(run: Run, steps: np.ndarray) -> np.ndarray:
+    """Return the sum of the learning rate applied up to each of steps; the steps themselves without known rates."""
     known = run.steps.get("global_step", np.zeros(0))
     if not len(known) or not np.sum(run.steps["learning_rate"]) > 0:
         return steps.astype(np.float64)
     return np.interp(steps, [0, *known], [0, *np.cumsum(run.steps["learning_rate"])])
 
 
-def _evidence(draws, pictures) -> dict:
+def _evidence(draws: Draws, pictures: int) -> dict:
     """Return the numbers behind a verdict; intervals are over pictures and the run's own jitter."""
     best, end = int(draws.seen.argmin()), draws.validation[:, -1]
     rise = end - draws.validation.min(axis=1)
@@ -212,58 +223,58 @@ def _evidence(draws, pictures) -> dict:
     measured = {"gain": -end, "rise": rise, "change_in_last_quarter": end - draws.late}
     if draws.probe is not None:
         measured |= {"probe_gain": -draws.probe[:, -1], "probe_since_best": draws.probe[:, -1] - draws.probe[:, best]}
-    found = _intervals(measured)
+    intervals = _intervals(measured)
     return {
         "evaluations": len(draws.steps), "pictures": pictures,
         "last_step": int(draws.steps[-1]), "best_step": int(draws.steps[best]),
         "loss_at_start": draws.start, "loss_at_best": float(draws.seen[best]), "loss_at_end": float(draws.seen[-1]),
-        "gain": found["gain"], "rise": found["rise"], "share_of_draws_that_rise": float(_rises(draws, rise).mean()),
-        "change_in_last_quarter": found["change_in_last_quarter"],
+        "gain": intervals["gain"], "rise": intervals["rise"],
+        "share_of_draws_that_rise": float(_rises(draws, rise).mean()),
+        "change_in_last_quarter": intervals["change_in_last_quarter"],
         "second_half_gain_per_rate": float((draws.halfway - end).mean() / first) if first else math.nan,
-        **{name: found[name] for name in ("probe_gain", "probe_since_best") if name in found},
+        **{name: intervals[name] for name in ("probe_gain", "probe_since_best") if name in intervals},
     }
 
 
-def _intervals(measured) -> dict[str, Interval]:
+def _intervals(measured: dict[str, np.ndarray]) -> dict[str, Interval]:
     """Return the interval of each measure from its draws (D,)."""
-    lows, highs = np.quantile(list(measured.values()), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
-    means = [float(draws.mean()) for draws in measured.values()]
-    return {name: Interval(*found) for name, *found in zip(measured, means, lows.tolist(), highs.tolist())}
+    ends = np.quantile(list(measured.values()), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1).T.tolist()
+    return {name: Interval(float(draws.mean()), low, high)
+            for (name, draws), (low, high) in zip(measured.items(), ends, strict=True)}
 
 
-def _updates(run) -> dict:
+def _updates(run: Run) -> dict:
     """Return what the updates looked like: relative size near the end, and how many gradients were clipped."""
     steps = run.steps
     if not len(steps.get("update_norm", ())):
         return {}
     tail = steps["update_norm"][-max(1, len(steps["update_norm"]) // 4) :]
     evidence = {"updates": int(steps["global_step"][-1]), "relative_update_in_last_quarter": float(np.median(tail))}
-    if run.config is not None and run.config.max_grad_norm:
+    if run.config.max_grad_norm:
         evidence["clipped_frac"] = float(np.mean(steps["grad_norm"] > run.config.max_grad_norm))
     return evidence
 
 
-def _first_non_finite(run) -> int | None:
+def _first_non_finite(run: Run) -> int | None:
     """Return the first step at which a loss or a gradient was not a number."""
-    found = []
+    steps: list[int] = []
     for name in ("loss", "grad_norm"):
         column = run.steps.get(name, np.zeros(0))
-        found += list(run.steps["global_step"][~np.isfinite(column)][:1]) if len(column) else []
+        steps += list(run.steps["global_step"][~np.isfinite(column)][:1]) if len(column) else []
     for curve in run.validations.values():
-        found += list(curve.steps[~np.isfinite(curve.losses).all(axis=(1, 2))][:1])
-    if not found and run.stopped is not None and run.stopped.reason == DIVERGED:
-        found = [run.stopped.global_step]
-    return int(min(found)) if found else None
+        steps += list(curve.steps[~np.isfinite(curve.losses).all(axis=(1, 2))][:1])
+    if not steps and run.stopped is not None and run.stopped.reason == DIVERGED:
+        steps = [run.stopped.global_step]
+    return int(min(steps)) if steps else None
 
 
-def _is_unfinished(run) -> bool:
+def _is_unfinished(run: Run) -> bool:
     """Tell whether a run has not made all of its updates."""
-    steps, config = run.steps.get("global_step", ()), run.config
-    last = config.max_train_steps if config is not None and config.is_resolved else None
+    steps = run.steps.get("global_step", np.zeros(0))
+    last = run.config.max_train_steps if run.config.is_resolved else None
     return last is not None and (int(steps[-1]) if len(steps) else 0) < last
 
 
-def _diverged_since(draws) -> int:
+def _diverged_since(draws: Draws) -> int:
+    """Return the first evaluation at which the loss was that of a diverged run; 0 where there is none."""
     return int(draws.steps[np.argmax(draws.seen > DIVERGED_FACTOR * draws.start)])
-
-

@@ -1,14 +1,16 @@
 """The findings of each run, kept in the cache folder once they are made, so that no run is judged twice.
 
 A file is named by the content of the configuration and journal that it was made of: runs of a store that was moved or
-copied are known again, and a run whose files have changed is judged anew. A file that is damaged, belongs to other content
-or was made by other code is as good as absent.
+copied are known again, and a run whose files have changed is judged anew. A file that is damaged or belongs to other
+content is as good as absent. Each state of the code that decides about findings has a folder of its own; when one is
+made, those of other states are removed.
 """
 
 import hashlib
 import json
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,18 +45,18 @@ class Known:
 def known(folder: RunFolder) -> Known:
     """Return what was kept of a run, or make it now and keep it; LabError as `RunFolder.load` raises it."""
     content = _content(folder)
-    file = cache_dir() / "findings" / f"{content[:32]}.safetensors"
-    found = _read(file, content)
-    if found is None:
+    file = cache_dir() / "findings" / _code()[:32] / f"{content[:32]}.safetensors"
+    entry = _read(file, content)
+    if entry is None:
         run = folder.load()
-        found = Known(run.config.to_dict() | {"scaling": run.config.scaling}, making.findings(run))
+        entry = Known(run.config.to_dict() | {"scaling": run.config.scaling}, making.findings(run))
         has_ended = run.stopped is not None or run.status != "running"
         if has_ended and _content(folder) == content:         # else each line of the journal would soon have its file
-            _keep(file, content, found)
-    return found
+            _keep(file, content, entry)
+    return entry
 
 
-def kept(store: Store, events: Iterator[Event]) -> Iterator[Event]:
+def kept(store: Store, events: Generator[Event, None, None]) -> Generator[Event, None, None]:
     """Pass the recorded events of a store through; when a run ends, its findings are kept for the listings to come."""
     with closing(events):
         for event in events:
@@ -64,7 +66,7 @@ def kept(store: Store, events: Iterator[Event]) -> Iterator[Event]:
             yield event
 
 
-def _content(folder) -> str:
+def _content(folder: RunFolder) -> str:
     """Return the hash of everything that findings are made of; LabError when a file cannot be read."""
     config, journal = read_regular(folder.path / "config.json"), read_regular(folder.events_path, absent=b"")
     return hashlib.sha256(b"%d\n" % len(config) + config + journal).hexdigest()
@@ -75,14 +77,24 @@ def _code() -> str:
     return sources.checksum(*DECIDING)
 
 
-def _keep(file: Path, content: str, found: Known):
-    arrays = {name: value for name, value in vars(found.findings).items() if isinstance(value, np.ndarray)}
-    said = {name: value for name, value in vars(found.findings).items() if name not in arrays}
-    words = {"content": content, "code": _code(), "config": json.dumps(found.config), "said": json.dumps(said)}
-    try:
+def _keep(file: Path, content: str, entry: Known) -> None:
+    arrays = {name: value for name, value in vars(entry.findings).items() if isinstance(value, np.ndarray)}
+    plain = {name: value for name, value in vars(entry.findings).items() if name not in arrays}
+    words = {"content": content, "config": json.dumps(entry.config), "plain": json.dumps(plain)}
+    is_first = not file.parent.exists()
+    with suppress(LabError):                                  # a full disk costs only the time to judge again
         write_file(file, sealed(arrays, words), durable=False)
-    except LabError:                                          # a full disk costs only the time to judge again
-        pass
+        if is_first:
+            _remove_others(file.parent)
+
+
+def _remove_others(folder: Path) -> None:
+    """Remove what other code has kept beside a folder; who reads it just now finds it absent, and judges again."""
+    for other in folder.parent.iterdir():
+        if other.is_dir() and other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+        elif other != folder:
+            other.unlink(missing_ok=True)
 
 
 def _read(file: Path, content: str) -> Known | None:
@@ -90,11 +102,11 @@ def _read(file: Path, content: str) -> Known | None:
         return None
     try:
         arrays, words = opened(file)
-        if (words["content"], words["code"]) != (content, _code()):
+        if words["content"] != content:
             return None
-        said = json.loads(words["said"])
-        evidence = said["evidence"].items()
-        said["evidence"] = {name: Interval(*value) if isinstance(value, list) else value for name, value in evidence}
-        return Known(json.loads(words["config"]), Findings(**said, **arrays))
+        values = json.loads(words["plain"]) | arrays
+        evidence = values["evidence"].items()
+        values["evidence"] = {name: Interval(*value) if isinstance(value, list) else value for name, value in evidence}
+        return Known(json.loads(words["config"]), Findings(**values))
     except (LabError, KeyError, TypeError, ValueError, AttributeError):
         return None

@@ -1,17 +1,20 @@
 """Intervals over pictures and over seeds: two losses are compared picture by picture, on the same noise.
 
-What one run ends at has three parts of chance: which pictures it is measured on, the seed it was trained with (order, noise,
-the adapter's first numbers, the jitter of the last updates), and what is left, a seed's own effect on a picture. `interval_of`
-knows the pictures only; `seeds_difference` knows all, as two crossed random factors, which takes runs of several seeds.
+What one run ends at has three parts of chance: which pictures it is measured on, the seed it was trained with (order,
+noise, the adapter's first numbers, the jitter of the last updates), and what is left, a seed's own effect on a
+picture. `interval_of` knows the pictures only; `seeds_difference` knows all, as two crossed random factors, which
+takes runs of several seeds.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
+Numbers = Sequence[float] | np.ndarray
 DRAWS = 2000
 LEVEL = 0.95
 FAR = 4  # times the variance between seeds of runs like it: chance gives that to one arm in twenty
@@ -30,26 +33,29 @@ class Interval(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def by_picture(losses) -> np.ndarray:
+def by_picture(losses: np.ndarray) -> np.ndarray:
     """Average losses (images, strata) to (images,) in float64: strata of one picture are not independent."""
     losses = np.asarray(losses, dtype=np.float64)
     return losses.reshape(len(losses), -1).mean(axis=1)
 
 
-def resampled_means(values) -> np.ndarray:
-    """Return the means (DRAWS, ...) of values (images, ...) over pictures drawn with replacement, always the same draws."""
+def resampled_means(values: Numbers) -> np.ndarray:
+    """Return the means (DRAWS, ...) of values (images, ...) over pictures drawn with replacement.
+
+    The draws are always the same.
+    """
     values = np.asarray(values, dtype=np.float64)
     return np.tensordot(_weights(len(values)), values, axes=1)
 
 
-def interval_of(values, level=LEVEL) -> Interval:
+def interval_of(values: Numbers, level: float = LEVEL) -> Interval:
     """Return the mean of one value per picture with its interval; not a number when any value is not."""
     values = np.asarray(values, dtype=np.float64)
     return spread(float(values.mean()), resampled_means(values), len(values), level)
 
 
-def paired_difference(after, before, level=LEVEL) -> Interval:
-    """Return the mean of after - before, both (images, strata) on the same stored noise, with its interval over images."""
+def paired_difference(after: np.ndarray, before: np.ndarray, level: float = LEVEL) -> Interval:
+    """Return the mean of after - before with its interval over images, both (images, strata) on the same noise."""
     return interval_of(by_picture(after) - by_picture(before), level)
 
 
@@ -57,7 +63,7 @@ class SeedNoise(NamedTuple):
     """Hold how far the mean losses of runs that differ by the seed alone lie apart."""
 
     variance: float
-    degrees: int                                              # of freedom: seeds less one, over all arms
+    degrees: int  # of freedom: seeds less one, over all arms
 
     @property
     def deviation(self) -> float:
@@ -65,27 +71,29 @@ class SeedNoise(NamedTuple):
         return math.sqrt(self.variance)
 
 
-def seed_noise(arms) -> SeedNoise | None:
+def seed_noise(arms: Iterable[np.ndarray]) -> SeedNoise | None:
     """Pool the noise of seeds over arms, each (seeds, pictures) of one design; None where no arm has two seeds."""
-    known = [np.mean(arm, axis=1) for arm in arms if len(arm) > 1 and np.isfinite(arm).all()]
-    return pooled_noise([SeedNoise(float(means.var(ddof=1)), len(means) - 1) for means in known])
+    seed_means = [np.mean(arm, axis=1) for arm in arms if len(arm) > 1 and np.isfinite(arm).all()]
+    return pooled_noise([SeedNoise(float(means.var(ddof=1)), len(means) - 1) for means in seed_means])
 
 
-def pooled_noise(noises) -> SeedNoise | None:
+def pooled_noise(noises: Sequence[SeedNoise]) -> SeedNoise | None:
     """Average noises by their degrees of freedom; None where there are none."""
     degrees = sum(noise.degrees for noise in noises)
     return SeedNoise(sum(noise.variance * noise.degrees for noise in noises) / degrees, degrees) if degrees else None
 
 
-def seeds_difference(after, before, noise: SeedNoise | None = None, level=LEVEL) -> Interval:
+def seeds_difference(after: np.ndarray, before: np.ndarray, noise: SeedNoise | None = None,
+                     level: float = LEVEL) -> Interval:
     """Return how much higher one arm lies than another, both (seeds, pictures) on the same pictures.
 
-    noise    of runs like these, where it is known; an arm whose own seeds lie FAR apart beside it counts with its own. None
-             takes both arms' own seeds; where neither has two, the interval is over pictures and says nothing of another seed.
+    noise    of runs like these, where it is known; an arm whose own seeds lie FAR apart beside it counts with its own.
+             None takes both arms' own seeds; where neither has two, the interval is over pictures and says nothing of
+             another seed.
 
-    Two crossed random factors: the variance of the mean is that over pictures plus that over seeds, a little too much since
-    both hold what a seed does to a single picture. Degrees of freedom after Satterthwaite 1946. Seeds of two arms count as
-    independent.
+    Two crossed random factors: the variance of the mean is that over pictures plus that over seeds, a little too much
+    since both hold what a seed does to a single picture. Degrees of freedom after Satterthwaite 1946. Seeds of two
+    arms count as independent.
     """
     after, before = (np.asarray(arm, dtype=np.float64) for arm in (after, before))
     by_picture = after.mean(axis=0) - before.mean(axis=0)
@@ -103,7 +111,7 @@ def seeds_difference(after, before, noise: SeedNoise | None = None, level=LEVEL)
     return Interval(estimate, estimate - half, estimate + half)
 
 
-def t_interval(values, level=LEVEL) -> Interval:
+def t_interval(values: Numbers, level: float = LEVEL) -> Interval:
     """Return the mean of a few values, such as those of seeds, with its interval by Student's t."""
     values = np.asarray(values, dtype=np.float64)
     estimate = float(values.mean())
@@ -113,7 +121,7 @@ def t_interval(values, level=LEVEL) -> Interval:
     return Interval(estimate, estimate - half, estimate + half)
 
 
-def spread(estimate, draws, n, level=LEVEL) -> Interval:
+def spread(estimate: float, draws: np.ndarray, n: int, level: float = LEVEL) -> Interval:
     """Return the percentile interval of draws from n pictures, widened about the estimate for small n.
 
     A plain percentile interval is too narrow by sqrt((n - 1) / n) and by normal instead of t quantiles: the expanded
@@ -126,17 +134,19 @@ def spread(estimate, draws, n, level=LEVEL) -> Interval:
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     widening = t_quantile(1 - tail, n - 1) / NormalDist().inv_cdf(1 - tail) * math.sqrt(n / (n - 1))
-    return Interval(estimate, float(estimate + (low - estimate) * widening), float(estimate + (high - estimate) * widening))
+    low, high = (float(estimate + (end - estimate) * widening) for end in (low, high))
+    return Interval(estimate, low, high)
 
 
-def wilson(share: float, count: int, level=LEVEL) -> tuple[float, float]:
+def wilson(share: float, count: int, level: float = LEVEL) -> tuple[float, float]:
     """Return the interval of a share of `count` trials: Wilson 1927, eq. 4."""
     z = NormalDist().inv_cdf((1 + level) / 2)
-    middle, half = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return (middle - half) / (1 + z * z / count), (middle + half) / (1 + z * z / count)
 
 
-def share_interval(scores, level=LEVEL) -> Interval:
+def share_interval(scores: Numbers, level: float = LEVEL) -> Interval:
     """Return the mean of scores from 0 to 1 with its interval: of a share where each is 0 or 1, else by bootstrap."""
     scores = np.asarray(scores, dtype=np.float64)
     if not np.isin(scores, (0, 1)).all():
@@ -144,11 +154,12 @@ def share_interval(scores, level=LEVEL) -> Interval:
     return Interval(float(scores.mean()), *wilson(float(scores.mean()), len(scores), level))
 
 
-def shares_difference(after, before, level=LEVEL) -> Interval:
+def shares_difference(after: Numbers, before: Numbers, level: float = LEVEL) -> Interval:
     """Return the mean of after - before, scores from 0 to 1 of the same things, with its interval.
 
-    Where each score is 0 or 1: Newcombe 1998, Improved confidence intervals for the difference between binomial proportions
-    based on paired data, method 10 without its correction of phi; a bootstrap of scores all alike would have no width.
+    Where each score is 0 or 1: Newcombe 1998, Improved confidence intervals for the difference between binomial
+    proportions based on paired data, method 10 without its correction of phi; a bootstrap of scores all alike would
+    have no width.
     """
     after, before = (np.asarray(scores, dtype=np.float64) for scores in (after, before))
     if not np.isin([after, before], (0, 1)).all():
@@ -156,7 +167,7 @@ def shares_difference(after, before, level=LEVEL) -> Interval:
     (one, low, high), (other, least, most) = share_interval(after, level), share_interval(before, level)
     phi = float(np.corrcoef(after, before)[0, 1]) if np.ptp(after) and np.ptp(before) else 0.0
 
-    def reach(a, b):
+    def reach(a: float, b: float) -> float:
         return math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0))
 
     apart = one - other
@@ -164,7 +175,7 @@ def shares_difference(after, before, level=LEVEL) -> Interval:
 
 
 @lru_cache(maxsize=4096)
-def t_quantile(probability, degrees) -> float:
+def t_quantile(probability: float, degrees: float) -> float:
     """Return the quantile of Student's t, of any degrees of freedom from 1 up.
 
     With t = sqrt(degrees) tan(angle) the density is cos(angle) ** (degrees - 1), which a grid of angles integrates.
@@ -176,6 +187,6 @@ def t_quantile(probability, degrees) -> float:
 
 
 @lru_cache(maxsize=16)
-def _weights(n) -> np.ndarray:
-    """Return (DRAWS, n) shares of each picture in each resample; one fixed seed, so that an interval never flickers."""
+def _weights(n: int) -> np.ndarray:
+    """Return (DRAWS, n) shares of each picture in each resample; always the same, so that no interval flickers."""
     return np.random.default_rng(n).multinomial(n, np.full(n, 1 / n), size=DRAWS) / n

@@ -5,49 +5,61 @@ from labkit.text import counted
 
 DIVERGED, OVERSHOOTING, STAGNATING = "diverged", "overshooting", "stagnating"
 OVERFITTING, HEALTHY, UNSURE = "overfitting", "healthy", "not enough evidence"
-LEVEL_SHARE = 0.05  # a run has levelled off that can have made less than this share of its gain in the last quarter of its updates
+LEVEL_SHARE = 0.05  # of its gain: a run that can have made less in the last quarter of its updates has levelled off
 LABELS = (DIVERGED, OVERSHOOTING, STAGNATING, OVERFITTING, HEALTHY, UNSURE)
 
 
-def sentence(label, since, evidence, improving, so_far) -> str:
+def sentence(label: str, since: int | None, evidence: dict, improving: bool, so_far: bool) -> str:
     """Say what was seen in one sentence with its numbers. evidence: of a `labkit.judge.diagnose.Verdict`."""
     start, last, gain, rise = (evidence[name] for name in ("loss_at_start", "loss_at_end", "gain", "rise"))
     when = f" so far (after {counted(evidence['last_step'], 'update')})" if so_far else ""
     beside = f"; judged alone it would be {evidence['alone']}" if "alone" in evidence else ""
     if label == DIVERGED:
-        return f"Diverged{when} since step {since}: held-out loss went from {start:.4g} to {last:.4g}, {last / start:.2g} times the untrained base's."
-    if label == OVERSHOOTING:
-        return f"Overshooting{when} since step {since}: held-out loss rose by {signed(rise)} from its lowest, and on training pictures by {signed(evidence['probe_since_best'])}{beside}."
-    if label == OVERFITTING:
-        return f"Overfitting{when} since step {since}: held-out loss rose by {signed(rise)} from its lowest, while on training pictures it changed by {signed(evidence['probe_since_best'])}{beside}."
+        return (f"Diverged{when} since step {since}: held-out loss went from {start:.4g} to {last:.4g}, "
+                f"{last / start:.2g} times the untrained base's.")
+    if label in (OVERSHOOTING, OVERFITTING):
+        probe = signed(evidence["probe_since_best"])
+        on_training_pictures = {OVERSHOOTING: f"and on training pictures by {probe}",
+                                OVERFITTING: f"while on training pictures it changed by {probe}"}[label]
+        return (f"{label.capitalize()}{when} since step {since}: held-out loss rose by {signed(rise)} from its "
+                f"lowest, {on_training_pictures}{beside}.")
     share = evidence.get("share_of_best_sibling")
     compared = f", and is {share:.0%} of the best sibling's" if share is not None and share < 1 else ""
     if label == STAGNATING and abs(gain.mean) < 0.002 * start:
-        return f"Stagnating{when}: held-out loss changed by {signed(Interval(-gain.mean, -gain.high, -gain.low))}, next to nothing of its {start:.4g} at the start{beside}."
+        change = signed(Interval(-gain.mean, -gain.high, -gain.low))
+        return (f"Stagnating{when}: held-out loss changed by {change}, next to nothing of its {start:.4g} at the "
+                f"start{beside}.")
     if label == STAGNATING:
-        steady = " and still grows in proportion to the rate spent" if evidence["second_half_gain_per_rate"] >= 0.7 else ""
+        is_steady = evidence["second_half_gain_per_rate"] >= 0.7
+        steady = " and still grows in proportion to the rate spent" if is_steady else ""
         return f"Stagnating{when}: the gain of {signed(gain)} is small{steady}{compared}{beside}."
     is_level = evidence["change_in_last_quarter"].low > -LEVEL_SHARE * gain.mean
     course = ", and still falls" if improving else ", and has levelled off" if is_level else ""
     return f"Healthy{when}: held-out loss fell by {signed(gain)} from {start:.4g}{course}{beside}."
 
 
-def doubt(evidence, needed) -> str:
+def doubt(evidence: dict, needed: int) -> str:
     """Say why no label can be given. needed: how many evaluations a verdict takes at the least."""
     if evidence["evaluations"] < needed:
-        return f"Not enough evidence: held-out pictures have been measured {counted(evidence['evaluations'], 'time')}; {needed} are needed."
+        times = counted(evidence["evaluations"], "time")
+        return f"Not enough evidence: held-out pictures have been measured {times}; {needed} are needed."
     if evidence["pictures"] < 2:
         return "Not enough evidence: one held-out picture cannot tell what others would show."
     why, rise = evidence["why"], evidence["rise"]
     if why == "no probe":
-        return "Not enough evidence: held-out loss rises, but without the loss on training pictures overfitting and overshooting look alike."
+        return ("Not enough evidence: held-out loss rises, but without the loss on training pictures overfitting and "
+                "overshooting look alike.")
     if why == "seen once":
-        return f"Not enough evidence: only the last evaluation lies above the lowest, by {signed(rise)}; the next one may take it back."
+        return (f"Not enough evidence: only the last evaluation lies above the lowest, by {signed(rise)}; the next "
+                "one may take it back.")
     if why == "early":
-        return f"Not enough evidence: after {counted(evidence['last_step'], 'update')} the loss still falls in proportion to the rate, as it does early in every run."
-    leaning, cases = evidence["leaning"], f"over {evidence['pictures']} pictures and {evidence['evaluations']} evaluations"
+        return (f"Not enough evidence: after {counted(evidence['last_step'], 'update')} the loss still falls in "
+                "proportion to the rate, as it does early in every run.")
+    leaning = evidence["leaning"]
+    cases = f"over {evidence['pictures']} pictures and {evidence['evaluations']} evaluations"
     if leaning == HEALTHY and evidence["share_of_draws_that_rise"] > 0.1:
-        return f"Not enough evidence: it looks healthy, but a rise of {signed(rise)} from its lowest, {cases}, is not ruled out."
+        return (f"Not enough evidence: it looks healthy, but a rise of {signed(rise)} from its lowest, {cases}, is "
+                "not ruled out.")
     effect = rise if leaning in (OVERSHOOTING, OVERFITTING) else evidence["gain"]
     what = "a rise" if effect is rise else "a gain"
     return f"Not enough evidence: it looks {leaning}, but {what} of {signed(effect)} {cases} is too uncertain."

@@ -66,7 +66,7 @@ class Run:
     """Hold everything recorded of a run; arrays are ordered by step and a step occurs once."""
 
     run_id: str
-    config: RunConfig | None
+    config: RunConfig
     status: str  # running, interrupted (its process is gone), finished, stopped, diverged or error
     steps: dict[str, np.ndarray]  # STEP_FIELDS -> (S,)
     validations: dict[str, Curve]  # "validation", "probe", "ordinary": monitor grade
@@ -94,8 +94,7 @@ class Run:
 class RunBuilder:
     """Collect the events of one run; `build()` returns what has come in so far."""
 
-    def __init__(self, run_id: str, config: RunConfig | None = None, *, meta: dict | None = None,
-                 origin: str = "live"):
+    def __init__(self, run_id: str, config: RunConfig, *, meta: dict | None = None, origin: str = "live"):
         """Begin without events. origin: as in `Run`; a live one is dated by the clock at each event."""
         self.run_id, self.config, self.meta, self.origin = run_id, config, meta or {}, origin
         self.stopped: Stopped | None = None

@@ -3,7 +3,7 @@
 import io
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -328,7 +328,7 @@ def written_here() -> list[RunFolder]:
 
 
 def record(store: Store, events: Iterable[Event], configs: Mapping[str, RunConfig], *, meta: Mapping | None = None,
-           resume_at: int | None = None) -> Iterator[Event]:
+           resume_at: int | None = None) -> Generator[Event, None, None]:
     """Pass events through, each written to its run's folder before it is yielded.
 
     configs      resolved configurations by run id

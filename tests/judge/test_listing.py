@@ -42,6 +42,11 @@ def add(store, number, *, end=0.1, last=60, meta=META, first=0, stopped=True, tr
     return list(kept.kept(store, recorded) if trained else recorded)
 
 
+def files():
+    """Return the files in which findings are kept."""
+    return set((cache_dir() / "findings").rglob("*.safetensors"))
+
+
 @pytest.fixture
 def counted(monkeypatch):
     """Give the runs whose journals were read and whose findings were made, since it was last cleared."""
@@ -133,7 +138,7 @@ def test_a_run_that_goes_on_is_read_again_and_a_status_is_always_fresh(counted):
     with store.run(f"{2:016x}").writer(CONFIG.replace(seed=2).resolved(12), META):
         found, read, _ = listed(store, counted)
         assert found[-1]["status"] == "running" and read == [2]
-        assert len(list((cache_dir() / "findings").iterdir())) == 2
+        assert len(files()) == 2
     assert [found["status"] for found in listed(store, counted)[0]] == ["finished", "interrupted", "interrupted"]
 
 
@@ -161,7 +166,7 @@ def test_damaged_findings_are_not_believed(counted, how):
     store = Store()
     add(store, 0)
     found, *_ = listed(store, counted)
-    (file,) = (cache_dir() / "findings").iterdir()
+    (file,) = files()
     spoil(file, how)
     assert listed(store, counted) == (found, [0], [0])
     assert listed(store, counted) == (found, [], [])
@@ -171,20 +176,38 @@ def test_findings_of_another_run_or_made_by_other_code_are_not_believed(counted,
     store = Store()
     add(store, 0, end=0.19)
     first, *_ = listed(store, counted)
-    (one,) = (cache_dir() / "findings").iterdir()
+    (one,) = files()
     add(store, 1, end=0.05)
     listed(store, counted)
-    (other,) = {*(cache_dir() / "findings").iterdir()} - {one}
+    (other,) = files() - {one}
     shutil.copy(other, one)
     assert listed(store, counted)[1:] == ([0], [0])
     monkeypatch.setattr(kept, "_code", lambda: "other")
     assert listed(store, counted)[1:] == ([0, 1], [0, 1])
 
 
+def test_what_other_code_has_kept_is_removed_once_something_is_kept_anew(counted, monkeypatch):
+    store = Store()
+    for number in range(2):
+        add(store, number)
+    (cache_dir() / "findings").mkdir(parents=True)
+    (cache_dir() / "findings" / "of an older version.safetensors").touch()
+    listed(store, counted)
+    before = files()
+    assert len(before) == 2
+    monkeypatch.setattr(kept, "_code", lambda: "other")
+    listed(store, counted)
+    assert len(files()) == 2 and not files() & before and not any(file.exists() for file in before)
+    assert [path.name for path in (cache_dir() / "findings").iterdir()] == ["other"]
+    assert listed(store, counted)[1:] == ([], [])
+
+
 def test_the_code_that_findings_depend_on_is_what_they_import_and_not_the_rest_of_the_kit():
     before = sources.checksum(findings)
     assert before == sources.checksum(findings) != sources.checksum(findings, journal)
-    needed, deciding = ({name.rpartition(".")[2] for name in sources.sources(*modules)} for modules in ([findings], kept.DECIDING))
+    needed, deciding = (
+        {name.rpartition(".")[2] for name in sources.sources(*modules)} for modules in ([findings], kept.DECIDING)
+    )
     assert {"findings", "course", "stats", "verdict_text"} <= needed < deciding
     assert not {"lab", "panel", "train", "curves"} & deciding
 
@@ -209,6 +232,6 @@ def test_whatever_a_lab_trains_is_kept_for_listings(counted, monkeypatch, tmp_pa
     vars(lab).update(base=None, cache=None)
     events = [Stopped(f"{0:016x}", 0, 0, "stopped")]
     configs = {f"{0:016x}": CONFIG.resolved(12)}
-    monkeypatch.setattr("labkit.lab.sweep", lambda base, cache, asked, store, **options: record(store, events, configs))
+    monkeypatch.setattr("labkit.lab.sweep", lambda base, cache, requested, store, **_: record(store, events, configs))
     assert list(lab.sweep(list(configs.values()))) == events
     assert listed(lab.store, counted)[1:] == ([], [])

@@ -13,7 +13,7 @@ from labkit.view import cards
 
 
 def test_when_a_run_was_trained_is_told_by_the_clock():
-    builder = RunBuilder("a" * 16)
+    builder = RunBuilder("a" * 16, RunConfig(max_train_steps=1))
     builder.add(Step("a" * 16, 1, 4, 0.1, 1e-3, 1.0, 0.1))
     run = builder.build()
     assert cards.trained_at(run) == time.strftime("%H:%M", time.localtime(run.time_s))
