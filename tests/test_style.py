@@ -19,7 +19,6 @@ NOT_CLEAN = (
     "labkit/experiments",
     "labkit/files",
     "labkit/interrupts.py",
-    "labkit/judge",
     "labkit/lab.py",
     "labkit/lessons",
     "labkit/machine.py",

@@ -9,6 +9,7 @@ CHECKED = (
     "labkit/text.py", "labkit/errors.py", "labkit/settings.py",
     "labkit/design",
     "labkit/store",
+    "labkit/judge",
 )
 
 

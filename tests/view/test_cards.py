@@ -5,6 +5,7 @@ import time
 
 from made_runs import made_race, made_run
 
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.judge.diagnose import diagnose
 from labkit.store.events import Step
