@@ -10,14 +10,15 @@ if sys.version_info < (3, 11):
     )
     sys.exit(2)
 
-# Python searches first in the folder of the script (`python3 path/to/labkit`), or in the one we stand in (`-m labkit`): a json.py
-# there, whoever left it, would run in place of the standard library's.
+# Python searches first in the folder of the script (`python3 path/to/labkit`), or in the current one (`-m labkit`): a
+# json.py there, whoever left it, would run in place of the standard library's.
 if not __package__ or (__name__ == "__main__" and not sys.flags.safe_path):
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def main():
     """Parse the command line, make or find an environment for its verb, and run it there."""
+    # Imported here, since a signal may come while they load, and an old Python must not read them at all.
     try:
         from labkit import interrupts
 

@@ -10,15 +10,21 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from labkit.design.fields import number
 from labkit.settings import switch
 
-IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist", "import-linter": "importlinter"}  # where they differ from the distribution's name
+# Where the name to import differs from that of the distribution.
+IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist", "import-linter": "importlinter"}
 
-# names and numbers of glibc's malloc.h
+# Limit and use of memory in a cgroup, version 2 and version 1.
+MEMORY_FILES = (("memory.max", "memory.current"),
+                ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+
+# Names and numbers of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 LARGE = 1 << 30                                               # bytes; a larger tensor may well be mapped
 
@@ -35,13 +41,12 @@ class Finding(NamedTuple):
 def quota(root: Path = Path("/")) -> tuple[int, str]:
     """Return the number of threads to use and what said so.
 
-    In this order: LABKIT_THREADS, the CPU quota of a container (cgroup v2, then v1) where it is below the cores this process
-    may use, its affinity, the machine's cores. A quota of 1.5 cores gives 1 thread: a second one would spend most of each
-    period stopped, and the first waiting for it. `root` stands for / in tests.
+    In this order: LABKIT_THREADS, the CPU quota of a container (cgroup v2, then v1) where it is below the cores this
+    process may use, its affinity, the machine's cores. A quota of 1.5 cores gives 1 thread: a second one would spend
+    most of each period stopped, and the first waiting for it. `root` stands for / in tests.
     """
-    asked = switch("LABKIT_THREADS").strip()
-    if asked:
-        return number(int, 1, 1024)("LABKIT_THREADS", asked), "LABKIT_THREADS"
+    if chosen := switch("LABKIT_THREADS").strip():
+        return number(int, 1, 1024)("LABKIT_THREADS", chosen), "LABKIT_THREADS"
     cores, source = _cores()
     granted = cgroup_quota(root)
     if granted is not None and granted < cores:
@@ -50,8 +55,8 @@ def quota(root: Path = Path("/")) -> tuple[int, str]:
 
 
 def limit_torch() -> None:
-    """Hold torch to the quota; its own choice stands where that is lower, since it leaves out the cores' second halves."""
-    import torch
+    """Limit torch to the quota; torch's own choice stands where it is lower: one thread a core."""
+    import torch  # deferred: heavy, and what only asks for the quota needs none
 
     count, source = quota()
     if source == "LABKIT_THREADS" or count < torch.get_num_threads():
@@ -81,8 +86,8 @@ def _own_groups(root: Path) -> dict[str, str]:
     return {controller: path for _, controllers, path in fields for controller in controllers.split(",")}
 
 
-def _upwards(mount: Path, path: str):
-    """Give the folder of a group and those above it, up to the mount; in a container only the mount itself may be there."""
+def _upwards(mount: Path, path: str) -> Iterator[Path]:
+    """Give the folder of a group and those above it, up to the mount; in a container only the mount may be there."""
     folder = mount / path.lstrip("/")
     while folder != mount and mount in folder.parents:
         yield folder
@@ -117,8 +122,9 @@ def _cores() -> tuple[int, str]:
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees instead of returning it to the system; return whether that could be set.
 
-    On Linux each large tensor is otherwise mapped anew and every page of it faults once: on the machines we measured (LOG.md)
-    a tenth to a fifth of a step of eight runs. False on other systems and other C libraries, which are left alone.
+    On Linux each large tensor is otherwise mapped anew and every page of it faults once: on the machines we measured
+    (LOG.md) a tenth to a fifth of a step of eight runs. False on other systems and other C libraries, which are left
+    as they are.
 
     One arena serves all threads, since those of their own would hold at most 64 MiB and map the rest:
     mallopt(3), https://man7.org/linux/man-pages/man3/mallopt.3.html.
@@ -128,53 +134,56 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:                                       # musl
         return False
-    asked = ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, LARGE), (M_ARENA_MAX, 1))
-    return all([mallopt(name, value) for name, value in asked])
+    options = ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, LARGE), (M_ARENA_MAX, 1))
+    return all([mallopt(name, value) for name, value in options])     # a list: all three are set, even if one fails
 
 
 def give_back() -> None:
-    """Hand the freed memory back to the system: at the end of a pass, so that a notebook's passes do not add up."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    """Return the freed memory to the system: at the end of a pass, so that a notebook's passes do not add up."""
+    is_linux = sys.platform.startswith("linux")
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if is_linux else None
     if trim is not None:
         trim(0)
 
 
-def gpu_name():
+def gpu_name() -> str | None:
     """Return the name of the first NVIDIA GPU as its driver gives it, or None without a driver that answers."""
+    question = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20)
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout.strip().splitlines()[0] if answer.returncode == 0 and answer.stdout.strip() else None
+    names = answer.stdout.strip().splitlines()
+    return names[0] if answer.returncode == 0 and names else None
 
 
-def free_memory(root="/"):
+def free_memory(root: Path | str = "/") -> int | None:
     """Return the bytes this process may still take, limits of a container included; None where that cannot be read."""
-    found = []
+    limits = []
     try:
         lines = Path(root, "proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+        limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
     except OSError:
         pass
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+    cgroup = Path(root, "sys/fs/cgroup")
+    for most, used in MEMORY_FILES:
         try:
-            cgroup = Path(root, "sys/fs/cgroup")
-            found.append(int((cgroup / limit).read_text()) - int((cgroup / used).read_text()))
-        except (OSError, ValueError):  # no such file, or "max": no limit
+            limits.append(int((cgroup / most).read_text()) - int((cgroup / used).read_text()))
+        except (OSError, ValueError):                         # no such file, or "max": no limit
             pass
-    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(found, default=None)
+    if not limits and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits, default=None)
 
 
-def facts():
+def facts() -> dict[str, Any]:
     """Return what a table of timings must say about the machine."""
     versions = {name: installed_version(name) for name in ("torch", "diffusers", "transformers", "numpy")}
-    return {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "threads": quota()[0],
-            "gpu": gpu_name(), "versions": versions}
+    return {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(),
+            "threads": quota()[0], "gpu": gpu_name(), "versions": versions}
 
 
-def installed_version(name):
+def installed_version(name: str) -> str | None:
     """Return the version of an installed and importable distribution, else None."""
     if importlib.util.find_spec(IMPORT_NAMES.get(name, name.replace("-", "_"))) is None:
         return None

@@ -6,8 +6,9 @@ from mypy import api
 from labkit.settings import REPO
 
 CHECKED = (
-    "labkit/text.py", "labkit/errors.py", "labkit/settings.py",
+    "labkit/text.py", "labkit/errors.py", "labkit/settings.py", "labkit/interrupts.py", "labkit/machine.py",
     "labkit/design",
+    "labkit/files",
     "labkit/store",
     "labkit/judge",
 )

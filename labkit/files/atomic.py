@@ -13,11 +13,11 @@ RUNS = "LABKIT_STORE or --store for runs"
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR)
 
 
-def write_file(path, data: bytes, choose: str = RUNS, *, durable=True):
+def write_file(path: Path | str, data: bytes, choose: str = RUNS, *, durable: bool = True) -> None:
     """Put data at path, replacing what is there; LabError when the disk is full or may not be written.
 
     choose    what sets the place, for the remedy
-    durable   it survives a power cut; else it may be lost then, or found damaged, which suits what can be made again
+    durable   it survives a power cut; else it may be lost or damaged then, which suits what can be made again
     """
     path = Path(path)
     aside = None
@@ -39,8 +39,8 @@ def write_file(path, data: bytes, choose: str = RUNS, *, durable=True):
         raise cannot_write(path, error, choose) from None
 
 
-def _mode(path) -> int:
-    """Return the mode of the file that is replaced, else what a new file gets here: a file made aside is its owner's alone."""
+def _mode(path: Path) -> int:
+    """Return the mode of the file that is replaced, else that of any new file: one made aside is its owner's alone."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except OSError:
@@ -49,14 +49,18 @@ def _mode(path) -> int:
         return 0o666 & ~mask
 
 
-def cannot_write(path, error, choose: str = RUNS) -> LabError:
+def cannot_write(path: Path | str, error: OSError, choose: str = RUNS) -> LabError:
     """Turn an OSError into a sentence with a remedy; choose: what sets the place."""
-    return LabError(f"{path} cannot be written ({error.strerror or error}): free some space, or choose a folder you may write to ({choose}). "
-                    "What was acknowledged before is safe.")
+    return LabError(
+        f"{path} cannot be written ({error.strerror or error}): free some space, or choose a folder you may write to "
+        f"({choose}). What was acknowledged before is safe.")
 
 
-def sync_folder(folder):
-    """Make a rename or a new name survive a power cut, where the file system can; Windows keeps names by itself and cannot open folders."""
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a new name survive a power cut, where the file system can.
+
+    Windows keeps names by itself and cannot open folders.
+    """
     if os.name != "posix":
         return
     try:

@@ -1,8 +1,10 @@
-"""Content hashes of files, remembered as long as the system says that a file is the same, so that asking twice costs nothing."""
+"""Content hashes of files, remembered for as long as the system says that a file is the same."""
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from labkit.errors import LabError
 from labkit.files import json_text
@@ -24,7 +26,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def sha256_of_texts(texts) -> str:
+def sha256_of_texts(texts: Iterable[object]) -> str:
     """Hash a sequence of strings so that no two different sequences run together."""
     digest = hashlib.sha256()
     for text in texts:
@@ -34,7 +36,10 @@ def sha256_of_texts(texts) -> str:
 
 
 def identity(path: Path) -> list[int]:
-    """Return what changes when a file does: its size, its times and its inode; a program may set back the first time, not the second."""
+    """Return what changes when a file does: its size, its times and its inode.
+
+    A program may set back the first time, but not the second.
+    """
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
@@ -42,15 +47,19 @@ def identity(path: Path) -> list[int]:
 class Memo:
     """Remember `compute(path)` on disk for files that have not changed.
 
-    `with Memo("sha256", sha256) as of: of(path)`. Two processes may write at once: the last one wins, and a lost entry
-    is only computed again. Whatever cannot be read or written is treated as absent, since nothing depends on it.
+    `with Memo("sha256", sha256) as memo: memo(path)`. Two processes may write at once: the last one wins, and a lost
+    entry is only computed again. Whatever cannot be read or written is treated as absent, since nothing depends on it.
     """
 
-    def __init__(self, kind: str, compute):
+    def __init__(self, kind: str, compute: Callable[[Path], Any]) -> None:
+        """Remember values of one kind, which names the file; what `compute` returns must survive JSON."""
         self.kind, self.compute = kind, compute
+        self.known: dict[str, Any] = {}
+        self.changed = False
 
-    def __enter__(self):
-        self.file = cache_dir() / f"memo-{self.kind}-2.json"       # 2: entries of the first form are read otherwise by older code
+    def __enter__(self) -> "Memo":
+        """Read what is known."""
+        self.file = cache_dir() / f"memo-{self.kind}-2.json"  # 2: older code reads entries of the first form otherwise
         try:
             self.known = json_text.read(self.file, most_bytes=MOST_BYTES)
         except (OSError, ValueError):
@@ -58,22 +67,26 @@ class Memo:
         self.changed = False
         return self
 
-    def __call__(self, path: Path) -> str:
-        same = identity(path)
+    def __call__(self, path: Path) -> Any:
+        """Return the value of a file, computed only where it is not known."""
+        current = identity(path)
         key = str(path.resolve())
         entry = self.known.get(key)
-        if isinstance(entry, list) and len(entry) == 6 and entry[:4] == same and entry[5] == self._seal(key, entry[4]):
-            return entry[4]
+        if isinstance(entry, list) and len(entry) == 6:
+            *identified, value, seal = entry
+            if identified == current and seal == self._seal(key, value):
+                return value
         value = self.compute(path)
-        self.known[key] = [*same, value, self._seal(key, value)]
+        self.known[key] = [*current, value, self._seal(key, value)]
         self.changed = True
         return value
 
-    def _seal(self, key, value) -> str:
-        """Give a short checksum of an entry: whatever a rotten or edited file says is computed again, of whatever type it is."""
+    def _seal(self, key: str, value: Any) -> str:
+        """Return a short checksum of an entry, so that what a damaged or edited file says is computed again."""
         return sha256_of_texts([self.kind, key, json.dumps(value)])[:16]
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
+        """Write what is new."""
         if not self.changed:
             return
         try:

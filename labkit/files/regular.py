@@ -6,7 +6,7 @@ from pathlib import Path
 from labkit.errors import LabError
 
 
-def require_regular(path: Path, *, or_absent=False):
+def require_regular(path: Path, *, or_absent: bool = False) -> None:
     """Raise LabError unless path is a file, through links too, or is not there and need not be."""
     try:
         mode = path.stat().st_mode
@@ -21,7 +21,10 @@ def require_regular(path: Path, *, or_absent=False):
 
 
 def read_regular(path: Path, *, absent: bytes | None = None) -> bytes:
-    """Return a file's bytes, or `absent` where there is none and that is given; LabError names a file that cannot be read."""
+    """Return a file's bytes, or `absent` where there is none and that is given.
+
+    LabError names a file that cannot be read.
+    """
     require_regular(path, or_absent=absent is not None)
     try:
         return path.read_bytes()
@@ -33,5 +36,5 @@ def read_regular(path: Path, *, absent: bytes | None = None) -> bytes:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path, error) -> LabError:
+def _unreadable(path: Path, error: OSError | ValueError) -> LabError:
     return LabError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).")

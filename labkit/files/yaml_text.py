@@ -1,9 +1,11 @@
-"""The YAML of a design: fields, texts, numbers and lists. Aliases, tags and deep nesting, which no design needs, are refused.
+"""The YAML of a design: fields, texts, numbers and lists; aliases, tags and deep nesting are refused.
 
-PyYAML's safe loader runs no code, but an alias lets a kilobyte stand for gigabytes, deep nesting ends in a
-RecursionError, and a tag that does not fit its value in a KeyError, an IndexError or an AttributeError. A number of
-thousands of digits ends in advice to programmers, or in an OverflowError where it is written in base 60.
+No design needs these. PyYAML's safe loader runs no code, but an alias lets a kilobyte stand for gigabytes, nesting
+ends in a RecursionError, and a tag that does not fit its value in a KeyError, an IndexError or an AttributeError. A
+number of thousands of digits ends in advice to programmers, or in an OverflowError where it is written in base 60.
 """
+
+from typing import Any, NoReturn
 
 import yaml
 
@@ -18,7 +20,7 @@ class DesignLoader(yaml.SafeLoader):
 
     depth = 0
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse what a design does not need, with the line where it stands."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
@@ -36,25 +38,28 @@ class DesignLoader(yaml.SafeLoader):
             self._refuse(f"a number of {len(node.value):,} digits", f"Write one of at most {MOST_DIGITS}", event)
         return node
 
-    def compose_mapping_node(self, anchor):
+    def compose_mapping_node(self, anchor: Any) -> Any:
         """Refuse a name given twice in one mapping: YAML would silently take the last."""
         node = super().compose_mapping_node(anchor)
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if len(names) < len(node.value):
             self._refuse("a name is no text", "Write 'name: value'", node)
-        known = set()
+        known: set[str] = set()
         for name in names:
             if name in known:
                 self._refuse(f"it gives {name} twice", "Keep one of them", node)
             known.add(name)
         return node
 
-    def _refuse(self, problem, remedy, place):
+    def _refuse(self, problem: str, remedy: str, place: Any) -> NoReturn:
         raise yaml.MarkedYAMLError(problem=problem, note=remedy, problem_mark=place.start_mark)
 
 
-def parse(text):
-    """Return the value of a YAML text; yaml.MarkedYAMLError, or ValueError for a number or a date that does not exist."""
+def parse(text: str) -> Any:
+    """Return the value of a YAML text.
+
+    yaml.MarkedYAMLError where it is not such YAML, ValueError for a number or a date that does not exist.
+    """
     loader = DesignLoader(text)
     try:
         return loader.get_single_data()
