@@ -1,4 +1,4 @@
-"""Read a picture's attributes back: kind of place, colours, light; and decide whether a picture shows what was asked.
+"""What does a picture show: kind of place, colours, light, and is it what was asked for?
 
 N pictures, F features.
 """
@@ -33,6 +33,7 @@ class ReaderNet(nn.Module):
     """A small convolutional network with one head for each attribute."""
 
     def __init__(self, answers: dict[str, list[str]], widths=(24, 48, 96, 128, 128)):
+        """Build it untrained: `answers` of each attribute, and the channels of each layer."""
         super().__init__()
         layers, before = [], 3
         for width in widths:
@@ -53,10 +54,12 @@ class Reader:
     """A trained reader: the network, its answers and the threshold of acceptance."""
 
     def __init__(self, net: ReaderNet, answers: dict[str, list[str]], threshold: float, resolution: int = 128):
+        """Take a network for pictures of `resolution` pixels a side; `threshold`: least log-odds of acceptance."""
         self.net, self.answers, self.threshold, self.resolution = net.eval(), answers, threshold, resolution
 
     @property
     def kinds(self) -> list[str]:
+        """Return the kinds of places that it knows."""
         return [k for k in self.answers["kind"] if k != NO_PLACE]
 
     @torch.no_grad()
@@ -64,18 +67,18 @@ class Reader:
         """Read uint8 pictures (N, H, W, 3); other sizes than the reader's own are resampled."""
         device = next(self.net.parameters()).device
         logits, features = [], []
-        for some in torch.from_numpy(np.ascontiguousarray(pictures)).split(PICTURES_AT_ONCE):
-            x = some.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        for batch in torch.from_numpy(np.ascontiguousarray(pictures)).split(PICTURES_AT_ONCE):
+            x = batch.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
             if x.shape[-2:] != (self.resolution, self.resolution):
                 x = nn.functional.interpolate(x, (self.resolution, self.resolution), mode="bilinear", antialias=True)
             answer, feature = self.net(x)
             logits.append({name: value.cpu() for name, value in answer.items()})
             features.append(feature.cpu())
-        logits = {name: torch.cat([some[name] for some in logits]) for name in self.answers}
+        logits = {name: torch.cat([batch[name] for batch in logits]) for name in self.answers}
         first = {name: [self.answers[name][i] for i in value.argmax(1).tolist()] for name, value in logits.items()}
         kinds = first.pop("kind")
-        return Reading(kinds, self._log_odds(logits["kind"]).numpy(),
-                       [dict(zip(first, row)) for row in zip(*first.values())], torch.cat(features).numpy())
+        attributes = [dict(zip(first, values, strict=True)) for values in zip(*first.values(), strict=True)]
+        return Reading(kinds, self._log_odds(logits["kind"]).numpy(), attributes, torch.cat(features).numpy())
 
     def _log_odds(self, logits: Tensor) -> Tensor:
         """Log-odds of each answer against all others, of the kinds alone: (N, answers) -> (N, kinds)."""
@@ -88,7 +91,8 @@ class Reader:
         """Say of each picture whether the asked kind is its first answer and passes the threshold: bool (N,)."""
         asked = [asked] * len(pictures) if isinstance(asked, str) else list(asked)
         if len(asked) != len(pictures):
-            raise LabError(f"asked: {len(asked)} kinds for {len(pictures)} pictures; give one kind, or one for each picture.")
+            raise LabError(f"asked: {len(asked)} kinds for {len(pictures)} pictures; "
+                           "give one kind, or one for each picture.")
         for kind in asked:
             if kind not in self.kinds:
                 raise LabError(f"asked: the reader knows no '{kind}'; it reads {', '.join(self.kinds)}.")
@@ -110,5 +114,5 @@ def load_reader(folder: str | Path | None = None) -> Reader:
         net.load_state_dict(load_file(folder / "model.safetensors"))
         return Reader(net, config["answers"], config["threshold"], config["resolution"])
     except Exception as error:
-        raise LabError(f"{folder}: the reader could not be loaded ({str(error).splitlines()[0]}); get data/reader back from "
-                       "the repository.") from error
+        raise LabError(f"{folder}: the reader could not be loaded ({str(error).splitlines()[0]}); "
+                       "get data/reader back from the repository.") from error

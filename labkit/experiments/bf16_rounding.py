@@ -1,4 +1,4 @@
-"""What becomes of an update when the adapter's numbers are stored in bfloat16, measured on the last update of real runs."""
+"""What becomes of an update when the adapter's numbers are stored in bfloat16?"""
 
 from typing import NamedTuple
 
@@ -27,23 +27,28 @@ def bfloat16(values) -> np.ndarray:
 
 
 def update_of(checkpoint, config) -> dict[str, np.ndarray]:
-    """Return the update of AdamW at the end of a run, from its moments: Loshchilov & Hutter 2019, algorithm 2."""
+    """Return the update of AdamW at the end of a run, from its moments: Loshchilov & Hutter 2019, algorithm 2.
+
+    Returns arrays by the names of the adapter's. LabError: the run is not LoRA with AdamW.
+    """
     if config.optimizer != "adamw" or config.adapter != "lora":
-        raise LabError(f"What rounding costs is measured for LoRA with AdamW alone; here it is {config.adapter} with {config.optimizer}.")
-    step, found = int(checkpoint.optimizer["step"]), {}
+        raise LabError("What rounding costs is measured for LoRA with AdamW alone; "
+                       f"here it is {config.adapter} with {config.optimizer}.")
+    step, update = int(checkpoint.optimizer["step"]), {}
     last_rate = rates(config)[step - 1]
     for name, theta in checkpoint.adapter.items():
         first = checkpoint.optimizer[f"exp_avg.{name}"] / (1 - config.adam_beta1**step)
         second = checkpoint.optimizer[f"exp_avg_sq.{name}"] / (1 - config.adam_beta2**step)
         rate = last_rate * (config.lr_ratio_B if ".lora_B." in name else 1.0)
-        found[name] = -rate * (first / (np.sqrt(second) + config.adam_epsilon) + config.weight_decay * theta)
-    return found
+        update[name] = -rate * (first / (np.sqrt(second) + config.adam_epsilon) + config.weight_decay * theta)
+    return update
 
 
 def lost(lab, runs) -> Lost:
-    """Measure the share of numbers that keep their value when weights are stored in bfloat16, in the last update of each run of a lab's store.
+    """Measure the share of numbers that the last update of each run would not change, if stored in bfloat16.
 
-    Runs that diverged are left out. LabError: none is left.
+    runs      of the lab's store; those that diverged are left out
+    LabError: none is left.
     """
     rates, shares = [], {part: [] for part in WORDS}
     for run in sorted(runs, key=lambda run: run.config.learning_rate):
@@ -64,19 +69,21 @@ def lost(lab, runs) -> Lost:
     return Lost(tuple(rates), {part: tuple(values) for part, values in shares.items()})
 
 
-def plot(found, ax=None):
+def plot(result: Lost, ax=None):
     """Draw the share of numbers that an update leaves as they were, against the learning rate."""
     ax, labels = new_axes(ax, height=3.2, top=0.2), []
-    for i, (part, color) in enumerate(zip(WORDS, (VERDICTS["diverged"][1], VERDICTS["stagnating"][1]))):
-        shares = 100 * np.array(found.shares[part])
-        ax.plot(found.rates, shares, color=color, linestyle=LINES[i], marker=MARKERS[i], markersize=STYLE["marker"], linewidth=STYLE["line"])
+    for i, (part, color) in enumerate((("A", VERDICTS["diverged"][1]), ("B", VERDICTS["stagnating"][1]))):
+        shares = 100 * np.array(result.shares[part])
+        ax.plot(result.rates, shares, color=color, linestyle=LINES[i], marker=MARKERS[i], markersize=STYLE["marker"],
+                linewidth=STYLE["line"])
         labels.append((shares[-1], WORDS[part], color))
     ax.set_xscale("log")
-    ax.set_xticks(found.rates, [rate_text(rate) for rate in found.rates])
+    ax.set_xticks(result.rates, [rate_text(rate) for rate in result.rates])
     ax.minorticks_off()
     ax.set_ylim(-4, 104)
     name_axes(ax, "learning rate (logarithmic)", "numbers that the last\nupdate does not change (%)")
     direct_labels(ax, labels)
-    ax.figure.summary = "Stored in bfloat16, the last update would not change " + "; ".join(
-        f"at {rate_text(rate)} {a:.0%} of A and {b:.0%} of B" for rate, a, b in zip(found.rates, found.shares["A"], found.shares["B"])) + "."
+    kept = "; ".join(f"at {rate_text(rate)} {a:.0%} of A and {b:.0%} of B"
+                     for rate, a, b in zip(result.rates, result.shares["A"], result.shares["B"], strict=True))
+    ax.figure.summary = f"Stored in bfloat16, the last update would not change {kept}."
     return ax

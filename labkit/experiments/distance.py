@@ -1,4 +1,4 @@
-"""How far a territory is from what a base knows, measured before anything is trained.
+"""How far is a territory from what a base knows, before anything is trained?
 
 n pictures of each set, F features of the reader.
 """
@@ -15,9 +15,12 @@ from labkit.experiments.attribute_reader import load_reader
 from labkit.judge.stats import Interval, by_picture, interval_of, resampled_means, spread
 
 PICTURES, STRATA = 32, 8
-HARDER_THAN = 0.9                                             # of the ordinary pictures: where half the territory is harder, it is far
-UNLIKE = 1.05                                                 # times as far from ordinary pictures as those from each other: far, whatever the loss
-LOST = 2.0                                                    # times the ordinary error, 3 dB: the autoencoder does not know such pictures
+# A territory is far where half of it is harder than this share of the ordinary pictures,
+HARDER_THAN = 0.9
+# and, whatever its loss, where it lies this many times as far from ordinary pictures as those lie from each other.
+UNLIKE = 1.05
+# The autoencoder does not know pictures that it gives back with this many times the ordinary error (3 dB).
+LOST = 2.0
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,14 @@ class Distance:
     loss: Interval                                            # on fixed noise
     ordinary: Interval
     ratio: Interval                                           # loss / ordinary
-    harder: float                                             # share of the pictures with a loss above that of nine in ten ordinary ones
-    redrawn: Interval                                         # squared error after the autoencoder / that of ordinary pictures
-    features: Interval                                        # distance to the nearest ordinary picture / that among ordinary pictures
-    broken_words: tuple[str, ...]                             # of the captions, that the tokenizer knows only in pieces
+    harder: float                                             # share with a loss above nine in ten ordinary ones
+    redrawn: Interval                                         # squared error after the autoencoder / the ordinary one
+    features: Interval                                        # distance to the nearest ordinary picture / among those
+    broken_words: tuple[str, ...]                             # of the captions, known to the tokenizer in pieces only
 
     @property
     def is_near(self) -> bool:
-        """Tell whether the base takes noise off such pictures about as well as off what it knows, and the reader finds them alike.
+        """Tell whether the base denoises such pictures as well as what it knows, and they look like it to the reader.
 
         The loss alone would call places near that share walls and floors with what the base knows and nothing else.
         """
@@ -45,8 +48,12 @@ class Distance:
     @property
     def why(self) -> str:
         """Name what makes it far, or that neither does."""
-        far = [words for words, is_far in (("the loss", self.harder >= 0.5), ("what the reader sees", self.features.low >= UNLIKE)) if is_far]
-        return f"far, by {' and by '.join(far)}" + ("" if len(far) == 2 else " alone") if far else "near, by both"
+        by_loss, by_reader = self.harder >= 0.5, self.features.low >= UNLIKE
+        if by_loss and by_reader:
+            return "far, by the loss and by what the reader sees"
+        if by_loss or by_reader:
+            return f"far, by {'the loss' if by_loss else 'what the reader sees'} alone"
+        return "near, by both"
 
     @property
     def is_out_of_reach(self) -> bool:
@@ -56,36 +63,48 @@ class Distance:
     @property
     def sentence(self) -> str:
         """Say how far it is, and when only a real base can learn it."""
-        first = (f"On the base {self.base} the loss on {self.territory} is {_range(self.ratio)} times that on what it knows ({self.loss.mean:.3f} against "
-                 f"{self.ordinary.mean:.3f}), and {self.harder:.0%} of the pictures are harder than nine in ten ordinary ones. To the reader "
-                 f"a picture lies {_range(self.features)} times as far from the nearest ordinary one as those lie apart. So it is {self.why}.")
-        words = f" Its tokenizer knows only in pieces: {', '.join(self.broken_words[:6])}{' …' if len(self.broken_words) > 6 else ''}." if self.broken_words else ""
-        seen = f" Its autoencoder gives the pictures back with {_range(self.redrawn)} times the error of ordinary ones"
-        if self.is_out_of_reach:
-            return first + words + seen + ": an adapter changes the U-Net alone and cannot mend that. Only a base that knows such pictures, such as Stable Diffusion, can learn them."
-        return first + words + seen + ", so it can show them; what it blurs there (letters, faces, fine pattern) only a larger base can learn."
+        parts = [f"On the base {self.base} the loss on {self.territory} is {_range(self.ratio)} times that on what it "
+                 f"knows ({self.loss.mean:.3f} against {self.ordinary.mean:.3f}), and {self.harder:.0%} of the "
+                 "pictures are harder than nine in ten ordinary ones. To the reader a picture lies "
+                 f"{_range(self.features)} times as far from the nearest ordinary one as those lie apart. "
+                 f"So it is {self.why}."]
+        if self.broken_words:
+            more = " …" if len(self.broken_words) > 6 else ""
+            parts.append(f"Its tokenizer knows only in pieces: {', '.join(self.broken_words[:6])}{more}.")
+        reach = (": an adapter changes the U-Net alone and cannot mend that. "
+                 "Only a base that knows such pictures, such as Stable Diffusion, can learn them."
+                 if self.is_out_of_reach else
+                 ", so it can show them; "
+                 "what it blurs there (letters, faces, fine pattern) only a larger base can learn.")
+        parts.append(f"Its autoencoder gives the pictures back with {_range(self.redrawn)} times the error of "
+                     f"ordinary ones{reach}")
+        return " ".join(parts)
 
 
 def measure_distance(base, cache, territory, *, reader=None) -> Distance:
-    """Measure a territory that `encode` has encoded; reader: what gives `read(pictures).features` (n, F), None takes the one that ships."""
+    """Measure a territory that `encode` has encoded.
+
+    reader    what gives `read(pictures).features` (n, F); None takes the one that ships
+    """
+    reader = reader or load_reader()
     sets = {"territory": (cache.validation.take(FIRST_SCORED), territory.validation.take(FIRST_SCORED)),
             "ordinary": (cache.ordinary, territory.ordinary)}
     losses, errors, features = {}, {}, {}
     for name, (encoded, folder) in sets.items():
         losses[name] = by_picture(base_losses(base, encoded))
         pictures = np.stack([load_picture(path, base.resolution) for path in folder.take(2 * PICTURES).paths])
-        some = pictures[:PICTURES]
-        again = base.decode(base.encode_pictures(some)[0])
-        errors[name] = ((again.astype(np.float64) - some) ** 2).mean((1, 2, 3))
-        features[name] = (reader or load_reader()).read(pictures).features
+        first = pictures[:PICTURES]
+        redrawn = base.decode(base.encode_pictures(first)[0])
+        errors[name] = ((redrawn.astype(np.float64) - first) ** 2).mean((1, 2, 3))
+        features[name] = reader.read(pictures).features
     known, others = features["ordinary"][::2], features["ordinary"][1::2]      # every other one: kinds come in turn
     words = dict.fromkeys(word for caption in territory.train.captions for word in re.findall(r"\w+", caption.lower()))
-    return Distance(base.name, territory.name, interval_of(losses["territory"]), interval_of(losses["ordinary"]),
-                    ratio(losses["territory"], losses["ordinary"]),
-                    float(np.mean(losses["territory"] > np.quantile(losses["ordinary"], HARDER_THAN))),
-                    ratio(errors["territory"], errors["ordinary"]),
-                    ratio(nearest(features["territory"], known), nearest(others, known)),
-                    tuple(word for word in words if len(base.tokenizer.tokenize(word)) > 1))
+    return Distance(base=base.name, territory=territory.name, loss=interval_of(losses["territory"]),
+                    ordinary=interval_of(losses["ordinary"]), ratio=ratio(losses["territory"], losses["ordinary"]),
+                    harder=float(np.mean(losses["territory"] > np.quantile(losses["ordinary"], HARDER_THAN))),
+                    redrawn=ratio(errors["territory"], errors["ordinary"]),
+                    features=ratio(nearest(features["territory"], known), nearest(others, known)),
+                    broken_words=tuple(word for word in words if len(base.tokenizer.tokenize(word)) > 1))
 
 
 def base_losses(base, encoded) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""The spectrum of what an adapter learned: singular values of scaling B A, effective against nominal rank, size against W.
+"""How much of its rank does an adapter use, and how large is its update beside the weights?
 
-A layer's update dW = scaling B A has at most r singular values; they are those of the small product of two triangles, so
-that dW (out, in) is never formed. r rank; a convolution's kernel counts as a matrix (out, in x height x width).
+A layer's update dW = scaling B A has at most r singular values; they are those of the small product of two triangles,
+so that dW (out, in) is never formed. r rank; a convolution's kernel counts as a matrix (out, in x height x width).
 """
 
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ class Spectrum:
 
     @property
     def effective_rank(self) -> float:
-        """Return exp of the entropy of the singular values' shares: Roy and Vetterli 2007; 0 for an update of nothing."""
+        """Return exp of the entropy of the singular values' shares: Roy and Vetterli 2007; 0 where nothing changed."""
         shares = self.values[self.values > 0] / max(self.values.sum(), np.finfo(float).tiny)
         return float(np.exp(-np.sum(shares * np.log(shares)))) if len(shares) else 0.0
 
     @property
     def stable_rank(self) -> float:
-        """Return ||dW||^2 over its largest singular value squared: Rudelson and Vershynin 2007; 0 for an update of nothing."""
+        """Return ||dW||^2 / (largest singular value)^2: Rudelson and Vershynin 2007; 0 where nothing changed."""
         return float(np.sum((self.values / self.values[0]) ** 2)) if self.values[0] > 0 else 0.0
 
 
@@ -58,7 +58,8 @@ def spectra(arrays, config, unet) -> list[Spectrum]:
     names = list(dict.fromkeys(key.removesuffix(end) for key in arrays for end in ENDS.values() if key.endswith(end)))
     if not names:
         raise LabError("arrays: there is no lora_A, lora_B or delta in them; give the adapter of a checkpoint.")
-    return [Spectrum(name, config.scaling * _singular_values(arrays, name), _weight_norm(unet, name)) for name in names]
+    return [Spectrum(name, config.scaling * _singular_values(arrays, name), _weight_norm(unet, name))
+            for name in names]
 
 
 def spectra_of(lab, run) -> list[Spectrum]:
@@ -85,7 +86,8 @@ def _weight_norm(unet, name) -> float:
     try:
         return float(unet.get_submodule(name).weight.detach().float().norm())
     except AttributeError:
-        raise LabError(f"unet: it has no layer {name}; give the U-Net of the base that the adapter was trained on.") from None
+        raise LabError(f"unet: it has no layer {name}; "
+                       "give the U-Net of the base that the adapter was trained on.") from None
 
 
 def relative_norm(layers) -> float:
@@ -99,48 +101,56 @@ def middle(layers, name: str) -> float:
 
 
 def plot_spectrum(runs, ax=None):
-    """Draw the singular values of several runs, as shares of each layer's largest, median over layers with its quartiles.
+    """Draw the singular values of several runs, as shares of each layer's largest: median over layers, and quartiles.
 
     runs      label -> what `spectra` gave, in the order to draw
     """
     ax = new_axes(ax, top=0.15)
-    labels, longest = [], max(len(layer.values) for layers in runs.values() for layer in layers)
-    for i, ((label, layers), color) in enumerate(zip(runs.items(), ordered_colors(len(runs)))):
+    labels, styles = [], _styles(len(runs))
+    longest = max(len(layer.values) for layers in runs.values() for layer in layers)
+    for i, (label, layers) in enumerate(runs.items()):
         length = min(len(layer.values) for layer in layers)
-        shares = np.array([layer.values[:length] / max(layer.values[0], np.finfo(float).tiny) for layer in layers]).clip(SMALLEST / 10)
-        low, mean, high = np.quantile(shares, [0.25, 0.5, 0.75], axis=0)
-        at = np.arange(1, length + 1)
-        ax.plot(at, mean, color=color, marker=MARKERS[i % len(MARKERS)], linestyle=LINES[i % len(LINES)], markersize=STYLE["marker"],
-                linewidth=STYLE["line"], markevery=max(1, length // 12))
-        ax.fill_between(at, low, high, color=color, alpha=STYLE["band"], linewidth=0)
-        ax.plot([length, 1.15 * longest], [mean[-1]] * 2, color=color, linestyle=LINES[3], linewidth=0.7)       # joins its end to its label
-        labels.append((max(mean[-1], SMALLEST), f"{label}: effective {middle(layers, 'effective_rank'):.1f},\nstable {middle(layers, 'stable_rank'):.1f}", color))
+        shares = np.array([layer.values[:length] / max(layer.values[0], np.finfo(float).tiny) for layer in layers])
+        low, median, high = np.quantile(shares.clip(SMALLEST / 10), [0.25, 0.5, 0.75], axis=0)
+        at, style = np.arange(1, length + 1), styles[i]
+        ax.plot(at, median, **style, markersize=STYLE["marker"], linewidth=STYLE["line"],
+                markevery=max(1, length // 12))
+        ax.fill_between(at, low, high, color=style["color"], alpha=STYLE["band"], linewidth=0)
+        # A thin line joins the end of the curve to its label.
+        ax.plot([length, 1.15 * longest], [median[-1]] * 2, color=style["color"], linestyle=LINES[3], linewidth=0.7)
+        effective, stable = middle(layers, "effective_rank"), middle(layers, "stable_rank")
+        words = f"{label}: effective {effective:.1f},\nstable {stable:.1f}"
+        labels.append((max(median[-1], SMALLEST), words, style["color"]))
     ax.set_xscale("log", base=2)
     _powers_of_two(ax.set_xticks, longest)
     ax.set_xlim(0.9, 1.15 * longest)
     loss_axis(ax, [np.array([1, *(y for y, *_ in labels)])])
     name_axes(ax, "number of the singular value (logarithmic)", "singular value, as a share of\nits layer's largest")
     direct_labels(ax, labels)
-    ax.figure.summary = "; ".join(f"{label}: effective rank {middle(layers, 'effective_rank'):.1f}, stable rank {middle(layers, 'stable_rank'):.1f}, "
-                                  f"relative size {relative_norm(layers):.3g}" for label, layers in runs.items())
+    ax.figure.summary = "; ".join(
+        f"{label}: effective rank {middle(layers, 'effective_rank'):.1f}, "
+        f"stable rank {middle(layers, 'stable_rank'):.1f}, relative size {relative_norm(layers):.3g}"
+        for label, layers in runs.items())
     return ax
 
 
 def plot_effective_rank(runs, ax=None):
-    """Draw effective against nominal rank, every layer as a ring and their median; the diagonal is a rank used in full.
+    """Draw effective against nominal rank: every layer as a ring, their median, a diagonal where all of it is used.
 
     runs      nominal rank -> what `spectra` gave
     """
     ax = new_axes(ax, top=0.15)
     ranks = sorted(runs)
     for rank in ranks:
-        found = [layer.effective_rank for layer in runs[rank]]
-        ax.plot([rank] * len(found), found, "o", color=STYLE["faint"], markerfacecolor="none", markersize=4, zorder=2)
+        in_use = [layer.effective_rank for layer in runs[rank]]
+        ax.plot([rank] * len(in_use), in_use, "o", color=STYLE["faint"], markerfacecolor="none", markersize=4,
+                zorder=2)
     labels = []
-    for name, marker, line, color in zip(("effective_rank", "stable_rank"), MARKERS, LINES, ordered_colors(2)):
+    for name, style in zip(("effective_rank", "stable_rank"), _styles(2), strict=True):
         medians = [middle(runs[rank], name) for rank in ranks]
-        ax.plot(ranks, medians, color=color, marker=marker, linestyle=line, markersize=STYLE["marker"] + 1, linewidth=STYLE["line"], zorder=3)
-        labels.append((max(medians[-1], 1), f"{name.replace('_', ' ')}\n{medians[-1]:.1f} at rank {ranks[-1]}", color))
+        ax.plot(ranks, medians, **style, markersize=STYLE["marker"] + 1, linewidth=STYLE["line"], zorder=3)
+        words = f"{name.replace('_', ' ')}\n{medians[-1]:.1f} at rank {ranks[-1]}"
+        labels.append((max(medians[-1], 1), words, style["color"]))
     ax.plot(ranks, ranks, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2, zorder=1)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log", base=2)
@@ -148,8 +158,9 @@ def plot_effective_rank(runs, ax=None):
     _powers_of_two(ax.set_yticks, ranks[-1])
     name_axes(ax, "nominal rank (logarithmic)", "rank in use (logarithmic)\n○ effective rank of each layer")
     direct_labels(ax, [*labels, (ranks[-1], "all of it in use", STYLE["faint"])])
-    ax.figure.summary = "; ".join(f"rank {rank}: effective {middle(runs[rank], 'effective_rank'):.1f}, stable {middle(runs[rank], 'stable_rank'):.1f}"
-                                  for rank in ranks)
+    ax.figure.summary = "; ".join(
+        f"rank {rank}: effective {middle(runs[rank], 'effective_rank'):.1f}, "
+        f"stable {middle(runs[rank], 'stable_rank'):.1f}" for rank in ranks)
     return ax
 
 
@@ -160,16 +171,22 @@ def plot_relative_norm(runs, ax=None):
     """
     ax = new_axes(ax, height=3.6, top=0.15)
     labels = []
-    for i, ((label, layers), color) in enumerate(zip(runs.items(), ordered_colors(len(runs)))):
+    for (label, layers), style in zip(runs.items(), _styles(len(runs)), strict=True):
         sizes = np.array([layer.relative_norm for layer in layers])
-        ax.plot(np.arange(1, len(sizes) + 1), sizes, color=color, marker=MARKERS[i % len(MARKERS)], linestyle=LINES[i % len(LINES)],
-                markersize=STYLE["marker"], linewidth=1.0)
-        labels.append((sizes[-1], f"{label}: {relative_norm(layers):.2g}\nover all layers", color))
+        ax.plot(np.arange(1, len(sizes) + 1), sizes, **style, markersize=STYLE["marker"], linewidth=1.0)
+        labels.append((sizes[-1], f"{label}: {relative_norm(layers):.2g}\nover all layers", style["color"]))
     loss_axis(ax, [np.array([layer.relative_norm for layers in runs.values() for layer in layers])])
     name_axes(ax, "adapted layer, from input to output", "size of the update, as a share\nof the weight's, ‖ΔW‖ / ‖W‖")
     direct_labels(ax, labels)
-    ax.figure.summary = "; ".join(f"{label}: the update is {relative_norm(layers):.3g} of the weights" for label, layers in runs.items())
+    ax.figure.summary = "; ".join(f"{label}: the update is {relative_norm(layers):.3g} of the weights"
+                                  for label, layers in runs.items())
     return ax
+
+
+def _styles(count: int) -> list[dict]:
+    """Return colour, marker and line of `count` curves that have an order."""
+    return [{"color": color, "marker": MARKERS[i % len(MARKERS)], "linestyle": LINES[i % len(LINES)]}
+            for i, color in enumerate(ordered_colors(count))]
 
 
 def _powers_of_two(set_ticks, largest) -> None:
