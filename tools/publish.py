@@ -1,4 +1,4 @@
-"""Execute the lessons in full and write them back clean: generated cells fresh, no widget state, no machine's paths."""
+"""Execute the lessons in full and write them back clean: generated cells fresh, no widgets, no paths of a machine."""
 
 import sys
 import tempfile
@@ -30,8 +30,8 @@ def verb(options):
             notebook = executed(path, timeout())
         write(path, clean(notebook))
         lines.append(f"{path.stem}: {path.stat().st_size / 1000:.0f} kB")
-    page = REPO / "README.md"
-    write_file(page, readme.filled(page.read_text(encoding="utf-8")).encode(), choose="the checkout")
+    for page in (REPO / name for name in readme.PAGES):
+        write_file(page, readme.filled(page.read_text(encoding="utf-8")).encode(), choose="the checkout")
     return Outcome(0, "\n".join(lines))
 
 
@@ -46,9 +46,11 @@ def refresh(notebook, name):
 
 
 def executed(path, limit):
-    """Return the lesson executed in full from an empty store, with its time; LabError if it fails, which changes no file.
+    """Return the lesson executed in full from an empty store, with its time.
 
     limit    the most seconds it may take
+
+    LabError if it fails; its file stays as it is.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / path.name

@@ -1,4 +1,4 @@
-"""What is written from the project itself: parts of README.md, badges, links and the lessons' set-up cell.
+"""What is written from the project itself: parts of its pages, badges, links and the lessons' set-up cell.
 
 Every address comes from the one in pyproject.toml. Standard library only.
 """
@@ -13,6 +13,7 @@ from labkit.lessons import notebooks
 from labkit.settings import REPO
 
 BRANCH = "main"
+PAGES = ("README.md", "CONTRIBUTING.md")
 QUESTIONS = {
     "00_start": "What happens when a model learns a place it has never seen?",
     "01_learning_rate": "How hard should each update push, and how do I find out?",
@@ -23,8 +24,8 @@ QUESTIONS = {
 
 
 def filled(page):
-    """Return the text of a README with every part between `<!-- name -->` and `<!-- /name -->` written anew."""
-    for name, text in {"lessons": lessons(), "verbs": verbs(), "map": rooms()}.items():
+    """Return the text of a page with every part between `<!-- name -->` and `<!-- /name -->` written anew."""
+    for name, text in {"lessons": lessons(), "verbs": verbs(), "map": project_map(), "rooms": rooms()}.items():
         page = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
                       lambda match, text=text: match[1] + text + match[2], page, flags=re.DOTALL)
     return page
@@ -49,20 +50,30 @@ def verbs():
 
 
 def rooms():
+    """Return the table of rooms from top to bottom: what belongs there, and which file to read first."""
+    rows = ["| room | what comes in | read first |", "|---|---|---|"]
+    for name, path in room_files().items():
+        about = " ".join(docstring(path).partition("\n\n")[2].split())
+        what, _, first = about.removeprefix("Comes in: ").partition("Read first: ")
+        rows.append(f"| `{name}` | {what.strip()} | {first.rstrip('.')} |")
+    return "\n".join(rows) + "\n"
+
+
+def project_map():
     """Return the map: the rooms of the package from top to bottom, then what lies beside it."""
-    rows = []
-    for name in layers():
-        path = REPO / "labkit" / name
-        if path.is_dir():
-            rows.append(f"- `labkit/{name}/`: {first_sentence(path / '__init__.py')}")
-        elif name == "lab":
-            rows.append(f"- `labkit/lab.py`: {first_sentence(path.with_suffix('.py'))}")
+    rows = [f"- `{name}`: {first_sentence(path)}" for name, path in room_files().items()]
     tools = ", ".join(path.stem for path in sorted((REPO / "tools").glob("*.py")))
     pages = ", ".join(f"[{path.stem}](docs/{path.name})" for path in sorted((REPO / "docs").glob("*.md")))
     rows += [f"- `tools/`: work on the kit itself, not installed: {tools}",
              f"- `data/recipes/`: {first_sentence(REPO / 'data/recipes/__init__.py')}",
              f"- `docs/`: {pages}"]
     return "\n".join(rows) + "\n"
+
+
+def room_files():
+    """Return {room: the file that says what lives there} from top to bottom."""
+    files = {f"labkit/{name}/": REPO / "labkit" / name / "__init__.py" for name in layers()}
+    return {name: path for name, path in files.items() if path.is_file()}
 
 
 def layers():
@@ -72,9 +83,14 @@ def layers():
     return [name.strip() for layer in order for name in layer.split("|")]
 
 
+def docstring(path):
+    """Return a module's docstring without importing it."""
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
 def first_sentence(path):
     """Return the first sentence of a module's docstring, without its stop."""
-    words = " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0].split())
+    words = " ".join(docstring(path).split("\n\n")[0].split())
     return re.split(r"(?<!et al)\.\s(?=[A-Z`])", words)[0].rstrip(".")
 
 
@@ -114,5 +130,6 @@ if "google.colab" in sys.modules:
 if os.path.isdir(os.path.join(kit, "labkit")) and kit not in sys.path:
     sys.path.insert(0, kit)
 if importlib.util.find_spec("labkit") is None:
-    raise ModuleNotFoundError("The lab is not found from here. In the folder of its checkout, open this notebook with: "
+    raise ModuleNotFoundError("The lab is not found from here. In the folder of its checkout, \
+open this notebook with: "
                               "python3 -m labkit lab PATH-OF-THIS-NOTEBOOK")'''

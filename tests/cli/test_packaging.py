@@ -140,11 +140,17 @@ def test_a_committed_lesson_is_executed_clean_and_small(path):
     assert notebooks.failure(notebook) is None and any(cell.get("outputs") for cell in notebook["cells"])
 
 
-def test_the_readme_agrees_with_the_project():
-    page = (REPO / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", readme.PAGES)
+def test_the_readme_agrees_with_the_project_and_so_does_the_page_for_those_who_work_on_it(name):
+    page = (REPO / name).read_text(encoding="utf-8")
     assert readme.filled(page) == page, "run `python3 -m labkit publish --badges`"
-    for verb in parser.VERBS:
-        assert f"labkit {verb}" in page
+
+
+def test_the_map_names_every_room_and_fits_on_a_screen():
+    rooms = {path.parent.name for path in (REPO / "labkit").glob("*/__init__.py")}
+    lines = readme.project_map().splitlines()
+    assert len(lines) <= 14
+    assert rooms == set(re.findall(r"^- `labkit/(\w+)/`: \w", "\n".join(lines), re.MULTILINE))
 
 
 def test_publishing_takes_out_widgets_paths_and_the_notes_of_tools():
