@@ -12,28 +12,40 @@ from labkit.errors import LabError
 from labkit.judge.stats import Interval
 from labkit.view.style import VERDICTS
 
-# A page may be light or dark, and only JupyterLab says so: colours are chosen for paper that a card brings along (contrast 4.5 at
-# least, tests/view/test_contrast.py), and quiet words take the colour of what surrounds them.
+# A page may be light or dark, and only JupyterLab says so: colours are chosen for paper that a card brings along
+# (contrast 4.5 at least, tests/view/test_contrast.py), and quiet words take the colour of what surrounds them.
 PAPER = "background:#fff;color:#222"
 CARD = "border-left:5px solid {color};padding:4px 12px;margin:6px 0;line-height:1.45;" + PAPER
 CELL = "text-align:left;padding:2px 7px"
-SCROLLING = "width:0;min-width:100%;overflow-x:auto"                  # as wide as there is room: a widget's box would grow with its table
+# As wide as there is room: a widget's box would grow with its table.
+SCROLLING = "width:0;min-width:100%;overflow-x:auto"
 QUIET = "opacity:.8"
 
 
 def verdict_card(verdict, run, voice="both") -> str:
-    """Return a verdict with the numbers that led to it, the step since which it holds, and where the run comes from."""
+    """Return a verdict with the numbers behind it, the step since which it holds, and where the run comes from.
+
+    voice    "field", "chapter" or "both": whose name the verdict bears
+    """
     symbol, color = VERDICTS[verdict.label]
     chapter = glossary()[verdict.label]["chapter"]
     name = {"field": verdict.label, "chapter": term(verdict.label, "chapter")}.get(voice, verdict.label)
     aside = f" <span style='{QUIET}'>the chapter: {html.escape(chapter)}</span>" if voice == "both" and chapter else ""
     since = f", which holds since step {verdict.since_step:,}" if verdict.since_step is not None else ""
-    numbers = "".join(f"<tr style='{PAPER}'><td style='{QUIET};padding-right:16px;text-align:left'>{html.escape(str(key).replace('_', ' '))}</td>"
-                      f"<td style='text-align:left'>{html.escape(evidence_text(value))}</td></tr>" for key, value in verdict.evidence.items())
-    return (f"<div style='{CARD.format(color=color)}'><b style='color:{color};font-size:115%'>{symbol} {html.escape(name)}</b>{aside}"
-            f"<div>{html.escape(verdict.sentence)}</div>"
-            f"<details><summary style='{QUIET}'>the numbers behind it{since} (confidence {verdict.confidence:.2f})</summary>"
-            f"<table style='margin:4px 0;{PAPER}'>{numbers}</table></details><div style='{QUIET}'>{html.escape(run.provenance)}</div></div>")
+    numbers = "".join(_number_row(name, value) for name, value in verdict.evidence.items())
+    return (f"<div style='{CARD.format(color=color)}'>"
+            f"<b style='color:{color};font-size:115%'>{symbol} {html.escape(name)}</b>{aside}"
+            f"<div>{html.escape(verdict.sentence)}</div><details>"
+            f"<summary style='{QUIET}'>the numbers behind it{since} (confidence {verdict.confidence:.2f})</summary>"
+            f"<table style='margin:4px 0;{PAPER}'>{numbers}</table></details>"
+            f"<div style='{QUIET}'>{html.escape(run.provenance)}</div></div>")
+
+
+def _number_row(name, value) -> str:
+    """Return a row of a verdict's table: what a number of its evidence is, and the number."""
+    words = html.escape(str(name).replace("_", " "))
+    return (f"<tr style='{PAPER}'><td style='{QUIET};padding-right:16px;text-align:left'>{words}</td>"
+            f"<td style='text-align:left'>{html.escape(evidence_text(value))}</td></tr>")
 
 
 def evidence_text(value) -> str:
@@ -51,7 +63,8 @@ def error_card(error: BaseException) -> str:
     trace = "" if isinstance(error, LabError) else (
         f"<details><summary>where it happened</summary><pre style='font-size:85%;{PAPER}'>"
         f"{html.escape(''.join(traceback.format_exception(error)))}</pre></details>")
-    return f"<div role='alert' style='{CARD.format(color='#C44601')}'><b style='color:#C44601'>✖ This did not work.</b> {html.escape(words)}{trace}</div>"
+    return (f"<div role='alert' style='{CARD.format(color='#C44601')}'>"
+            f"<b style='color:#C44601'>✖ This did not work.</b> {html.escape(words)}{trace}</div>")
 
 
 def shelf_table(runs, verdicts, *, baseline=None, pinned=(), current=None) -> str:
@@ -65,25 +78,29 @@ def shelf_table(runs, verdicts, *, baseline=None, pinned=(), current=None) -> st
     names = differing(runs)
     ids = [run.run_id for run in runs]
     base = runs[ids.index(baseline) if baseline in ids else 0].config.to_dict()
-    heads = ["", "trained", "verdict", "held-out loss", "", *(term(name, "field") if name in glossary() else name for name in names)]
+    fields = [term(name, "field") if name in glossary() else name for name in names]
     lines = []
-    for run, verdict in reversed(list(zip(runs, verdicts))):
-        config, symbol_color = run.config.to_dict(), VERDICTS[verdict.label]
+    for run, verdict in reversed(list(zip(runs, verdicts, strict=True))):
+        config, (symbol, color) = run.config.to_dict(), VERDICTS[verdict.label]
         mark = "★" if run.run_id in pinned else "▸" if run.run_id == current else ""
-        cells = [mark, trained_at(run), f"<span style='color:{symbol_color[1]}'>{symbol_color[0]} {html.escape(verdict.label)}</span>",
-                 loss_change(run), sparkline(run, symbol_color[1]),
-                 *(setting(name, config[name], config[name] != base[name]) for name in names)]
-        lines.append(f"<tr style='{PAPER}'>" + "".join(f"<td style='{CELL};white-space:nowrap'>{cell}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th style='{CELL};vertical-align:bottom'>{html.escape(name)}</th>" for name in heads)
+        outcome = f"<span style='color:{color}'>{symbol} {html.escape(verdict.label)}</span>"
+        settings = [setting(name, config[name], config[name] != base[name]) for name in names]
+        cells = [mark, trained_at(run), outcome, loss_change(run), sparkline(run, color), *settings]
+        line = "".join(f"<td style='{CELL};white-space:nowrap'>{cell}</td>" for cell in cells)
+        lines.append(f"<tr style='{PAPER}'>{line}</tr>")
+    head = "".join(f"<th style='{CELL};vertical-align:bottom'>{html.escape(name)}</th>"
+                   for name in ("", "trained", "verdict", "held-out loss", "", *fields))
+    which = "pinned" if baseline in ids else "oldest"
     return (f"<div style='{SCROLLING}'><table style='border-collapse:collapse;font-size:92%;line-height:1.35;{PAPER}'>"
             f"<thead><tr style='{PAPER}'>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-            f"<div style='{QUIET};font-size:88%'>≠ differs from the {'pinned' if baseline in ids else 'oldest'} run</div>")
+            f"<div style='{QUIET};font-size:88%'>≠ differs from the {which} run</div>")
 
 
 def setting(name, value, differs) -> str:
     """Write one setting; marked by colour, weight and a sign where it differs from the baseline's."""
     words = html.escape(rung_text(name, value))
-    return f"<b style='background:#FFE9A8;color:#222;padding:0 4px;border-radius:3px'>≠ {words}</b>" if differs else words
+    marked = f"<b style='background:#FFE9A8;color:#222;padding:0 4px;border-radius:3px'>≠ {words}</b>"
+    return marked if differs else words
 
 
 def trained_at(run) -> str:
@@ -110,8 +127,8 @@ def sparkline(run, color, width=72, height=18) -> str:
         return ""
     top, bottom = 1.5 * held.means[0], min(mean for mean in held.means if math.isfinite(mean))
     last = math.log1p(held.steps[-1]) or 1
-    points = [(2 + (width - 4) * math.log1p(step) / last, height - 2 - (height - 4) * (min(mean, top) - bottom) / (top - bottom or 1))
-              for step, mean in zip(held.steps, held.means) if math.isfinite(mean)]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    path = " ".join(f"{2 + (width - 4) * math.log1p(step) / last:.1f},"
+                    f"{height - 2 - (height - 4) * (min(mean, top) - bottom) / (top - bottom or 1):.1f}"
+                    for step, mean in zip(held.steps, held.means, strict=True) if math.isfinite(mean))
     return (f"<svg width='{width}' height='{height}' role='img' aria-label='loss curve'>"
             f"<polyline points='{path}' fill='none' stroke='{color}' stroke-width='1.6'/></svg>")

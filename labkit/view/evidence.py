@@ -10,14 +10,19 @@ from labkit.view.style import STYLE
 
 
 class Note:
-    """Hold one sentence that stands where a figure or a table cannot: a notebook shows it as a card, anything else as a line."""
+    """Hold one sentence that stands where a figure or a table cannot.
 
-    summary = ""                                              # where a figure would have one
+    A notebook shows it as a card, anything else as a line.
+    """
 
-    def __init__(self, sentence):
+    summary = ""  # where a figure would have one
+
+    def __init__(self, sentence: str):
+        """Hold `sentence`."""
         self.sentence = sentence
 
     def __repr__(self):
+        """Return the sentence."""
         return self.sentence
 
     def _repr_html_(self):
@@ -25,10 +30,13 @@ class Note:
 
 
 def or_note(show, *arguments):
-    """Return what `show` makes of its arguments, or a Note with the sentence of its LabError; a Note among them is handed on."""
-    for given in arguments:
-        if isinstance(given, Note):
-            return given
+    """Return what `show` makes of its arguments, or a Note with the sentence of its LabError.
+
+    A Note among the arguments is returned as it is.
+    """
+    for argument in arguments:
+        if isinstance(argument, Note):
+            return argument
     try:
         return show(*arguments)
     except LabError as error:
@@ -36,9 +44,13 @@ def or_note(show, *arguments):
 
 
 def evidence(name, show, *more):
-    """Print where a recorded set comes from and return show(runs, ...); where there is no such set, return a Note that says what makes it."""
+    """Print where a recorded set comes from and return show(runs, ...).
+
+    Where there is no such set, return a Note that says what makes it.
+    """
     runs = recorded_or_none(name)
     if runs is None:
         return Note(missing(name))
-    say(runs[0].provenance, f"Made by `{runs[0].meta.get('made_by', 'an unknown command')}`: {len(runs)} runs.")
+    made_by = runs[0].meta.get("made_by", "an unknown command")
+    say(runs[0].provenance, f"Made by `{made_by}`: {len(runs)} runs.")
     return or_note(show, runs, *more)

@@ -10,19 +10,20 @@ from matplotlib.figure import Figure
 
 from labkit.view.text_fit import fitted
 
-# Widths are a notebook's output column; colours are readable on white and told apart by people who see no red or no green
-# (Okabe and Ito 2008, the light ones darkened). Nothing is told by colour alone: every line has a label and a marker.
+# Widths are a notebook's output column; colours are readable on white and told apart by people who see no red or no
+# green (Okabe and Ito 2008, the light ones darkened). Nothing is told by colour alone: every line has a label and a
+# marker.
 STYLE = {
-    "width": 9.0, "height": 4.2, "dpi": 100, "retina": 1.2,           # inches, dots per inch, factor for sharp screens
+    "width": 9.0, "height": 4.2, "dpi": 100, "retina": 1.2,  # inches, dots per inch, factor for sharp screens
     "text": "#222222", "faint": "#767676", "grid": "#E4E4E4",
-    "margins": (1.0, 1.95, 0.55),                                    # inches at left, right (for labels), bottom
-    "title": 12.0, "label": 10.0, "small": 9.0,                       # points
-    "line": 1.8, "marker": 5.0, "band": 0.16,                         # points, points, opacity
+    "margins": (1.0, 1.95, 0.55),                            # inches at left, right (for labels), bottom
+    "title": 12.0, "label": 10.0, "small": 9.0,              # points
+    "line": 1.8, "marker": 5.0, "band": 0.16,                # points, points, opacity
 }
-DRAWING = threading.Lock()                                            # matplotlib's renderer is not made for several threads
+DRAWING = threading.Lock()  # matplotlib's renderer is not made for several threads
 MARKERS = "osD^vPXh<>"
 LINES = ("-", (0, (6, 1.5)), (0, (3, 1.2)), (0, (1, 1)), (0, (6, 1.2, 1, 1.2)))
-VERDICTS = {                                                          # symbol, colour
+VERDICTS = {  # symbol, colour
     "healthy": ("●", "#00785A"),
     "stagnating": ("▬", "#0072B2"),
     "overshooting": ("▲", "#A86200"),
@@ -30,7 +31,7 @@ VERDICTS = {                                                          # symbol, 
     "diverged": ("✖", "#C44601"),
     "not enough evidence": ("?", "#5F5F5F"),
 }
-PINNED = ("v", "#5D00D0")                                             # marker and colour of a run that others are held against: no verdict's
+PINNED = ("v", "#5D00D0")  # marker and colour of a run that others are held against: no verdict's
 
 
 class LabFigure(Figure):
@@ -41,6 +42,7 @@ class LabFigure(Figure):
     """
 
     def __init__(self, width=STYLE["width"], height=STYLE["height"], *, photographic=False, summary=""):
+        """Begin an empty figure of `width` by `height` inches; `summary` is its alternative text."""
         super().__init__(figsize=(width, height), dpi=STYLE["dpi"], facecolor="white")
         self.photographic, self.summary = photographic, summary
 
@@ -71,13 +73,16 @@ class LabFigure(Figure):
 
 
 def light(data: bytes, colors=128) -> bytes:
-    """Return a PNG with a palette, a third as large, so that a notebook full of figures can be kept; anything else as it is."""
+    """Return a PNG with a palette, a third as large, so that a notebook full of figures can be kept.
+
+    Anything but a PNG is returned as it is.
+    """
     if not data.startswith(b"\x89PNG"):
         return data
-    from PIL import Image
+    from PIL import Image  # only where a figure is shown
 
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(data)).convert("RGB").quantize(colors, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    picture, buffer = Image.open(io.BytesIO(data)).convert("RGB"), io.BytesIO()
+    picture.quantize(colors, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
@@ -106,7 +111,10 @@ def new_axes(ax=None, *, width=STYLE["width"], height=STYLE["height"], top=0.4, 
 
 
 def name_axes(ax, x: str, y: str, title: str = "", color: str = STYLE["text"], height: float | None = None) -> None:
-    """Write axis names (with units) and a title at the left, at `height` in fractions of the axes where a second scale needs room."""
+    """Write axis names (with units) and a title at the left.
+
+    `height` is the title's, in fractions of the axes, where a second scale at the top needs room.
+    """
     ax.set_xlabel(x, fontsize=STYLE["label"], color=STYLE["text"])
     ax.set_ylabel(y, fontsize=STYLE["label"], color=STYLE["text"])
     if title:
@@ -119,26 +127,27 @@ def ordered_colors(count: int) -> list:
 
 
 def direct_labels(ax, labels) -> None:
-    """Write `(y, text, color)` labels at the right edge of the axes, broken to fit the figure and pushed apart so that none touch.
+    """Write `(y, text, color)` labels at the right edge of the axes, broken to fit and pushed apart where they touch.
 
     A label that had to move is joined to its line's end by a thin leader.
     """
-    room = (ax.figure.bbox.width - ax.bbox.x0 - 1.03 * ax.bbox.width) / ax.figure.dpi * 72 - 2   # points
+    room = (ax.figure.bbox.width - ax.bbox.x0 - 1.03 * ax.bbox.width) / ax.figure.dpi * 72 - 2  # points
     labels = [(y, fitted(text, room, STYLE["small"]), color) for y, text, color in labels]
-    line = STYLE["small"] * 1.35 / (ax.bbox.height / ax.figure.dpi * 72)  # height of a line of text as a fraction of the axes
+    line = STYLE["small"] * 1.35 / (ax.bbox.height / ax.figure.dpi * 72)  # height of a line, in fractions of the axes
     to_fraction = (ax.transScale + ax.transLimits).transform
     wanted = [(min(max(to_fraction((1.0, y))[1], 0.0), 1.0), text, color) for y, text, color in sorted(labels)]
     placed = spread([y for y, *_ in wanted], [line * (1 + text.count("\n")) for _, text, _ in wanted])
-    for (y, text, color), at in zip(wanted, placed):
+    for (y, text, color), at in zip(wanted, placed, strict=True):
         leader = {"arrowstyle": "-", "color": color, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
         ax.annotate(text, (1.0, y), (1.03, at), xycoords="axes fraction", textcoords="axes fraction",
-                    va="center", ha="left", fontsize=STYLE["small"], color=color, arrowprops=leader, annotation_clip=False)
+                    va="center", ha="left", fontsize=STYLE["small"], color=color, arrowprops=leader,
+                    annotation_clip=False)
 
 
 def spread(centres, heights) -> list[float]:
     """Move sorted centres of boxes in 0..1 apart until none overlap, as little as possible."""
-    blocks = []                                                       # [centre, height, members]: touching boxes move as one
-    for centre, height in zip(centres, heights):
+    blocks = []  # [centre, height, members]: touching boxes move as one
+    for centre, height in zip(centres, heights, strict=True):
         blocks.append([centre, height, [height]])
         while len(blocks) > 1 and blocks[-1][0] - blocks[-2][0] < (blocks[-1][1] + blocks[-2][1]) / 2:
             (above, m, upper), (below, n, lower) = blocks.pop(), blocks.pop()

@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 
 from labkit.design import volume
 from labkit.design.ladders import rung_text
@@ -18,28 +18,38 @@ class Table:
     """Hold rows of text under heads; a notebook shows it as a table, anything else as aligned text."""
 
     def __init__(self, heads, rows):
+        """Hold `heads` and as many cells in each of `rows`, all written as text."""
         self.heads, self.rows = list(heads), [[str(cell) for cell in row] for row in rows]
 
     def __repr__(self):
-        widths = [max(len(cell) for cell in column) for column in zip(self.heads, *self.rows)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (self.heads, *self.rows)]
-        return "\n".join(lines)
+        """Return the table in columns of text."""
+        lines = [self.heads, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
     def _repr_html_(self):
         def line(cells, tag):
-            return "<tr>" + "".join(f"<{tag} style='text-align:left'>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+            written = (f"<{tag} style='text-align:left'>{html.escape(cell)}</{tag}>" for cell in cells)
+            return f"<tr>{''.join(written)}</tr>"
 
-        return f"<table><thead>{line(self.heads, 'th')}</thead><tbody>{''.join(line(row, 'td') for row in self.rows)}</tbody></table>"
+        body = "".join(line(row, "td") for row in self.rows)
+        return f"<table><thead>{line(self.heads, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def table(runs, *names) -> Table:
-    """Return one row a run: what differs (`names`, the rate by default), how far the rate reached in all, the change of the held-out loss, the verdict."""
+    """Return one row a run: what differs, the sum of the rates of all updates, the held-out loss, the verdict.
+
+    names    fields that differ between the runs, the learning rate by default
+    """
     names, runs, rows = names or ("learning_rate",), list(runs), []
     for run in runs:
         verdict, held = diagnose(run, runs), run.validations["validation"]
-        rows.append([*(rung_text(name, getattr(run.config, name)) for name in names), f"{volume.lr_sum(run.config):.3g}", loss(held.means[0]), change(held),
-                     f"{VERDICTS[verdict.label][0]} {verdict.label}", "" if verdict.since_step is None else f"step {verdict.since_step:,}", f"{verdict.confidence:.2f}"])
-    return Table([*(name.replace("_", " ") for name in names), "sum of the rate", "held-out loss before", "change (95 % interval)", "verdict", "since", "confidence"], rows)
+        settings = [rung_text(name, getattr(run.config, name)) for name in names]
+        since = "" if verdict.since_step is None else f"step {verdict.since_step:,}"
+        rows.append([*settings, f"{volume.lr_sum(run.config):.3g}", loss(held.means[0]), change(held),
+                     f"{VERDICTS[verdict.label][0]} {verdict.label}", since, f"{verdict.confidence:.2f}"])
+    return Table([*(name.replace("_", " ") for name in names), "sum of the rate", "held-out loss before",
+                  "change (95 % interval)", "verdict", "since", "confidence"], rows)
 
 
 def loss(value) -> str:
@@ -56,16 +66,21 @@ def change(curve) -> str:
 
 
 def lowest(runs, share=1.0) -> list:
-    """Return the run whose held-out loss is lowest at the evaluation nearest to a share of the updates, then those that cannot be told from it.
+    """Return the run with the lowest held-out loss, then those that cannot be told from it.
 
-    Of runs of one seed each, seeds count as far as a recorded set tells how far they lie apart.
+    Runs are compared at the evaluation nearest to a share of the updates. Of runs of one seed each, seeds count as far
+    as a recorded set tells how far they lie apart.
     """
-    def then(history):
-        return losses(history, nearest(history, share))
+    def then(run):
+        return losses(run, nearest(run, share))
 
-    best = min(runs, key=lambda history: found if math.isfinite(found := then(history).mean()) else math.inf)
+    def mean_or_inf(run):
+        mean = then(run).mean()
+        return mean if math.isfinite(mean) else math.inf
+
+    best = min(runs, key=mean_or_inf)
     noise, level = recorded_noise(best, share=share), 1 - (1 - LEVEL) / max(len(runs) - 1, 1)
-    apart = ((run, seeds_difference(then(run), then(best), noise, level)) for run in runs if run is not best)
+    apart = [(run, seeds_difference(then(run), then(best), noise, level)) for run in runs if run is not best]
     return [best, *(run for run, above in apart if above.low <= 0)]
 
 
@@ -73,24 +88,35 @@ def predictions(runs, at_the_end=None, after_a_tenth=None) -> str:
     """Compare predicted rates with the race's, and say what one seed cannot show; no answer is not wrong."""
     lines = []
     for words, guess, share in (("at the end", at_the_end, 1.0), ("after a tenth of the updates", after_a_tenth, 0.1)):
-        found, *rivals = (run.config.learning_rate for run in lowest(runs, share))
+        best, *rivals = (run.config.learning_rate for run in lowest(runs, share))
         beside = f" (within noise also {', '.join(map(rate_text, sorted(rivals)))})" if rivals else ""
-        fits = guess is not None and any(math.isclose(float(guess), rate) for rate in (found, *rivals))
-        said = "" if guess is None else f" You said {rate_text(float(guess))}" + (": yes." if math.isclose(float(guess), found) else ", which these runs cannot rule out." if fits else ".")
-        lines.append(f"Lowest {words}: {rate_text(found)}{beside}.{said}")
+        lines.append(f"Lowest {words}: {rate_text(best)}{beside}.{_guess_text(guess, best, rivals)}")
     return "\n".join([*lines, caution(runs[0])])
 
 
-def stability(histories, name="learning_rate") -> Table:
-    """Return one row a value: how many of its seeds got each verdict, and the final held-out loss with its interval over seeds."""
-    histories, groups = list(histories), {}
-    for history in histories:
-        groups.setdefault(getattr(history.config, name), []).append(history)
+def _guess_text(guess, best, rivals) -> str:
+    """Write whether a predicted rate was the best or noise cannot tell it from that; nothing for no prediction."""
+    if guess is None:
+        return ""
+    guess = float(guess)
+    if math.isclose(guess, best):
+        return f" You said {rate_text(guess)}: yes."
+    if any(math.isclose(guess, rate) for rate in rivals):
+        return f" You said {rate_text(guess)}, which these runs cannot rule out."
+    return f" You said {rate_text(guess)}."
+
+
+def stability(runs, name="learning_rate") -> Table:
+    """Return one row a value: its seeds, the final held-out loss over seeds, and how many got each verdict."""
+    by_value, by_seed = defaultdict(list), defaultdict(list)
+    for run in runs:
+        by_value[getattr(run.config, name)].append(run)
+        by_seed[run.config.seed].append(run)
     rows = []
-    for value, runs in sorted(groups.items()):
-        siblings = {seed: [other for other in histories if other.config.seed == seed] for seed in {run.config.seed for run in runs}}
-        labels = Counter(diagnose(run, siblings[run.config.seed]).label for run in runs)
-        final = t_interval([run.validations["validation"].means[-1] for run in runs])
+    for value, group in sorted(by_value.items()):
+        counts = Counter(diagnose(run, by_seed[run.config.seed]).label for run in group)
+        final = t_interval([run.validations["validation"].means[-1] for run in group])
         ends = f"{final.mean:.3f} ({final.low:.3f} to {final.high:.3f})" if math.isfinite(final.mean) else "not finite"
-        rows.append([rung_text(name, value), len(runs), ends, ", ".join(f"{labels[label]} × {label}" for label in LABELS if labels[label])])
+        verdicts = ", ".join(f"{counts[label]} × {label}" for label in LABELS if counts[label])
+        rows.append([rung_text(name, value), len(group), ends, verdicts])
     return Table([name.replace("_", " "), "seeds", "final held-out loss (95 % interval over seeds)", "verdicts"], rows)

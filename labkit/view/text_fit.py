@@ -5,7 +5,7 @@ import functools
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-HINTING = 1.04                                                # letters drawn on pixels are set a little wider than the font says
+HINTING = 1.04  # letters drawn on pixels are set a little wider than the font says
 
 
 @functools.lru_cache(maxsize=1024)
@@ -23,7 +23,8 @@ def fitted(text: str, room: float, size: float) -> str:
     lines = []
     for line in text.split("\n"):
         is_narrow = text_size(line, size)[0] <= room
-        lines += [line] if is_narrow else [part for piece in line.split("  ") for part in _broken(piece, room, size)]
+        pieces = [line] if is_narrow else [part for piece in line.split("  ") for part in _broken(piece, room, size)]
+        lines += pieces
     return "\n".join(lines)
 
 

@@ -1,4 +1,7 @@
-"""Cards can be read in light and dark pages, with and without JupyterLab's variables: a contrast of 4.5 at least (WCAG 2.1, 1.4.3)."""
+"""Cards can be read in light and dark pages, with and without JupyterLab.
+
+The contrast is 4.5 at least (WCAG 2.1, 1.4.3).
+"""
 
 import re
 from html.parser import HTMLParser
@@ -6,18 +9,24 @@ from types import SimpleNamespace
 
 import pytest
 
+from labkit.design.config import RunConfig
 from labkit.lessons.exercises import NOT_YET, PASSED, Result
 from labkit.view.cards import error_card, shelf_table, verdict_card
 from labkit.view.evidence import Note
 from labkit.view.style import VERDICTS
 
 # Pages: text, background, and the variables of JupyterLab 4's own themes where it is JupyterLab.
+LIGHT = {"--jp-ui-font-color1": "#212121", "--jp-ui-font-color2": "#616161", "--jp-layout-color0": "#ffffff"}
+DARK = {"--jp-ui-font-color1": "#ffffff", "--jp-ui-font-color2": "#b3b3b3", "--jp-layout-color0": "#111111"}
 PAGES = {
     "light page": ("#000000", "#ffffff", {}),
     "dark page": ("#cccccc", "#1e1e1e", {}),
-    "JupyterLab light": ("#212121", "#ffffff", {"--jp-ui-font-color1": "#212121", "--jp-ui-font-color2": "#616161", "--jp-layout-color0": "#ffffff"}),
-    "JupyterLab dark": ("#ffffff", "#111111", {"--jp-ui-font-color1": "#ffffff", "--jp-ui-font-color2": "#b3b3b3", "--jp-layout-color0": "#111111"}),
+    "JupyterLab light": ("#212121", "#ffffff", LIGHT),
+    "JupyterLab dark": ("#ffffff", "#111111", DARK),
 }
+# JupyterLab gives tables, rows and traces colours of its own, which only inline styles replace.
+STYLED = {"table": {"color": "var(--jp-ui-font-color1,inherit)"}, "tr": {"background": "var(--jp-layout-color0)"},
+          "pre": {"background": "var(--jp-layout-color0)"}}
 VOID = {"polyline", "br", "img"}
 
 
@@ -28,12 +37,13 @@ def rgb(text):
 
 
 def luminance(color):
-    linear = [channel / 255 / 12.92 if channel / 255 <= 0.04045 else ((channel / 255 + 0.055) / 1.055) ** 2.4 for channel in color]
-    return sum(weight * channel for weight, channel in zip((0.2126, 0.7152, 0.0722), linear))
+    parts = [channel / 255 for channel in color]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one, other):
-    darker, lighter = sorted((luminance(one), luminance(other)))
+def contrast(color, other):
+    darker, lighter = sorted((luminance(color), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
@@ -52,15 +62,15 @@ class Texts(HTMLParser):
     def handle_starttag(self, tag, attributes):
         if tag in VOID:
             return
-        # JupyterLab gives tables, rows and traces colours of its own, which only inline styles replace.
-        defaults = {"table": {"color": "var(--jp-ui-font-color1,inherit)"}, "tr": {"background": "var(--jp-layout-color0)"},
-                    "pre": {"background": "var(--jp-layout-color0)"}} if self.variables else {}
-        style = defaults.get(tag, {}) | dict(pair.split(":", 1) for pair in (dict(attributes).get("style") or "").split(";") if ":" in pair)
+        inline = (dict(attributes).get("style") or "").split(";")
+        style = STYLED.get(tag, {}) if self.variables else {}
+        style = style | dict(pair.split(":", 1) for pair in inline if ":" in pair)
         text, behind = self.stack[-1]
         behind = rgb(self.value(style["background"])) if "background" in style else behind
         text = rgb(self.value(style["color"])) if style.get("color", "inherit") != "inherit" else text
         share = float(style.get("opacity", 1))
-        self.stack.append((tuple(share * a + (1 - share) * b for a, b in zip(text, behind)), behind))
+        seen = tuple(share * a + (1 - share) * b for a, b in zip(text, behind, strict=True))
+        self.stack.append((seen, behind))
 
     def handle_endtag(self, tag):
         if tag not in VOID:
@@ -74,12 +84,12 @@ class Texts(HTMLParser):
 def cards():
     """Yield every kind of card, in every verdict's colour."""
     for label in VERDICTS:
-        verdict = SimpleNamespace(label=label, since_step=3, evidence={"gain": 0.1}, sentence="It fell.", confidence=0.9)
-        history = SimpleNamespace(run_id="a", provenance="Trained here.", validations={}, time_s=None,
-                                  config=SimpleNamespace(to_dict=lambda: {"learning_rate": 1e-3}))
-        other = SimpleNamespace(**vars(history) | {"run_id": "b", "config": SimpleNamespace(to_dict=lambda: {"learning_rate": 1e-2})})
-        yield verdict_card(verdict, history)
-        yield shelf_table([history, other], [verdict, verdict])
+        verdict = SimpleNamespace(label=label, since_step=3, evidence={"gain": 0.1}, sentence="It fell.",
+                                  confidence=0.9)
+        run, other = (SimpleNamespace(run_id=f"at {rate}", provenance="Trained here.", validations={}, time_s=None,
+                                      config=RunConfig(learning_rate=rate)) for rate in (1e-3, 1e-2))
+        yield verdict_card(verdict, run)
+        yield shelf_table([run, other], [verdict, verdict])
     yield from (error_card(error) for error in (ValueError("no"), RuntimeError("broken")))
     yield from (Result(outcome, "Because.")._repr_html_() for outcome in (PASSED, NOT_YET))
     yield from (shelf_table([], []), Note("Nothing is recorded.")._repr_html_())
@@ -94,4 +104,5 @@ def test_every_word_of_a_card_stands_out(page):
 
 
 def test_the_contrast_of_known_pairs_is_right():
-    assert contrast(rgb("#000"), rgb("#fff")) == pytest.approx(21) and contrast(rgb("#767676"), rgb("#ffffff")) == pytest.approx(4.54, abs=0.01)
+    assert contrast(rgb("#000"), rgb("#fff")) == pytest.approx(21)
+    assert contrast(rgb("#767676"), rgb("#ffffff")) == pytest.approx(4.54, abs=0.01)
