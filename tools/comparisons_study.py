@@ -12,6 +12,7 @@ import math
 import sys
 from itertools import combinations
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from labkit import settings  # noqa: E402
 from labkit.engine.seeding import seed63  # noqa: E402
-from labkit.experiments import rank as capacity
+from labkit.experiments import rank  # noqa: E402
 from labkit.experiments.batch_size import BROKEN  # noqa: E402
 from labkit.experiments.frontier import Frontier  # noqa: E402
 from labkit.experiments.sensitivity import Chance, parts  # noqa: E402
@@ -57,8 +58,8 @@ def recorded_pairs():
         gains = np.array([losses(arm, 0).mean() - losses(arm).mean() for arm in arms])
         for arm, gain in zip(arms, gains, strict=True):
             noise = seed_noise(
-                [losses(other) for other, its in zip(arms, gains, strict=True)
-                 if its >= LIKE * max(gains) and other is not arm]
+                [losses(other) for other, gain_of_other in zip(arms, gains, strict=True)
+                 if gain_of_other >= LIKE * max(gains) and other is not arm]
             )
             for one, other in combinations(losses(arm), 2):
                 broke = max(one.mean(), other.mean()) > BROKEN * losses(arm, 0).mean()
@@ -114,12 +115,12 @@ def ranks(repetitions):
     for _ in range(repetitions):
         ends = made(rng, [0.14 - GAIN + lack + worse for lack in lacks for worse in (0.003, 0.0, 0.0015)])
         rates = (1e-3, 3e-3, 1e-2)
-        by_rank = {rank: dict(zip(rates, ends[3 * i : 3 * i + 3], strict=True)) for i, rank in enumerate(names)}
-        found = capacity.Capacity("simulated", np.full(PICTURES, 0.14), by_rank, by_rank, SEEDS)
-        low, high = found.open
-        before += found.enough != 4
+        by_rank = {size: dict(zip(rates, ends[3 * i : 3 * i + 3], strict=True)) for i, size in enumerate(names)}
+        capacity = rank.Capacity("simulated", np.full(PICTURES, 0.14), by_rank, by_rank, SEEDS)
+        low, high = capacity.open
+        before += capacity.enough != 4
         after += not low <= 4 <= (high or 64)
-        left.append(sum(low <= rank <= (high or 64) for rank in names))
+        left.append(sum(low <= size <= (high or 64) for size in names))
     return before / repetitions, after / repetitions, float(np.mean(left))
 
 
@@ -132,14 +133,14 @@ def strengths(repetitions, pictures):
     target, kept = np.array([0.05, 0.5, 0.7, 0.75, 0.5]), np.array([0.95, 0.92, 0.88, 0.82, 0.5])
     for _ in range(repetitions):
         drawn = [_drawn(rng, shares, pictures) for shares in (target, kept)]
-        found = Frontier(
+        frontier = Frontier(
             "simulated", (0.0, 0.5, 0.75, 1.0, 2.0), *drawn, 0.1, np.zeros((2, 5, 2, 2, 3), np.uint8), ("", "")
         )
-        k, lost = found.chosen, found.lost
+        k, lost = frontier.chosen, frontier.lost
         true = kept[0] - kept[k]
-        before += k > 0 and true > 0.1 + 1e-9 or share_interval(found.target[k]).low > target[k]
+        before += k > 0 and true > 0.1 + 1e-9 or share_interval(frontier.target[k]).low > target[k]
         after += (k > 0 and not lost.low <= true <= lost.high) or share_interval(
-            found.target[k], found.level
+            frontier.target[k], frontier.level
         ).low > target[k]
         promised += k > 0 and lost.high <= 0.1
     return before / repetitions, after / repetitions, promised / repetitions
@@ -153,8 +154,6 @@ def _drawn(rng, shares, pictures):
 
 
 def _quantile(share):
-    from statistics import NormalDist
-
     return NormalDist().inv_cdf(share)
 
 
@@ -184,9 +183,9 @@ def knobs(repetitions):
 
 
 def _shares(values):
-    found = parts(values)
-    total = sum(found.values())
-    return {key: value / total for key, value in found.items()}
+    variances = parts(values)
+    total = sum(variances.values())
+    return {key: value / total for key, value in variances.items()}
 
 
 def rows(repetitions):
@@ -197,22 +196,20 @@ def rows(repetitions):
         (f"none of them above {BROKEN:g} times the untouched loss", -1e9),
         ("also those that broke", -math.inf),
     ):
-        some = [pair for pair in pairs if pair[0] >= least]
-        known = [
-            pair for pair in some if pair[2] is not None
-        ]  # a set of one design that learned says nothing of its seeds
+        counted = [pair for pair in pairs if pair[0] >= least]
+        known = [pair for pair in counted if pair[2] is not None]  # one design that learned cannot show its seeds
         yield (
             f"recorded pairs that differ by the seed alone, {words}: told apart",
-            f"{sum(pair[1] for pair in some)} of {len(some)}",
+            f"{sum(pair[1] for pair in counted)} of {len(counted)}",
             f"{sum(pair[2] for pair in known)} of {len(known)}",
         )
     for name in ("near", "liminal"):
         runs = recorded(f"ranks_{name}")
-        each = [capacity.capacity([run for run in runs if run.config.seed == seed]).enough for seed in (0, 1)]
+        each = [rank.capacity([run for run in runs if run.config.seed == seed]).enough for seed in (0, 1)]
         yield (
             f"smallest sufficient rank, {name}: seed 0, seed 1; both",
             f"{each[0]}, {each[1]}",
-            capacity.capacity(runs).range,
+            rank.capacity(runs).range,
         )
     for seeds, arms, uneven in ((2, 2, 0.0), (2, 5, 0.0), (2, 25, 0.0), (2, 25, 0.5), (3, 4, 0.0)):
         before, after = two_arms(repetitions, seeds, arms, uneven)

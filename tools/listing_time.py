@@ -27,7 +27,7 @@ EVALUATED = (0, 2, 4, 7, 12, 20, 33, 50, 70, 100)
 
 
 def events(name, number):
-    """Give what one run tells: loss falls, at a rate of its own."""
+    """Yield the events of one run whose loss falls, at a rate of its own."""
     rng = np.random.default_rng(number)
     level, speed = rng.uniform(0.6, 1.4, (32, 1)), rng.uniform(0.2, 3)
     for step in range(101):

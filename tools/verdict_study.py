@@ -10,17 +10,16 @@ seeded.
 
 import argparse
 import dataclasses
-import subprocess
 import sys
-import types
 from collections import defaultdict
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from old_judge import judge_at  # noqa: E402
 
 from labkit.design.config import RunConfig  # noqa: E402
 from labkit.engine.monitor import log_spaced  # noqa: E402
@@ -35,24 +34,11 @@ CONFIDENCES = (0.8, 0.9, 0.95)
 SETS = ("u_curve", "presets", "batch_equal_updates", "batch_equal_epochs", "eightfold", "long_runs")
 
 
-def judge_at(revision):
-    """Return the module `diagnose` as it was at a commit."""
-    found = {}
-    for name in ("findings", "diagnose"):                     # older commits have no findings.py
-        source = subprocess.run(["git", "show", f"{revision}:labkit/{name}.py"], cwd=ROOT, capture_output=True,
-                                text=True, check=name == "diagnose").stdout
-        found[name] = module = types.ModuleType(f"{name}_before")
-        sys.modules[module.__name__] = module
-        with mock.patch.dict(sys.modules, {"labkit.judge.findings": found["findings"]}):
-            exec(compile(source, f"{name}.py", "exec"), module.__dict__)
-    return found["diagnose"]
-
-
 # ---------------------------------------------------------------- simulated runs
 
 
 def simulated(steps, validation, probe, jitter, rng, *, start=0.15, spread=0.6, own=0.15):
-    """Return the History of a run whose mean change of the loss follows two courses (T,), seen through noise.
+    """Return a Run whose mean change of the loss follows two courses (T,), seen through noise.
 
     jitter   standard deviation of what moves all pictures at once, as a share of the largest change
     spread   how unequally pictures gain
@@ -124,16 +110,16 @@ def drawn_course(rng, steps):
 
 def population(judge, count, seed):
     """Return (true label, verdict) of simulated runs of every kind."""
-    found = []
+    pairs = []
     for i in range(count):
         rng = np.random.default_rng([seed, i])
         last = int(rng.choice([60, 100, 200, 500, 1000]))
         steps = evaluations(last, None if rng.random() < 0.5 else int(rng.choice([8, 15, 31])))
         validation, probe = drawn_course(rng, steps)
         jitter = np.exp(np.log(0.04) + np.log(2.5) * rng.normal())
-        found.append((truth(steps, validation, probe),
-                      judge.diagnose(simulated(steps, validation, probe, min(jitter, 0.5), rng))))
-    return found
+        verdict = judge.diagnose(simulated(steps, validation, probe, min(jitter, 0.5), rng))
+        pairs.append((truth(steps, validation, probe), verdict))
+    return pairs
 
 
 # ---------------------------------------------------------------- single faults
@@ -141,26 +127,26 @@ def population(judge, count, seed):
 
 def plateau(judge, count, evals, jitter, seed, last=200):
     """Return verdicts of runs that fall and then stay, with a jitter."""
-    found = []
+    verdicts = []
     for i in range(count):
         rng = np.random.default_rng([seed, evals, i])
         steps = evaluations(last, evals)
         course = -0.012 * (1 - np.exp(-steps / (0.06 * last)))
-        found.append(judge.diagnose(simulated(steps, course, course, jitter, rng)))
-    return found
+        verdicts.append(judge.diagnose(simulated(steps, course, course, jitter, rng)))
+    return verdicts
 
 
 def small_gain(judge, count, gain, lost, seed):
     """Return verdicts of runs with little to gain: `gain` of the loss at the start, of which `lost` goes again."""
-    found = []
+    verdicts = []
     for i in range(count):
         rng = np.random.default_rng([seed, i])
         steps = evaluations(1000)
         time = steps / 1000
         fall = -gain * 0.15 * (1 - np.exp(-time / 0.1))
         course = fall + lost * gain * 0.15 * np.clip(time - 0.4, 0, None) / 0.6
-        found.append(judge.diagnose(simulated(steps, course, fall * 1.2 if lost else fall, 0.03, rng)))
-    return found
+        verdicts.append(judge.diagnose(simulated(steps, course, fall * 1.2 if lost else fall, 0.03, rng)))
+    return verdicts
 
 
 def shapes(judge):
@@ -229,7 +215,7 @@ def other_half(judge, groups):
 
     What is known of jitter beforehand comes from the other designs alone: the scatter between their seeds.
     """
-    found, scatters = [], [scatter(runs) for runs in groups]
+    pairs, scatters = [], [scatter(runs) for runs in groups]
     for at, runs in enumerate(groups):
         others = np.median([s for i, s in enumerate(scatters) if i != at and s is not None])
         for run in runs:
@@ -238,8 +224,8 @@ def other_half(judge, groups):
             for one, other in (halves, halves[::-1]):
                 with mock.patch.object(course, "JITTER_MEDIAN", others):
                     verdict = judge.diagnose(part_of(run, np.sort(one)))
-                found.append((reference(runs, run, other), verdict))
-    return found
+                pairs.append((reference(runs, run, other), verdict))
+    return pairs
 
 
 def reference(runs, run, pictures):
@@ -263,7 +249,7 @@ def cut_short(judge, groups, share):
 
     Only runs of 100 updates and more count.
     """
-    found = []
+    verdicts = []
     for runs in groups:
         for run in runs:
             steps = run.validations["validation"].steps
@@ -271,8 +257,8 @@ def cut_short(judge, groups, share):
                 at = int(np.searchsorted(steps, share * steps[-1]))
                 means = run.validations["validation"].means
                 rose = at + 1 < len(steps) and bool(means[at + 1] > means[at])
-                found.append((judge.diagnose(run), judge.diagnose(part_of(run, upto=steps[at])), rose))
-    return found
+                verdicts.append((judge.diagnose(run), judge.diagnose(part_of(run, upto=steps[at])), rose))
+    return verdicts
 
 
 # ---------------------------------------------------------------- tables
@@ -281,15 +267,16 @@ def cut_short(judge, groups, share):
 def coverage(pairs):
     """Return rows: of the verdicts given with a confidence near c, how many are right."""
     rows, edges = [], [(0.8, 0.85, 0.8), (0.85, 0.925, 0.9), (0.925, 0.975, 0.95), (0.975, 1.01, 1.0)]
-    given = [(label == verdict.label, verdict.confidence) for label, verdict in pairs if verdict.label != today.UNSURE]
+    decided = [(label, verdict) for label, verdict in pairs if verdict.label != today.UNSURE]
+    results = [(label == verdict.label, verdict.confidence) for label, verdict in decided]
     for low, high, c in edges:
-        right = [r for r, confidence in given if low <= confidence < high]
+        right = [is_right for is_right, confidence in results if low <= confidence < high]
         rows.append(f"| near {c:g} | {len(right)} | {np.mean(right):.3f} |" if right else f"| near {c:g} | 0 | |")
     for c in CONFIDENCES:
-        right = [r for r, confidence in given if confidence >= c]
+        right = [is_right for is_right, confidence in results if confidence >= c]
         rows.append(f"| {c:g} and more | {len(right)} | {np.mean(right):.3f} |")
     return ["| confidence | verdicts | right |", "|---|---|---|", *rows, "",
-            f"{len(given)} of {len(pairs)} runs were given a verdict."]
+            f"{len(decided)} of {len(pairs)} runs were given a verdict."]
 
 
 def share(verdicts, label, least=0.0):
@@ -305,14 +292,14 @@ def faults(judge):
         rows.append((f"plateau, jitter {jitter:.0%} of the gain: 'overshooting' or 'overfitting'",
                      f"{len(wrong)} of 200", f"{sum(v.confidence >= 0.95 for v in wrong)} with confidence 0.95"))
     for evals in (8, 15, 31, 56):
-        found = plateau(judge, 60, evals, 0.06, 2)
-        rows.append((f"plateau, jitter 6 %, {evals} evaluations: 'healthy'", share(found, today.HEALTHY),
-                     share(found, today.HEALTHY, 0.95) + " with confidence 0.95"))
+        verdicts = plateau(judge, 60, evals, 0.06, 2)
+        rows.append((f"plateau, jitter 6 %, {evals} evaluations: 'healthy'", share(verdicts, today.HEALTHY),
+                     share(verdicts, today.HEALTHY, 0.95) + " with confidence 0.95"))
     rows.append(("gain of 0.9 % of the loss, healthy: undecided",
                  share(small_gain(judge, 60, 0.009, 0, 3), today.UNSURE), ""))
-    found = small_gain(judge, 60, 0.016, 0.2, 4)
-    rows.append(("a fifth of a gain of 1.6 % lost: 'healthy'", share(found, today.HEALTHY),
-                 share(found, today.OVERFITTING) + " 'overfitting'"))
+    verdicts = small_gain(judge, 60, 0.016, 0.2, 4)
+    rows.append(("a fifth of a gain of 1.6 % lost: 'healthy'", share(verdicts, today.HEALTHY),
+                 share(verdicts, today.OVERFITTING) + " 'overfitting'"))
     rows += [(name, f"{v.label}", f"{v.confidence:.2f}") for name, v in shapes(judge).items()]
     return ["| run | verdict | |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
 
@@ -332,7 +319,7 @@ def cut_short_rows(judge, groups):
 def main():
     """Print every table for the judge that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", help="judge with labkit/judge/diagnose.py and findings.py of this commit")
+    parser.add_argument("--before", help="judge with diagnose.py and findings.py of this commit")
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs of the population")
     options = parser.parse_args()
     judge = judge_at(options.before) if options.before else today
