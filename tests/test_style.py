@@ -13,7 +13,6 @@ NOT_CLEAN = (
     "labkit/badges.py",
     "labkit/bench.py",
     "labkit/cli",
-    "labkit/datasets",
     "labkit/engine",
     "labkit/experiments",
     "labkit/lab.py",

@@ -1,15 +1,18 @@
 """Copies and near copies among pictures: what must not stand on both sides of a split. No torch here."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from labkit.datasets.pixels import thumbs
+from labkit.datasets.pixels import Look, thumbs
 
-NEAR = 0.12  # of a picture's own contrast; measured on the kit's 960 pictures:
-# saved again as JPEG of quality 30 or at a quarter of the size they differ by at most 0.07, others by at least 0.29
-LEAST = 1.0  # of 255: flat pictures have no contrast
+# Of a picture's own contrast. Measured on the kit's 960 pictures: saved again as JPEG of quality 30 or at a quarter of
+# the size they differ by at most 0.07, others by at least 0.29.
+NEAR = 0.12
+LEAST = 1.0                                 # of 255: flat pictures have no contrast
 
 
-def near_pairs(looks, others=None) -> list[tuple[int, int]]:
+def near_pairs(looks: Sequence[Look], others: Sequence[Look] | None = None) -> list[tuple[int, int]]:
     """Return the pairs (i, j) of copies and near copies among `looks` (i < j), or of `looks` with `others`.
 
     Two pictures are near copies when the root mean square difference of their thumbnails is at most NEAR times the
@@ -22,13 +25,15 @@ def near_pairs(looks, others=None) -> list[tuple[int, int]]:
         return []
     bound, bounds = _bounds(small), _bounds(large)
     order = np.argsort(large.mean(1))
-    means, pairs = large.mean(1)[order], []
-    for i, one in enumerate(small):  # means differ by less than pictures do: only these few can be near
-        first, last = np.searchsorted(means, [one.mean() - bound[i] - 1e-3, one.mean() + bound[i] + 1e-3])
+    means = large.mean(1)[order]
+    pairs: list[tuple[int, int]] = []
+    for i, thumb in enumerate(small):       # means differ by less than pictures do: only these few can be near
+        mean = thumb.mean()
+        first, last = np.searchsorted(means, [mean - bound[i] - 1e-3, mean + bound[i] + 1e-3])
         close = order[first:last]
         if others is None:
             close = close[close > i]
-        far = np.sqrt(((large[close] - one) ** 2).mean(1))
+        far = np.sqrt(((large[close] - thumb) ** 2).mean(1))
         pairs += [(i, int(j)) for j in close[far <= np.minimum(bound[i], bounds[close])]]
     return pairs
 
@@ -39,21 +44,22 @@ def _bounds(small: np.ndarray) -> np.ndarray:
     return np.maximum(LEAST, NEAR * contrast)
 
 
-def groups(looks, *, near: bool = True) -> list[list[int]]:
+def groups(looks: Sequence[Look], *, near: bool = True) -> list[list[int]]:
     """Cut the numbers of pictures into groups of the same picture; near: of near copies too, and theirs in turn."""
-    first = {}
-    same = [(first.setdefault(one.pixels, i), i) for i, one in enumerate(looks)]
+    first: dict[str, int] = {}
+    same = [(first.setdefault(look.pixels, i), i) for i, look in enumerate(looks)]
     leader = list(range(len(looks)))
     for i, j in same + (near_pairs(looks) if near else []):
         a, b = _root(leader, i), _root(leader, j)
         leader[max(a, b)] = min(a, b)
-    found = {}
+    by_leader: dict[int, list[int]] = {}
     for i in range(len(looks)):
-        found.setdefault(_root(leader, i), []).append(i)
-    return list(found.values())
+        by_leader.setdefault(_root(leader, i), []).append(i)
+    return list(by_leader.values())
 
 
 def _root(leader: list[int], i: int) -> int:
+    """Return the picture that leads the group of picture i."""
     while leader[i] != i:
         i = leader[i]
     return i

@@ -1,109 +1,118 @@
 """What a person should know of a folder of pictures before training on it, as sentences without their stop."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
-from labkit.datasets.pixels import SUFFIXES, is_foreign, is_picture
+from labkit.datasets.pixels import SUFFIXES, Look, is_foreign, is_picture
 from labkit.text import counted
 
-DEPTH = 2  # folders below the one given that are looked into
+DEPTH = 2                                   # folders below the one given that are looked into
 MOST_NAMED = 6
-ENDLESS = 10**6  # tokens: without a length of ours, transformers remarks on stderr
-CUT = 0.1  # of a picture: less is lost by the middle square without a word
+ENDLESS = 10**6                             # tokens: without a length of ours, transformers remarks on stderr
+CUT = 0.1                                   # of a picture: a middle square that loses less is not worth a note
 
 
-def left_out(foreign, of: int) -> list[str]:
-    """Tell of pictures that cannot be read here, `of` there being in all."""
+class Part(Protocol):
+    """Stand for a PictureFolder, whose module imports this one."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the pictures."""
+        ...
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Return the pictures that are used."""
+        ...
+
+
+def left_out(foreign: Sequence[Path], n_pictures: int) -> list[str]:
+    """Tell of pictures that cannot be read here, among n_pictures in all."""
     if not foreign:
         return []
-    kinds = {}
+    kinds: dict[str, list[str]] = {}
     for path in foreign:
         kinds.setdefault(path.suffix.lower() or path.name, []).append(path.name)
     named = ", ".join(f"{len(names)} {kind} ({names[0]})" for kind, names in sorted(kinds.items()))
-    return [
-        f"{len(foreign)} of {counted(of, 'picture')} left out, since Pillow cannot read their kind here: {named}; "
-        "save them as PNG or JPEG"
-    ]
+    return [f"{len(foreign)} of {counted(n_pictures, 'picture')} left out, since Pillow cannot read their kind here: "
+            f"{named}; save them as PNG or JPEG"]
 
 
-def of_pixels(paths, looks) -> list[str]:
+def of_pixels(paths: Sequence[Path], looks: Sequence[Look]) -> list[str]:
     """Tell what the middle squares leave of pictures, and of colour profiles that could not be used."""
     notes = []
-    cut = [i for i, one in enumerate(looks) if one.lost > CUT]
+    cut = [(look, path) for path, look in zip(paths, looks, strict=True) if look.lost > CUT]
     if cut:
-        most = max(cut, key=lambda i: looks[i].lost)
+        look, path = max(cut, key=lambda pair: pair[0].lost)
         notes.append(
             f"{len(cut)} of {counted(len(looks), 'picture')} lose more than {CUT:.0%} outside their middle square, "
-            f"which alone is used; {paths[most].name} ({looks[most].width} x {looks[most].height}) loses "
-            f"{looks[most].lost:.0%}: crop them to squares yourself where that matters"
-        )
-    unreadable = [path.name for path, one in zip(paths, looks) if one.profile == "unreadable"]
+            f"which alone is used; {path.name} ({look.width} x {look.height}) loses {look.lost:.0%}: "
+            "crop them to squares yourself where that matters")
+    unreadable = [path.name for path, look in zip(paths, looks, strict=True) if look.profile == "unreadable"]
     if unreadable:
-        notes.append(
-            f"{counted(len(unreadable), 'picture')} with a colour profile that cannot be used, "
-            f"{unreadable[0]} for one: taken as sRGB"
-        )
+        notes.append(f"{counted(len(unreadable), 'picture')} with a colour profile that cannot be used, "
+                     f"{unreadable[0]} for one: taken as sRGB")
     return notes
 
 
-def cut_texts(base, texts, noun: str = "caption") -> str | None:
-    """Tell of captions, or prompts, longer than what the base's text encoder reads; None where there are none."""
+def cut_texts(base: Any, texts: Sequence[str], noun: str = "caption") -> str | None:
+    """Tell of captions, or prompts, longer than what the base's text encoder reads; None where there are none.
+
+    base: an engine.base.Base, which belongs to a room above this one.
+    """
     limit = base.tokenizer.model_max_length
     whole = base.tokenizer(list(texts), truncation=True, max_length=ENDLESS).input_ids
     long = [len(ids) for ids in whole if len(ids) > limit]
     if not long:
         return None
-    return (
-        f"{len(long)} of {counted(len(texts), noun)} cut: {base.name} reads {limit} tokens, "
-        f"the longest has {max(long)}; shorten them, or put first what matters"
-    )
+    return (f"{len(long)} of {counted(len(texts), noun)} cut: {base.name} reads {limit} tokens, "
+            f"the longest has {max(long)}; shorten them, or put first what matters")
 
 
-def unused(folder: Path, parts) -> list[str]:
-    """Tell of pictures in and below a folder that none of its parts uses; what a part left out it has told itself."""
+def unused(folder: Path, parts: Sequence[Part]) -> list[str]:
+    """Tell of pictures in and below a folder that none of its parts uses, nor has told of as left out."""
     used = {path.resolve() for part in parts for path in part.paths}
-    own = {part.folder.resolve() for part in parts}
+    folders_of_parts = {part.folder.resolve() for part in parts}
     notes = []
     for place in [folder, *_below(folder)]:
-        pictures = [path for path in _inside(place) if is_picture(path) and _shown(path) and path.is_file()]
-        pictures += (
-            [path for path in _inside(place) if is_foreign(path) and _shown(path)]
-            if place.resolve() not in own
-            else []
-        )
+        visible = [path for path in _inside(place) if _is_visible(path)]
+        pictures = [path for path in visible if is_picture(path) and path.is_file()]
+        if place.resolve() not in folders_of_parts:
+            pictures += [path for path in visible if is_foreign(path)]
         if more := [path for path in pictures if path.resolve() not in used]:
-            notes.append(
-                f"{counted(len(more), 'picture')} in {place} not used, {min(path.name for path in more)} for one: "
-                "give that folder, or move them"
-            )
-    return notes[:MOST_NAMED] + (
-        [f"pictures in {counted(len(notes) - MOST_NAMED, 'more folder')} not used either"]
-        if len(notes) > MOST_NAMED
-        else []
-    )
+            first = min(path.name for path in more)
+            notes.append(f"{counted(len(more), 'picture')} in {place} not used, {first} for one: "
+                         "give that folder, or move them")
+    if len(notes) > MOST_NAMED:
+        rest = counted(len(notes) - MOST_NAMED, "more folder")
+        notes[MOST_NAMED:] = [f"pictures in {rest} not used either"]
+    return notes
 
 
 def candidates(folder: Path) -> str:
     """Say which folders below have pictures, where a folder itself has none."""
-    found = []
+    folders = []
     for place in _below(folder):
-        if any(is_picture(path) and _shown(path) for path in _inside(place)):
-            found.append(place.parent if (place.parent / "train").is_dir() and place.parent != folder else place)
-    found = list(dict.fromkeys(map(str, found)))
-    if not found:
+        if any(is_picture(path) and _is_visible(path) for path in _inside(place)):
+            is_part = (place.parent / "train").is_dir() and place.parent != folder
+            folders.append(place.parent if is_part else place)
+    names = list(dict.fromkeys(map(str, folders)))
+    if not names:
         return f" Pictures are files named {', '.join(SUFFIXES)}."
-    if len(found) == 1:
-        return f" Did you mean {found[0]}?"
-    more = f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-    return f" Give one of the folders below that have some: {', '.join(found[:MOST_NAMED])}{more}."
+    if len(names) == 1:
+        return f" Did you mean {names[0]}?"
+    more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f" Give one of the folders below that have some: {', '.join(names[:MOST_NAMED])}{more}."
 
 
 def _below(folder: Path, depth: int = DEPTH) -> list[Path]:
     """Return the folders below a folder, hidden ones and what archives of a Mac leave behind apart, by name."""
-    found = []
+    folders: list[Path] = []
     for place in _inside(folder) if depth else ():
-        if place.is_dir() and _shown(place) and not place.is_symlink():
-            found += [place, *_below(place, depth - 1)]
-    return found
+        if place.is_dir() and _is_visible(place) and not place.is_symlink():
+            folders += [place, *_below(place, depth - 1)]
+    return folders
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -114,5 +123,5 @@ def _inside(folder: Path) -> list[Path]:
         return []
 
 
-def _shown(path: Path) -> bool:
+def _is_visible(path: Path) -> bool:
     return not path.name.startswith((".", "__MACOSX"))

@@ -5,8 +5,9 @@ import functools
 import hashlib
 import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, features
@@ -14,56 +15,29 @@ from PIL import Image, ImageCms, ImageOps, features
 from labkit.errors import LabError
 from labkit.files.content import sha256, sha256_of_texts
 
-SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".webp",
-    ".avif",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".jp2",
-    ".tga",
-)
-LIBRARIES = {".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000"}  # that a build of Pillow may lack
-FOREIGN = (
-    ".heic",
-    ".heif",
-    ".jxl",
-    ".dng",
-    ".cr2",
-    ".cr3",
-    ".nef",
-    ".arw",
-    ".raf",
-    ".psd",
-    ".svg",
-)  # pictures Pillow alone cannot read
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".jp2",
+            ".tga")
+LIBRARIES = {".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000"}      # that a build of Pillow may lack
+# Pictures that Pillow alone cannot read.
+FOREIGN = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".psd", ".svg")
 # What Pillow raises on files that are no whole pictures; a false length asks for gigabytes.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, MemoryError, Image.DecompressionBombError)
-THUMB = 16  # pixels a side of what copies are told by
-SAME_COLOURS = 2  # of 255: a profile that changes no colour by more is sRGB under another name
-PROFILED = {
-    "RGB": ("RGB", "RGBA", "P", "PA", "L", "LA", "1"),
-    "L": ("L", "LA", "1"),
-    "CMYK": ("CMYK",),
-}  # modes that a profile of each kind is for
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, MemoryError)
+THUMB = 16                                  # pixels a side of the thumbnails by which copies are recognized
+SAME_COLOURS = 2                            # of 255: a profile that changes no colour by more is sRGB by another name
+# The modes of a picture that a profile of each kind is for.
+PROFILED = {"RGB": ("RGB", "RGBA", "P", "PA", "L", "LA", "1"), "L": ("L", "LA", "1"), "CMYK": ("CMYK",)}
 PNG, PNG_TEXT = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt")
 
 
 class Look(NamedTuple):
-    """Hold what one look at a picture told; plain values, so that it can be remembered."""
+    """Hold what was seen of a picture when it was decoded; plain values, so that a Memo can keep them."""
 
-    sha256: str  # of the file, and of how its colours are read
-    width: int  # pixels, upright
+    sha256: str                             # of the file, and of how its colours are read
+    width: int                              # pixels, upright
     height: int
-    pixels: str  # SHA-256 of the decoded pixels
-    thumb: str  # base64 of uint8 (THUMB, THUMB, 3)
-    profile: str  # "", "converted" or "unreadable"
+    pixels: str                             # SHA-256 of the decoded pixels
+    thumb: str                              # base64 of uint8 (THUMB, THUMB, 3)
+    profile: str                            # "", "converted" or "unreadable"
 
     @property
     def lost(self) -> float:
@@ -80,7 +54,7 @@ def is_picture(path: Path) -> bool:
 @functools.cache
 def _has(library: str) -> bool:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an older Pillow remarks on what it has never heard of
+        warnings.simplefilter("ignore")     # an older Pillow remarks on what it has never heard of
         return features.check(library)
 
 
@@ -90,25 +64,26 @@ def is_foreign(path: Path) -> bool:
     return suffix in FOREIGN or suffix in SUFFIXES and not is_picture(path)
 
 
-def look(path) -> Look:
+def look(path: Path | str) -> Look:
     """Decode a picture wholly and tell what it is; LabError names a file that is truncated or no picture."""
     path = Path(path)
     picture, profile = _open(path)
     thumb = np.asarray(picture.resize((THUMB, THUMB), Image.Resampling.BOX))
     name = sha256(path)
-    if profile == "converted":  # other pixels than an earlier labkit took from the same file
+    if profile == "converted":              # other pixels than an earlier labkit took from the same file
         name = sha256_of_texts([name, "sRGB"])
     pixels = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
-    return Look(name, *picture.size, pixels, base64.b64encode(thumb.tobytes()).decode(), profile)
+    width, height = picture.size
+    return Look(name, width, height, pixels, base64.b64encode(thumb.tobytes()).decode(), profile)
 
 
-def thumbs(looks) -> np.ndarray:
+def thumbs(looks: Iterable[Look]) -> np.ndarray:
     """Return the small versions of n pictures as float32 (n, THUMB * THUMB * 3)."""
-    small = b"".join(base64.b64decode(one.thumb) for one in looks)
+    small = b"".join(base64.b64decode(look.thumb) for look in looks)
     return np.frombuffer(small, np.uint8).reshape(-1, 3 * THUMB**2).astype(np.float32)
 
 
-def load_picture(path, size: int) -> np.ndarray:
+def load_picture(path: Path | str, size: int) -> np.ndarray:
     """Read one picture as uint8 (size, size, 3): upright, in sRGB, on white, its middle square, scaled by Lanczos."""
     picture, _ = _open(Path(path))
     return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
@@ -118,36 +93,34 @@ def _open(path: Path) -> tuple[Image.Image, str]:
     """Return a picture as RGB and what became of its colour profile."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning)  # remarks on odd metadata are no concern of the pixels
+        warnings.filterwarnings("ignore", category=UserWarning)         # remarks on odd metadata, not on pixels
         try:
             return _rgb(_decoded(path), path)
         except LabError:
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise LabError(
-                f"data: {path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels. Scale it down first."
-            ) from None
+            most = Image.MAX_IMAGE_PIXELS / 1e6
+            raise LabError(f"data: {path} has more than {most:.0f} million pixels. Scale it down first.") from None
+        except PermissionError as error:
+            raise LabError(f"data: {path} cannot be read ({error.strerror}). "
+                           "Change its permissions, or take it out.") from None
         except DAMAGED as error:
-            if isinstance(error, PermissionError):
-                raise LabError(
-                    f"data: {path} cannot be read ({error.strerror}). Change its permissions, or take it out."
-                ) from None
-            raise LabError(
-                f"data: {path} is truncated or not a picture ({error or type(error).__name__}). Replace it or take it out."
-            ) from None
+            reason = error or type(error).__name__
+            raise LabError(f"data: {path} is truncated or not a picture ({reason}). "
+                           "Replace it or take it out.") from None
 
 
 def _decoded(path: Path) -> Image.Image:
     try:
         return _upright(path)
-    except ValueError:  # a text above Pillow's limit: those that draw pictures write whole workflows into them
+    except ValueError:                      # a text above Pillow's limit: some programs write whole workflows into one
         data = path.read_bytes()
         if not data.startswith(PNG):
             raise
         return _upright(io.BytesIO(_without_text(data)))
 
 
-def _upright(source) -> Image.Image:
+def _upright(source: Path | io.BytesIO) -> Image.Image:
     with Image.open(source) as picture:
         picture.load()
         return ImageOps.exif_transpose(picture)
@@ -164,15 +137,17 @@ def _without_text(data: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _rgb(picture: Image.Image, path) -> tuple[Image.Image, str]:
+def _rgb(picture: Image.Image, path: Path) -> tuple[Image.Image, str]:
+    """Return a picture as RGB on white, and what became of its colour profile."""
     if picture.mode == "F":
         raise LabError(f"data: {path} holds floating-point values without a known white. Save it as PNG or JPEG.")
     profile = picture.info.get("icc_profile")
-    if picture.mode.startswith("I"):  # 16 bits of grey: PIL's own conversion clips them to 8
+    if picture.mode.startswith("I"):        # 16 bits of grey: PIL's own conversion clips them to 8
         values = np.asarray(picture).astype(np.float64)
         picture = Image.fromarray((values.clip(0, 65535) / 257).round().astype(np.uint8))
     alpha = picture.convert("RGBA") if "A" in picture.getbands() or "transparency" in picture.info else None
-    colours, became = _in_srgb(picture, profile) if profile and picture.mode != "LAB" else (None, "")  # Lab needs none
+    needs_profile = profile and picture.mode != "LAB"
+    colours, became = _in_srgb(picture, profile) if needs_profile else (None, "")
     if alpha is None:
         return colours or picture.convert("RGB"), became
     if colours:
@@ -185,20 +160,20 @@ def _in_srgb(picture: Image.Image, profile: bytes) -> tuple[Image.Image | None, 
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}[source.profile.xcolor_space]
-        if picture.mode not in PROFILED[mode]:  # a profile of another kind of picture
+        if picture.mode not in PROFILED[mode]:          # a profile of another kind of picture
             return None, "unreadable"
         convert = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-        if (
-            mode != "CMYK"
-            and np.abs(
-                _levels(ImageCms.applyTransform(_ramp(mode), convert)) - _levels(_ramp(mode).convert("RGB"))
-            ).max()
-            <= SAME_COLOURS
-        ):
+        if mode != "CMYK" and _changes_least(convert, mode):
             return None, ""
         return ImageCms.applyTransform(picture.convert(mode), convert), "converted"
     except (ImageCms.PyCMSError, ImportError, OSError, KeyError, ValueError, TypeError):
         return None, "unreadable"
+
+
+def _changes_least(convert: Any, mode: str) -> bool:
+    """Tell whether a transform of ImageCms leaves all colours as they are, SAME_COLOURS aside."""
+    before, after = _ramp(mode).convert("RGB"), ImageCms.applyTransform(_ramp(mode), convert)
+    return bool(np.abs(_levels(after) - _levels(before)).max() <= SAME_COLOURS)
 
 
 def _ramp(mode: str) -> Image.Image:
