@@ -15,7 +15,8 @@ from labkit.experiments.preflight import look_over
 from labkit.experiments.sensitivity import KNOBS, sensitivity
 from labkit.experiments.turning_points import boundary
 from labkit.judge.stats import Interval, by_picture, interval_of, paired_difference
-from labkit.lessons.exercises import Checks, Result, check, given_differently, with_interval
+from labkit.lessons.exercises import Checks, given_differently, with_interval
+from labkit.lessons.results import Result, check
 from labkit.store.history import Run
 from labkit.store.recorded import missing, recorded_or_none
 from labkit.text import counted

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from labkit.design.config import RunConfig
-from labkit.lessons.exercises import NOT_YET, PASSED, Result
+from labkit.lessons.results import NOT_YET, PASSED, Result
 from labkit.view.cards import error_card, shelf_table, verdict_card
 from labkit.view.evidence import Note
 from labkit.view.style import VERDICTS
