@@ -23,13 +23,13 @@ _HOMES = {
     "plot_race": "view.pictures", "plot_samples": "view.pictures", "plot_pictures": "view.pictures",
     "evidence": "view.evidence", "or_note": "view.evidence",
     "LabPanel": "lessons.panel", "RunShelf": "lessons.shelf", "PromptBox": "lessons.prompt_box",
-    "folder_pictures": "lessons.prompt_box",
+    "folder_pictures": "lessons.prompt_box", "own_seed": "lessons.exercises",
     "LabError": "errors",
 }
 
 __all__ = [
     "Lab", "LabError", "LabPanel", "Monitor", "PromptBox", "RunConfig", "RunShelf", "Store", "diagnose",
-    "encode", "evidence", "folder_pictures", "grid", "load_base", "load_design", "or_note", "plot_curves",
+    "encode", "evidence", "folder_pictures", "grid", "load_base", "load_design", "or_note", "own_seed", "plot_curves",
     "plot_pictures", "plot_race", "plot_samples", "plot_validation", "record", "sweep", "territory", "train",
     "write_design",
 ]
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from labkit.errors import LabError
     from labkit.judge.diagnose import diagnose
     from labkit.lab import Lab
+    from labkit.lessons.exercises import own_seed
     from labkit.lessons.panel import LabPanel
     from labkit.lessons.prompt_box import PromptBox, folder_pictures
     from labkit.lessons.shelf import RunShelf

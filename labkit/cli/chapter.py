@@ -123,7 +123,7 @@ def run_lesson(path, out, store, parameters, quota, limit, lesson_threads):
     accounts.unlink(missing_ok=True)
     trained = account.get("run_steps_trained", 0)
     if error is None and not account:
-        error = "did not reach lesson.finish() in its last cell"
+        error = "did not reach session.finish() in its last cell"
     if error is None and quota is not None and trained < quota:
         error = f"trained {trained} run-steps, fewer than its {quota}"
     if (out / path.name).exists():

@@ -15,7 +15,7 @@ from labkit.errors import LabError
 from labkit.lessons import notebooks
 from labkit.settings import REPO
 
-BEGIN, FINISH = "from labkit.lessons import session as lesson\nlesson.begin()", "lesson.finish()"
+BEGIN, FINISH = "from labkit.lessons import session\nsession.begin()", "session.finish()"
 TRAIN = """
 import numpy as np
 from labkit.design.config import RunConfig
@@ -85,7 +85,7 @@ def test_run_steps_are_reported_and_checked_against_the_quota(ran):
 def test_a_failed_cell_a_failed_run_and_a_missing_end_are_named(ran):
     assert results(ran)["03_broken"]["error"] == "failed in cell [5]: ZeroDivisionError: division by zero"
     assert re.search(r"Run e{16} ended in an error: out of memory", results(ran)["02_error"]["error"])
-    assert "lesson.finish()" in results(ran)["04_endless"]["error"]
+    assert "session.finish()" in results(ran)["04_endless"]["error"]
     assert "FAILED" in ran[1].text and "03_broken" in ran[1].text
 
 

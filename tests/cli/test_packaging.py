@@ -130,7 +130,7 @@ def test_generated_cells_of_a_lesson_are_fresh_and_its_frame_is_whole(path):
     tags = [(cell["metadata"].get("tags") or [""])[0] for cell in codes]
     assert tags[:2] == ["setup", "parameters"] and tags.count("parameters") == 1
     assert 1 <= len(notebooks.parameters(path)) <= 8 and ... not in notebooks.parameters(path).values()
-    assert "lesson.begin()" in notebooks.source(codes[2]) and "lesson.finish()" in notebooks.source(codes[-1])
+    assert "session.begin()" in notebooks.source(codes[2]) and "session.finish()" in notebooks.source(codes[-1])
 
 
 @pytest.mark.parametrize("path", notebooks.lessons(), ids=lambda path: path.stem)

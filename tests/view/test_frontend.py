@@ -57,7 +57,7 @@ def test_a_kernel_of_a_server_is_watched(kernel):
 
 
 def test_an_interrupted_cell_of_a_lesson_shows_one_sentence_and_ends_in_an_error(kernel):
-    assert kernel("from labkit.lessons import session as lesson\nlesson.begin()") == ("", None)
+    assert kernel("from labkit.lessons import session\nsession.begin()") == ("", None)
     printed, error = kernel("import time\nprint('waiting')\ntime.sleep(60)", interrupt_at="waiting")
     assert printed == "waiting\nInterrupted. What was finished is kept: run this cell again to go on.\n"
     assert error == "KeyboardInterrupt"
@@ -73,7 +73,7 @@ warnings.warn('odd')"""
 
 
 def test_a_warning_or_an_error_of_the_kit_is_its_sentence_alone_in_lines_that_a_page_shows_whole(kernel):
-    kernel("from labkit.lessons import session as lesson\nlesson.begin()")
+    kernel("from labkit.lessons import session\nsession.begin()")
     printed, error = kernel(WARNS)
     ours, others = printed.split("\n/", 1)
     assert error is None and " ".join(ours.split()) == LONG.strip() and max(map(len, ours.split("\n"))) <= LINE
