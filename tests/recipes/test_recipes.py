@@ -45,7 +45,8 @@ def small_batches(monkeypatch):
 
 
 def same(first, second):
-    return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("room, allowed", [
@@ -69,7 +70,8 @@ def test_each_vocabulary_word_is_one_token(tokenizer):
 
 def test_words_outside_the_vocabulary_become_pieces_that_read_back(tokenizer):
     text = "a zeppelin over ünïcode 42!"
-    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True).replace(" ", "") == text.replace(" ", "")
+    back = tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True)
+    assert back.replace(" ", "") == text.replace(" ", "")
 
 
 @pytest.mark.parametrize("world", [ordinary, liminal])
@@ -94,7 +96,8 @@ def test_the_base_is_stored_under_24_megabytes_and_reads_back(tokenizer, tmp_pat
     back = architecture.load_base(tmp_path / "base")
     assert back.vae.dtype == back.unet.dtype == back.text_encoder.dtype == torch.float32
     assert same(back.text_encoder, pipeline.text_encoder)
-    torch.testing.assert_close(back.vae.decoder.conv_in.weight, pipeline.vae.decoder.conv_in.weight, rtol=1e-3, atol=1e-5)
+    written, read = pipeline.vae.decoder.conv_in.weight, back.vae.decoder.conv_in.weight
+    torch.testing.assert_close(read, written, rtol=1e-3, atol=1e-5)
 
 
 def test_a_base_of_fewer_latent_channels_draws_nearly_the_same_when_widened(tokenizer, monkeypatch):
@@ -127,7 +130,9 @@ def test_orthogonal_pushes_singular_values_towards_one():
 
 
 def test_the_same_draw_belongs_to_seed_purpose_and_step():
-    draw = lambda *key: torch.rand(3, generator=training.generator(*key))
+    def draw(*key):
+        return torch.rand(3, generator=training.generator(*key))
+
     assert torch.equal(draw(0, "crops", 5), draw(0, "crops", 5))
     assert not torch.equal(draw(0, "crops", 5), draw(0, "crops", 6))
 
@@ -170,7 +175,8 @@ def test_latents_in_a_file_are_those_of_the_pictures_to_a_255th_of_their_range(r
     vae = architecture.build_vae().eval().requires_grad_(False)
     sets = latents.encoded(training.Pictures(renders), vae, tokenizer)
     latents.write(tmp_path / "latents.safetensors", sets, vae, tokenizer)
-    for (moments, ids), (kept, kept_ids) in zip(sets, latents.read(tmp_path / "latents.safetensors", vae, tokenizer), strict=True):
+    read = latents.read(tmp_path / "latents.safetensors", vae, tokenizer)
+    for (moments, ids), (kept, kept_ids) in zip(sets, read, strict=True):
         width = moments[0].amax((0, 2, 3)) - moments[0].amin((0, 2, 3))
         assert ((kept[0] - moments[0]).abs().amax((0, 2, 3)) <= width / 255 * 0.51).all()
         torch.testing.assert_close(kept[1].mean((2, 3)), moments[1].mean((2, 3)), rtol=1e-3, atol=1e-4)
@@ -181,14 +187,16 @@ def test_latents_in_a_file_are_those_of_the_pictures_to_a_255th_of_their_range(r
 
 def test_the_denoiser_trains_on_latents_without_the_pictures(renders, tmp_path, tokenizer, small_batches):
     vae = architecture.build_vae().eval().requires_grad_(False)
-    latents.write(tmp_path / "latents.safetensors", latents.encoded(training.Pictures(renders), vae, tokenizer), vae, tokenizer)
+    sets = latents.encoded(training.Pictures(renders), vae, tokenizer)
+    latents.write(tmp_path / "latents.safetensors", sets, vae, tokenizer)
     unet, _ = denoiser.train(tmp_path / "latents.safetensors", vae, tmp_path, Budget(steps=1), batch=3)
     assert all(torch.isfinite(weight).all() for weight in unet.parameters())
 
 
 def test_words_take_their_embeddings_along_into_another_vocabulary():
     old, new = (architecture.build_tokenizer(words) for words in (["bed", "sofa"], ["bed", "pool", "sofa"]))
-    base = SimpleNamespace(unet=architecture.build_unet(), text_encoder=architecture.build_text_encoder(old), tokenizer=old)
+    base = SimpleNamespace(unet=architecture.build_unet(), text_encoder=architecture.build_text_encoder(old),
+                           tokenizer=old)
     unet, text_encoder = architecture.build_unet(), architecture.build_text_encoder(new)
     fresh = text_encoder.get_input_embeddings().weight.clone()
     denoiser.take_over(base, unet, text_encoder, new)
@@ -235,7 +243,8 @@ def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, 
 
     def small(data, store, resolution=None):
         own = Lab(data=data, store=store)
-        own.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
+        territory = SimpleNamespace(train=range(12), prompts=())
+        own.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": territory}
         return own
 
     Lab = lab.Lab
@@ -245,6 +254,8 @@ def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, 
     monkeypatch.setattr("labkit.settings.data_dir", lambda: tmp_path)
     recorded.make("ranks_near", tmp_path / "work", tmp_path / "runs")
     found = shipped.recorded("ranks_near")
-    assert len(found) == 4 and all(run.validations["validation"].steps.tolist() == [0, 4] and not len(run.steps["loss"]) for run in found)
+    assert len(found) == 4
+    for run in found:
+        assert run.validations["validation"].steps.tolist() == [0, 4] and not len(run.steps["loss"])
     assert capacity(found).ranks == [1, 2] and found[0].origin == "recorded" and found[0].config.data == "near"
     assert (tmp_path / "runs" / "ranks_near.zip").stat().st_size / len(found) < 3000

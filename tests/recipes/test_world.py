@@ -4,6 +4,7 @@ import io
 import random
 import sys
 import types
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_captions_fit_the_tokenizer():
 def test_no_two_purposes_share_an_index():
     ranges = sorted(RANGES.values())
     assert all(first < past for first, past in ranges)
-    assert all(past <= first for (_, past), (first, _) in zip(ranges, ranges[1:]))
+    assert all(past <= first for (_, past), (first, _) in pairwise(ranges))
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -112,7 +113,7 @@ def test_every_scene_is_finite_and_alike_on_every_call(world):
         first, again = WORLDS[world].build(index), WORLDS[world].build(index)
         assert (first.eye, first.target, first.fov) == (again.eye, again.target, again.fov)
         for surface in shapes.SURFACES:
-            for mine, other in zip(first.mesh(surface), again.mesh(surface)):
+            for mine, other in zip(first.mesh(surface), again.mesh(surface), strict=True):
                 assert (mine == other).all()
             points, normals, faces, colours = first.mesh(surface)
             assert len(points) == len(normals) == len(colours) and faces.max() < len(points)
@@ -196,7 +197,7 @@ class FakePool:
         return False
 
     def imap_unordered(self, make, jobs):
-        for world, index, size, samples, quality, path in jobs:
+        for _, index, size, _, _, path in jobs:
             Image.new("RGB", (size, size), "grey").save(path)
             self.made.append(index)
             yield index

@@ -7,6 +7,7 @@ would load a float16 one as float16 beside a float32 UNet.
 
 import os
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -30,7 +31,7 @@ def byte_characters():
 def merge(pieces, ranks):
     """Apply ranked byte-pair merges to a word's pieces until none fits."""
     while True:
-        pairs = [p for p in zip(pieces, pieces[1:]) if p in ranks]
+        pairs = [p for p in pairwise(pieces) if p in ranks]
         if not pairs:
             return pieces
         first, merged, i = min(pairs, key=ranks.get), [], 0

@@ -126,8 +126,9 @@ def accuracy(reader, pixels, labels):
     """Share of right first answers of each attribute."""
     reading, right = reader.read(pixels.permute(0, 2, 3, 1).numpy()), {}
     for i, (name, values) in enumerate(reader.answers.items()):
-        said = reading.kinds if name == "kind" else [a[name] for a in reading.attributes]
-        known = [(values[label], answer) for label, answer in zip(labels[:, i].tolist(), said) if label >= 0]
+        answers = reading.kinds if name == "kind" else [a[name] for a in reading.attributes]
+        known = [(values[label], answer)
+                 for label, answer in zip(labels[:, i].tolist(), answers, strict=True) if label >= 0]
         right[name] = sum(a == b for a, b in known) / max(1, len(known))
     return right
 

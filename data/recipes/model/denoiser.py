@@ -159,4 +159,5 @@ if __name__ == "__main__":
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     autoencoder = AutoencoderKL.from_pretrained(a.vae).eval().requires_grad_(False)
-    train(a.source, autoencoder, a.work, Budget(a.steps, a.minutes), a.seed, log_to=a.log, start=a.start, batch=a.batch)
+    train(a.source, autoencoder, a.work, Budget(a.steps, a.minutes), a.seed,
+          log_to=a.log, start=a.start, batch=a.batch)

@@ -21,10 +21,12 @@ class Muon(torch.optim.Optimizer):
     """Muon for matrices and convolutions, Adam for vectors and embeddings: `groups(modules)` sorts them."""
 
     def __init__(self, groups, momentum=0.95, betas=(0.9, 0.99), eps=1e-8):
+        """Take parameter groups as `groups` gives them; momentum is Muon's, betas and eps are Adam's."""
         super().__init__(groups, dict(momentum=momentum, betas=betas, eps=eps))
 
     @torch.no_grad()
     def step(self):
+        """Make one update of every parameter that has a gradient."""
         for group in self.param_groups:
             update = self.muon_update if group["orthogonal"] else self.adam_update
             for p in group["params"]:
@@ -33,12 +35,14 @@ class Muon(torch.optim.Optimizer):
                     p.add_(update(p, group), alpha=-group["lr"])
 
     def muon_update(self, p, group):
+        """Return the direction of a matrix or a convolution, by Muon."""
         average = self.state[p].setdefault("momentum", torch.zeros_like(p)).lerp_(p.grad, 1 - group["momentum"])
         matrix = p.grad.lerp(average, group["momentum"]).flatten(1)  # Nesterov
         gain = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
         return orthogonal(matrix).view_as(p) * gain
 
     def adam_update(self, p, group):
+        """Return the direction of a vector or an embedding, by Adam."""
         state, (beta1, beta2) = self.state[p], group["betas"]
         if not state:
             state.update(count=torch.zeros(()), first=torch.zeros_like(p), second=torch.zeros_like(p))

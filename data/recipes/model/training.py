@@ -42,6 +42,7 @@ class Pictures:
     """
 
     def __init__(self, folder):
+        """Read what the folder holds now."""
         self.folder, self.known = Path(folder), set()
         self.pixels, self.captions, self.attributes = torch.empty(0, dtype=torch.uint8), [], []
         self.held_out = torch.empty(0, dtype=torch.bool)
@@ -64,6 +65,7 @@ class Pictures:
         self.held_out = torch.cat([self.held_out, torch.tensor(held)])
 
     def __len__(self):
+        """Return the number of pictures."""
         return len(self.captions)
 
 
@@ -77,13 +79,15 @@ class Average:
     """Exponential moving average of a module's weights, warmed up so that it forgets the start."""
 
     def __init__(self, module, decay=0.999):
+        """Start from a copy of the module as it is."""
         self.module, self.decay, self.updates = copy.deepcopy(module).eval().requires_grad_(False), decay, 0
 
     @torch.no_grad()
     def update(self, module):
+        """Move the averages towards the module's weights of now."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for slow, fast in zip(self.module.parameters(), module.parameters()):
+        for slow, fast in zip(self.module.parameters(), module.parameters(), strict=True):
             slow.lerp_(fast, 1 - decay)
 
 
@@ -91,6 +95,7 @@ class Budget:
     """How far a training has come: by steps (exactly repeatable) or by minutes of training."""
 
     def __init__(self, steps=None, minutes=None):
+        """Take the whole budget, in steps or in minutes."""
         self.steps, self.minutes = steps, minutes
         self.begin()
 
@@ -99,6 +104,7 @@ class Budget:
         self.spent, self.since = spent, time.monotonic()
 
     def seconds(self):
+        """Return the seconds spent so far, in earlier sessions too."""
         return self.spent + time.monotonic() - self.since
 
     def progress(self, step):
@@ -119,9 +125,11 @@ class Checkpoint:
     """
 
     def __init__(self, path):
+        """Name the file; it need not be there yet."""
         self.path, self.previous = Path(path), Path(path).with_suffix(".previous.safetensors")
 
     def save(self, state, modules, optimizer):
+        """Write a JSON state, modules by name and an optimizer; the file of before becomes the previous one."""
         tensors = {f"{name}/{key}": t for name, m in modules.items() for key, t in m.state_dict().items()}
         for i, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{i}/{slot}": torch.as_tensor(t) for slot, t in slots.items()}

@@ -16,6 +16,7 @@ LEFT_OUT = ("near-validation.safetensors",)  # one lesson uses them; encoded in 
 
 
 def main():
+    """Encode every set that ships and say how large its file is."""
     base = load_base()
     sets = [pictures for name in shipped_territories()
             for pictures in (territory(name).train, territory(name).validation)]

@@ -57,9 +57,10 @@ def share(right):
 def read_right(reader, pixels, attributes):
     """Shares of right first answers, and of pictures accepted for their own kind."""
     reading = reader.read(pixels)
-    right = {"kind": share([k == a["kind"] for k, a in zip(reading.kinds, attributes)])}
+    right = {"kind": share([k == a["kind"] for k, a in zip(reading.kinds, attributes, strict=True)])}
     for name in COLOURS:
-        right[name] = share([r[name] == a[name] for r, a in zip(reading.attributes, attributes) if a[name] != "none"])
+        right[name] = share([r[name] == a[name] for r, a in zip(reading.attributes, attributes, strict=True)
+                             if a[name] != "none"])
     right["accepted"] = share(reader.accepted(pixels, [a["kind"] for a in attributes]))
     return right
 
@@ -67,9 +68,9 @@ def read_right(reader, pixels, attributes):
 def confusion(reader, pixels, attributes):
     """How often each kind (rows) is read as each answer (columns): {kind: {answer: count}}."""
     counts = {}
-    for said, a in zip(reader.read(pixels).kinds, attributes):
+    for answer, a in zip(reader.read(pixels).kinds, attributes, strict=True):
         row = counts.setdefault(a["kind"], {})
-        row[said] = row.get(said, 0) + 1
+        row[answer] = row.get(answer, 0) + 1
     return counts
 
 
@@ -201,6 +202,7 @@ def save_sheet(pictures, name, columns):
 
 
 def main():
+    """Measure what ships, or only write its tables again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", action="store_true", help="only write the tables again")
     parser.add_argument("--untouched", action="store_true",

@@ -24,19 +24,21 @@ DATA = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class RecordedSet:
-    """Grids of runs, as `labkit.engine.sweep.grid` takes them, of one territory and resolution; and what of them is kept."""
+    """Grids of runs of one territory and resolution, and what of them is kept."""
 
-    grids: tuple
+    grids: tuple              # of dicts, as `labkit.engine.sweep.grid` takes them
     ends_only: bool = False   # tell only the first and the last loss
     drawn: tuple = ()         # updates after which pictures of seed 0 are drawn
     rounded: bool = False     # adapters are kept in bfloat16 between updates
 
     @property
     def data(self):
+        """Return the name of the territory."""
         return self.grids[0].get("data", "liminal")
 
     @property
     def resolution(self):
+        """Return the resolution in pixels; None: the base's own."""
         return self.grids[0].get("resolution")
 
 
@@ -206,6 +208,7 @@ def rounded(value, digits):
 
 
 def main():
+    """Make the sets that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"sets to make: {', '.join(SETS)}; all by default")
     parser.add_argument("--work", type=Path, default=DATA.parent / "out" / "recorded",

@@ -29,7 +29,7 @@ def sheet(pictures, columns):
 def fresh_captions(count, first=FRESH):
     """(captions, attributes) of ordinary places that were never rendered."""
     attributes = [ordinary.attributes(i) for i in range(first, first + count)]
-    return [caption(a, i) for i, a in zip(range(first, first + count), attributes)], attributes
+    return [caption(a, i) for i, a in enumerate(attributes, first)], attributes
 
 
 if __name__ == "__main__":

@@ -77,8 +77,8 @@ def parts(m):
 def filled(text, m):
     """A README with every part between `<!-- name -->` and `<!-- /name -->` written anew."""
     for name, part in parts(m).items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found: found[1] + part + found[2], text,
-                      flags=re.DOTALL)
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+                      lambda match, part=part: match[1] + part + match[2], text, flags=re.DOTALL)
     return text
 
 

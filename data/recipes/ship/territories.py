@@ -33,6 +33,7 @@ def indices(purpose, count):
 
 
 def main():
+    """Render the sets of every territory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=TERRITORIES, help="folder of the territories")
     parser.add_argument("--processes", type=int, default=1, help="one per core: each works on one thread")

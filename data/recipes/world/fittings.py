@@ -1,5 +1,7 @@
 """What liminal places share: faded colours, moods of light, walls, arches, lamps and the camera."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from recipes.world.shapes import box, linear, merged, quad
@@ -84,7 +86,7 @@ def arcade(x, near, far, bays, spring, height, thick):
         z = near - (k + 0.5) * bay
         angle = np.linspace(0, np.pi, 11)
         zs, ys = z - radius * np.cos(angle), spring + radius * np.sin(angle)
-        for (z0, y0), (z1, y1) in zip(zip(zs, ys), zip(zs[1:], ys[1:])):
+        for (z0, y0), (z1, y1) in pairwise(zip(zs, ys, strict=True)):
             mean = (y0 + y1) / 2
             parts.append(box((x, (mean + height) / 2, (z0 + z1) / 2), (thick, height - mean, abs(z1 - z0) + 1e-3)))
     return merged(parts)

@@ -283,4 +283,5 @@ def rug(colour, across, deep, round_one):
         parts = [column((0, 0, 0), 0.5, 0.012), column((0, 0, 0), 0.43, 0.018)]
     else:
         parts = [box((0, 0.006, 0), (1, 0.012, 1)), box((0, 0.009, 0), (0.9, 0.018, 0.86))]
-    return [((p[0] * [across, 1, deep], p[1], p[2]), c, "matte") for p, c in zip(parts, (border, tint))]
+    return [((p[0] * [across, 1, deep], p[1], p[2]), c, "matte")
+            for p, c in zip(parts, (border, tint), strict=True)]

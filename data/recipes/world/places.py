@@ -133,7 +133,7 @@ def straight(scene, a, rng):
     length, climb = steps * tread + landing, steps * rise
     y, z = 0.0, -1.2
     scene.add(quad((-w / 2, 0, 3), (w, 0, 0), (0, 0, z - 3)), stair)
-    for f in range(flights):
+    for _ in range(flights):
         for k in range(steps):
             scene.add(box((0, y + rise * (k + 0.5), z - tread * (k + 0.5)), (w, rise, tread)), stair)
             scene.add(box((0, y + rise * (k + 1), z - tread * k - 0.03), (w, 0.03, 0.06)), stair * 0.55)
@@ -194,7 +194,7 @@ def shaft(scene, a, rng):
             scene.add(beam(lift(start, 0.0), lift(end, 0.0), 0.18), rail)
             for k in range(5):
                 f = k / 4
-                foot = tuple(p * (1 - f) + q * f for p, q in zip(start, end))
+                foot = tuple(p * (1 - f) + q * f for p, q in zip(start, end, strict=True))
                 scene.add(beam(foot, lift(foot, 0.95), 0.05), rail)
             if rng.random() < max(MOODS[a["light"]][1], 0.75) and (s + level) % 2 == 0:
                 y, half = base + 1.9, 0.55

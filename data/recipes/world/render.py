@@ -130,6 +130,7 @@ def render(world, indices, size, out, processes=1, samples=16, quality=None):
 
 
 def main():
+    """Render a range of pictures of one world."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("world", choices=KINDS)
     parser.add_argument("--start", type=int, default=0, help="first index; ranges are given out in draws.py")

@@ -6,6 +6,7 @@ Colours are named in PALETTE (sRGB) and become linear reflectances; lights are l
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def merged(parts):
     """Several parts as one."""
     offsets = np.cumsum([0] + [len(p[0]) for p in parts[:-1]])
     return (np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]),
-            np.concatenate([p[2] + o for p, o in zip(parts, offsets)]))
+            np.concatenate([p[2] + o for p, o in zip(parts, offsets, strict=True)]))
 
 
 def _grids(levels):
@@ -126,7 +127,7 @@ def lathe(centre, profile, sides=24):
     angle = np.linspace(0, 2 * np.pi, sides + 1)
     ring = np.stack([np.cos(angle), np.zeros_like(angle), -np.sin(angle)], 1)
     parts = []
-    for (r0, y0), (r1, y1) in zip(profile, profile[1:]):
+    for (r0, y0), (r1, y1) in pairwise(profile):
         up = np.array([0.0, 1.0, 0.0])
         low, high = ring * r0 + up * y0, ring * r1 + up * y1
         normal = ring * (y1 - y0) + up * (r0 - r1)

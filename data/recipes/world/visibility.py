@@ -65,7 +65,7 @@ def sees(room, names, a):
             others = [(lo, hi) for other, lo, hi in solid if other != i]
             clear = inside
             if others:
-                clear = inside & ~hidden(eye, points, *map(np.array, zip(*others)))
+                clear = inside & ~hidden(eye, points, *map(np.array, zip(*others, strict=True)))
             span = np.ptp(flat[inside], axis=0).max() / 2
             share = SHARE if main else 0.33 if label in MANY else 0.42
             if clear.mean() >= share and span >= (MAIN_SPAN / wanted if main else SPAN):
