@@ -10,10 +10,9 @@ import pytest
 import tiny
 
 from labkit.design.config import RunConfig
-from labkit.engine.sweep import sweep
+from labkit.engine.sweep import grid
 from labkit.errors import LabError
 from labkit.experiments.short_test import LADDER, first_rungs, short_test, trial_table
-from labkit.lab import Lab
 from labkit.store.events import Step, Stopped, Validation
 from labkit.store.history import RunBuilder
 from labkit.view import tables
@@ -24,9 +23,7 @@ SHORT = {"max_train_steps": 6, "pictures": 0, "train_batch_size": 2}
 
 @pytest.fixture
 def lab():
-    lab = Lab()
-    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=("a pool",))}
-    return lab
+    return tiny.lab(data=tiny.territory(prompts=("a pool",)))
 
 
 def test_a_race_gives_the_runs_in_the_order_of_its_values(lab):
@@ -135,9 +132,11 @@ def test_stability_counts_verdicts_over_seeds():
 
 
 def test_a_run_that_goes_on_comes_back_whole(lab):
-    config = lab.config(max_train_steps=6, train_batch_size=2)
+    config = RunConfig(max_train_steps=6, train_batch_size=2)
     seen = []
-    for event in sweep(lab.base, lab.cache, [config], lab.store, monitor=lab.monitor(pictures=0), checkpoint_at=(3,), stop=lambda: len(seen) > 8):
+    events = lab.sweep(lab.plan([config]), monitor=lab.monitor(pictures=0), checkpoint_at=(3,),
+                       stop=lambda: len(seen) > 8)
+    for event in events:
         seen.append(event)
     assert lab.store.runs()[0].status == "stopped"
     whole = lab.train_all([config], pictures=0)[0]
@@ -163,9 +162,9 @@ def test_an_interrupted_cell_keeps_what_it_trained_says_so_in_one_sentence_and_g
 
 
 def test_one_unfinished_run_of_a_pass_goes_on_and_its_complete_neighbour_comes_back_whole(lab):
-    configs = [lab.config(max_train_steps=6, train_batch_size=2, learning_rate=rate) for rate in (1e-3, 1e-2)]
-    first, second = (lab._id(config) for config in configs)
-    with closing(sweep(lab.base, lab.cache, configs, lab.store, monitor=lab.monitor(pictures=0), checkpoint_at=(3,))) as events:
+    plan = lab.plan(grid(learning_rate=[1e-3, 1e-2], max_train_steps=6, train_batch_size=2))
+    (first, second), configs = plan, list(plan.values())
+    with closing(lab.sweep(plan, monitor=lab.monitor(pictures=0), checkpoint_at=(3,))) as events:
         for event in events:
             if isinstance(event, Stopped) and event.run_id == first:
                 break                                         # as a kill between the ends of two runs

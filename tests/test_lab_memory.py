@@ -1,7 +1,5 @@
 """A lab's own choice of rows and gradient checkpointing reaches whatever trains in it, and is told and recorded."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import tiny
@@ -19,14 +17,10 @@ TOLD = "Activations are computed again in the backward pass, as asked (gradient 
 @pytest.fixture(autouse=True)
 def without_a_browser(monkeypatch):
     monkeypatch.setenv("LABKIT_FRONTEND", "headless")
-    monkeypatch.setattr("labkit.settings.fast", False)
 
 
 def opened(folder, **options):
-    lab = Lab(store=folder, **options)
-    territory = SimpleNamespace(train=range(12), prompts=())
-    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": territory}
-    return lab
+    return tiny.lab(store=folder, **options)
 
 
 def race(lab):
@@ -82,7 +76,7 @@ def test_single_updates_that_do_not_fit_are_told(tmp_path, monkeypatch):
 
 def test_a_lab_of_a_design_and_one_on_another_territory_keep_the_choice(tmp_path):
     lab = Lab.from_config(RunConfig(), store=tmp_path, max_rows=8, gradient_checkpointing=False)
-    lab.__dict__["base"] = tiny.base()
+    lab.base = tiny.base()
     chosen = [(one.max_rows, one.gradient_checkpointing) for one in (lab, lab.with_data("elsewhere"), Lab())]
     assert chosen == [(8, False), (8, False), (64, None)]
 

@@ -9,7 +9,7 @@ from labkit.datasets.folders import territory
 from labkit.engine.base import load_base
 from labkit.engine.cache import encode
 from labkit.engine.monitor import Monitor
-from labkit.engine.sweep import sweep
+from labkit.engine.sweep import plan, sweep
 from labkit.judge.diagnose import diagnose
 from labkit.store.recorded import recorded
 from labkit.store.runs import Store
@@ -60,7 +60,7 @@ def _race(base, configs, rehearse):
         monitor = Monitor(prompts=cache.prompts[:2])
     with tempfile.TemporaryDirectory() as folder:
         store, start = Store(folder), time.perf_counter()
-        for _ in sweep(base, cache, configs, store, monitor=monitor):
+        for _ in sweep(base, cache, plan(base, cache, configs), store, monitor=monitor):
             pass
         return time.perf_counter() - start, sorted(store.load_runs(), key=lambda run: run.config.learning_rate)
 

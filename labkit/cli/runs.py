@@ -8,11 +8,12 @@ import numpy as np
 
 from labkit.cli.parser import Outcome, pairs, tell
 from labkit.datasets.folders import whole_path
-from labkit.design.config import load_design, run_id
+from labkit.design.config import load_design
 from labkit.design.schedules import check_warmup
 from labkit.errors import LabError
 from labkit.files.atomic import cannot_write, write_file
 from labkit.interrupts import stop_on_interrupt
+from labkit.lessons import session
 from labkit.settings import given_path
 from labkit.store.adapter_files import adapter_bytes, load_adapter
 from labkit.store.events import Stopped, Validation
@@ -70,22 +71,22 @@ def train_all(configs, options, expected=None):
     asked = {config.mixed_precision for config in configs}
     dtype = options.dtype or (asked.pop() if len(asked) == 1 and asked != {"no"} else None)  # None: as the device is best at
     lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution,
-              dtype=dtype, max_rows=options.rows, gradient_checkpointing=options.gradient_checkpointing)
+              dtype=dtype, max_rows=options.rows, gradient_checkpointing=options.gradient_checkpointing,
+              monitor=session.monitor())
     tell(f"labkit: {lab.territory.summary}", sys.stderr)  # bad pictures are found before a model loads
-    configs = [lab.config(config) for config in configs]
-    for config in configs if not expected else ():
+    plan = lab.plan(configs)
+    for config in plan.values() if not expected else ():
         check_warmup(config)
     try:
         lab.store.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(lab.store.root, error) from None
-    names = [run_id(config, lab.base.fingerprint, lab.cache.fingerprint) for config in configs]
-    if expected and expected not in names:
+    if expected and expected not in plan:
         raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} have changed since.")
-    before = {name for name in names if (lab.store.root / name).is_dir() and lab.store.run(name).status in ("finished", "diverged")}
+    before = {name for name in plan if (lab.store.root / name).is_dir() and lab.store.run(name).status in ("finished", "diverged")}
     with stop_on_interrupt(say_stopping) as stop:
-        error = drain(lab, configs, names, stop)
-    return judged([lab.store.run(name) for name in dict.fromkeys(names)], before, error, stop)
+        error = drain(lab, plan, stop)
+    return judged([lab.store.run(name) for name in plan], before, error, stop)
 
 
 def say_stopping():
@@ -94,13 +95,13 @@ def say_stopping():
         os.write(2, b"\nlabkit: stopping after this update; a second time interrupts at once\n")
 
 
-def drain(lab, configs, names, stop):
+def drain(lab, plan, stop):
     """Train with a line of progress until `stop()` says so, with a checkpoint at the end. Returns what failed, or None."""
-    last = max(config.max_train_steps for config in configs)
+    last = max(config.max_train_steps for config in plan.values())
     every = max(1, last // CHECKPOINTS)
-    with Progress(configs, names) as progress:
+    with Progress(plan) as progress:
         try:
-            events = lab.sweep(configs, monitor=lab.monitor(), tell=progress.tell, stop=stop,
+            events = lab.sweep(plan, monitor=lab.monitor(), tell=progress.tell, stop=stop,
                                checkpoint_at=range(every, last, every))
             with closing(events):
                 for event in events:
@@ -116,8 +117,8 @@ def drain(lab, configs, names, stop):
 class Progress:
     """Show on stderr how far training is: one line that moves on a terminal, one line per evaluation in a log."""
 
-    def __init__(self, configs, names):
-        self.last = {name: config.max_train_steps for name, config in zip(names, configs)}
+    def __init__(self, plan):
+        self.last = {name: config.max_train_steps for name, config in plan.items()}
         self.moves, self.loss = sys.stderr.isatty(), {}
 
     def tell(self, text):

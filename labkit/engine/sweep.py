@@ -2,20 +2,22 @@
 
 import platform
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
-from itertools import product
+from itertools import pairwise, product
 
 import torch
 
 from labkit.design.config import RunConfig, run_id
 from labkit.design.schedules import check_warmup
+from labkit.engine.base import Base
+from labkit.engine.cache import Cache
 from labkit.engine.dtypes import MIXED, name_of
 from labkit.engine.monitor import Monitor
 from labkit.engine.out_of_memory import enough_memory
 from labkit.engine.passes import passes
-from labkit.engine.room import room
+from labkit.engine.room import Room, room
 from labkit.engine.train import PASS_FIELDS, RANK_SPREAD, train
 from labkit.errors import LabWarning
 from labkit.store.events import Event
@@ -33,7 +35,13 @@ def grid(design: RunConfig | None = None, **values) -> list[RunConfig]:
     """
     design = design or RunConfig()
     lists = [value if isinstance(value, list | tuple | range) else [value] for value in values.values()]
-    return [design.replace(**dict(zip(values, combination))) for combination in product(*lists)]
+    return [design.replace(**dict(zip(values, combination, strict=True))) for combination in product(*lists)]
+
+
+def plan(base: Base, cache: Cache, configs: Iterable[RunConfig]) -> dict[str, RunConfig]:
+    """Resolve and name runs for `sweep` and `train`: {run id: resolved configuration}, a run that is given twice once."""
+    resolved = [config.resolved(len(cache.train)) for config in configs]
+    return {run_id(config, base.fingerprint, cache.fingerprint): config for config in resolved}
 
 
 def groups(configs: Sequence[RunConfig], max_rows: int = MAX_ROWS) -> list[list[RunConfig]]:
@@ -61,59 +69,70 @@ def _even(configs, max_rows):
     """Cut into as few parts as max_rows allows, their sizes differing by one at most."""
     parts = -(-len(configs) // max(1, max_rows // configs[0].rows))
     borders = [round(i * len(configs) / parts) for i in range(parts + 1)]
-    return [configs[a:b] for a, b in zip(borders, borders[1:])]
+    return [configs[a:b] for a, b in pairwise(borders)]
 
 
-def sweep(base, cache, configs: Sequence[RunConfig], store: Store, *, monitor: Monitor = Monitor(), max_rows: int = MAX_ROWS,
-          gradient_checkpointing: bool | None = None, checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False,
-          meta: dict | None = None, tell: Callable[[str], None] = lambda text: None) -> Iterator[Event]:
-    """Train, group by group, the runs that the store does not have complete, record them, and yield their events.
+def sweep(base: Base, cache: Cache, plan: Mapping[str, RunConfig], store: Store, *, monitor: Monitor | None = None,
+          max_rows: int = MAX_ROWS, gradient_checkpointing: bool | None = None, checkpoint_at: Sequence[int] = (),
+          stop: Callable[[], bool] = lambda: False, meta: dict | None = None,
+          tell: Callable[[str], None] = lambda text: None) -> Iterator[Event]:
+    """Train, group by group, the planned runs that the store does not have complete, record them, and yield their events.
 
-    Runs that were interrupted go on with the company they had, from the last checkpoint they share; a run with a `parent` from
-    the parent's last checkpoint before their rates part; both in passes of their own, apart from runs that begin. Arguments
-    otherwise as for `train` and `record`. The same configuration given twice trains once. LabError when a pass does not fit
-    into the device's memory.
+    Runs that were interrupted go on with the company they had, from the last checkpoint they share; a run with a
+    `parent` from the parent's last checkpoint before their rates part; both in passes of their own, apart from runs
+    that begin. Arguments otherwise as for `train` and `record`. LabError when a pass does not fit into the device's
+    memory.
 
-    max_rows                  pictures that a pass may hold; fewer where the device's memory is predicted not to hold them
+    plan                      {run id: resolved configuration} of this base and cache, from `plan` or `Lab.plan`
+    max_rows                  pictures that a pass may hold; fewer where memory is predicted not to hold them
     gradient_checkpointing    compute activations again in the backward pass; None: where one run does not fit without
     tell                      is given a sentence where memory decided either, and where activations are computed again
     """
-    configs = list({config: None for config in (config.resolved(len(cache.train)) for config in configs)})
-    names = {config: run_id(config, base.fingerprint, cache.fingerprint) for config in configs}
-    open_ = [group for group in groups(configs, max_rows) if any(store.run(names[config]).status not in COMPLETE for config in group)]
-    for group, found in _roomy(base, cache, open_, max_rows, gradient_checkpointing, tell):
+    names = {config: name for name, config in plan.items()}
+    incomplete = [group for group in groups(list(names), max_rows)
+                  if any(store.run(names[config]).status not in COMPLETE for config in group)]
+    for group, limits in _roomy(base, cache, incomplete, max_rows, gradient_checkpointing, tell):
         for members, resume in passes(store, {names[config]: config for config in group}):
             if stop():
                 return
             for config in members.values() if not resume else ():
                 check_warmup(config)
-            about = circumstances(base, cache, members) | _execution(base, group[0], found) | (meta or {})
+            about = circumstances(base, cache, list(members)) | _execution(base, group[0], limits) | (meta or {})
+            if resume:
+                _warn_of_another_dtype(store, members, about["dtype"])
             at = max(checkpoint.global_step for checkpoint in resume) if resume else None
-            if before := {store.run(name).dtype for name in members if resume} - {None, about["dtype"]}:
-                warnings.warn(f"Runs begun in {min(before)} go on in {about['dtype']}, so that their second part is not what it would have been: "
-                              f"choose {min(before)} with dtype=, --dtype or LABKIT_DTYPE where that matters.", LabWarning, stacklevel=2)
             rows = sum(config.rows for config in members.values())
             what = f"A pass of {counted(len(members), 'run')} with {counted(rows, 'picture')} in all"
-            with enough_memory(what, _less(len(members), rows, found.gradient_checkpointing)):
-                events = train(base, cache, list(members.values()), monitor=monitor, resume=resume, stop=stop,
-                               checkpoint_at=checkpoint_at, gradient_checkpointing=found.gradient_checkpointing)
-                with closing(record(store, events, members, meta=about, resume_at=at)) as events:
-                    yield from events
+            with enough_memory(what, _less(len(members), rows, limits.gradient_checkpointing)):
+                events = train(base, cache, members, monitor=monitor, resume=resume, stop=stop,
+                               checkpoint_at=checkpoint_at, gradient_checkpointing=limits.gradient_checkpointing)
+                with closing(record(store, events, members, meta=about, resume_at=at)) as recorded:
+                    yield from recorded
 
 
-def _roomy(base, cache, whole, max_rows, gradient_checkpointing, tell):
-    """Give groups cut to what the device holds, each with its Room."""
-    for group in whole:
-        found = room(base, cache, max(group, key=lambda config: config.rank), max_rows, gradient_checkpointing)
-        if found.said:
-            tell(found.said)
-        yield from ((part, found) for part in _even(group, found.rows))
+def _roomy(base, cache, whole_groups, max_rows, gradient_checkpointing, tell) -> Iterator[tuple[list[RunConfig], Room]]:
+    """Yield groups cut to what the device holds, each with its Room."""
+    for group in whole_groups:
+        largest = max(group, key=lambda config: config.rank)
+        limits = room(base, cache, largest, max_rows, gradient_checkpointing)
+        if limits.said:
+            tell(limits.said)
+        yield from ((part, limits) for part in _even(group, limits.rows))
 
 
-def _execution(base, config, found) -> dict:
+def _warn_of_another_dtype(store, names, dtype):
+    """Warn where runs that go on were begun in another precision."""
+    if before := {store.run(name).dtype for name in names} - {None, dtype}:
+        warnings.warn(f"Runs begun in {min(before)} go on in {dtype}, so that their second part is not what it would "
+                      f"have been: choose {min(before)} with dtype=, --dtype or LABKIT_DTYPE where that matters.",
+                      LabWarning, stacklevel=3)
+
+
+def _execution(base, config, limits) -> dict:
     """Return how a pass is computed, beyond what its configurations say."""
-    return {"dtype": name_of(MIXED.get(config.mixed_precision, base.dtype)), "tf32": False, "max_rows": found.rows,
-            "gradient_checkpointing": found.gradient_checkpointing}
+    dtype = MIXED.get(config.mixed_precision, base.dtype)
+    return {"dtype": name_of(dtype), "tf32": False, "max_rows": limits.rows,
+            "gradient_checkpointing": limits.gradient_checkpointing}
 
 
 def _less(runs, rows, is_checkpointed):
@@ -127,10 +146,12 @@ def _less(runs, rows, is_checkpointed):
             f"mixed_precision='bf16'{'' if is_checkpointed else again}.")
 
 
-def circumstances(base, cache, group: Sequence[str]) -> dict:
+def circumstances(base: Base, cache: Cache, group: Sequence[str]) -> dict:
     """Return what a pass was made of and on: under the same, in the same order, it can be repeated bit for bit."""
-    device = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else platform.processor() or platform.machine()
+    is_cuda = base.device.type == "cuda"
+    processor = torch.cuda.get_device_name(base.device) if is_cuda else platform.processor() or platform.machine()
+    versions = {name: version(name) for name in ("torch", "diffusers", "numpy")}
     return {"base_fingerprint": base.fingerprint, "data_fingerprint": cache.fingerprint,
             "measured_fingerprint": cache.measured_fingerprint, "group": list(group),
-            "device": base.device.type, "processor": device, "threads": torch.get_num_threads(), "system": platform.platform(),
-            "versions": {name: version(name) for name in ("torch", "diffusers", "numpy")} | {"python": platform.python_version()}}
+            "device": base.device.type, "processor": processor, "threads": torch.get_num_threads(),
+            "system": platform.platform(), "versions": versions | {"python": platform.python_version()}}

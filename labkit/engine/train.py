@@ -4,7 +4,7 @@ Prints nothing, writes nothing, seeds nothing global. K runs, P numbers of one a
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 
@@ -15,7 +15,9 @@ from torch.utils.checkpoint import checkpoint
 from labkit.design.config import RunConfig, run_id
 from labkit.design.schedules import rates
 from labkit.engine.adapters import LoRAStack
+from labkit.engine.base import Base
 from labkit.engine.batches import Batches
+from labkit.engine.cache import Cache
 from labkit.engine.dtypes import MIXED
 from labkit.engine.inputs import check_inputs
 from labkit.engine.loss import per_sample_loss
@@ -32,35 +34,50 @@ PASS_FIELDS = ("base", "revision", "data", "resolution", "adapter", "target_modu
                "gradient_accumulation_steps", "prior_loss_weight", "mixed_precision", "optimizer", "max_train_steps")
 RANK_SPREAD = 4
 CPU_BLOCK, GPU_BLOCK = 1, 10                                  # steps whose numbers reach the host together
-GPU_AHEAD = 2                                                 # updates drawn before they are needed; on a CPU drawing and training share the cores
+GPU_AHEAD = 2                                                 # updates drawn early; on a CPU both share the cores
 
 
-def train(base, cache, configs: Sequence[RunConfig], *, monitor: Monitor = Monitor(), resume: Sequence[Checkpoint] | None = None,
+def train(base: Base, cache: Cache, configs: Sequence[RunConfig] | Mapping[str, RunConfig], *,
+          monitor: Monitor | None = None, resume: Sequence[Checkpoint] | None = None,
           checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False,
           gradient_checkpointing: bool = False) -> Iterator[Event]:
     """Train the runs of one pass and yield what happens, each event after the fact.
 
     base              from `load_base`; locked while the iterator lives, left as it was at its end
     cache             from `encode`
-    configs           runs that may share a pass (`sweep.groups` makes such lists)
-    monitor           what is measured and drawn, and when
+    configs           runs that may share a pass (`sweep.groups` makes such lists), each resolved for the pictures of
+                      the cache by `config.resolved(len(cache.train))`: a list, or a plan {run id: configuration}
+    monitor           what is measured and drawn, and when; None: the usual
     resume            one Checkpoint a run; a run whose checkpoint is behind the others' stays as it is and tells nothing
     checkpoint_at     completed updates after which a Checkpoint is given; there is always one at the end
     stop              asked after each update; when true, Checkpoint and Stopped("stopped") follow
     gradient_checkpointing    compute activations again in the backward pass instead of keeping them (Chen et al. 2016)
 
-    Every run ends with Stopped: finished, stopped, diverged (at its first loss or gradient that is not finite; the others
-    go on) or error (and the exception is raised, as it is where weights or pictures are not finite themselves). Closing the iterator loses what follows the last Checkpoint.
-    Raises LabError where runs cannot share a pass or a checkpoint does not fit.
+    Every run ends with Stopped: finished, stopped, diverged (at its first loss or gradient that is not finite; the
+    others go on) or error (and the exception is raised, as it is where weights or pictures are not finite themselves).
+    Closing the iterator loses what follows the last Checkpoint.
+    Raises LabError where configurations are not resolved or cannot share a pass, or a checkpoint does not fit.
     """
-    configs = [config.resolved(len(cache.train)) for config in configs]
-    check_pass(configs)
-    if resume is not None and len(resume) != len(configs):
-        raise LabError(f"resume: {len(resume)} checkpoints for {len(configs)} runs; give one for each, in the same order.")
-    return _Pass(base, cache, configs, monitor, resume, gradient_checkpointing).run(set(checkpoint_at), stop)
+    plan = list(configs.items()) if isinstance(configs, Mapping) else [(None, config) for config in configs]
+    runs = [config for _, config in plan]
+    _check_resolved(runs, len(cache.train))
+    check_pass(runs)
+    ids = [name or run_id(config, base.fingerprint, cache.fingerprint) for name, config in plan]
+    if resume is not None and len(resume) != len(runs):
+        raise LabError(f"resume: {len(resume)} checkpoints for {len(runs)} runs; give one for each, in the same order.")
+    training = _Pass(base, cache, runs, ids, monitor or Monitor(), resume, gradient_checkpointing)
+    return training.run(set(checkpoint_at), stop)
 
 
-def check_pass(configs: Sequence[RunConfig]):
+def _check_resolved(configs, n_images):
+    """Raise LabError where something about a run is left open, or it asks for more pictures than there are."""
+    for config in configs:
+        if not config.is_resolved or config.n_train > n_images:
+            raise LabError(f"A configuration is not resolved for these {n_images} pictures: give "
+                           f"config.resolved({n_images}), or what Lab.plan returns.")
+
+
+def check_pass(configs: Sequence[RunConfig]) -> None:
     """Raise LabError where configurations cannot share a pass."""
     if not configs:
         raise LabError("There is nothing to train: give at least one configuration.")
@@ -77,11 +94,11 @@ def check_pass(configs: Sequence[RunConfig]):
 class _Pass:
     """Hold the state of K runs between updates."""
 
-    def __init__(self, base, cache, configs, monitor, resume=None, gradient_checkpointing=False):
+    def __init__(self, base, cache, configs, ids, monitor, resume=None, gradient_checkpointing=False):
         self.dtype = MIXED.get(configs[0].mixed_precision, base.dtype)                  # of the U-Net; adapters are float32
         base = base.in_precision(self.dtype)
         self.base, self.cache, self.configs, self.K = base, cache, configs, len(configs)
-        self.ids = [run_id(config, base.fingerprint, cache.fingerprint) for config in configs]
+        self.ids = ids
         self.device, self.last = base.device, configs[0].max_train_steps
         self.stack = LoRAStack(base.unet, configs)
         self.optimizer = OPTIMIZERS[configs[0].optimizer](self.stack.theta, configs)

@@ -9,7 +9,7 @@ from labkit.design.config import RunConfig, load_design
 from labkit.design.ladders import check_knobs
 from labkit.design.presets import PRESETS, preset
 from labkit.errors import LabError
-from labkit.lessons import panel_run
+from labkit.lessons import panel_run, session
 from labkit.lessons.panel_run import PanelRun
 from labkit.lessons.shelf import RunShelf
 from labkit.store.runs import Store
@@ -129,7 +129,7 @@ class LabPanel:
         if self._lab is None:
             from labkit.lab import Lab  # it loads torch, which is part of warming up
 
-            self._lab = Lab.from_config(self.design, store=self._store)
+            self._lab = Lab.from_config(self.design, store=self._store, monitor=session.monitor())
         return self._lab
 
     @property

@@ -105,10 +105,11 @@ class PanelRun:
     def _train(self, config):
         """Train a resolved configuration, or go on where it was stopped; show every change and return the Run."""
         lab, owner, started, has_news = self.owner.lab, self.owner, time.monotonic(), False
-        builder = lab.begin(config)
+        plan = lab.plan([config])
+        (builder,) = lab.begin(plan).values()
         done = builder.last_step
         self.show_stage(f"going on from step {done}" if done else "measuring the untouched base")
-        events = lab.sweep([config], monitor=lab.monitor(pictures=owner.pictures), stop=self.stopping.is_set,
+        events = lab.sweep(plan, monitor=lab.monitor(pictures=owner.pictures), stop=self.stopping.is_set,
                            meta={"made_by": "panel"}, tell=say)
         with closing(events):
             for event in events:

@@ -16,13 +16,10 @@ from labkit.settings import REPO
 
 # The lab of the made lesson: a U-Net of a few thousand weights on drawn latents.
 SETUP = f"""import sys
-from types import SimpleNamespace
 sys.path[:0] = [{str(REPO)!r}, {str(REPO / "tests" / "support")!r}]
 import tiny
 from labkit.lessons.exercises import Checks, own_seed
-from labkit.lab import Lab
-lab = Lab()
-lab.__dict__ |= {{"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}}
+lab = tiny.lab()
 checks = Checks(lab, own_seed(student))
 design = {{"max_train_steps": 30, "train_batch_size": 4}}"""
 ANSWER = """my_rate = None  # a rate of the ladder

@@ -43,12 +43,18 @@ def base():
     return replace(ours, unet=torch.nn.Module.to(ours.unet, META), device=META)
 
 
+def begun(base, configs, cache=None):
+    """Give a pass that measures nothing, before its first update."""
+    ids = [str(k) for k in range(len(configs))]
+    return engine._Pass(base, cache or tiny.cache(), configs, ids, Monitor(images=0))
+
+
 @pytest.mark.parametrize("changes", [
-    {}, {"optimizer": "sgd", "lr_scheduler": "cosine"}, {"lr_ratio_B": 4, "caption_dropout": 0.5, "snr_gamma": 5.0}, {"mixed_precision": "fp16"},
-    {"prior_loss_weight": 1.0, "gradient_accumulation_steps": 2}])
+    {}, {"optimizer": "sgd", "lr_scheduler": "cosine"}, {"mixed_precision": "fp16"},
+    {"lr_ratio_B": 4, "caption_dropout": 0.5, "snr_gamma": 5.0}, {"prior_loss_weight": 1.0, "gradient_accumulation_steps": 2}])
 def test_an_update_sends_what_was_drawn_for_it_and_nothing_else_and_asks_nothing_back(base, changes):
     configs = [RunConfig(seed=seed, max_train_steps=5, **changes).resolved(12) for seed in (0, 1)]
-    one_pass = engine._Pass(base, tiny.cache(), configs, Monitor(images=0), None)
+    one_pass = begun(base, configs)
     with one_pass.stack.attached():
         one_pass._update(0, one_pass.batches.draw(0))
         drawn = one_pass.batches.draw(1)
@@ -64,7 +70,7 @@ def test_conditions_of_the_training_pictures_are_sent_once_for_all_passes(base):
     counts = []
     for _ in range(2):
         with Crossings() as crossings:
-            engine._Pass(base, cache, configs, Monitor(images=0), None)
+            begun(base, configs, cache)
         counts.append(crossings.sent.count(tuple(cache.train.cond["encoder_hidden_states"].shape)))
     assert counts == [1, 0]
 
@@ -79,7 +85,7 @@ def test_a_validation_set_is_sent_once_and_its_losses_come_back_in_one_copy(base
 
 def test_checkpoints_of_all_runs_come_back_in_one_copy_a_tensor(base, monkeypatch):
     configs = [RunConfig(seed=seed, max_train_steps=5).resolved(12) for seed in range(3)]
-    one_pass, brought = engine._Pass(base, tiny.cache(), configs, Monitor(images=0), None), []
+    one_pass, brought = begun(base, configs), []
 
     def cpu(tensor):
         if tensor.device != META:
@@ -93,5 +99,5 @@ def test_checkpoints_of_all_runs_come_back_in_one_copy_a_tensor(base, monkeypatc
 
 
 def test_on_the_cpu_nothing_is_drawn_ahead_since_drawing_and_training_share_the_cores(base):
-    passes = [engine._Pass(one, tiny.cache(), [RunConfig().resolved(12)], Monitor(images=0), None) for one in (tiny.base(), base)]
+    passes = [begun(one, [RunConfig().resolved(12)]) for one in (tiny.base(), base)]
     assert [one._ahead() for one in passes] == [0, engine.GPU_AHEAD]

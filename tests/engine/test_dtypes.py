@@ -62,7 +62,7 @@ def test_the_flag_of_amx_is_read_from_the_system(tmp_path):
 
 
 def test_a_precision_that_gains_nothing_is_refused_before_a_model_loads(card, monkeypatch, tmp_path):
-    monkeypatch.setattr("labkit.engine.base.load_base", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("labkit.lab.load_base", lambda *_, **__: pytest.fail("a model was loaded"))
     lab = Lab(store=tmp_path, device="cpu")
     monkeypatch.setattr(dtypes, "has_amx", lambda: False)
     with pytest.raises(LabError, match="mixed_precision = 'bf16' is not possible on this CPU: without AMX .* leave mixed_precision out"):
@@ -84,7 +84,7 @@ def test_a_lab_opens_in_what_its_design_or_its_caller_asks_for(monkeypatch, tmp_
         asked.append(dtype)
         return SimpleNamespace(device=CPU, dtype=torch.bfloat16 if dtype == "bf16" else torch.float32, computes="said once")
 
-    monkeypatch.setattr("labkit.engine.base.load_base", load_base)
+    monkeypatch.setattr("labkit.lab.load_base", load_base)
     for config, options in ((RunConfig(), {}), (RunConfig(mixed_precision="bf16"), {}), (RunConfig(mixed_precision="bf16"), {"dtype": "float32"})):
         Lab.from_config(config, store=tmp_path, **options).base
     assert asked == [None, "bf16", "float32"]
@@ -92,7 +92,8 @@ def test_a_lab_opens_in_what_its_design_or_its_caller_asks_for(monkeypatch, tmp_
 
 
 def test_bf16_on_a_cpu_attends_in_float32_and_stays_within_a_hundredth_of_float32(monkeypatch):
-    base, cache, config = tiny.base(), tiny.cache(), RunConfig(learning_rate=3e-3, max_train_steps=20)
+    base, cache = tiny.base(), tiny.cache()
+    config = RunConfig(learning_rate=3e-3, max_train_steps=20).resolved(12)
     attended, attend = set(), torch.nn.functional.scaled_dot_product_attention
     exact = [event.loss for event in train(base, cache, [config], monitor=Monitor(images=0)) if isinstance(event, Step)]
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", lambda q, *rest, **options: attended.add(q.dtype) or attend(q, *rest, **options))

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from tiny import train
 
 from labkit.design.config import RunConfig
 from labkit.engine import loss_scale
 from labkit.engine.loss_scale import LossScale
 from labkit.engine.monitor import Monitor
-from labkit.engine.train import train
 from labkit.store.events import Checkpoint, Step, Stopped
 
 QUIET = Monitor(images=0)

@@ -77,7 +77,7 @@ def test_the_peak_is_that_of_the_engines_own_update(fields):
     fields = {name: value for name, value in fields.items() if name != "gradient_checkpointing"}
     base = replace(tiny.base(), unet=torch.nn.Module.to(tiny.unet(), "meta"), device=torch.device("meta"))
     configs = [RunConfig(**{"max_train_steps": 4, "train_batch_size": 2, "seed": seed} | fields).resolved(12) for seed in range(2)]
-    running = _Pass(base, tiny.cache(), configs, Monitor(images=0))
+    running = _Pass(base, tiny.cache(), configs, ["a", "b"], Monitor(images=0))
     states = [running.stack.theta, *running.optimizer.state.values(), *filter(lambda ratio: ratio is not None, [running.lr_ratio])]
     alive, attention = _Alive([*base.unet.parameters(), *states, running.stack.scale]), _FusedAttention()
     if again:

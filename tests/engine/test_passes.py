@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import tiny
 from old_store import without_checksums
+from tiny import sweep, train
 
 from labkit.design.config import RunConfig, run_id
 from labkit.engine.monitor import Monitor
-from labkit.engine.sweep import sweep
-from labkit.engine.train import train
 from labkit.errors import LabError, LabWarning
 from labkit.store.adapter_files import load_adapter
 from labkit.store.events import Step, Stopped

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from tiny import sweep, train
 
 from labkit.design.config import RunConfig
 from labkit.engine import room as module
 from labkit.engine.memory import predict
 from labkit.engine.monitor import Monitor
 from labkit.engine.room import room
-from labkit.engine.sweep import sweep
-from labkit.engine.train import train
 from labkit.errors import LabError, LabWarning
 from labkit.store.events import Checkpoint, Step
 from labkit.store.runs import Store
@@ -118,5 +117,6 @@ def test_on_a_device_of_limited_memory_no_measurement_takes_more_rows_than_the_p
     from labkit.engine.train import _Pass
 
     on_device = replace(base, unet=torch.nn.Module.to(tiny.unet(), "meta"), device=torch.device("meta"))
-    rows = [_Pass(one, cache, [RunConfig(train_batch_size=2).resolved(12)] * 3, QUIET).measurements.rows for one in (base, on_device)]
+    configs, ids = [RunConfig(train_batch_size=2).resolved(12)] * 3, ["a", "b", "c"]
+    rows = [_Pass(one, cache, configs, ids, QUIET).measurements.rows for one in (base, on_device)]
     assert rows == [64, 6]

@@ -13,6 +13,7 @@ from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import load_base
 from labkit.engine.cache import encode
 from labkit.engine.monitor import Monitor
+from labkit.engine.sweep import plan
 from labkit.engine.train import train
 from labkit.lab import Lab
 from labkit.store.events import Checkpoint, Step, Stopped, Validation
@@ -51,7 +52,7 @@ def test_a_base_loads_encodes_trains_and_draws(name, own_pictures):
     assert (len(cache.train), len(cache.validation), len(cache.ordinary)) == (6, 4, 2)
     configs = [RunConfig(base=str(name), data=str(own_pictures), learning_rate=rate, max_train_steps=2, train_batch_size=2)
                for rate in (1e-3, 1e-2)]
-    events = list(train(base, cache, configs, monitor=Monitor(images=4)))
+    events = list(train(base, cache, plan(base, cache, configs), monitor=Monitor(images=4)))
     assert [event.reason for event in events if isinstance(event, Stopped)] == ["finished"] * 2
     losses = [event.loss for event in events if isinstance(event, Step)]
     assert len(losses) == 4 and np.isfinite(losses).all()

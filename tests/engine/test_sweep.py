@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from tiny import sweep
 
 from labkit.design.config import RunConfig
 from labkit.engine.monitor import Monitor
-from labkit.engine.sweep import grid, groups, sweep
+from labkit.engine.sweep import grid, groups
 from labkit.engine.train import check_pass
 from labkit.errors import LabError
 from labkit.store.events import Step, Stopped

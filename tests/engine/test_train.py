@@ -10,6 +10,7 @@ import reference_loop
 import tiny
 import torch
 from diffusers.optimization import get_scheduler
+from tiny import train
 
 from labkit.design.config import RunConfig
 from labkit.engine import train as engine
@@ -17,7 +18,6 @@ from labkit.engine.adapters import LoRAStack, attached_to, bare
 from labkit.engine.batches import Batches, pictures
 from labkit.engine.loss import per_sample_loss
 from labkit.engine.monitor import Monitor, log_spaced
-from labkit.engine.train import train
 from labkit.engine.validation import ValidationSet
 from labkit.errors import LabError
 from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation

@@ -1,6 +1,5 @@
 """What the best rate depends on: arms of recorded runs, published defaults, the precision of what is stored."""
 
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from labkit.experiments import best_rate
 from labkit.experiments import bf16_rounding as precision
 from labkit.experiments import trainer_defaults as published
 from labkit.experiments.short_test import among, short_test
-from labkit.lab import Lab
 
 
 def arm(best, seeds=(0, 1), **knobs):
@@ -86,8 +84,7 @@ def test_bfloat16_rounds_as_torch_does():
 
 
 def test_the_update_read_from_the_moments_is_the_one_that_was_made(tmp_path):
-    lab = Lab(store=tmp_path)
-    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
+    lab = tiny.lab(store=tmp_path)
     from labkit.engine.monitor import Monitor
     from labkit.engine.train import train
     config = RunConfig(rank=2, train_batch_size=2, max_train_steps=4).resolved(12)
@@ -100,8 +97,7 @@ def test_the_update_read_from_the_moments_is_the_one_that_was_made(tmp_path):
 
 
 def test_low_rates_are_lost_and_high_ones_kept_in_bfloat16(tmp_path):
-    lab = Lab(store=tmp_path)
-    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
+    lab = tiny.lab(store=tmp_path)
     race = lab.race("learning_rate", [1e-6, 1e-2], rank=2, train_batch_size=2, max_train_steps=6, pictures=0)
     found = precision.lost(lab, race)
     assert found.rates == (1e-6, 1e-2) and found.shares["A"][0] > 0.9 > 0.3 > found.shares["A"][1]

@@ -27,9 +27,7 @@ SHORT = {"max_train_steps": 8, "train_batch_size": 4, "learning_rate": 3e-2, "pi
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    lab = Lab(store=tmp_path_factory.mktemp("store"))
-    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
-    return lab
+    return tiny.lab(store=tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny
 
 from labkit.cli import report
 from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.files import sources
 from labkit.judge import diagnose, findings, kept, listing
-from labkit.lab import Lab
 from labkit.settings import cache_dir
 from labkit.store import journal
 from labkit.store.events import Step, Stopped, Validation
@@ -228,10 +228,9 @@ def test_a_store_is_listed_where_nothing_can_be_kept(counted, monkeypatch, tmp_p
 
 
 def test_whatever_a_lab_trains_is_kept_for_listings(counted, monkeypatch, tmp_path):
-    lab = Lab(store=tmp_path / "runs")
-    vars(lab).update(base=None, cache=None)
+    lab = tiny.lab(store=tmp_path / "runs")
     events = [Stopped(f"{0:016x}", 0, 0, "stopped")]
     configs = {f"{0:016x}": CONFIG.resolved(12)}
-    monkeypatch.setattr("labkit.lab.sweep", lambda base, cache, requested, store, **_: record(store, events, configs))
-    assert list(lab.sweep(list(configs.values()))) == events
+    monkeypatch.setattr("labkit.lab.sweep", lambda base, cache, plan, store, **options: record(store, events, plan))
+    assert list(lab.sweep(configs)) == events
     assert listed(lab.store, counted)[1:] == ([], [])

@@ -97,8 +97,7 @@ def test_what_memory_decided_is_said_below_the_panel(panel, monkeypatch, capsys)
 
 
 def test_an_error_in_training_is_shown_kept_and_raised(panel, lab):
-    lab.__dict__["cache"] = tiny.cache(n=1)
-    lab.__dict__["territory"] = SimpleNamespace(train=range(1), prompts=())
+    lab.cache, lab.territory = tiny.cache(n=1), tiny.territory(1)
     panel.train()
     with pytest.raises(LabError, match="train_batch_size"):
         panel.wait()
@@ -107,7 +106,7 @@ def test_an_error_in_training_is_shown_kept_and_raised(panel, lab):
 
 
 def test_an_error_nobody_foresaw_comes_with_its_traceback(panel, lab):
-    lab.__dict__["base"] = SimpleNamespace()
+    lab.base = SimpleNamespace()
     panel.train()
     with pytest.raises(AttributeError):
         panel.wait()

@@ -242,10 +242,7 @@ def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, 
     from labkit.store import recorded as shipped
 
     def small(data, store, resolution=None):
-        own = Lab(data=data, store=store)
-        territory = SimpleNamespace(train=range(12), prompts=())
-        own.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": territory}
-        return own
+        return Lab(tiny.base(), tiny.territory(name=data), cache=tiny.cache(), store=store)
 
     Lab = lab.Lab
     monkeypatch.setattr(lab, "Lab", small)

@@ -5,7 +5,7 @@ import pytest
 import tiny
 
 from labkit.design.config import RunConfig, run_id
-from labkit.engine.sweep import sweep
+from labkit.engine.sweep import plan, sweep
 from labkit.engine.train import Monitor, train
 from labkit.errors import LabError
 from labkit.judge.diagnose import diagnose
@@ -71,7 +71,8 @@ def test_a_fork_leaves_its_parent_where_their_rates_part_and_equals_its_replay_f
     parent = store.run(name(world, CONFIG))
     forked = CONFIG.replace(lr_edits=((3, 1e-4),), parent=parent.run_id)
     child = name(world, forked)
-    trained = [event.global_step for event in sweep(*world, [forked], store, monitor=MONITOR) if isinstance(event, Step)]
+    events = sweep(*world, plan(*world, [forked]), store, monitor=MONITOR)
+    trained = [event.global_step for event in events if isinstance(event, Step)]
     assert trained == [3, 4, 5, 6]                            # from the parent's checkpoint at 2, the last before its rate changed
     keep(other, world, [forked.replace(parent=None)])
     same(store.run(child).load(), other.run(child).load())
@@ -81,5 +82,6 @@ def test_a_fork_leaves_its_parent_where_their_rates_part_and_equals_its_replay_f
 def test_a_fork_that_differs_in_more_than_its_rates_is_refused(world, tmp_path):
     store = Store(tmp_path)
     keep(store, world, [CONFIG], checkpoint_at=(2,))
+    other = CONFIG.replace(rank=4, parent=name(world, CONFIG))
     with pytest.raises(LabError, match="differs from this run in more than lr_edits"):
-        list(sweep(*world, [CONFIG.replace(rank=4, parent=name(world, CONFIG))], store, monitor=MONITOR))
+        list(sweep(*world, plan(*world, [other]), store, monitor=MONITOR))

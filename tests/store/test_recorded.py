@@ -1,7 +1,6 @@
 """How recorded sets are made: trained once, thinned, pictures small, read back as recorded."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from labkit.engine.sweep import grid
 from labkit.errors import LabError
 from labkit.experiments import batch_size as batch_sizes
 from labkit.experiments import overfitting
-from labkit.lab import Lab
 from labkit.store import recorded as shipped
 from labkit.store import runs
 from labkit.view.pictures import sample_pictures
@@ -22,10 +20,8 @@ from recipes.ship import recorded as recipe
 GRIDS = [{"train_batch_size": 2, "learning_rate": [1e-2, 3e-2], "max_train_steps": 60}, {"train_batch_size": [2, 4], "learning_rate": 1e-2, "max_train_steps": 60}]
 
 
-def tiny_lab(*arguments, **options):
-    lab = Lab(*arguments, **options)
-    lab.__dict__ |= {"base": tiny.base(), "cache": tiny.cache(), "territory": SimpleNamespace(train=range(12), prompts=())}
-    return lab
+def tiny_lab(*, data, **options):
+    return tiny.lab(data=tiny.territory(name=data), **options)
 
 
 def test_a_set_of_several_grids_is_trained_once_thinned_and_read_back(monkeypatch, tmp_path):

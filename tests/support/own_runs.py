@@ -14,10 +14,8 @@ BASE, DATA = "base", "pictures"
 
 def lab_of_names():
     """Give a lab whose base and pictures are names only."""
-    lab = Lab()
-    base, cache = SimpleNamespace(fingerprint=BASE), SimpleNamespace(fingerprint=DATA)
-    lab.__dict__ |= {"base": base, "cache": cache, "territory": SimpleNamespace(train=range(96))}
-    return lab
+    base, territory = SimpleNamespace(name="base", fingerprint=BASE), SimpleNamespace(name="pictures", train=range(96))
+    return Lab(base, territory, cache=SimpleNamespace(fingerprint=DATA))
 
 
 def owned(run):

@@ -1,10 +1,15 @@
-"""A U-Net of a few thousand weights with its noise schedule and cached inputs: what engine tests train, in milliseconds."""
+"""A U-Net of a few thousand weights with its noise schedule and cached inputs: what tests train, in milliseconds."""
+
+from types import SimpleNamespace
 
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 
+from labkit.engine import sweep as sweeping
+from labkit.engine import train as training
 from labkit.engine.base import Base
 from labkit.engine.cache import Cache, Encoded
+from labkit.lab import Lab
 
 WORDS, WIDTH, LATENT = 5, 16, (4, 8, 8)
 
@@ -24,7 +29,8 @@ def base(prediction_type="epsilon", dtype=torch.float32, **changes):
     model = unet(**changes)
     if dtype != torch.float32:
         model = torch.nn.Module.to(model, dtype)              # diffusers' own `to` warns of what this model does not have
-    schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction_type)
+    schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+                             prediction_type=prediction_type)
     return Base(name="tiny", fingerprint="tiny", unet=model, vae=None, text_encoder=None, tokenizer=None,
                 noise_scheduler=schedule, device=torch.device("cpu"), dtype=dtype, resolution=64)
 
@@ -40,5 +46,26 @@ def encoded(n, seed=0):
 
 def cache(n=12):
     """Build a cache of n training pictures, 8 for validation and 8 ordinary ones."""
-    return Cache(train=encoded(n, 1), validation=encoded(8, 2), ordinary=encoded(8, 3), prior=lambda: encoded(5, 4), prompts=("1",), fingerprint="random",
-                 null_cond={"encoder_hidden_states": torch.zeros(1, WORDS, WIDTH)}, base_fingerprint="tiny")
+    return Cache(train=encoded(n, 1), validation=encoded(8, 2), ordinary=encoded(8, 3), prior=lambda: encoded(5, 4),
+                 prompts=("1",), fingerprint="random", base_fingerprint="tiny",
+                 null_cond={"encoder_hidden_states": torch.zeros(1, WORDS, WIDTH)})
+
+
+def territory(n=12, prompts=(), name="tiny"):
+    """Stand in for a territory of n training pictures that nobody opens."""
+    return SimpleNamespace(name=name, train=range(n), prompts=prompts)
+
+
+def lab(**options):
+    """Open a lab on all of this; options are those of Lab, its base, data and cache among them."""
+    return Lab(**{"base": base(), "data": territory(), "cache": cache()} | options)
+
+
+def train(base, cache, configs, **options):
+    """Train configurations in one pass, each resolved for the pictures of the cache."""
+    return training.train(base, cache, [config.resolved(len(cache.train)) for config in configs], **options)
+
+
+def sweep(base, cache, configs, store, **options):
+    """Plan configurations and train them into a store."""
+    return sweeping.sweep(base, cache, sweeping.plan(base, cache, configs), store, **options)
