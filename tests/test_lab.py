@@ -215,3 +215,26 @@ def test_the_protocols_choice_is_what_its_last_line_says_and_not_the_lowest_numb
     assert chosen([trial(1e-3, "stagnating"), trial(3e-3, "healthy"), trial(1e-2, "overshooting")]).learning_rate == 3e-3
     with pytest.raises(LabError, match="begin it lower"):
         chosen([trial(1e-1, "diverged")])
+
+
+def test_a_plan_names_each_run_once_and_what_is_planned_is_not_planned_anew(lab, monkeypatch):
+    plan = lab.plan([{"rank": 2, "max_train_steps": 6}, RunConfig(rank=2, max_train_steps=6), RunConfig(rank=4)])
+    assert [(config.rank, config.alpha, config.n_train) for config in plan.values()] == [(2, 2, 12), (4, 4, 12)]
+    assert plan == lab.plan(plan.values())
+    monkeypatch.setattr(RunConfig, "resolved", lambda *_: pytest.fail("resolved again"))
+    for module in ("sweep", "train"):
+        monkeypatch.setattr(f"labkit.engine.{module}.run_id", lambda *_: pytest.fail("named again"))
+    events = lab.sweep(dict(list(plan.items())[:1]), monitor=lab.monitor(pictures=0))
+    assert {event.run_id for event in events} == set(list(plan)[:1])
+
+
+def test_a_run_that_is_given_twice_is_trained_once_and_returned_twice(lab):
+    first, second = lab.race("learning_rate", [1e-3, 1e-3], **SHORT)
+    assert first.run_id == second.run_id and len(lab.store.runs()) == 1
+
+
+def test_a_lab_on_another_territory_shares_the_base_and_measures_alike():
+    lab = tiny.lab(monitor={"images": 8})
+    other = lab.with_data(tiny.territory(name="elsewhere", prompts=("a hall",)))
+    assert other.base is lab.base and (other.base_name, other.data_name) == ("embedded", "elsewhere")
+    assert (other.monitor().images, other.monitor().prompts, other.monitor(images=4).images) == (8, ("a hall",), 4)

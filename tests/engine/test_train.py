@@ -404,3 +404,9 @@ def test_the_untouched_base_is_measured_once_and_anew_when_its_weights_have_chan
     finally:
         with torch.no_grad():
             weight.copy_(before)
+
+
+def test_a_configuration_that_is_not_resolved_for_these_pictures_is_refused_with_the_remedy(base, cache):
+    for config in (RunConfig(), RunConfig().resolved(13)):
+        with pytest.raises(LabError, match=r"not resolved for these 12 pictures: give config.resolved\(12\)"):
+            engine.train(base, cache, [config])

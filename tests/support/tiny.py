@@ -1,5 +1,6 @@
 """A U-Net of a few thousand weights with its noise schedule and cached inputs: what tests train, in milliseconds."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import torch
@@ -51,14 +52,14 @@ def cache(n=12):
                  null_cond={"encoder_hidden_states": torch.zeros(1, WORDS, WIDTH)})
 
 
-def territory(n=12, prompts=(), name="tiny"):
+def territory(n=12, prompts=(), name="liminal"):
     """Stand in for a territory of n training pictures that nobody opens."""
     return SimpleNamespace(name=name, train=range(n), prompts=prompts)
 
 
 def lab(**options):
-    """Open a lab on all of this; options are those of Lab, its base, data and cache among them."""
-    return Lab(**{"base": base(), "data": territory(), "cache": cache()} | options)
+    """Open a lab on all of this, under the names of what ships; options are those of Lab."""
+    return Lab(**{"base": replace(base(), name="embedded"), "data": territory(), "cache": cache()} | options)
 
 
 def train(base, cache, configs, **options):
