@@ -23,7 +23,6 @@ NOT_CLEAN = (
     "tests/browser",
     "tests/cli",
     "tests/conftest.py",
-    "tests/datasets",
     "tests/design",
     "tests/engine",
     "tests/experiments",
@@ -40,8 +39,6 @@ NOT_CLEAN = (
     "tools",
 )
 TOO_LONG = {
-    "tests/datasets/test_field_cases.py",
-    "tests/datasets/test_folders.py",
     "tests/engine/test_base.py",
     "tests/engine/test_train.py",
     "tests/slow/doors.py",

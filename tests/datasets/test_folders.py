@@ -1,46 +1,19 @@
-"""Folders are read as they are meant, every bad one is refused by name, and the split never moves."""
+"""Folders are read as they are meant, and every bad one is refused by name."""
 
 import errno
 import json
 import os
-import random
 
 import numpy as np
 import pytest
+from picture_folders import pictures, rows_of, write_rows
 from PIL import Image
 
 from labkit.datasets import captions
-from labkit.datasets.folders import load_folder, load_picture, shipped_territories, territory
+from labkit.datasets.folders import load_folder, load_picture
 from labkit.errors import LabError
 
-
-@pytest.fixture(autouse=True)
-def shipped_data(tmp_path, monkeypatch):
-    """Stand a small data folder in for the one that ships."""
-    pictures(tmp_path / "data/territories/ordinary/validation", 3, first=900)
-    pictures(tmp_path / "data/territories/far/train", 6, first=500, kind=["pool", "maze"])
-    pictures(tmp_path / "data/territories/far/validation", 9, first=600, kind=["pool", "maze", "garage"])
-    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
-
-
-def pictures(folder, n, *, first=0, kind=None, suffix="png"):
-    """Write n different pictures with metadata.jsonl."""
-    folder.mkdir(parents=True)
-    rows = []
-    for i in range(n):
-        pixels = np.random.default_rng(first + i).integers(0, 256, (24, 32, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i:03}.{suffix}")
-        rows.append({"file_name": f"{i:03}.{suffix}", "text": f"picture {first + i}"} | ({"kind": kind[i % len(kind)]} if kind else {}))
-    write_rows(folder, rows)
-    return folder
-
-
-def write_rows(folder, rows):
-    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-
-
-def rows_of(folder):
-    return [json.loads(line) for line in (folder / "metadata.jsonl").read_text("utf-8").splitlines()]
+pytestmark = pytest.mark.usefixtures("far_territory")
 
 
 # -- reading
@@ -59,7 +32,8 @@ def test_csv_jsonl_and_text_files_say_the_same(tmp_path):
     by_jsonl, by_csv, by_text = (pictures(tmp_path / name, 3) for name in ("jsonl", "csv", "text"))
     for folder in (by_csv, by_text):
         (folder / "metadata.jsonl").unlink()
-    (by_csv / "metadata.csv").write_text("\ufefffile_name,text\r\n" + "".join(f"{i:03}.png,picture {i}\r\n" for i in range(3)), "utf-8")
+    table = "\ufefffile_name,text\r\n" + "".join(f"{i:03}.png,picture {i}\r\n" for i in range(3))
+    (by_csv / "metadata.csv").write_text(table, "utf-8")
     for i in range(3):
         (by_text / f"{i:03}.txt").write_text(f"picture {i}\n")
     folders = [load_folder(folder) for folder in (by_jsonl, by_csv, by_text)]
@@ -131,60 +105,7 @@ def test_inks_become_colours(tmp_path):
     assert (red[..., 0] > 240).all() and (red[..., 1:] < 15).all()
 
 
-# -- the three sets
-
-def test_a_shipped_territory_has_three_sets_and_a_prompt_for_each_kind():
-    far = territory("far")
-    assert (len(far.train), len(far.validation), len(far.ordinary)) == (6, 9, 3)
-    assert far.prompts == ("picture 600", "picture 601", "picture 602", "picture 603")  # three kinds, then the first kind again
-    assert far.fingerprint == far.train.fingerprint and shipped_territories() == ["far"]
-
-
-@pytest.mark.parametrize("n, held_out", [(8, 4), (40, 4), (41, 5), (100, 10)])
-def test_a_plain_folder_is_split_by_content(tmp_path, n, held_out):
-    own = territory(str(pictures(tmp_path / "own", n)))
-    assert len(own.validation) == held_out and len(own.train) == n - held_out and len(own.ordinary) == 3
-    assert not set(own.train.hashes) & set(own.validation.hashes)
-
-
-def test_the_split_depends_on_no_name_and_no_order(tmp_path):
-    folder = pictures(tmp_path / "own", 30)
-    before = set(territory(folder).validation.hashes)
-    rows = rows_of(folder)
-    for row in rows:
-        (folder / row["file_name"]).rename(folder / f"x{row['file_name']}")
-        row["file_name"] = f"x{row['file_name']}"
-    random.Random(0).shuffle(rows)
-    write_rows(folder, rows)
-    assert set(territory(folder).validation.hashes) == before
-
-
-def test_copies_of_a_picture_stay_on_one_side(tmp_path):
-    folder = pictures(tmp_path / "own", 20)
-    rows = rows_of(folder)
-    for row in rows[:]:
-        (folder / f"copy{row['file_name']}").write_bytes((folder / row["file_name"]).read_bytes())
-        rows.append(row | {"file_name": f"copy{row['file_name']}"})
-    write_rows(folder, rows)
-    own = territory(folder)
-    assert not set(own.train.hashes) & set(own.validation.hashes)
-    assert len(own.train) + len(own.validation) == 40
-
-
-def test_a_folder_with_its_own_validation_keeps_it(tmp_path):
-    pictures(tmp_path / "own/train", 5)
-    pictures(tmp_path / "own/validation", 2, first=50)
-    pictures(tmp_path / "own/ordinary", 1, first=70)
-    own = territory(tmp_path / "own")
-    assert (len(own.train), len(own.validation), len(own.ordinary)) == (5, 2, 1)
-
-
 # -- bad input
-
-def test_no_folder_names_the_territories_that_ship():
-    with pytest.raises(LabError, match="no folder nowhere.*that ship: far"):
-        territory("nowhere")
-
 
 def test_no_pictures(tmp_path):
     (tmp_path / "empty").mkdir()
@@ -196,27 +117,6 @@ def test_pictures_one_folder_deeper_are_pointed_out(tmp_path):
     pictures(tmp_path / "outer/inner", 2)
     with pytest.raises(LabError, match="outer has no pictures .* Did you mean .*inner"):
         load_folder(tmp_path / "outer")
-
-
-@pytest.mark.parametrize("n, words", [(1, "1 picture"), (7, "7 pictures")])
-def test_too_few_pictures_to_hold_any_out(tmp_path, n, words):
-    with pytest.raises(LabError, match=f"own has {words}, of which 4 would be held out"):
-        territory(pictures(tmp_path / "own", n))
-
-
-def test_one_picture_many_times(tmp_path):
-    folder = pictures(tmp_path / "own", 8)
-    for path in folder.glob("*.png"):
-        path.write_bytes((folder / "000.png").read_bytes())
-    with pytest.raises(LabError, match="are the same one"):
-        territory(folder)
-
-
-def test_a_validation_picture_that_is_trained_on(tmp_path):
-    pictures(tmp_path / "own/train", 5)
-    pictures(tmp_path / "own/validation", 2, first=4)
-    with pytest.raises(LabError, match="validation/000.png is also in train"):
-        territory(tmp_path / "own")
 
 
 def cut(path):
@@ -239,7 +139,9 @@ def test_a_picture_cut_after_it_was_checked_is_noticed(tmp_path):
         load_folder(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF\x00\x00\x00\x00WEBP"])
+@pytest.mark.parametrize("content", [
+    b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF\x00\x00\x00\x00WEBP",
+])
 def test_a_file_that_is_no_picture_is_named(tmp_path, content):
     folder = pictures(tmp_path / "p", 3)
     (folder / "000.png").write_bytes(content)
@@ -274,10 +176,12 @@ def test_a_caption_file_that_does_not_fit_its_pictures(tmp_path, spoil, message)
 
 
 @pytest.mark.parametrize("name, content, message", [
-    ("metadata.jsonl", b'{"file_name": "000.png", "text": "a"}\n{oops\n', "metadata.jsonl, line 2, is not a JSON object"),
+    ("metadata.jsonl", b'{"file_name": "000.png", "text": "a"}\n{oops\n',
+     "metadata.jsonl, line 2, is not a JSON object"),
     ("metadata.jsonl", b'["000.png"]\n', "line 1, is not a JSON object"),
     ("metadata.jsonl", b'{"file_name": "000.png", "text": "caf\xe9"}\n', "metadata.jsonl is not UTF-8"),
-    ("metadata.csv", b"number,caption\n000.png,a\n", "metadata.csv, line 2, needs file_name and text, both texts. Its columns are: number, caption"),
+    ("metadata.csv", b"number,caption\n000.png,a\n",
+     "metadata.csv, line 2, needs file_name and text, both texts. Its columns are: number, caption"),
     ("metadata.csv", b"file_name,text\n000.png\n", "line 2, needs file_name and text"),
 ])
 def test_a_caption_file_that_cannot_be_read(tmp_path, name, content, message):
@@ -326,51 +230,12 @@ def test_a_table_that_is_no_csv_is_named_with_its_line(tmp_path):
         load_folder(tmp_path)
 
 
-# -- a territory made of part of another
-
-def parts(folder):
-    for part, first in (("train", 0), ("validation", 20), ("ordinary", 40)):
-        pictures(folder / part, 6, first=first, kind=["pool", "maze", "hall"])
-    return folder
-
-
-def test_a_filtered_territory_keeps_what_the_base_knew_and_carries_its_filter_in_its_name(tmp_path):
-    whole = territory(parts(tmp_path / "p"))
-    some = whole.where(kind=("pool", "maze"))
-    assert {own["kind"] for own in some.train.attributes + some.validation.attributes} == {"pool", "maze"}
-    assert (len(some.train), len(some.validation), some.ordinary) == (4, 4, whole.ordinary)
-    assert territory(some.name) == some == whole.where(kind=["pool", "maze"])
-    assert set(some.prompts) <= set(some.validation.captions) and len(some.prompts) == 4
-    assert len({whole.fingerprint, some.fingerprint, whole.where(kind="pool").fingerprint}) == 3
-    assert some.where(kind="pool").fingerprint == whole.where(kind="pool").fingerprint
-
-
-@pytest.mark.parametrize("asked, message", [({"colour": "red"}, "colour.*kind"), ({"kind": "garage"}, "kind = garage.*hall, maze, pool")])
-def test_a_filter_that_names_nothing_is_answered_with_what_there_is(tmp_path, asked, message):
-    with pytest.raises(LabError, match=message):
-        territory(parts(tmp_path / "p")).where(**asked)
-
-
-def test_a_filter_that_leaves_nothing_held_out_is_refused(tmp_path):
-    folder = parts(tmp_path / "p")
-    write_rows(folder / "validation", [row | {"kind": "maze"} for row in rows_of(folder / "validation")])
-    with pytest.raises(LabError, match="2 training and 0 held-out"):
-        territory(f"{folder}/kind=pool")
-
-
-def test_a_folder_whose_own_name_looks_like_a_filter_is_that_folder(tmp_path):
-    assert len(territory(pictures(tmp_path / "light=dim", 10)).train) == 6
-
-
-@pytest.mark.parametrize("name", ["x/kind=a/kind=b", "liminal/kind=pool/light=dim light/kind=maze"])
-def test_a_filter_given_twice_is_refused_with_what_was_meant(name):
-    with pytest.raises(LabError, match=r"gives kind twice. Write its values with commas between: kind=\w+,\w+"):
-        territory(name)
-
-
-@pytest.mark.parametrize("line, message", [("[" * 100_000, "line 1, is not a JSON object .*nested too deeply"), ('{"file_name": "\\ud800", "text": "x"}', "half a character"),
-                                           ('{"text": ' + "9" * 5000 + "}", "line 1, is not .*5,000 digits, where"),
-                                           (json.dumps({"file_name": "x" * 5000, "text": "x"}), "which is not in")])
+@pytest.mark.parametrize("line, message", [
+    ("[" * 100_000, "line 1, is not a JSON object .*nested too deeply"),
+    ('{"file_name": "\\ud800", "text": "x"}', "half a character"),
+    ('{"text": ' + "9" * 5000 + "}", "line 1, is not .*5,000 digits, where"),
+    (json.dumps({"file_name": "x" * 5000, "text": "x"}), "which is not in"),
+])
 def test_a_line_of_captions_that_no_person_would_write_is_named(tmp_path, line, message):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "metadata.jsonl").write_text(line)
