@@ -1,5 +1,6 @@
 """Text that may come from anywhere, made fit for one sentence and for a terminal. Standard library only."""
 
+import math
 import re
 import reprlib
 import textwrap
@@ -63,3 +64,9 @@ def rate_text(rate: float) -> str:
         return "0"
     mantissa, exponent = f"{rate:.2e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def with_interval(interval: tuple[float, float, float]) -> str:
+    """Write a difference (mean, low, high): '+0.021 (+0.015 to +0.027)', or 'not finite' where the mean is not."""
+    mean, low, high = interval
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})" if math.isfinite(mean) else "not finite"

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from labkit import settings  # noqa: E402
 from labkit.engine.seeding import seed63  # noqa: E402
 from labkit.experiments import rank  # noqa: E402
-from labkit.experiments.batch_size import BROKEN  # noqa: E402
 from labkit.experiments.frontier import Frontier  # noqa: E402
 from labkit.experiments.sensitivity import Chance, parts  # noqa: E402
 from labkit.judge.arms import LIKE, losses, over_seeds  # noqa: E402
+from labkit.judge.compare import BROKEN  # noqa: E402
 from labkit.judge.stats import (  # noqa: E402
     interval_of,
     resampled_means,

@@ -32,11 +32,11 @@ def exposures(n_updates: int, batch_size: int) -> int:
     return n_updates * batch_size
 
 
-def views(n_updates: int, batch_size: int, n_images: int) -> float:
+def views(n_updates: float, batch_size: int, n_images: int) -> float:
     """Return how often each picture is shown."""
     if n_images < 1:
         raise LabError(f"n_images = {n_images}: there must be a picture to be shown.")
-    return exposures(n_updates, batch_size) / n_images
+    return n_updates * batch_size / n_images
 
 
 def epochs_for(n_updates: int, batch_size: int, n_images: int) -> int:

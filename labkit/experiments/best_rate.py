@@ -1,96 +1,171 @@
-"""What the best rate depends on: recorded runs of several arms, each at its own rates, seen side by side."""
+"""What does the best rate depend on? Runs of several arms, each at its own rates, seen side by side.
+
+Losses are held-out ones on fixed noise at the end of a run, compared picture by picture. m seeds, n pictures.
+"""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from labkit.design import volume
 from labkit.errors import LabError
-from labkit.experiments.batch_size import BROKEN, as_good, best_of, final, on_edge, text
-from labkit.judge.arms import basis, difference, over_seeds, together
-from labkit.judge.stats import by_picture
+from labkit.judge.arms import basis, difference, noise_among, over_seeds, together
+from labkit.judge.compare import (
+    as_good,
+    at_edge,
+    best_of,
+    best_rate,
+    ends_by_rate,
+    final_losses,
+    has_failed,
+    share_left,
+)
+from labkit.judge.stats import SeedNoise, by_picture, seeds_difference
+from labkit.store.history import Run
 from labkit.store.recorded import missing, recorded_or_none
-from labkit.text import rate_text
-from labkit.view.curves import loss_axis
+from labkit.text import rate_text, with_interval
+from labkit.view.by_rate import LEFT_OUT, RATE_AXIS, RateLine, plot_by_rate
+from labkit.view.curves import LOSS_AXIS
 from labkit.view.frontend import say
-from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
+from labkit.view.style import name_axes, new_axes
 from labkit.view.tables import Table
 
+MARKS = "●■◆▲▼✚✖⬢◂▸"  # `style.MARKERS` as characters, in their order
 
-def read(sets, name=None) -> dict[str, list]:
-    """Read recorded sets {arm: set} as {arm: runs}, of the seeds that all arms have; a set under "" has an arm for each value of the field `name`.
+Ends = dict[float, np.ndarray]  # {rate: final losses (m, n)}
 
-    LabError: a set does not ship; it says what makes it.
+
+# -- arms of recorded sets
+
+
+def read(sets: Mapping[str, str], name: str | None = None) -> dict[str, list[Run]]:
+    """Read recorded sets {arm: set} as {arm: runs}, of the seeds that all arms have.
+
+    A set under "" has an arm for each value of the field `name`. LabError: a set does not ship; it says what makes it.
     """
-    found = {}
-    for arm, given in sets.items():
-        runs = recorded_or_none(given)
+    arms: dict[str, list[Run]] = {}
+    for arm, recorded_set in sets.items():
+        runs = recorded_or_none(recorded_set)
         if runs is None:
-            raise LabError(missing(given))
+            raise LabError(missing(recorded_set))
         for run in runs:
-            found.setdefault(arm or str(getattr(run.config, name)).replace("_", " "), []).append(run)
-    common = set.intersection(*({run.config.seed for run in runs} for runs in found.values()))
+            arms.setdefault(arm or str(getattr(run.config, name)).replace("_", " "), []).append(run)
+    common = set.intersection(*({run.config.seed for run in runs} for runs in arms.values()))
     if not common:
         raise LabError("The arms have no seed in common: record them with the same seeds.")
-    found = {arm: [run for run in runs if run.config.seed in common] for arm, runs in found.items()}
+    arms = {arm: [run for run in runs if run.config.seed in common] for arm, runs in arms.items()}
     command = f"python -m recipes.ship.recorded {' '.join(sets.values())}"
-    say(f"Recorded runs, made in the folder data by `{command}`: {sum(map(len, found.values()))} runs, {len(common)} seeds.")
-    return found
+    count = sum(map(len, arms.values()))
+    say(f"Recorded runs, made in the folder data by `{command}`: {count} runs, {len(common)} seeds.")
+    return arms
 
 
-def left(run) -> float:
-    """Return the held-out loss at the end as a share of the untouched base's: what arms with other pictures can be compared by."""
-    return float(final(run).mean() / by_picture(run.validations["validation"].losses[0]).mean())
-
-
-def plot(found, ax=None):
-    """Draw the loss that is left against the learning rate, one line an arm with its lowest point enlarged; rings are single seeds."""
-    ax = new_axes(ax, top=0.15)
-    labels, curves, said = [], [np.ones(1)], []
-    middle = (len(found) - 1) / 2
-    for i, ((arm, runs), color) in enumerate(zip(found.items(), ordered_colors(len(found)))):
+def plot(arms: Mapping[str, Sequence[Run]], ax=None):
+    """Draw the share of the loss that is left against the learning rate, one line for each arm of `read`."""
+    lines, summary = [], []
+    for i, (arm, runs) in enumerate(arms.items()):
         means = over_seeds(runs, "learning_rate")
-        shift, best = 1.04 ** (i - middle), best_of(means)
-        shares = np.array([left(run) for run in means])
-        shares[shares > BROKEN] = np.nan                         # broken: it would flatten the valleys
-        ax.plot([run.config.learning_rate * shift for run in means], shares, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i],
-                markersize=STYLE["marker"], linewidth=STYLE["line"])
-        ax.plot([run.config.learning_rate * shift for run in runs], [left(run) if left(run) <= BROKEN else math.nan for run in runs], MARKERS[i],
-                color=color, markerfacecolor="none", markersize=STYLE["marker"] - 1, alpha=0.6)
-        ax.plot(best.config.learning_rate * shift, left(best), MARKERS[i], color=color, markersize=STYLE["marker"] + 5, markeredgecolor="black", zorder=5)
-        labels.append((shares[np.isfinite(shares)][-1], f"{MARKS[MARKERS[i]]} {arm}:\nlowest at {rate_text(best.config.learning_rate)}", color))
-        said.append(f"{arm}: {rate_text(best.config.learning_rate)}")
-        curves.append(shares)
-    tried = sorted({run.config.learning_rate for runs in found.values() for run in runs})
-    ax.axhline(1, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2)
-    ax.set_xscale("log")
-    ax.set_xticks(tried, [rate_text(rate) for rate in tried])
-    ax.minorticks_off()
-    loss_axis(ax, curves)
-    name_axes(ax, "learning rate (logarithmic); runs that broke are left out", "held-out loss at the end\n(1: untouched base)")
-    direct_labels(ax, labels)
-    ax.figure.summary = "Lowest at, " + "; ".join(said) + "."
+        lowest = rate_text(best_of(means).config.learning_rate)
+        label = f"{MARKS[i % len(MARKS)]} {arm}:\nlowest at {lowest}"
+        seeds = [(run.config.learning_rate, _share_shown(run)) for run in runs]
+        rates = [run.config.learning_rate for run in means]
+        lines.append(RateLine(rates, np.array([_share_shown(run) for run in means]), seeds, label))
+        summary.append(f"{arm}: {lowest}")
+    ax = plot_by_rate(lines, new_axes(ax, top=0.15), base=(1.0, ""))
+    name_axes(ax, LEFT_OUT, "held-out loss at the end\n(1: untouched base)")
+    ax.figure.summary = "Lowest at, " + "; ".join(summary) + "."
     return ax
 
 
-MARKS = dict(zip(MARKERS, "●■◆▲▼✚✖⬢◂▸"))                # the same marks as words
+def _share_shown(run) -> float:
+    """Return the share of the loss that is left; not a number where the run failed, which would flatten the valley."""
+    return math.nan if has_failed(run) else share_left(run)
 
 
-def table(found) -> Table:
-    """Return one row an arm at its own best rate: rates as good within noise, the loss left, how far above the lowest arm on the same pictures."""
-    groups = dict(zip(found, together([over_seeds(runs, "learning_rate") for runs in found.values()])))
-    bests, rows = {arm: best_of(runs) for arm, runs in groups.items()}, []
+def table(arms: Mapping[str, Sequence[Run]]) -> Table:
+    """Return one row for each arm of `read`, at its own best rate.
+
+    A row has the rates that are as good within noise, the share of the loss that is left, and how far the arm ends
+    above the lowest of those on the same pictures.
+    """
+    means = dict(zip(arms, together([over_seeds(runs, "learning_rate") for runs in arms.values()]), strict=True))
+    bests, rows = {arm: best_of(runs) for arm, runs in means.items()}, []
     for arm, best in bests.items():
-        runs = groups[arm]
-        alike = [rate_text(run.config.learning_rate) for run in as_good(runs)]
+        runs = means[arm]
+        edge = " (at the edge)" if at_edge(ends_by_rate(runs)) else ""
+        alike = ", ".join(rate_text(run.config.learning_rate) for run in as_good(runs)) or "none"
         comparable = [other for other in bests.values() if _pictures(other) == _pictures(best)]
-        lowest = min(comparable, key=left)
-        above = "other pictures" if len(comparable) == 1 else "lowest" if best is lowest else text(difference(best, lowest, len(comparable) - 1))
-        rows.append([arm, rate_text(best.config.learning_rate) + (" (at the edge)" if on_edge(runs) else ""), ", ".join(alike) or "none",
-                     f"{volume.lr_sum(best.config):.3g}", f"{left(best):.1%}", above])
-    return Table(["arm", "best rate", "as good within noise", "sum of the rate at the best", "held-out loss left",
-                  f"above the lowest (95 % interval {basis(*bests.values())})"], rows)
+        lowest = min(comparable, key=share_left)
+        above = "lowest" if best is lowest else with_interval(difference(best, lowest, len(comparable) - 1))
+        if len(comparable) == 1:
+            above = "other pictures"
+        rows.append([arm, rate_text(best.config.learning_rate) + edge, alike, f"{volume.lr_sum(best.config):.3g}",
+                     f"{share_left(best):.1%}", above])
+    interval = f"above the lowest (95 % interval {basis(*bests.values())})"
+    heads = ["arm", "best rate", "as good within noise", "sum of the rate at the best", "held-out loss left", interval]
+    return Table(heads, rows)
 
 
-def _pictures(run):
+def _pictures(run) -> tuple:
     return run.config.data, run.config.resolution
+
+
+# -- scalings: alpha in training acts as a rate
+
+
+def by_scaling(runs: Sequence[Run]) -> dict[float, Ends]:
+    """Return {scaling: {rate: final losses (m, n)}}, the smallest first; LabError for runs of one scaling alone."""
+    ends: dict[float, dict[float, list]] = {}
+    for run in runs:
+        by_rate = ends.setdefault(run.config.scaling, {})
+        by_rate.setdefault(run.config.learning_rate, []).append(final_losses(run))
+    if len(ends) < 2:
+        raise LabError(f"These runs have {len(ends)} scaling; give those of two at least.")
+    return {
+        scaling: {rate: np.stack(losses) for rate, losses in sorted(by_rate.items())}
+        for scaling, by_rate in sorted(ends.items())
+    }
+
+
+def plot_scalings(runs: Sequence[Run], ax=None):
+    """Draw the final held-out loss over the rate, one valley for each scaling that runs were trained with."""
+    runs = list(runs)
+    scalings, lines = by_scaling(runs), []
+    for scaling, ends in scalings.items():
+        means = np.array([losses.mean() for losses in ends.values()])
+        seeds = [(rate, seed.mean()) for rate, losses in ends.items() for seed in losses]
+        label = f"scaling {scaling:g}\nbest at {rate_text(best_rate(ends))}"
+        lines.append(RateLine(list(ends), means, seeds, label))
+    start = float(np.mean([by_picture(run.validations["validation"].losses[0]).mean() for run in runs]))
+    ax = plot_by_rate(lines, new_axes(ax, top=0.15), base=(start, "untouched base"))
+    name_axes(ax, RATE_AXIS, LOSS_AXIS)
+    ax.figure.summary = sentence(scalings, start)
+    return ax
+
+
+def sentence(scalings: Mapping[float, Ends], start: float) -> str:
+    """Compare every scaling with the one nearest to 1: at the best rate of that one, and each at its own.
+
+    start    the untouched base's mean loss
+    """
+    all_ends = [losses for ends in scalings.values() for losses in ends.values()]
+    noise, seeds = noise_among(all_ends, [start] * len(all_ends)), min(map(len, all_ends))
+    plain = min(scalings, key=lambda scaling: abs(np.log(scaling)))
+    rate = best_rate(scalings[plain])
+    reference, words = scalings[plain][rate], []
+    for scaling, ends in scalings.items():
+        if scaling != plain:
+            best = best_rate(ends)
+            there = _change(ends.get(rate), reference, noise)
+            words.append(f"scaling {scaling:g} ends {there} at rate {rate_text(rate)}, "
+                         f"and {_change(ends[best], reference, noise)} at its own best, {rate_text(best)}")
+    over = "pictures and seeds" if seeds > 1 else "pictures"
+    known = f"{'one seed' if seeds == 1 else f'{seeds} seeds'}; 95 % intervals over {over}"
+    return f"Against scaling {plain:g} at its best rate {rate_text(rate)}: {'; '.join(words)} ({known})."
+
+
+def _change(ends: np.ndarray | None, reference: np.ndarray, noise: SeedNoise | None) -> str:
+    if ends is None:
+        return "at no run"
+    return with_interval(seeds_difference(ends, reference, noise)) if np.isfinite(ends).all() else "broken"

@@ -1,26 +1,48 @@
-"""What rank buys: how far runs of every rank came, at one rate and at each rank's own best, and the smallest that is enough.
+"""What does rank buy? How far runs of every rank came, the smallest that is enough, and what an adapter costs.
 
-Losses are held-out ones on fixed noise at the end of a run, compared picture by picture. m seeds, n pictures. What a size lacks of
-the best is an interval over pictures and seeds that holds for all sizes together: the best is itself one of those that were measured
-(multiple comparisons with the best, after Hsu 1984).
+Losses are held-out ones on fixed noise at the end of a run, compared picture by picture. m seeds, n pictures. What a
+size lacks of the best is an interval over pictures and seeds that holds for all sizes together: the best is itself one
+of those that were measured (multiple comparisons with the best, after Hsu 1984).
 """
 
 import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
+from labkit.design.config import RunConfig
+from labkit.engine.adapters import LoRAStack
+from labkit.engine.monitor import Monitor
+from labkit.engine.train import train
 from labkit.errors import LabError
+from labkit.judge import compare
 from labkit.judge.arms import noise_among
-from labkit.judge.stats import LEVEL, Interval, by_picture, seeds_difference
+from labkit.judge.compare import final_losses
+from labkit.judge.stats import LEVEL, Interval, SeedNoise, by_picture, seeds_difference
+from labkit.store.adapter_files import adapter_bytes
+from labkit.store.events import Step
+from labkit.store.history import Run
 from labkit.text import rate_text
 from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, direct_labels, name_axes, new_axes, ordered_colors
 from labkit.view.tables import Table
 
-FULL = "full"                                                 # in the place of a rank: a dense change of the same matrices
-ENOUGH = 0.05                                                 # of the gain: the smallest effect of interest, declared beforehand
-FLOOR = -0.25                                                 # shares of the gain below are drawn at the edge
+FULL = "full"  # in the place of a rank: a dense change of the same matrices
+ENOUGH = 0.05  # of the gain: the smallest effect of interest, declared beforehand
+FLOOR = -0.25  # shares of the gain below are drawn at the edge
+UPDATES = 4  # timed of each adapter; one more before them warms up
+
+Ends = dict[float, np.ndarray]  # {rate: final losses (m, n)}; infinite where a run broke
+Sized = int | str  # a rank, or FULL
+
+
+# -- how far runs came
+
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +50,9 @@ class Capacity:
     """Hold final held-out losses by size (a rank, or 'full') and rate, each (m, n), on one territory."""
 
     territory: str
-    start: np.ndarray                                         # (n,) of the untouched base
-    ends: dict                                                # {size: {rate: (m, n)}}; inf where a run broke
-    probes: dict                                              # the same on training pictures
+    start: np.ndarray  # (n,) of the untouched base
+    ends: dict[Sized, Ends]
+    probes: dict[Sized, Ends]  # the same on training pictures
     seeds: int
 
     @property
@@ -39,24 +61,24 @@ class Capacity:
         return sorted(size for size in self.ends if size != FULL)
 
     @property
-    def sizes(self) -> list:
+    def sizes(self) -> list[Sized]:
         """Return the ranks, then 'full' where there are such runs."""
         return self.ranks + [FULL] * (FULL in self.ends)
 
-    def best_rate(self, size) -> float:
+    def best_rate(self, size: Sized) -> float:
         """Return the rate at which runs of this size end lowest."""
-        return min(self.ends[size], key=lambda rate: self.ends[size][rate].mean())
+        return compare.best_rate(self.ends[size])
 
-    def at_edge(self, size) -> bool:
+    def at_edge(self, size: Sized) -> bool:
         """Tell whether the best rate is the first or last one tried, so that a better one may lie outside."""
-        return self.best_rate(size) in (min(self.ends[size]), max(self.ends[size]))
+        return compare.at_edge(self.ends[size])
 
-    def end(self, size) -> np.ndarray:
+    def end(self, size: Sized) -> np.ndarray:
         """Return the losses (m, n) of a size at its own best rate."""
         return self.ends[size][self.best_rate(size)]
 
     @cached_property
-    def best(self):
+    def best(self) -> Sized:
         """Return the size whose runs end lowest."""
         return min(self.sizes, key=lambda size: self.end(size).mean())
 
@@ -66,23 +88,29 @@ class Capacity:
         return float(self.start.mean() - self.end(self.best).mean())
 
     @cached_property
-    def noise(self):
+    def noise(self) -> SeedNoise | None:
         """Return how far seeds lie apart among the runs that learned."""
         ends = [end for by_rate in self.ends.values() for end in by_rate.values()]
         return noise_among(ends, [self.start.mean()] * len(ends))
 
-    def lacks(self, size, sizes=None, rate=None) -> Interval:
-        """Return what a size at a rate, its own best by default, lacks of the best of some sizes, in shares of the gain; at least 0 if it is one of them."""
+    def lacks(self, size: Sized, sizes: Sequence[Sized] | None = None, rate: float | None = None) -> Interval:
+        """Return what a size lacks of the best of `sizes` (all of them), in shares of the gain.
+
+        At its own best rate, where it is one of the sizes itself and lacks at least 0, or at another rate.
+        """
         sizes = [other for other in sizes or self.sizes if np.isfinite(self.end(other)).all()]
         end = self.end(size) if rate is None else self.ends[size][rate]
         others = [other for other in sizes if other != size or rate is not None]
         level = 1 - (1 - LEVEL) / max(len(sizes) - 1, 1)
         apart = [seeds_difference(end, self.end(other), self.noise, level) for other in others]
         floor = 0.0 if rate is None else -math.inf
-        return Interval(*(max([floor, *(found[i] for found in apart)]) / self.gain for i in range(3)))
+        return Interval(*(max([floor, *(interval[i] for interval in apart)]) / self.gain for i in range(3)))
 
-    def share(self, size, rate=None) -> Interval:
-        """Return the share of the greatest gain that a size reaches at a rate, its own best by default: 0 the base, 1 the best."""
+    def share(self, size: Sized, rate: float | None = None) -> Interval:
+        """Return the share of the greatest gain that a size reaches at a rate: 0 the base, 1 the best.
+
+        None takes the size's own best rate.
+        """
         end = self.end(size) if rate is None else self.ends[size][rate]
         if not np.isfinite(end).all():
             return Interval(-math.inf, -math.inf, -math.inf)
@@ -91,12 +119,18 @@ class Capacity:
 
     @property
     def enough(self) -> int:
-        """Return the smallest rank that, at its own best rate, lacks at most ENOUGH of the gain of the best rank, in the mean of the seeds."""
+        """Return the smallest rank that lacks at most ENOUGH of the gain of the best rank, in the mean of the seeds.
+
+        Each at its own best rate.
+        """
         return min(rank for rank in self.ranks if self._lack(rank).mean <= ENOUGH)
 
     @property
     def open(self) -> tuple[int, int | None]:
-        """Return the smallest rank that may be enough and the smallest that surely is, None where none is sure: pictures and seeds leave open what lies between."""
+        """Return the smallest rank that may be enough, and the smallest that surely is; None where none is sure.
+
+        Pictures and seeds leave open what lies between.
+        """
         may, sure = ([rank for rank in self.ranks if self._lack(rank)[i] <= ENOUGH] for i in (1, 2))
         return min(may), min(sure, default=None)
 
@@ -118,96 +152,108 @@ class Capacity:
         """Say which rank is enough, how sure that is, and what one direction in each matrix reaches already."""
         first, over = self.ranks[0], f"pictures and {self.seeds} seeds" if self.seeds > 1 else "pictures; one seed"
         edge = ", the largest one tried, so that a larger one may be needed" if self.enough == self.ranks[-1] else ""
-        sure = "which is sure" if self.open == (self.enough, self.enough) else f"but the intervals leave open {self.range}"
-        return (f"{self.territory}: in the mean, rank {self.enough} is the smallest within {ENOUGH:.0%} of the best rank{edge}; {sure}. Rank {first} reaches "
-                f"{_share(self.share(first))} of the greatest gain at its own best rate, {rate_text(self.best_rate(first))} (95 % intervals over {over}, all sizes together).")
+        is_sure = self.open == (self.enough, self.enough)
+        sure = "which is sure" if is_sure else f"but the intervals leave open {self.range}"
+        return (
+            f"{self.territory}: in the mean, rank {self.enough} is the smallest within {ENOUGH:.0%} of the best rank"
+            f"{edge}; {sure}. Rank {first} reaches {_share(self.share(first))} of the greatest gain at its own best "
+            f"rate, {rate_text(self.best_rate(first))} (95 % intervals over {over}, all sizes together)."
+        )
 
 
-def capacity(runs) -> Capacity:
-    """Return how far runs of one territory came; LabError where they are of several or none, or no rank ended with a number."""
+def capacity(runs: Iterable[Run]) -> Capacity:
+    """Return how far runs of one territory came.
+
+    LabError where they are of several territories or of none, or no run of a rank ended with a number.
+    """
     runs = list(runs)
     territories = {run.config.data for run in runs}
     if len(territories) != 1:
-        raise LabError(f"histories: runs of {', '.join(sorted(territories)) or 'no territory'}; give those of one.")
-    ends, probes, seeds = {}, {}, set()
-    for run in runs:
-        config = run.config
-        size = FULL if config.adapter == "full" else config.rank
-        seeds.add(config.seed)
-        for found, name in ((ends, "validation"), (probes, "probe")):
-            found.setdefault(size, {}).setdefault(config.learning_rate, []).append(end_of(run, name))
+        raise LabError(f"These are runs of {', '.join(sorted(territories)) or 'no territory'}; give those of one.")
+    ends, probes = _ends(runs, "validation"), _ends(runs, "probe")
     start = np.mean([by_picture(run.validations["validation"].losses[0]) for run in runs], axis=0)
-    stacked = [{size: {rate: np.stack(values) for rate, values in by_rate.items()} for size, by_rate in found.items()} for found in (ends, probes)]
-    if not any(np.isfinite(end).all() for size, by_rate in stacked[0].items() if size != FULL for end in by_rate.values()):
-        raise LabError("histories: no run of a rank ended with a number; record lower rates.")
-    return Capacity(territories.pop(), start, *stacked, len(seeds))
+    of_ranks = [losses for size, by_rate in ends.items() if size != FULL for losses in by_rate.values()]
+    if not any(np.isfinite(losses).all() for losses in of_ranks):
+        raise LabError("No run of a rank ended with a number; record lower rates.")
+    return Capacity(territories.pop(), start, ends, probes, len({run.config.seed for run in runs}))
 
 
-def end_of(run, name="validation") -> np.ndarray:
-    """Return a run's last losses (n,); infinite where it broke before its end."""
-    curve = run.validations[name]
-    last = by_picture(curve.losses[-1])
-    is_whole = curve.steps[-1] == run.config.max_train_steps and np.isfinite(last).all()
-    return last if is_whole else np.full(len(last), np.inf)
+def _ends(runs, name) -> dict[Sized, Ends]:
+    """Return the final losses of runs on one set of pictures, by size and rate."""
+    ends: dict[Sized, dict[float, list]] = {}
+    for run in runs:
+        size = FULL if run.config.adapter == "full" else run.config.rank
+        ends.setdefault(size, {}).setdefault(run.config.learning_rate, []).append(final_losses(run, name))
+    return {size: {rate: np.stack(losses) for rate, losses in by_rate.items()} for size, by_rate in ends.items()}
 
 
-def capacity_table(*found: Capacity) -> Table:
+def capacity_table(*capacities: Capacity) -> Table:
     """Return one row a size: best rate, share of the gain and loss on training pictures, for every territory."""
-    heads = [f"{each.territory}: {words}" for each in found for words in ("best rate", "share of the gain (95 % interval)", "loss on training pictures")]
-    rows = [[f"rank {size}" if size != FULL else "the whole matrices", *(cell for each in found for cell in _cells(each, size))] for size in found[0].sizes]
+    measures = ("best rate", "share of the gain (95 % interval)", "loss on training pictures")
+    heads = [f"{each.territory}: {measure}" for each in capacities for measure in measures]
+    rows = []
+    for size in capacities[0].sizes:
+        name = f"rank {size}" if size != FULL else "the whole matrices"
+        rows.append([name, *(cell for each in capacities for cell in _cells(each, size))])
     return Table(["", *heads], rows)
 
 
-def _cells(found, size) -> list[str]:
-    if size not in found.ends:
+def _cells(each: Capacity, size: Sized) -> list[str]:
+    """Return a size's cells of one territory."""
+    if size not in each.ends:
         return ["", "", ""]
-    rate, edge = found.best_rate(size), " (the last one tried)" if found.at_edge(size) else ""
-    return [rate_text(rate) + edge, _share(found.share(size)), f"{found.probes[size][rate].mean():.3f}"]
+    rate, edge = each.best_rate(size), " (the last one tried)" if each.at_edge(size) else ""
+    return [rate_text(rate) + edge, _share(each.share(size)), f"{each.probes[size][rate].mean():.3f}"]
 
 
-def predictions(found: dict) -> str:
-    """Compare predicted smallest sufficient ranks with what was measured: (guess, Capacity) by words; no answer is not wrong."""
+def predictions(guesses: Mapping[str, tuple[int | None, Capacity]]) -> str:
+    """Compare predicted smallest sufficient ranks with what was measured; no answer is not wrong.
+
+    guesses    {words that name the territory: (predicted rank, Capacity)}
+    """
     lines = []
-    for words, (guess, measured) in found.items():
+    for words, (guess, measured) in guesses.items():
         low, high = measured.open
-        fits = guess is not None and low <= guess <= (high or math.inf)
-        said = "" if guess is None else f" You said {guess}" + (": yes." if guess == measured.enough else ", which the intervals leave open." if fits else ".")
-        lines.append(f"Smallest rank that is enough, {words}: {measured.enough} in the mean, {measured.range} by the intervals.{said}")
+        answer = "" if guess is None else f" You said {guess}{_judgement(guess, measured, low, high or math.inf)}"
+        enough = f"{measured.enough} in the mean, {measured.range} by the intervals"
+        lines.append(f"Smallest rank that is enough, {words}: {enough}.{answer}")
     return "\n".join(lines)
 
 
-def plot_capacity(*found: Capacity, width=STYLE["width"]):
-    """Draw the share of the gain over the rank, a panel a territory: every rate tried faintly, the own best rate on top. Returns the Figure."""
+def _judgement(guess, measured, low, high) -> str:
+    if guess == measured.enough:
+        return ": yes."
+    return ", which the intervals leave open." if low <= guess <= high else "."
+
+
+def plot_capacity(*capacities: Capacity, width: float = STYLE["width"]) -> LabFigure:
+    """Draw the share of the gain over the rank, a panel a territory: every rate faintly, the own best rate on top."""
     left, room, height = 0.75, 1.15, 4.0
-    figure = LabFigure(width, height, summary=" ".join(each.sentence for each in found))
-    panel = width / len(found)
-    for i, each in enumerate(found):
+    figure = LabFigure(width, height, summary=" ".join(each.sentence for each in capacities))
+    panel = width / len(capacities)
+    for i, each in enumerate(capacities):
         ax = new_axes(figure.place_axes(i * panel + left, 0.6, panel - left - room, height - 1.25))
         _draw(ax, each)
-        name_axes(ax, "rank (logarithmic)", "share of the greatest gain" if not i else "", f"{each.territory}: rank {each.enough} is enough (mean),\nby the intervals {each.range}")
+        title = f"{each.territory}: rank {each.enough} is enough (mean),\nby the intervals {each.range}"
+        name_axes(ax, "rank (logarithmic)", "" if i else "share of the greatest gain", title)
     return figure
 
 
-def _draw(ax, found) -> None:
+def _draw(ax, each: Capacity) -> None:
     """Draw one territory's panel."""
-    places = {size: i for i, size in enumerate(found.sizes)}  # ranks are powers of two: their order is their logarithm
-    rates = sorted({rate for rank in found.ranks for rate in found.ends[rank]})
-    labels = []
-    for i, (rate, color) in enumerate(zip(rates, ordered_colors(len(rates)))):
-        ranks = [rank for rank in found.ranks if rate in found.ends[rank]]
-        shares = np.array([max(found.share(rank, rate).mean, FLOOR) for rank in ranks])
-        at = [places[rank] for rank in ranks]
-        ax.plot(at, shares, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i % len(MARKERS)], markersize=4, linewidth=1.0, alpha=0.8)
-        ax.plot([place for place, share in zip(at, shares) if share == FLOOR], [FLOOR] * (shares == FLOOR).sum(), "X", color=color, markersize=8, clip_on=False)
-        labels.append((shares[-1], ("✖ " if shares[-1] == FLOOR else "") + f"rate {rate_text(rate)}", color))
-    own = [found.share(size) for size in found.ranks]
-    at = [places[rank] for rank in found.ranks]
-    ax.plot(at, [share.mean for share in own], color=STYLE["text"], linewidth=STYLE["line"] + 0.8, marker="o", markersize=STYLE["marker"] + 2, markerfacecolor="white", zorder=4)
-    ax.fill_between(at, [share.low for share in own], [share.high for share in own], color=STYLE["text"], alpha=STYLE["band"], linewidth=0)
-    labels.append((own[-1].mean, "○ own best", STYLE["text"]))
-    if FULL in found.ends:
-        whole = found.share(FULL)
-        ax.errorbar([places[FULL]], [whole.mean], [[whole.mean - whole.low], [whole.high - whole.mean]], color=STYLE["text"], marker="D", markersize=STYLE["marker"] + 1, capsize=4)
+    places = {size: i for i, size in enumerate(each.sizes)}   # ranks are powers of two: their order is their logarithm
+    rates = sorted({rate for rank in each.ranks for rate in each.ends[rank]})
+    colors, labels = ordered_colors(len(rates)), []
+    for i, (rate, color) in enumerate(zip(rates, colors, strict=True)):
+        ranks = [rank for rank in each.ranks if rate in each.ends[rank]]
+        shares = np.array([max(each.share(rank, rate).mean, FLOOR) for rank in ranks])
+        at = np.array([places[rank] for rank in ranks])
+        is_low = shares == FLOOR
+        ax.plot(at, shares, color=color, linestyle=LINES[i % len(LINES)], marker=MARKERS[i % len(MARKERS)],
+                markersize=4, linewidth=1.0, alpha=0.8)
+        ax.plot(at[is_low], shares[is_low], "X", color=color, markersize=8, clip_on=False)
+        labels.append((shares[-1], ("✖ " if is_low[-1] else "") + f"rate {rate_text(rate)}", color))
+    labels.append(_draw_best(ax, each, places))
     ax.axhline(0, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.0)
     ax.set_xticks(list(places.values()), [str(size) for size in places])
     ax.set_xlim(-0.4, len(places) - 0.6)
@@ -216,5 +262,82 @@ def _draw(ax, found) -> None:
     direct_labels(ax, labels)
 
 
-def _share(interval) -> str:
-    return f"{interval.mean:.0%} ({interval.low:.0%} to {interval.high:.0%})" if math.isfinite(interval.mean) else "broke at every rate"
+def _draw_best(ax, each: Capacity, places) -> tuple:
+    """Draw every size at its own best rate, with intervals; return the label of the line."""
+    shares, color = np.array([each.share(rank) for rank in each.ranks]), STYLE["text"]  # (ranks, 3): mean, low, high
+    at = [places[rank] for rank in each.ranks]
+    ax.plot(at, shares[:, 0], color=color, linewidth=STYLE["line"] + 0.8, marker="o", markersize=STYLE["marker"] + 2,
+            markerfacecolor="white", zorder=4)
+    ax.fill_between(at, shares[:, 1], shares[:, 2], color=color, alpha=STYLE["band"], linewidth=0)
+    if FULL in each.ends:
+        mean, low, high = each.share(FULL)
+        ax.errorbar([places[FULL]], [mean], [[mean - low], [high - mean]], color=color, marker="D",
+                    markersize=STYLE["marker"] + 1, capsize=4)
+    return shares[-1, 0], "○ own best", color
+
+
+def _share(interval: Interval) -> str:
+    if not math.isfinite(interval.mean):
+        return "broke at every rate"
+    return f"{interval.mean:.0%} ({interval.low:.0%} to {interval.high:.0%})"
+
+
+# -- what an adapter costs
+
+
+class Size(NamedTuple):
+    """Hold what one configuration's adapter costs."""
+
+    name: str
+    trained: int  # numbers
+    freedom: int  # of the products B A: r (in + out - r) a matrix
+    of_width: float  # rank over the narrowest adapted matrix's smaller side
+    file_bytes: int
+    seconds: float  # of an update, alone in its pass
+
+
+def sizes(lab, configs: Iterable[RunConfig]) -> list[Size]:
+    """Measure one adapter for each configuration, on the lab's base and pictures; nothing of it is kept."""
+    return [_size(lab, lab.config(config)) for config in configs]
+
+
+def _size(lab, config: RunConfig) -> Size:
+    with lab.base.lock:
+        stack = LoRAStack(lab.base.unet, [config]).initialize()
+    matrices = [(layer.module.weight.shape[0], layer.module.weight[0].numel()) for layer in stack.layers]
+    narrowest = min(min(sides) for sides in matrices)
+    if config.adapter == "full":
+        name, freedom, of_width = "the whole matrices", sum(out * into for out, into in matrices), 1.0
+    else:
+        ranks = [min(config.rank, *sides) for sides in matrices]
+        freedom = sum(rank * (sum(sides) - rank) for rank, sides in zip(ranks, matrices, strict=True))
+        name, of_width = f"rank {config.rank}", config.rank / narrowest
+    file_bytes = len(adapter_bytes(stack.tensors(0), config))
+    return Size(name, stack.theta.shape[1], freedom, of_width, file_bytes, _seconds(lab, config))
+
+
+def _seconds(lab, config: RunConfig) -> float:
+    """Return the median time of an update; the first, which warms up, is left out."""
+    times, short = [], config.replace(max_train_steps=1 + UPDATES)
+    events = train(lab.base, lab.cache, [short], monitor=Monitor(images=0),
+                   gradient_checkpointing=bool(lab.gradient_checkpointing))
+    with closing(events):
+        for event in events:
+            if isinstance(event, Step):
+                times.append(time.perf_counter())
+    return median(after - before for before, after in zip(times, times[1:], strict=False))
+
+
+def sizes_table(sizes: Iterable[Size]) -> Table:
+    """Return one row an adapter."""
+    rows = [
+        [
+            size.name, f"{size.trained:,}", f"{size.freedom:,}", f"{size.of_width:.1%}",
+            f"{size.file_bytes / 1000:,.0f} kB", f"{1000 * size.seconds:.0f} ms",
+        ]
+        for size in sizes
+    ]
+    return Table([
+        "", "numbers trained", "degrees of freedom", "rank, as a share of the narrowest width", "file",
+        "one update, alone",
+    ], rows)

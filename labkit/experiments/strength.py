@@ -14,6 +14,7 @@ from labkit.engine.monitor import FIRST_SCORED
 from labkit.engine.validation import ValidationSet, untouched_losses
 from labkit.errors import LabError
 from labkit.judge.stats import LEVEL, Interval, by_picture, interval_of
+from labkit.text import with_interval
 from labkit.view.curves import LOSS_AXIS, loss_axis
 from labkit.view.pictures import show_mosaic
 from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
@@ -73,7 +74,7 @@ class Scores:
     def sentence(self) -> str:
         """Say where the loss on the territory is lowest, and what that costs elsewhere."""
         K, full = len(self.strengths), int(np.argmin(np.abs(np.array(self.strengths) - 1)))
-        lowest, trained = ([_change(self.change(name, k, K)) for name in SETS] for k in (self.lowest, full))
+        lowest, trained = ([with_interval(self.change(name, k, K)) for name in SETS] for k in (self.lowest, full))
         return (f"The loss on the territory is lowest at strength {self.strengths[self.lowest]:g}, {lowest[0]} "
                 f"against the base; on ordinary places it changes by {lowest[1]} there. As trained, at strength 1: "
                 f"{trained[0]} and {trained[1]}. "
@@ -126,11 +127,6 @@ def plot_strengths(scores: Scores, ax=None):
     return ax
 
 
-def _change(interval) -> str:
-    """Write a change with its interval."""
-    return f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
-
-
 # -- four scenarios: high and low rank, strong and faint, faint set after training or during it
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +148,7 @@ class Scenarios:
 
     def change_text(self, name: str, k: int) -> str:
         """Write how much cell k changes the loss on a set, with an interval that holds for all cells together."""
-        return _change(self.scores.change(name, k, len(self.scores.strengths)))
+        return with_interval(self.scores.change(name, k, len(self.scores.strengths)))
 
     @property
     def sentence(self) -> str:

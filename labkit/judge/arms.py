@@ -76,13 +76,18 @@ def noise_among(ends: Sequence[np.ndarray], starts: Sequence[float]) -> SeedNois
 
 
 def losses(run: Run, at: int = -1, name: str = "validation") -> np.ndarray:
-    """Return the losses (m, n) of an arm, or of one run (1, n), at one evaluation; NaN at the end of a broken run."""
+    """Return the losses (m, n) of an arm, or of one run (1, n), at one evaluation.
+
+    Those of a run are infinite where one of them is not a number, and at the end of a run that broke (status
+    "diverged"), whatever it was last measured at: in every comparison, a run that broke is worse than any other.
+    """
     return np.stack([_losses_of_one(member, at, name) for member in runs_of(run)])
 
 
 def _losses_of_one(run: Run, at: int, name: str) -> np.ndarray:
     values = by_picture(run.validations[name].losses[at])
-    return np.full_like(values, np.nan) if at == -1 and run.status == "diverged" else values
+    broke = at == -1 and run.status == "diverged" or not np.isfinite(values).all()
+    return np.full_like(values, np.inf) if broke else values
 
 
 def runs_of(run: Run) -> tuple[Run, ...]:

@@ -91,14 +91,18 @@ def seeds_difference(after: np.ndarray, before: np.ndarray, noise: SeedNoise | N
              None takes both arms' own seeds; where neither has two, the interval is over pictures and says nothing of
              another seed.
 
+    Not a number where one of the losses is none or infinite, as those of a run that broke are.
+
     Two crossed random factors: the variance of the mean is that over pictures plus that over seeds, a little too much
     since both hold what a seed does to a single picture. Degrees of freedom after Satterthwaite 1946. Seeds of two
     arms count as independent.
     """
     after, before = (np.asarray(arm, dtype=np.float64) for arm in (after, before))
+    if not (np.isfinite(after).all() and np.isfinite(before).all()):
+        return Interval(math.nan, math.nan, math.nan)
     by_picture = after.mean(axis=0) - before.mean(axis=0)
     estimate, n, pooled = float(by_picture.mean()), len(by_picture), noise or seed_noise([after, before])
-    if pooled is None or n < 2 or not np.isfinite(by_picture).all():
+    if pooled is None or n < 2:
         return interval_of(by_picture, level)
     own = [(seed_noise([arm]) or pooled).variance for arm in (after, before)]
     counted = [variance if variance > FAR * pooled.variance else pooled.variance for variance in own]

@@ -15,11 +15,11 @@ from labkit.experiments.preflight import look_over
 from labkit.experiments.sensitivity import KNOBS, sensitivity
 from labkit.experiments.turning_points import boundary
 from labkit.judge.stats import Interval, by_picture, interval_of, paired_difference
-from labkit.lessons.exercises import Checks, given_differently, with_interval
+from labkit.lessons.exercises import Checks, given_differently
 from labkit.lessons.results import Result, check
 from labkit.store.history import Run
 from labkit.store.recorded import missing, recorded_or_none
-from labkit.text import counted
+from labkit.text import counted, with_interval
 
 RISES, FALLS, STAYS = "rises", "falls", "stays"
 ALIKE = 0.1  # of the gain: ends no farther apart count as the same

@@ -6,14 +6,15 @@ import numpy as np
 
 from labkit.design import volume
 from labkit.experiments import batch_size as batch_sizes
-from labkit.experiments import overfitting
 from labkit.experiments import turning_points as boundary
-from labkit.experiments.batch_size import best_of, by_batch, exponent, on_edge
-from labkit.judge import arms
+from labkit.experiments.batch_size import by_batch, exponent
+from labkit.judge import arms, early_stopping
 from labkit.judge.arms import basis, difference
+from labkit.judge.compare import at_edge, best_of, ends_by_rate, final_losses, views
 from labkit.lessons import claims, worked_examples
 from labkit.lessons.claims import HOLDS, IF, OPEN, OTHERWISE, Claim
 from labkit.store.recorded import missing, recorded_or_none
+from labkit.text import with_interval
 from labkit.view.evidence import Note
 from labkit.view.tables import Table, loss
 
@@ -60,7 +61,7 @@ def _by_pictures(observations) -> str:
 def turns(runs):
     """Judge: after some point the held-out loss worsens while the loss on training pictures still falls."""
     turned = _turned(runs)
-    seen = _by_pictures((run.config.n_train, f"lowest at update {time.text()}, then up by {batch_sizes.text(rise)}"
+    seen = _by_pictures((run.config.n_train, f"lowest at update {time.text()}, then up by {with_interval(rise)}"
                          if rise else "no rise beyond noise") for run, time, rise in turned)
     rising = sum(rise is not None for *_, rise in turned)
     verdict = HOLDS if rising == len(turned) else IF if rising else OPEN
@@ -69,7 +70,7 @@ def turns(runs):
 
 def not_always_better(runs):
     """Judge: more updates are not always better."""
-    worse = [(run.config.n_train, f"the last update is worse than update {time.step:,.0f} by {batch_sizes.text(rise)}")
+    worse = [(run.config.n_train, f"the last update is worse than update {time.step:,.0f} by {with_interval(rise)}")
              for run, time, rise in _turned(runs) if rise]
     return (HOLDS, _by_pictures(worse) + ".") if worse else (OPEN, "No run got worse again within its updates.")
 
@@ -79,7 +80,7 @@ def fewer_epochs(runs):
     turned = [(run, time) for run, time, rise in _turned(runs) if rise]
     if len(turned) < 2:
         return OPEN, "Fewer than two of the sets have turned, so their epochs cannot be compared."
-    spans = [tuple(overfitting.views(run, step) for step in (time.step, time.low, time.high)) for run, time in turned]
+    spans = [tuple(views(run, step) for step in (time.step, time.low, time.high)) for run, time in turned]
     seen = _by_pictures(
         (run.config.n_train, f"lowest after {at:.3g} epochs ({low:.3g} to {high:.3g}), {time.step:,.0f} updates")
         for (run, time), (at, low, high) in zip(turned, spans, strict=True))
@@ -93,10 +94,11 @@ def five_to_fifty(runs):
     """Judge: 5 to 50 epochs are right for most sets, 5 to 10 views of each picture to begin with."""
     is_inside, seen, turned = [], [], _turned(runs)
     for run, time, _ in turned:
-        gains = [boundary.score(boundary.fixed_epochs(passes, run), run).gain[0] for passes in (5, 10, 50)]
+        rules = [early_stopping.fixed_epochs(passes, run) for passes in (5, 10, 50)]
+        gains = [early_stopping.score(rule, run).gain[0] for rule in rules]
         has_turned = math.isfinite(time.step)
-        best = overfitting.views(run, time.step if has_turned else run.validations["validation"].steps[-1])
-        low, high = overfitting.views(run, time.low), overfitting.views(run, time.high)
+        best = views(run, time.step if has_turned else run.validations["validation"].steps[-1])
+        low, high = views(run, time.low), views(run, time.high)
         is_inside.append(True if 5 <= low and high <= 50 else False if high < 5 or low > 50 else None)
         span = f"{low:.3g} to {high:.3g}" if math.isfinite(high) else f"{low:.3g} or later"
         seen.append((run.config.n_train, f"best after {'' if has_turned else 'more than '}{best:.3g} epochs ({span}); "
@@ -161,20 +163,20 @@ def memory(cost):
 def as_large_as_fits(runs):
     """Judge: the largest batch is the best, at equal epochs and each batch at its own best rate."""
     bests = {batch: best_of(group) for batch, group in by_batch(runs).items()}
-    ends = {batch: batch_sizes.final(run).mean() for batch, run in bests.items()}
+    ends = {batch: final_losses(run).mean() for batch, run in bests.items()}
     lowest, largest = min(bests, key=ends.get), max(bests)
     seen = ", ".join(f"{loss(end)} at batch {batch}" for batch, end in ends.items())
-    if any(on_edge(group) for group in by_batch(runs).values()):
+    if any(at_edge(ends_by_rate(group)) for group in by_batch(runs).values()):
         return OPEN, f"{seen}; a best rate lies at the edge of those tried, so this is no fair comparison."
     how = basis(*bests.values())
     if largest != lowest:
         above = difference(bests[largest], bests[lowest], len(bests) - 1)
         return (OTHERWISE if above.low > 0 else OPEN), (
-            f"At equal epochs: {seen}; the largest ends higher by {batch_sizes.text(above)}, {how}.")
+            f"At equal epochs: {seen}; the largest ends higher by {with_interval(above)}, {how}.")
     others = [difference(run, bests[largest], len(bests) - 1) for batch, run in bests.items() if batch != largest]
     least = min(others, key=lambda above: above.low)
     return (HOLDS if least.low > 0 else OPEN), (
-        f"At equal epochs: {seen}; the others end higher by {batch_sizes.text(least)} at least, {how}.")
+        f"At equal epochs: {seen}; the others end higher by {with_interval(least)} at least, {how}.")
 
 
 def rate_by_batch(sets):
@@ -213,14 +215,14 @@ def eight_times(runs):
     fewest = min(run.config.max_train_steps for run in small)
     same = [run for run in small if run.config.max_train_steps == fewest]
     more = [run for run in small if run.config.max_train_steps > fewest]
-    best, longer = (min(group, key=lambda run: batch_sizes.final(run).mean()) for group in (same, more))
+    best, longer = (min(group, key=lambda run: final_losses(run).mean()) for group in (same, more))
     gap, further = difference(best, large, len(same)), difference(longer, best)
     verdict = HOLDS if gap.low > 0 else OTHERWISE if gap.high < 0 else OPEN
     times = longer.config.max_train_steps / best.config.max_train_steps
     return verdict, (
-        f"With the same epochs batch {best.config.train_batch_size} ends {batch_sizes.text(gap)} against batch "
+        f"With the same epochs batch {best.config.train_batch_size} ends {with_interval(gap)} against batch "
         f"{large.config.train_batch_size}; {times:.0f} times the epochs then change it by "
-        f"{batch_sizes.text(further)}, {basis(large, best, longer)}.")
+        f"{with_interval(further)}, {basis(large, best, longer)}.")
 
 
 # -- arithmetic

@@ -14,11 +14,11 @@ from labkit.errors import LabError
 from labkit.judge.arms import noise_among
 from labkit.judge.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, UNSURE, diagnose
 from labkit.judge.findings import SHARED_RISE
-from labkit.judge.stats import Interval, by_picture, interval_of, paired_difference, seeds_difference
+from labkit.judge.stats import by_picture, interval_of, paired_difference, seeds_difference
 from labkit.lessons.results import Result, check
 from labkit.store.history import Run
 from labkit.store.runs import COMPLETE
-from labkit.text import counted
+from labkit.text import counted, with_interval
 
 SEEDS = 2  # runs needed at a rung: one alone is one draw of order and noise
 OWN_SEEDS = 10  # a learner's seeds: the first and those after it
@@ -324,8 +324,3 @@ def _ends(name, by_value) -> str:
     values = sorted(by_value, key=LADDERS[name].index)
     ends = ", ".join(f"{rung_text(name, value)}: {_end(by_value[value])}" for value in values)
     return f"held-out loss ends at {ends}, {len(by_value[values[0]])} seeds each"
-
-
-def with_interval(interval: Interval) -> str:
-    """Write a difference with its interval."""
-    return f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"

@@ -9,7 +9,6 @@ from labkit.design.ladders import rung_text
 from labkit.engine.base import diffusers_picture
 from labkit.errors import LabError
 from labkit.experiments.short_test import chosen
-from labkit.experiments.turning_points import boundary
 from labkit.store.adapter_files import save_adapter
 from labkit.text import counted, rate_text
 from labkit.view.pictures import show_mosaic
@@ -24,17 +23,6 @@ def reasons_table(proposals) -> Table:
     """Return one row a proposal: field, value, reason and where it comes from."""
     return Table(["field", "proposed", "because", "from"],
                  [[proposal.field, rung_text(proposal.field, proposal.value), proposal.reason, proposal.source] for proposal in proposals])
-
-
-def kept_step(run, checkpoints) -> tuple[int, str]:
-    """Return which of a run's checkpoints to keep, that nearest to the lowest held-out loss or the last where it had not turned, and the reason."""
-    turned = boundary(run)["validation"]
-    last = int(run.validations["validation"].steps[-1])
-    best = int(turned.step) if math.isfinite(turned.step) else last
-    at = min(checkpoints, key=lambda step: (abs(step - best), step))
-    reason = (f"the held-out loss was lowest after {turned.text()} updates" if best != last else
-              f"the held-out loss had not turned after {counted(last, 'update')}: a longer run might gain more")
-    return at, f"{reason}; the checkpoint {'of then' if at == best else f'nearest to it, after {at:,},'} is kept"
 
 
 def plot_journey(lab, trials, run, kept, frontier, *, caption=None, seed=0):

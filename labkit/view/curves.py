@@ -8,8 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from labkit.design.naming import apart
 from labkit.design.schedules import rates
 from labkit.judge.diagnose import DIVERGED, diagnose
-from labkit.judge.findings import DIVERGED_FACTOR
-from labkit.judge.stats import by_picture, paired_difference, t_quantile
+from labkit.judge.stats import by_picture, paired_difference
 from labkit.text import rate_text
 from labkit.view.style import (
     LINES,
@@ -180,72 +179,6 @@ def mark_not_finite(ax, steps, mean, color) -> None:
     """Put a cross at the top edge where a loss was not a finite number."""
     bad = numpy.asarray(steps)[~numpy.isfinite(mean)]
     ax.plot(bad, numpy.ones(len(bad)), "X", color=color, markersize=9, transform=ax.get_xaxis_transform(), clip_on=False)
-
-
-def plot_u_curve(runs, ax=None):
-    """Draw the final held-out loss against the learning rate, every seed as a ring and the mean with its 95 % interval.
-
-    The second scale counts in multiples of the best rate here, which is what carries over to other bases. Rates at which the runs
-    diverged stand at the top edge with the loss they came to, so that they do not flatten the valley.
-    """
-    ax = new_axes(ax, top=0.95)
-    groups, curves = {}, held_out(runs)
-    for run, held in zip(runs, curves):
-        groups.setdefault(run.config.learning_rate, []).append(by_picture(held.losses[-1]).mean())
-    tried = sorted(groups)
-    means = {rate: float(numpy.mean(groups[rate])) for rate in tried}
-    finite = {rate: mean for rate, mean in means.items() if math.isfinite(mean)}
-    ax.set_xscale("log")
-    starts = [by_picture(held.losses[0]).mean() for held in curves if held.steps[0] == 0]
-    limit = DIVERGED_FACTOR * numpy.mean(starts) if starts and min(finite.values(), default=0) < DIVERGED_FACTOR * numpy.mean(starts) else math.inf
-    bars = []
-    for rate in tried:
-        values = numpy.array(groups[rate])
-        ax.plot([rate] * numpy.isfinite(values).sum(), values[numpy.isfinite(values)], "o", color=STYLE["faint"],
-                markerfacecolor="none", markersize=STYLE["marker"], zorder=3)
-        mark_not_finite(ax, [rate] * len(values), values, VERDICTS["diverged"][1])
-        if rate in finite and finite[rate] <= limit and len(values) > 1:
-            half = t_quantile(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-            ax.errorbar(rate, finite[rate], half, color=STYLE["text"], capsize=4, linewidth=1.2, zorder=2)
-            bars.append(numpy.array([finite[rate] - half, finite[rate] + half]))
-    ax.plot(list(finite), list(finite.values()), color=STYLE["text"], linewidth=STYLE["line"], marker="D", markersize=STYLE["marker"])
-    ax.set_xticks(tried, [rate_text(rate) for rate in tried])
-    ax.minorticks_off()
-    ax.set_xlim(tried[0] / 1.8, tried[-1] * 1.8)
-    loss_axis(ax, [numpy.array([value for rate in finite if finite[rate] <= limit for value in groups[rate]] + starts)], bars)
-    for rate in finite:
-        if finite[rate] > limit:
-            ax.plot(rate, 1, "^", color=VERDICTS[DIVERGED][1], markersize=9, transform=ax.get_xaxis_transform(), clip_on=False)
-            ax.annotate(f"{finite[rate]:.2f}", (rate, 0.95), xycoords=ax.get_xaxis_transform(), ha="center", va="top", fontsize=STYLE["small"],
-                        color=VERDICTS[DIVERGED][1], bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
-    seeds, most = min(map(len, groups.values())), max(map(len, groups.values()))
-    counted = f"{seeds}" if seeds == most else f"{seeds} to {most}"
-    name_axes(ax, "learning rate (logarithmic)", LOSS_AXIS,
-              "Final loss by learning rate" + (f", {counted} seeds each, 95 % intervals" if most > 1 else ", one seed: no interval"), height=1.15)
-    if starts:
-        ax.axhline(numpy.mean(starts), color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2)
-        direct_labels(ax, [(numpy.mean(starts), "untouched\nbase", STYLE["faint"])])
-    if finite:
-        best = min(finite, key=finite.get)
-        second_scale(ax, best, tried)
-        ax.figure.summary = f"lowest final loss {finite[best]:.3f} at learning rate {rate_text(best)}"
-    return ax
-
-
-def second_scale(ax, best: float, tried) -> None:
-    """Add a top axis that counts the tried rates in multiples of the best one."""
-    top = ax.secondary_xaxis("top", functions=(lambda rate: rate / best, lambda times: times * best))
-    times = [rate / best for rate in tried]
-    top.set_xticks(times, [f"{t:.2g}×" if t < 100 else f"{t:.0f}×" for t in times], fontsize=STYLE["small"], color=STYLE["text"])
-    top.minorticks_off()
-    top.spines["top"].set_color(STYLE["faint"])
-    top.set_xlabel("times the best rate here", fontsize=STYLE["label"], color=STYLE["text"])
-
-
-def held_out(runs) -> list:
-    """Return the held-out curve of every run, all in the finer grade or all as monitored: the two are not comparable."""
-    fine = all("validation" in run.final_validations for run in runs)
-    return [(run.final_validations if fine else run.validations)["validation"] for run in runs]
 
 
 def plot_schedules(configs, ax=None, *, label=None):

@@ -10,7 +10,7 @@ from labkit.judge.arms import losses, nearest
 from labkit.judge.diagnose import LABELS, diagnose
 from labkit.judge.seed_spread import caution, recorded_noise
 from labkit.judge.stats import LEVEL, paired_difference, seeds_difference, t_interval
-from labkit.text import rate_text
+from labkit.text import rate_text, with_interval
 from labkit.view.style import VERDICTS
 
 
@@ -59,10 +59,7 @@ def loss(value) -> str:
 
 def change(curve) -> str:
     """Write the change of a curve from its start to its end, paired over pictures."""
-    difference = paired_difference(curve.losses[-1], curve.losses[0])
-    if not math.isfinite(difference.mean):
-        return "not finite"
-    return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+    return with_interval(paired_difference(curve.losses[-1], curve.losses[0]))
 
 
 def lowest(runs, share=1.0) -> list:
@@ -74,11 +71,7 @@ def lowest(runs, share=1.0) -> list:
     def then(run):
         return losses(run, nearest(run, share))
 
-    def mean_or_inf(run):
-        mean = then(run).mean()
-        return mean if math.isfinite(mean) else math.inf
-
-    best = min(runs, key=mean_or_inf)
+    best = min(runs, key=lambda run: then(run).mean())
     noise, level = recorded_noise(best, share=share), 1 - (1 - LEVEL) / max(len(runs) - 1, 1)
     apart = [(run, seeds_difference(then(run), then(best), noise, level)) for run in runs if run is not best]
     return [best, *(run for run, above in apart if above.low <= 0)]

@@ -8,8 +8,8 @@ from figures import assert_bands_are_whole, assert_words_keep_apart
 from made_runs import made_run
 
 from labkit.errors import LabError
+from labkit.experiments.best_rate import by_scaling, plot_scalings
 from labkit.experiments.rank import FULL, capacity, capacity_table, plot_capacity, predictions
-from labkit.experiments.scalings import by_scaling, plot_scalings
 from labkit.lessons import session
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
@@ -20,7 +20,8 @@ def ended(end, rate, seed=0, **knobs):
     run = made_run(learning_rate=rate, seed=seed, pictures=False, max_train_steps=200, **knobs)
     held = run.validations["validation"]
     if end is None:
-        return dataclasses.replace(run, validations=run.validations | {"validation": held._replace(steps=held.steps[:2], losses=held.losses[:2])})
+        held = held._replace(steps=held.steps[:2], losses=held.losses[:2])
+        return dataclasses.replace(run, status="diverged", validations=run.validations | {"validation": held})
     losses = held.losses.copy()
     losses[-1] *= end / losses[-1].mean()
     return dataclasses.replace(run, validations=run.validations | {"validation": held._replace(losses=losses)})

@@ -10,7 +10,7 @@ from small_pictures import write_territory
 
 from labkit.errors import LabError
 from labkit.experiments.mixing import mixing, plot_mixing, scaling_table
-from labkit.experiments.sizes import sizes, sizes_table
+from labkit.experiments.rank import sizes, sizes_table
 from labkit.experiments.spectrum import spectra_of
 from labkit.experiments.strength import (
     acting,

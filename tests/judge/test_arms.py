@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from volume_runs import ended, turned
+from volume_runs import ended
 
-from labkit.experiments.turning_points import boundary
 from labkit.judge import arms
 
 APART = (0.0, 0.01)  # of two seeds, which is all that tells them apart
@@ -63,9 +62,3 @@ def test_a_seed_that_broke_breaks_its_arm():
     runs = [ended(0.1), ended(0.1, seed=1, status="diverged")]
     [arm] = arms.over_seeds(runs)
     assert arm.status == "diverged" and np.isnan(arms.difference(arm, arm).mean)
-
-
-def test_when_an_arm_turned_lies_between_what_its_seeds_say():
-    [arm] = arms.over_seeds([turned(12, 100), turned(12, 400, seed=1)])
-    time, each = boundary(arm)["validation"], [boundary(run)["validation"] for run in arm.runs]
-    assert time.low <= min(one.low for one in each) and time.high >= max(one.high for one in each)

@@ -6,7 +6,7 @@ import pytest
 from volume_runs import eightfold, ended, race, turned, valleys
 
 from labkit.experiments.gradients import NoiseScale
-from labkit.experiments.turning_points import Time
+from labkit.judge.early_stopping import Time
 from labkit.experiments.updates import CostByBatch
 from labkit.judge.stats import Interval
 from labkit.lessons import claims_volume

@@ -15,16 +15,8 @@ from labkit.experiments.short_test import short_test
 from labkit.judge.diagnose import diagnose
 from labkit.lab import Lab
 from labkit.lessons import claims_design
-from labkit.lessons.whole_path import kept_step, plot_journey, reasons_table, take_home
+from labkit.lessons.whole_path import plot_journey, reasons_table, take_home
 from labkit.view.tables import Table
-
-
-def test_the_checkpoint_of_the_lowest_loss_is_kept_and_the_last_where_it_has_not_turned():
-    step, reason = kept_step(made_run("overfitting"), [10, 30, 200])
-    assert step == 30 and "lowest after 30" in reason and "of then" in reason
-    assert kept_step(made_run("overfitting"), [200]) == (200, reason.replace("of then", "nearest to it, after 200,"))
-    step, reason = kept_step(made_run("healthy"), [200])
-    assert step == 200 and "not turned" in reason
 
 
 def test_every_proposal_is_in_the_table_with_its_reason_and_source():

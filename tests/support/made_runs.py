@@ -48,3 +48,9 @@ def made_race(pictures=True):
     """Return runs at five rates, from stagnating to blown up."""
     kinds = ((3e-5, "stagnating"), (1e-3, "healthy"), (1e-2, "overshooting"), (3e-2, "diverged"), (3e-1, "blown up"))
     return [made_run(kind, learning_rate=rate, pictures=pictures) for rate, kind in kinds]
+
+
+def made_seeds():
+    """Return runs at four rates, from stagnating to blown up, of three seeds each."""
+    kinds = ((3e-5, "stagnating"), (1e-3, "healthy"), (1e-2, "overshooting"), (3e-1, "blown up"))
+    return [made_run(kind, learning_rate=rate, seed=seed) for seed in range(3) for rate, kind in kinds]

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from figures import assert_bands_are_whole, assert_words_keep_apart
-from made_runs import MEANS, PROMPTS, STEPS, made_race, made_run
+from made_runs import MEANS, PROMPTS, STEPS, made_race, made_run, made_seeds
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -13,20 +13,14 @@ from PIL import Image
 from labkit.design.config import RunConfig
 from labkit.design.schedules import rates
 from labkit.judge.diagnose import diagnose
-from labkit.store.history import Curve
 from labkit.text import rate_text
-from labkit.view import curves, pictures
+from labkit.view import by_rate, curves, pictures
 from labkit.view.pictures import mosaic, plot_beside
 from labkit.view.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, LabFigure, direct_labels, new_axes, spread
 
 
 def schedules():
     return [RunConfig(lr_scheduler=name).resolved(96) for name in ("constant", "linear", "cosine", "exponential", "three_phase")]
-
-
-def seeds():
-    return [made_run(kind, learning_rate=rate, seed=seed) for seed in range(3)
-            for rate, kind in ((3e-5, "stagnating"), (1e-3, "healthy"), (1e-2, "overshooting"), (3e-1, "blown up"))]
 
 
 FIGURES = {
@@ -40,8 +34,8 @@ FIGURES = {
     "validation of another rank than the pinned run's": lambda: curves.plot_validation(made_run(rank=64, lr_scheduler="three_phase"), pinned=made_run()).figure,
     "race": lambda: pictures.plot_race(made_race()),
     "race without pictures": lambda: pictures.plot_race(made_race(pictures=False)),
-    "U-curve": lambda: curves.plot_u_curve(seeds()).figure,
-    "U-curve of one seed": lambda: curves.plot_u_curve(made_race()).figure,
+    "U-curve": lambda: by_rate.plot_u_curve(made_seeds()).figure,
+    "U-curve of one seed": lambda: by_rate.plot_u_curve(made_race()).figure,
     "schedules": lambda: curves.plot_schedules(schedules()).figure,
     "samples": lambda: pictures.plot_samples(made_run()),
     "comparison": lambda: pictures.plot_comparison(made_race()[:2]),
@@ -66,7 +60,7 @@ def test_every_axis_is_named_with_its_unit(name):
 def test_a_plot_draws_on_given_axes_and_returns_them():
     ax = Figure().add_subplot()
     assert curves.plot_validation(made_run(), ax) is ax
-    assert curves.plot_u_curve(made_race(), Figure().add_subplot()).lines
+    assert by_rate.plot_u_curve(made_race(), Figure().add_subplot()).lines
 
 
 def test_the_title_is_the_verdict_and_its_evidence_the_alternative_text():
@@ -166,30 +160,6 @@ def test_the_race_shows_the_same_seeds_at_the_same_steps_in_every_row():
     assert words.count("step 30") == words.count("base") == 2
     assert [word for word in words if word in map(rate_text, (3e-5, 1e-3, 1e-2, 3e-2, 3e-1))] == ["3e-5", "1e-3", "1e-2", "3e-2", "3e-1"]
     assert any(word.startswith("a still indoor") for word in words)
-
-
-def test_the_u_curve_counts_in_multiples_of_the_best_rate_and_widens_with_the_spread_of_seeds():
-    ax = curves.plot_u_curve(seeds())
-    top = ax.child_axes[0]
-    assert top.get_xlabel() == "times the best rate here"
-    assert [text.get_text() for text in top.get_xticklabels()] == ["0.03×", "1×", "10×", "300×"]
-    assert len(ax.containers) == 3                                    # an interval each, but none where a run blew up
-    assert "3 seeds" in ax.get_title("left") and "no interval" in curves.plot_u_curve(made_race()).get_title("left")
-
-
-def test_rates_that_diverged_stand_at_the_top_of_the_u_curve_with_their_loss():
-    race = made_race()
-    ax = curves.plot_u_curve(race)
-    gone = race[3].validations["validation"].means[-1]
-    assert gone > ax.get_ylim()[1] and f"{gone:.2f}" in [text.get_text() for text in ax.texts]
-    assert sum(line.get_marker() == "^" for line in ax.lines) == 1 and ax.get_yscale() == "linear"
-
-
-def test_the_u_curve_does_not_mix_grades_of_measurement():
-    fine, coarse = made_run(), made_run("overshooting", learning_rate=1e-2)
-    fine.final_validations["validation"] = Curve(np.array([0, 200]), np.full((2, 64, 8), 0.5, np.float32))
-    drawn = curves.plot_u_curve([fine, coarse]).lines[-2].get_ydata()
-    assert max(drawn) < 0.3
 
 
 def test_a_schedule_is_drawn_as_it_is_applied():
