@@ -109,8 +109,7 @@ def test_captions_longer_than_the_text_encoder_reads_are_counted(sd_base, caplog
     note = f"2 of 3 captions cut: {sd_base.name} reads {limit} tokens, the longest has {tokens}"
     assert cut_texts(sd_base, [short, long, long]).startswith(note)
     assert cut_texts(sd_base, [short]) is None and not caplog.text
-    lab = Lab(sd_base.name)
-    lab.__dict__["base"] = sd_base
+    lab = Lab(sd_base)
     with pytest.warns(LabWarning, match="1 of 1 prompt cut"):
         lab.generate([long], num_inference_steps=1)
 
