@@ -161,7 +161,8 @@ def train(lab, name, configs, bar):
     elif recorded.drawn and all(config.seed == 0 for config in configs):
         prompts, seeds = asked(lab.territory)
         monitor = Monitor(prompts=prompts, sample_seeds=seeds, sample_at=recorded.drawn)
-    events = sweep(lab.base, lab.cache, lab.plan(configs), lab.store, monitor=monitor, checkpoint_at=(100, 200, 300, 400, 1000),
+    checkpoint_at = (100, 200, 300, 400, 1000)
+    events = sweep(lab.base, lab.cache, lab.plan(configs), lab.store, monitor=monitor, checkpoint_at=checkpoint_at,
                    meta={"made_by": f"python -m recipes.ship.recorded {name}"})
     with closing(events):
         for event in events:
