@@ -41,7 +41,6 @@ NOT_CLEAN = (
 TOO_LONG = {
     "tests/engine/test_base.py",
     "tests/engine/test_train.py",
-    "tests/slow/doors.py",
     "tests/store/test_runs.py",
 }
 

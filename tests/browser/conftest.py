@@ -1,4 +1,4 @@
-"""Browser tests run where a Chromium and playwright are; elsewhere they are not collected, and `test --all` says so."""
+"""Browser tests run where a Chromium and playwright are; elsewhere they are left out, and `test --all` says so."""
 
 import importlib.util
 

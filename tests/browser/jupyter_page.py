@@ -21,17 +21,20 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", 
 
 @contextlib.contextmanager
 def jupyterlab(folder: Path, **environment):
-    """Serve a folder with JupyterLab on a free port, away from the user's settings; gives the address and the token."""
+    """Serve a folder with JupyterLab on a free port, away from the user's settings; give address and token."""
     own, token = folder / ".jupyter", secrets.token_hex(8)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = own / "settings/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))  # its toast covers a corner
-    names = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython",
+    no_news = json.dumps({"fetchNews": "false"})                      # its toast covers a corner
+    (settings / "notification.jupyterlab-settings").write_text(no_news)
+    names = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
+             "IPYTHONDIR": "ipython",
              "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
+               "--ServerApp.port_retries=0",
                f"--IdentityProvider.token={token}", "--allow-root", f"--ServerApp.root_dir={folder}",
                "--LabApp.extension_manager=readonly", "--LabApp.news_url="]
     with open(folder / "server.log", "w") as log:
@@ -94,7 +97,8 @@ def run_all(page, seconds=300):
 
     page.locator(".lm-MenuBar-item", has_text=re.compile("^ *Run *$")).click()
     page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
-    expect(page.locator(".jp-CodeCell .jp-InputPrompt").last).to_have_text(re.compile(r"\[\d+\]:"), timeout=seconds * 1000)
+    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
+    expect(last).to_have_text(re.compile(r"\[\d+\]:"), timeout=seconds * 1000)
     wait_idle(page, seconds)
 
 

@@ -1,4 +1,4 @@
-"""The panel as a person meets it: JupyterLab in a real browser, real training on the embedded base, screenshots to look at."""
+"""The panel as a person meets it: JupyterLab in a browser, training on the embedded base, screenshots to look at."""
 
 import re
 import time
@@ -10,9 +10,9 @@ from jupyter_page import jupyterlab, notebook_page, run_all, wait_new_picture
 from labkit import settings
 
 SHOTS = settings.REPO / "out/browser"
-CELL = """from labkit import LabPanel
-panel = LabPanel(territory="liminal", knobs=("learning_rate", "lr_scheduler", "max_train_steps", "rank"),
-                 design={"max_train_steps": 500})
+CELL = """import labkit as lk
+panel = lk.LabPanel(territory="liminal", knobs=("learning_rate", "lr_scheduler", "max_train_steps", "rank"),
+                    design={"max_train_steps": 500})
 panel"""
 
 
@@ -23,12 +23,19 @@ def page(tmp_path_factory):
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, folder / "panel.ipynb")
     SHOTS.mkdir(parents=True, exist_ok=True)
-    environment = {"LABKIT_STORE": str(folder / "runs"), "LABKIT_CACHE": str(folder / "cache"), "PYTHONPATH": str(settings.REPO),
-                   "LABKIT_FRONTEND": "browser",                      # the test command sets headless for the lessons it runs
-                   "LABKIT_FAST": "0"}                                # the short form is over before anyone could press Stop
+    environment = {"LABKIT_STORE": str(folder / "runs"), "LABKIT_CACHE": str(folder / "cache"),
+                   "PYTHONPATH": str(settings.REPO),
+                   "LABKIT_FRONTEND": "browser",  # the test command sets headless for the lessons it runs
+                   "LABKIT_FAST": "0"}            # the short form is over before anyone could press Stop
     with jupyterlab(folder, **environment) as (address, token), notebook_page(address, token, "panel.ipynb") as page:
         run_all(page)
         yield page
+
+
+def right_end(locator) -> float:
+    """Return where an element ends, in pixels from the left."""
+    box = locator.bounding_box()
+    return box["x"] + box["width"]
 
 
 def stage(page, words, seconds=300):
@@ -69,7 +76,8 @@ def test_training_speaks_within_half_a_second_and_the_picture_grows(page):
     second = wait_new_picture(page, "lab-curve", first, 300)
     assert second != first
     page.screenshot(path=SHOTS / "2-training.png")
-    (SHOTS / "seconds.txt").write_text(f"first words after {spoke:.2f} s, second frame after {time.monotonic() - start:.1f} s\n")
+    seconds = f"first words after {spoke:.2f} s, second frame after {time.monotonic() - start:.1f} s\n"
+    (SHOTS / "seconds.txt").write_text(seconds)
 
 
 def test_a_cell_that_is_run_again_shows_the_run_that_goes_on_with_its_knobs_locked(page):
@@ -79,8 +87,10 @@ def test_a_cell_that_is_run_again_shows_the_run_that_goes_on_with_its_knobs_lock
     expect(page.locator(".jp-CodeCell .jp-InputPrompt").last).to_have_text(re.compile(r"\[2\]:"))
     stage(page, r"update \d+ of")
     wait_new_picture(page, "lab-curve", "", 300)
-    assert page.locator(".lab-panel").count() == 1 and page.locator(".lab-train").is_disabled() and page.locator(".lab-stop").is_enabled()
-    assert page.locator("button.lab-preset-healthy").is_disabled() and page.locator(".lab-knob-lr_scheduler select, select.lab-knob-lr_scheduler").is_disabled()
+    assert page.locator(".lab-panel").count() == 1
+    assert page.locator(".lab-train").is_disabled() and page.locator(".lab-stop").is_enabled()
+    assert page.locator("button.lab-preset-healthy").is_disabled()
+    assert page.locator(".lab-knob-lr_scheduler select, select.lab-knob-lr_scheduler").is_disabled()
     page.screenshot(path=SHOTS / "2b-run-again.png")
 
 
@@ -110,10 +120,9 @@ def test_a_preset_trains_to_its_end_and_the_same_design_is_found_afterwards(page
     page.screenshot(path=SHOTS / "5-shelf.png")
     page.set_viewport_size({"width": 1000, "height": 1400})
     page.locator(".lab-shelf").scroll_into_view_if_needed()
-    edge = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)").bounding_box()
-    outcome = page.locator(".lab-shelf tbody tr td:nth-child(4)").first.bounding_box()
-    assert outcome["x"] + outcome["width"] <= edge["x"] + edge["width"]
-    scrolls = page.locator(".lab-shelf div").filter(has=page.locator("table")).last
-    assert scrolls.bounding_box()["x"] + scrolls.bounding_box()["width"] <= edge["x"] + edge["width"]    # whatever is wider scrolls inside
+    edge = right_end(page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)"))
+    assert right_end(page.locator(".lab-shelf tbody tr td:nth-child(4)").first) <= edge
+    scrolling = page.locator(".lab-shelf div").filter(has=page.locator("table")).last
+    assert right_end(scrolling) <= edge                               # what is wider scrolls inside
     page.screenshot(path=SHOTS / "6-shelf-narrow.png")
     assert page.locator(".lab-error").inner_text().strip() == ""
