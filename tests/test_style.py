@@ -20,7 +20,6 @@ NOT_CLEAN = (
     "labkit/readme.py",
     "labkit/testing.py",
     "labkit/view",
-    "tests/browser",
     "tests/cli",
     "tests/conftest.py",
     "tests/design",
