@@ -1,13 +1,16 @@
+"""Every field is checked by its name, a run has one id everywhere, and a design comes back as it was written."""
+
 import dataclasses
 import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from labkit import settings
-from labkit.design.config import ENGINE_VERSION, RunConfig, load_design, run_id
+from labkit.design.config import ENGINE_VERSION, RunConfig, differing_fields, load_design, run_id
 from labkit.errors import LabError
 
 FIELDS = [field.name for field in dataclasses.fields(RunConfig)]
@@ -15,15 +18,20 @@ FIELDS = [field.name for field in dataclasses.fields(RunConfig)]
 # For every field, values it must refuse.
 IMPOSSIBLE = {
     "base": ["", "  ", 3, None], "revision": [3], "data": ["", 5, None], "n_train": [0, -1, 2.5, "many", True],
-    "resolution": [0, 100, 9000, 513, "big"], "adapter": ["lokr", "", None, 1], "target_modules": [(), "", [3], ["to q"], None, 7],
-    "rank": [0, -4, 5000, 8.5, "eight", None, True], "alpha": [0, -1, "x", float("inf")], "use_rslora": ["perhaps", 1, None],
-    "init_lora_weights": ["pissa", True, None], "learning_rate": [0, -1e-4, 1001, "fast", None, float("nan"), True, [1e-3]],
-    "lr_ratio_B": [0, -1, None], "lr_scheduler": ["constant_with_warmup", "", None, 1], "lr_warmup_steps": [-1, 0.5, None],
-    "lr_end": [-1e-5, 1001, "low", 1e-4], "lr_edits": [[(0, 1e-3)], [(5, 0)], [(5, 1e-3), (5, 1e-4)], [(9, 1e-3), (5, 1e-4)], [(200, 1e-3)], "5", 5, [(5,)]],
-    "parent": ["x", "A" * 16, 5], "optimizer": ["adam", None], "adam_beta1": [1, -0.1, None], "adam_beta2": [1, -0.1, "b"],
-    "adam_epsilon": [0, -1, 2], "weight_decay": [-1, 1000, None], "max_grad_norm": [-1, None], "train_batch_size": [0, 1.5, None, False],
-    "gradient_accumulation_steps": [0, None], "max_train_steps": [0, -5, 1.5, 10**8], "num_train_epochs": [0, -1, 0.5],
-    "snr_gamma": [0, -5], "caption_dropout": [-0.1, 1.1, None], "prior_loss_weight": [-1, None, float("nan")], "mixed_precision": ["fp32", True, None], "seed": [-1, 2**63, 1.5, None, "a"],
+    "resolution": [0, 100, 9000, 513, "big"], "adapter": ["lokr", "", None, 1],
+    "target_modules": [(), "", [3], ["to q"], None, 7], "rank": [0, -4, 5000, 8.5, "eight", None, True],
+    "alpha": [0, -1, "x", float("inf")], "use_rslora": ["perhaps", 1, None],
+    "init_lora_weights": ["pissa", True, None],
+    "learning_rate": [0, -1e-4, 1001, "fast", None, float("nan"), True, [1e-3]], "lr_ratio_B": [0, -1, None],
+    "lr_scheduler": ["constant_with_warmup", "", None, 1], "lr_warmup_steps": [-1, 0.5, None],
+    "lr_end": [-1e-5, 1001, "low", 1e-4],
+    "lr_edits": [[(0, 1e-3)], [(5, 0)], [(5, 1e-3), (5, 1e-4)], [(9, 1e-3), (5, 1e-4)], [(200, 1e-3)], "5", 5, [(5,)]],
+    "parent": ["x", "A" * 16, 5], "optimizer": ["adam", None], "adam_beta1": [1, -0.1, None],
+    "adam_beta2": [1, -0.1, "b"], "adam_epsilon": [0, -1, 2], "weight_decay": [-1, 1000, None],
+    "max_grad_norm": [-1, None], "train_batch_size": [0, 1.5, None, False], "gradient_accumulation_steps": [0, None],
+    "max_train_steps": [0, -5, 1.5, 10**8], "num_train_epochs": [0, -1, 0.5], "snr_gamma": [0, -5],
+    "caption_dropout": [-0.1, 1.1, None], "prior_loss_weight": [-1, None, float("nan")],
+    "mixed_precision": ["fp32", True, None], "seed": [-1, 2**63, 1.5, None, "a"],
 }
 
 
@@ -38,27 +46,27 @@ def test_an_impossible_value_is_refused_by_the_name_of_its_field(name, value):
         RunConfig(**{name: value})
 
 
-@pytest.mark.parametrize(
-    "name, text, value",
-    [
-        ("learning_rate", "1e-4", 1e-4), ("learning_rate", 1, 1.0), ("rank", "16", 16), ("rank", 16.0, 16), ("max_train_steps", "1e3", 1000),
-        ("use_rslora", "true", True), ("use_rslora", "False", False), ("alpha", "none", None), ("snr_gamma", "5", 5.0), ("mixed_precision", False, "no"),
-        ("target_modules", "to_q, to_k", ("to_q", "to_k")), ("target_modules", ["to_q", "to_q"], ("to_q",)), ("lr_edits", "100:1e-4,150:3e-5", ((100, 1e-4), (150, 3e-5))),
-        ("lr_edits", [[100, "1e-4"]], ((100, 1e-4),)), ("seed", "9007199254740993", 9007199254740993), ("revision", "", None),
-    ],
-)
+@pytest.mark.parametrize("name, text, value", [
+    ("learning_rate", "1e-4", 1e-4), ("learning_rate", 1, 1.0), ("rank", "16", 16), ("rank", 16.0, 16),
+    ("max_train_steps", "1e3", 1000), ("use_rslora", "true", True), ("use_rslora", "False", False),
+    ("alpha", "none", None), ("snr_gamma", "5", 5.0), ("mixed_precision", False, "no"),
+    ("target_modules", "to_q, to_k", ("to_q", "to_k")), ("target_modules", ["to_q", "to_q"], ("to_q",)),
+    ("lr_edits", "100:1e-4,150:3e-5", ((100, 1e-4), (150, 3e-5))), ("lr_edits", [[100, "1e-4"]], ((100, 1e-4),)),
+    ("seed", "9007199254740993", 9007199254740993), ("revision", "", None),
+])
 def test_text_and_kindred_types_are_read(name, text, value):
-    found = getattr(RunConfig(**{name: text}), name)
-    assert found == value and type(found) is type(value)
+    result = getattr(RunConfig(**{name: text}), name)
+    assert result == value and type(result) is type(value)
 
 
 def test_numbers_of_numpy_are_taken():
-    import numpy as np
-
     assert RunConfig(rank=np.int64(16), learning_rate=np.float64(1e-4)) == RunConfig(rank=16, learning_rate=1e-4)
 
 
-@pytest.mark.parametrize("name, meant", [("learning_rat", "learning_rate"), ("lr", "learning_rate"), ("lora_alpha", "alpha"), ("batch_size", "train_batch_size")])
+@pytest.mark.parametrize("name, meant", [
+    ("learning_rat", "learning_rate"), ("lr", "learning_rate"), ("lora_alpha", "alpha"),
+    ("batch_size", "train_batch_size"),
+])
 def test_an_unknown_field_is_refused_with_what_was_meant(name, meant):
     with pytest.raises(LabError, match=f"{name} is not a field.*did you mean {meant}"):
         RunConfig.from_dict({name: 1})
@@ -86,9 +94,13 @@ def test_scaling_is_never_implicit():
     assert RunConfig(rank=16).replace(rank=4).resolved(8).alpha == 4
 
 
-@pytest.mark.parametrize("n, batch, accumulation, epochs, updates", [(48, 4, 1, 10, 120), (48, 5, 1, 1, 10), (48, 4, 2, 1, 6), (5000, 32, 1, 10, 1563), (10, 4, 1, 3, 8)])
+@pytest.mark.parametrize("n, batch, accumulation, epochs, updates", [
+    (48, 4, 1, 10, 120), (48, 5, 1, 1, 10), (48, 4, 2, 1, 6), (5000, 32, 1, 10, 1563), (10, 4, 1, 3, 8),
+])
 def test_epochs_become_updates_with_batches_cut_across_their_borders(n, batch, accumulation, epochs, updates):
-    config = RunConfig(num_train_epochs=epochs, train_batch_size=batch, gradient_accumulation_steps=accumulation).resolved(n)
+    by_epochs = RunConfig(
+        num_train_epochs=epochs, train_batch_size=batch, gradient_accumulation_steps=accumulation)
+    config = by_epochs.resolved(n)
     assert config.max_train_steps == updates and config.num_train_epochs is None and config.n_train == n
 
 
@@ -106,8 +118,9 @@ def test_more_pictures_than_there_are_or_fewer_than_a_batch_are_refused():
 
 
 EXOTIC = RunConfig(
-    rank=16, learning_rate=3e-3, data="/a folder/~100% größe", lr_edits="10:1e-4,20:0.001", target_modules="to_q", use_rslora=True, alpha=0.1,
-    num_train_epochs=3, snr_gamma=5, parent="0123456789abcdef", lr_scheduler="cosine", lr_end=1e-7, seed=2**62, mixed_precision="bf16",
+    rank=16, learning_rate=3e-3, data="/a folder/~100% größe", lr_edits="10:1e-4,20:0.001", target_modules="to_q",
+    use_rslora=True, alpha=0.1, num_train_epochs=3, snr_gamma=5, parent="0123456789abcdef", lr_scheduler="cosine",
+    lr_end=1e-7, seed=2**62, mixed_precision="bf16",
 )
 
 
@@ -129,16 +142,21 @@ def test_a_design_is_read_from_yaml_json_a_mapping_or_nothing(tmp_path):
     (tmp_path / "a.yaml").write_text("rank: 16\nlearning_rate: 1e-4  # text in YAML 1.1\n")
     (tmp_path / "a.json").write_text('{"rank": 16, "learning_rate": 1e-4}')
     (tmp_path / "empty.yaml").write_text("")
-    wanted = RunConfig(rank=16, learning_rate=1e-4)
-    assert load_design(tmp_path / "a.yaml") == load_design(str(tmp_path / "a.json")) == load_design({"rank": 16, "learning_rate": 1e-4}) == wanted
+    config = RunConfig(rank=16, learning_rate=1e-4)
+    assert load_design(tmp_path / "a.yaml") == load_design(str(tmp_path / "a.json")) == config
+    assert load_design({"rank": 16, "learning_rate": 1e-4}) == config
     assert load_design(tmp_path / "empty.yaml") == load_design() == RunConfig()
 
 
 def test_overrides_win_unless_they_are_none():
-    assert load_design({"rank": 16, "max_train_steps": 50}, rank=None, seed=3, num_train_epochs=2) == RunConfig(rank=16, seed=3, num_train_epochs=2)
+    config = load_design({"rank": 16, "max_train_steps": 50}, rank=None, seed=3, num_train_epochs=2)
+    assert config == RunConfig(rank=16, seed=3, num_train_epochs=2)
 
 
-@pytest.mark.parametrize("name, content, message", [("a.yaml", "rank: [", "not valid YAML"), ("a.json", "{", "not valid JSON"), ("a.yaml", "- 1", "must hold lines"), ("a.yaml", "!!python/object/apply:os.getcwd []", "not valid YAML"), ("a.yaml", b"\xff\xfe\xff", "cannot be read")])
+@pytest.mark.parametrize("name, content, message", [
+    ("a.yaml", "rank: [", "not valid YAML"), ("a.json", "{", "not valid JSON"), ("a.yaml", "- 1", "must hold lines"),
+    ("a.yaml", "!!python/object/apply:os.getcwd []", "not valid YAML"), ("a.yaml", b"\xff\xfe\xff", "cannot be read"),
+])
 def test_a_bad_design_file_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(LabError, match=message) as error:
@@ -152,9 +170,17 @@ def test_a_design_that_is_not_there_is_named():
 
 
 def test_the_run_id_is_the_same_in_every_process_and_for_every_hash_seed():
-    code = "from labkit.design.config import *; print(run_id(RunConfig(num_train_epochs=3, target_modules='to_k,to_q').resolved(48), 'b', 'd'))"
-    ids = {subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(settings.REPO)}, capture_output=True, text=True, check=True).stdout.strip() for seed in ("0", "1", "77")}
-    assert ids == {run_id(RunConfig(num_train_epochs=3, target_modules="to_q,to_k").resolved(48), "b", "d")}
+    code = """if True:
+        from labkit.design.config import RunConfig, run_id
+        print(run_id(RunConfig(num_train_epochs=3, target_modules="to_k,to_q").resolved(48), "b", "d"))"""
+
+    def printed(seed):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(settings.REPO)}
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    config = RunConfig(num_train_epochs=3, target_modules="to_q,to_k").resolved(48)
+    assert {printed(seed) for seed in ("0", "1", "77")} == {run_id(config, "b", "d")}
 
 
 def test_the_run_id_of_the_defaults_is_pinned_so_that_stored_runs_stay_found():
@@ -163,10 +189,12 @@ def test_the_run_id_of_the_defaults_is_pinned_so_that_stored_runs_stay_found():
 
 
 CHANGED = {
-    "n_train": 24, "resolution": 64, "adapter": "full", "target_modules": "to_q", "rank": 16, "alpha": 3, "use_rslora": True, "init_lora_weights": "gaussian",
-    "learning_rate": 2e-3, "lr_ratio_B": 2, "lr_scheduler": "linear", "lr_warmup_steps": 5, "lr_end": 1e-5, "lr_edits": "5:1e-4", "optimizer": "sgd",
-    "adam_beta1": 0.8, "adam_beta2": 0.99, "adam_epsilon": 1e-7, "weight_decay": 0, "max_grad_norm": 0, "train_batch_size": 8, "gradient_accumulation_steps": 2,
-    "max_train_steps": 100, "num_train_epochs": 2, "snr_gamma": 5, "caption_dropout": 0.1, "prior_loss_weight": 1, "mixed_precision": "bf16", "seed": 1,
+    "n_train": 24, "resolution": 64, "adapter": "full", "target_modules": "to_q", "rank": 16, "alpha": 3,
+    "use_rslora": True, "init_lora_weights": "gaussian", "learning_rate": 2e-3, "lr_ratio_B": 2,
+    "lr_scheduler": "linear", "lr_warmup_steps": 5, "lr_end": 1e-5, "lr_edits": "5:1e-4", "optimizer": "sgd",
+    "adam_beta1": 0.8, "adam_beta2": 0.99, "adam_epsilon": 1e-7, "weight_decay": 0, "max_grad_norm": 0,
+    "train_batch_size": 8, "gradient_accumulation_steps": 2, "max_train_steps": 100, "num_train_epochs": 2,
+    "snr_gamma": 5, "caption_dropout": 0.1, "prior_loss_weight": 1, "mixed_precision": "bf16", "seed": 1,
 }
 
 
@@ -174,7 +202,8 @@ def test_every_training_field_changes_the_run_id_and_a_name_for_the_same_content
     assert set(CHANGED) == set(FIELDS) - {"base", "revision", "data", "parent"}
     plain = RunConfig(lr_scheduler="cosine")
     name = run_id(plain.resolved(48), "b", "d")
-    changed = {field: run_id(plain.replace(**{field: value}).resolved(48), "b", "d") for field, value in CHANGED.items()}
+    configs = {field: plain.replace(**{field: value}).resolved(48) for field, value in CHANGED.items()}
+    changed = {field: run_id(config, "b", "d") for field, config in configs.items()}
     assert name not in changed.values() and len(set(changed.values())) == len(changed)
     same = plain.replace(base="./copy", data="/elsewhere", revision="main", parent="0" * 16, alpha=8, n_train=48)
     assert run_id(same.resolved(48), "b", "d") == name
@@ -196,3 +225,17 @@ def test_a_configuration_cannot_be_changed_and_survives_json():
 def test_a_design_that_is_no_text_is_read_as_a_files_name():
     with pytest.raises(LabError, match="The design 5 cannot be read"):
         load_design(5)
+
+
+def test_only_fields_that_are_not_the_same_everywhere_differ():
+    configs = [RunConfig(rank=rank, seed=seed).to_dict() for rank, seed in ((8, 0), (8, 1), (4, 0))]
+    assert differing_fields(configs) == ["rank", "seed"]
+    assert differing_fields(configs[:1]) == differing_fields([]) == []
+
+
+def test_pictures_and_steps_are_numbers_only_of_a_resolved_run():
+    config = RunConfig(num_train_epochs=2)
+    assert (config.resolved(48).pictures, config.resolved(48).steps) == (48, 24)
+    for name in ("pictures", "steps"):
+        with pytest.raises(LabError, match="not resolved"):
+            getattr(config, name)

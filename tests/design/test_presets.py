@@ -12,15 +12,16 @@ from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
 from labkit.store.recorded import recorded
 
 ALL = PRESETS | EPOCHS_AND_BATCHES | RANK_AND_ALPHA
-ASKS = ("Watch", "Look", "Compare", "Pin", "Train", "Now", "Then look", "Do ", "see the")    # sentences that tell what to do, or ask
+# How sentences begin that tell what to do, or ask.
+ASKS = ("Watch", "Look", "Compare", "Pin", "Train", "Now", "Then look", "Do ", "see the")
 
 
 @cache
 def runs(name):
     """Return the recorded runs of a preset by seed."""
-    asked = RunConfig().replace(**ALL[name].changes).resolved(96)
-    found = recorded("presets" if name in PRESETS else "lesson_presets")
-    return {run.config.seed: run for run in found if run.config == asked.replace(seed=run.config.seed)}
+    config = RunConfig().replace(**ALL[name].changes).resolved(96)
+    candidates = recorded("presets" if name in PRESETS else "lesson_presets")
+    return {run.config.seed: run for run in candidates if run.config == config.replace(seed=run.config.seed)}
 
 
 def held(run):
@@ -59,51 +60,105 @@ def scatter(run):
 
 
 def beside(name, holds):
-    """Hold each run against the run of another preset with the same seed."""
+    """Compare each run with the run of another preset that has the same seed."""
     return lambda run: holds(run, runs(name)[run.config.seed])
-
-
-CLAIMS = {  # preset: ((words of its text, what is so in every recorded run), ...)
-    "healthy": (("falls, faster at first", fell_faster_at_first), ("stays down", lambda run: ends_lowest(held(run).means)),
-                ("training pictures' loss falls with it", lambda run: ends_lowest(probe(run)))),
-    "stagnating": (("less than a third of the healthy run's gain", beside("healthy", lambda run, healthy: 0 < gain(run) < gain(healthy) / 3)),
-                   ("still falling at the end", lambda run: ends_lowest(held(run).means)), ("the steps are too short", lambda run: ends_lowest(held(run).means))),
-    "overshooting": (("five times the healthy run's", lambda run: 4 < run.config.learning_rate / PRESETS["healthy"].changes["learning_rate"] < 5.5),
-                     ("after 15 updates it already lags behind it", beside("healthy", lambda run, healthy: at(run, 15) > at(healthy, 15))),
-                     ("both losses turn and rise together", lambda run: turned(run) or sum(map(turned, runs("overshooting").values())) == 2),
-                     ("one of three recorded seeds had not turned by the end", lambda run: list(map(turned, runs("overshooting").values())).count(False) == 1)),
-    "diverged": (("Within four updates the loss is several times the untouched base's", lambda run: at(run, 4) > 3 * at(run, 0)),
-                 ("stays so to the end", lambda run: min(held(run).means[1:]) > 3 * at(run, 0))),
-    "overfitting": (("Only four pictures", lambda run: run.config.n_train == 4), ("training pictures' goes on falling", lambda run: ends_lowest(probe(run))),
-                    ("turns and rises above where it began", lambda run: min(held(run).means) < at(run, 0) < held(run).means[-1])),
-    "not enough evidence": (("One update and two measurements", lambda run: list(held(run).steps) == [0, 1]), ("The loss has moved", lambda run: gain(run) != 0),
-                            ("most overshooting runs begin like this", lambda run: gain(run) > 0 and
-                             2 * sum(at(other, 4) < at(other, 0) for other in runs("overshooting").values()) > len(runs("overshooting")))),
-    "one epoch": (("Every picture is shown once", lambda run: views(run) == 1), ("still on its way down", lambda run: ends_lowest(held(run).means)),
-                  ("what is missing is updates", beside("ten epochs", lambda run, ten: gain(ten) > gain(run)))),
-    "ten epochs": (("ten views of each picture", lambda run: views(run) == 10),
-                   ("nearly twice the gain", beside("one epoch", lambda run, one: 1.7 < gain(run) / gain(one) < 2.3))),
-    "too many epochs": (("three hundred times each", lambda run: views(run) == 300), ("The two losses part", lambda run: ends_lowest(probe(run))),
-                        ("turns and ends above where it began", lambda run: min(held(run).means) < at(run, 0) < held(run).means[-1])),
-    "one at a time": (("as many pictures shown as in five epochs", lambda run: views(run) == 5),
-                      ("scatter far more than sixteen at once", beside("sixteen at once", lambda run, many: scatter(run) > 2 * scatter(many)))),
-    "sixteen at once": (("calmer", beside("one at a time", lambda run, one: scatter(run) < scatter(one) / 2)),
-                        ("gets less far than one at a time", beside("one at a time", lambda run, one: gain(run) < gain(one)))),
-    "sixteen, rate doubled": (("the square root of what the batch was raised by, from 4 to 16",
-                               beside("sixteen at once", lambda run, same: run.config.learning_rate == 2 * same.config.learning_rate)),),
-    "one direction": (("more than half of what sixty-four gain", beside("many directions", lambda run, many: gain(run) > gain(many) / 2)),),
-    "many directions": (("Sixty-four directions at the same rate", beside("one direction", lambda run, one: run.config.learning_rate == one.config.learning_rate)),
-                        ("starts faster than one direction", beside("one direction", lambda run, one: at(run, 4) < at(one, 4)))),
-    "alpha forgotten": (("alpha left at 1", lambda run: run.config.scaling == 1 / 32), ("the loss falls", lambda run: ends_lowest(held(run).means)),
-                        ("slower than with many directions", beside("many directions", lambda run, many: at(run, 20) > at(many, 20)))),
-    "alpha too high": (("rate is that of the other three", beside("one direction", lambda run, one: run.config.learning_rate == one.config.learning_rate)),
-                       ("within four updates the loss jumps above the untouched base's", lambda run: at(run, 4) > at(run, 0)),
-                       ("has not come back to it at the end", lambda run: min(held(run).means[1:]) > at(run, 0))),
-}
 
 
 def views(run):
     return volume.views(run.config.max_train_steps, run.config.effective_batch_size, run.config.n_train)
+
+
+def turns_above_its_beginning(run):
+    return min(held(run).means) < at(run, 0) < held(run).means[-1]
+
+
+def held_ends_lowest(run):
+    return ends_lowest(held(run).means)
+
+
+def probe_ends_lowest(run):
+    return ends_lowest(probe(run))
+
+
+def same_rate(run, other):
+    return run.config.learning_rate == other.config.learning_rate
+
+
+def overshooting_that_turned():
+    return [turned(run) for run in runs("overshooting").values()]
+
+
+def most_overshooting_runs_begin_well(run):
+    began_well = [at(other, 4) < at(other, 0) for other in runs("overshooting").values()]
+    return gain(run) > 0 and 2 * sum(began_well) > len(began_well)
+
+
+def rate_over_healthy(run):
+    return run.config.learning_rate / PRESETS["healthy"].changes["learning_rate"]
+
+
+# Preset: ((words of its text, what is so in every recorded run), ...)
+CLAIMS = {
+    "healthy": (
+        ("falls, faster at first", fell_faster_at_first), ("stays down", held_ends_lowest),
+        ("training pictures' loss falls with it", probe_ends_lowest)),
+    "stagnating": (
+        ("less than a third of the healthy run's gain",
+         beside("healthy", lambda run, healthy: 0 < gain(run) < gain(healthy) / 3)),
+        ("still falling at the end", held_ends_lowest), ("the steps are too short", held_ends_lowest)),
+    "overshooting": (
+        ("five times the healthy run's", lambda run: 4 < rate_over_healthy(run) < 5.5),
+        ("after 15 updates it already lags behind it",
+         beside("healthy", lambda run, healthy: at(run, 15) > at(healthy, 15))),
+        ("both losses turn and rise together", lambda run: turned(run) or sum(overshooting_that_turned()) == 2),
+        ("one of three recorded seeds had not turned by the end",
+         lambda run: overshooting_that_turned().count(False) == 1)),
+    "diverged": (
+        ("Within four updates the loss is several times the untouched base's",
+         lambda run: at(run, 4) > 3 * at(run, 0)),
+        ("stays so to the end", lambda run: min(held(run).means[1:]) > 3 * at(run, 0))),
+    "overfitting": (
+        ("Only four pictures", lambda run: run.config.n_train == 4),
+        ("training pictures' goes on falling", probe_ends_lowest),
+        ("turns and rises above where it began", turns_above_its_beginning)),
+    "not enough evidence": (
+        ("One update and two measurements", lambda run: list(held(run).steps) == [0, 1]),
+        ("The loss has moved", lambda run: gain(run) != 0),
+        ("most overshooting runs begin like this", most_overshooting_runs_begin_well)),
+    "one epoch": (
+        ("Every picture is shown once", lambda run: views(run) == 1), ("still on its way down", held_ends_lowest),
+        ("what is missing is updates", beside("ten epochs", lambda run, ten: gain(ten) > gain(run)))),
+    "ten epochs": (
+        ("ten views of each picture", lambda run: views(run) == 10),
+        ("nearly twice the gain", beside("one epoch", lambda run, one: 1.7 < gain(run) / gain(one) < 2.3))),
+    "too many epochs": (
+        ("three hundred times each", lambda run: views(run) == 300), ("The two losses part", probe_ends_lowest),
+        ("turns and ends above where it began", turns_above_its_beginning)),
+    "one at a time": (
+        ("as many pictures shown as in five epochs", lambda run: views(run) == 5),
+        ("scatter far more than sixteen at once",
+         beside("sixteen at once", lambda run, many: scatter(run) > 2 * scatter(many)))),
+    "sixteen at once": (
+        ("calmer", beside("one at a time", lambda run, one: scatter(run) < scatter(one) / 2)),
+        ("gets less far than one at a time", beside("one at a time", lambda run, one: gain(run) < gain(one)))),
+    "sixteen, rate doubled": (
+        ("the square root of what the batch was raised by, from 4 to 16",
+         beside("sixteen at once", lambda run, same: run.config.learning_rate == 2 * same.config.learning_rate)),),
+    "one direction": (
+        ("more than half of what sixty-four gain",
+         beside("many directions", lambda run, many: gain(run) > gain(many) / 2)),),
+    "many directions": (
+        ("Sixty-four directions at the same rate", beside("one direction", same_rate)),
+        ("starts faster than one direction", beside("one direction", lambda run, one: at(run, 4) < at(one, 4)))),
+    "alpha forgotten": (
+        ("alpha left at 1", lambda run: run.config.scaling == 1 / 32), ("the loss falls", held_ends_lowest),
+        ("slower than with many directions",
+         beside("many directions", lambda run, many: at(run, 20) > at(many, 20)))),
+    "alpha too high": (
+        ("rate is that of the other three", beside("one direction", same_rate)),
+        ("within four updates the loss jumps above the untouched base's", lambda run: at(run, 4) > at(run, 0)),
+        ("has not come back to it at the end", lambda run: min(held(run).means[1:]) > at(run, 0))),
+}
 
 
 @pytest.mark.parametrize("name", ALL)

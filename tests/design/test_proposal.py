@@ -37,8 +37,8 @@ def test_updates_are_whole_epochs_and_are_cut_by_the_time_there_is():
 
 
 def test_a_near_territory_gets_less_capacity_than_a_far_one_and_many_kinds_more():
-    near, far, many = (values(96, near=near, kinds=kinds)["rank"] for near, kinds in ((True, 1), (False, 1), (False, 5)))
-    assert near < far < many
+    near, far, many = values(96, near=True), values(96, near=False), values(96, near=False, kinds=5)
+    assert near["rank"] < far["rank"] < many["rank"]
 
 
 def test_few_pictures_of_a_kind_come_with_a_warning():
@@ -56,21 +56,26 @@ def test_the_rate_is_a_start_and_names_the_base_it_is_for():
 
 
 def test_no_number_of_others_comes_without_what_it_was_found_on():
+    numbers = ("learning_rate", "rank", "max_train_steps", "alpha", "train_batch_size")
     for proposal in propose(48, kinds=5):
         assert proposal.reason and proposal.source
-        if re.search(r"arXiv|diffusers|Hu et al", proposal.source) and proposal.field in ("learning_rate", "rank", "max_train_steps", "alpha", "train_batch_size"):
+        if re.search(r"arXiv|diffusers|Hu et al", proposal.source) and proposal.field in numbers:
             assert re.search(r"Stable Diffusion|GPT-3|language models|embedded base", proposal.source)
 
 
 def test_proposals_become_a_design_with_their_reasons(tmp_path):
-    found = propose(48, kinds=5)
-    config = proposed(found, data="liminal").replace(learning_rate=3e-3)
-    path = write_design(tmp_path / "design.yaml", config, reasons(found, learning_rate="the short test ended at 3e-3 on the embedded base"))
+    proposals = propose(48, kinds=5)
+    config = proposed(proposals, data="liminal").replace(learning_rate=3e-3)
+    why = reasons(proposals, learning_rate="the short test ended at 3e-3 on the embedded base")
+    path = write_design(tmp_path / "design.yaml", config, why)
     assert load_design(path) == config
-    assert set(read_design(path).reasons) == {proposal.field for proposal in found}
+    assert set(read_design(path).reasons) == {proposal.field for proposal in proposals}
 
 
-@pytest.mark.parametrize("bad", [{"pictures": 0}, {"pictures": 4, "kinds": 5}, {"pictures": 4, "seconds": 60}, {"pictures": 4, "seconds": -1, "seconds_per_update": 1}])
+@pytest.mark.parametrize("bad", [
+    {"pictures": 0}, {"pictures": 4, "kinds": 5}, {"pictures": 4, "seconds": 60},
+    {"pictures": 4, "seconds": -1, "seconds_per_update": 1},
+])
 def test_what_cannot_be_is_refused_with_a_sentence(bad):
     with pytest.raises(LabError, match="give|both above 0"):
         propose(**bad)

@@ -1,3 +1,5 @@
+"""Every schedule is what it says, step by step, and where diffusers has it, the same to the last bit."""
+
 import math
 
 import pytest
@@ -14,12 +16,12 @@ OURS_AND_THEIRS = [("constant", "constant_with_warmup"), ("linear", "linear"), (
 def diffusers_rates(name, peak, warmup, total):
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=peak)
     scheduler = get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=total)
-    found = []
+    rates_there = []
     for _ in range(total):
-        found.append(scheduler.get_last_lr()[0])
+        rates_there.append(scheduler.get_last_lr()[0])
         optimizer.step()
         scheduler.step()
-    return found
+    return rates_there
 
 
 @pytest.mark.parametrize("total, warmup", [(200, 0), (200, 20), (37, 5), (10, 50), (10, 10), (1, 0), (1, 1), (2, 1)])
@@ -34,7 +36,9 @@ def test_a_constant_rate_without_warm_up_equals_diffusers_constant():
 
 
 def chapter(**changes):
-    return RunConfig(learning_rate=1e-3, lr_scheduler="three_phase", lr_warmup_steps=100, lr_end=1e-4, max_train_steps=5100).replace(**changes)
+    config = RunConfig(learning_rate=1e-3, lr_scheduler="three_phase", lr_warmup_steps=100, lr_end=1e-4,
+                       max_train_steps=5100)
+    return config.replace(**changes)
 
 
 def test_the_chapters_three_phases_have_its_numbers():
@@ -70,7 +74,8 @@ def test_every_schedule_stays_between_zero_and_its_peak_however_short(name, tota
 @pytest.mark.parametrize("name, after_half", [("linear", 5.5e-4), ("cosine", 5.5e-4), ("exponential", 10**-3.5)])
 def test_a_decay_ends_at_lr_end_and_is_where_it_should_be_half_way(name, after_half):
     config = RunConfig(lr_scheduler=name, lr_end=1e-4, max_train_steps=100)
-    assert lr_at(0, config) == 1e-3 and lr_at(50, config) == pytest.approx(after_half) and lr_at(100, config) == pytest.approx(1e-4)
+    assert lr_at(0, config) == 1e-3
+    assert [lr_at(step, config) for step in (50, 100)] == pytest.approx([after_half, 1e-4])
 
 
 def test_the_chapters_linear_step_is_nine_ten_millionths():
@@ -89,7 +94,8 @@ def test_an_edit_rescales_the_schedule_from_its_step_on():
     before, after = rates(plain), rates(edited)
     assert after[:40] == before[:40]
     assert after[40] == 3e-4 and after[60] == 1e-5
-    assert after[50] == pytest.approx(3e-4 * before[50] / before[40]) and after[80] == pytest.approx(1e-5 * before[80] / before[60])
+    assert after[50] == pytest.approx(3e-4 * before[50] / before[40])
+    assert after[80] == pytest.approx(1e-5 * before[80] / before[60])
 
 
 def test_a_run_counted_in_epochs_has_no_schedule_before_it_is_resolved():

@@ -1,3 +1,5 @@
+"""The arithmetic before a run is that of the chapter, of a DataLoader and of the engine."""
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -16,7 +18,8 @@ def test_updates_of_an_epoch_equal_the_lengths_of_a_data_loader(n, batch):
 
 
 def test_the_chapters_volumes_come_out():
-    assert volume.updates(5000, 32, 10, last_batch="drop") == 1560 and volume.updates(5000, 32, 10, last_batch="keep") == 1570
+    assert volume.updates(5000, 32, 10, last_batch="drop") == 1560
+    assert volume.updates(5000, 32, 10, last_batch="keep") == 1570
     assert volume.updates(5000, 4, 10, last_batch="drop") == 12_500
     assert volume.exposures(156, 32) == 4992 and volume.exposures(5 * 156, 32) == 24_960
     assert volume.views(1560, 32, 5000) == pytest.approx(9.984)
@@ -30,13 +33,15 @@ def test_batches_across_epochs_show_each_picture_as_often_as_asked():
         assert RunConfig(train_batch_size=batch, num_train_epochs=epochs).resolved(n).max_train_steps == updates
 
 
-@pytest.mark.parametrize("knobs", [{"num_train_epochs": 10}, {"num_train_epochs": 7, "gradient_accumulation_steps": 3}, {"max_train_steps": 60}])
+@pytest.mark.parametrize("knobs", [
+    {"num_train_epochs": 10}, {"num_train_epochs": 7, "gradient_accumulation_steps": 3}, {"max_train_steps": 60},
+])
 def test_a_volume_says_what_the_engine_will_do(knobs):
-    found = volume.volume(48, train_batch_size=4, learning_rate=1e-3, **knobs)
-    shown = pictures(0, 48, 0, found.updates * found.batch)
-    assert len(shown) == found.exposures and found.epochs == len(shown) / 48
-    assert found.updates == RunConfig(train_batch_size=4, **knobs).resolved(48).max_train_steps
-    assert found.lr_sum == pytest.approx(found.updates * 1e-3)
+    planned = volume.volume(48, train_batch_size=4, learning_rate=1e-3, **knobs)
+    shown = pictures(0, 48, 0, planned.updates * planned.batch)
+    assert len(shown) == planned.exposures and planned.epochs == len(shown) / 48
+    assert planned.updates == RunConfig(train_batch_size=4, **knobs).resolved(48).max_train_steps
+    assert planned.lr_sum == pytest.approx(planned.updates * 1e-3)
 
 
 def test_epochs_and_updates_of_a_volume_give_each_other():
@@ -47,7 +52,8 @@ def test_epochs_and_updates_of_a_volume_give_each_other():
 
 @pytest.mark.parametrize("n, knobs, words", [
     (12, {"train_batch_size": 32}, "at most 12"), (48, {"num_train_epochs": 2, "max_train_steps": 5}, "keep one"),
-    (0, {}, "n_images"), (None, {}, "n_images"), (2.5, {}, "n_images"), (48, {"num_train_epochs": 0}, "num_train_epochs"), (48, {"epochs": 3}, "num_train_epochs"),
+    (0, {}, "n_images"), (None, {}, "n_images"), (2.5, {}, "n_images"),
+    (48, {"num_train_epochs": 0}, "num_train_epochs"), (48, {"epochs": 3}, "num_train_epochs"),
 ])
 def test_an_impossible_volume_is_refused_by_name(n, knobs, words):
     with pytest.raises(LabError, match=words):
@@ -69,8 +75,9 @@ def test_a_rate_is_scaled_with_the_batch(rule, factor):
 def test_the_chapters_two_rules_compensate_twice():
     """Linear scaling alone makes the sum of the rate equal; eight times the epochs on top makes it eightfold."""
     big = volume.lr_sum(RunConfig(train_batch_size=32, num_train_epochs=10, learning_rate=8e-4).resolved(5000))
-    small = [volume.lr_sum(RunConfig(train_batch_size=4, num_train_epochs=epochs, learning_rate=1e-4).resolved(5000)) for epochs in (10, 80)]
-    assert small == pytest.approx([big, 8 * big], rel=1e-3)
+    small = RunConfig(train_batch_size=4, num_train_epochs=10, learning_rate=1e-4)
+    sums = [volume.lr_sum(config.resolved(5000)) for config in (small, small.replace(num_train_epochs=80))]
+    assert sums == pytest.approx([big, 8 * big], rel=1e-3)
 
 
 def test_the_sum_of_the_chapters_schedule():
@@ -82,6 +89,8 @@ def test_cost_counts_passes_and_adds_the_share_of_monitoring():
     assert volume.cost(configs, 40, monitoring_frac=0.2) == (500, 25.0, 200 * 8 + 100 * 4)
 
 
-@pytest.mark.parametrize("seconds, words", [(0.2, "1 s"), (40, "40 s"), (200, "3 min"), (7500, "2 h 5 min"), (7200, "2 h")])
+@pytest.mark.parametrize("seconds, words", [
+    (0.2, "1 s"), (40, "40 s"), (200, "3 min"), (7500, "2 h 5 min"), (7200, "2 h"),
+])
 def test_durations_read_as_people_say_them(seconds, words):
     assert volume.duration(seconds) == words

@@ -1,5 +1,6 @@
 """A file keeps its remembered identity only as long as the system says that it is the same file, unchanged."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,8 +20,8 @@ def remembered(path):
         read.append(file)
         return sha256(file)
 
-    with Memo("test", compute) as of:
-        return of(path), len(read)
+    with Memo("test", compute) as memo:
+        return memo(path), len(read)
 
 
 def with_time_of(path, before):
@@ -58,23 +59,28 @@ def test_what_an_older_version_remembered_is_computed_again(tmp_path):
     file.write_bytes(b"before")
     stat = file.stat()
     cache_dir().mkdir(parents=True)
-    (cache_dir() / "memo-test-2.json").write_text(json.dumps({str(file.resolve()): [stat.st_size, stat.st_mtime_ns, "old"]}))
+    known = {str(file.resolve()): [stat.st_size, stat.st_mtime_ns, "old"]}
+    (cache_dir() / "memo-test-2.json").write_text(json.dumps(known))
     assert remembered(file) == (sha256(file), 1)
 
 
-@pytest.mark.parametrize("change", [lambda known: [], lambda known: "text", lambda known: None, lambda known: {name: {} for name in known}, lambda known: {name: [] for name in known},
-                                    lambda known: {name: [*entry[:-1], 7] for name, entry in known.items()}, lambda known: {name: entry[:-1] for name, entry in known.items()},
-                                    lambda known: {name: [*entry[:-2], "0" * 64, entry[-1]] for name, entry in known.items()}])
+@pytest.mark.parametrize("change", [
+    lambda known: [], lambda known: "text", lambda known: None,
+    lambda known: {name: {} for name in known}, lambda known: {name: [] for name in known},
+    lambda known: {name: [*entry[:-1], 7] for name, entry in known.items()},
+    lambda known: {name: entry[:-1] for name, entry in known.items()},
+    lambda known: {name: [*entry[:-2], "0" * 64, entry[-1]] for name, entry in known.items()},
+])
 def test_a_memo_that_is_none_is_made_again(tmp_path, change):
     file = tmp_path / "weights.safetensors"
     file.write_bytes(b"numbers")
-    with Memo("sha256", sha256) as of:
-        right = of(file)
-    memo = cache_dir() / "memo-sha256-2.json"
-    memo.write_text(json.dumps(change(json.loads(memo.read_text()))))
-    with Memo("sha256", sha256) as of:
-        assert of(file) == right
-    assert right in memo.read_text()
+    with Memo("sha256", sha256) as memo:
+        right = memo(file)
+    stored = cache_dir() / "memo-sha256-2.json"
+    stored.write_text(json.dumps(change(json.loads(stored.read_text()))))
+    with Memo("sha256", sha256) as memo:
+        assert memo(file) == right
+    assert right in stored.read_text()
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{", ""])
@@ -82,12 +88,10 @@ def test_a_memo_that_is_no_json_is_made_again(tmp_path, text):
     (tmp_path / "file").write_text("x")
     cache_dir().mkdir(parents=True)
     (cache_dir() / "memo-sha256-2.json").write_text(text)
-    with Memo("sha256", sha256) as of:
-        assert of(tmp_path / "file") == sha256(tmp_path / "file")
+    with Memo("sha256", sha256) as memo:
+        assert memo(tmp_path / "file") == sha256(tmp_path / "file")
 
 
 def test_texts_that_are_no_utf_8_have_a_hash_and_others_keep_theirs():
-    import hashlib
-
     assert sha256_of_texts(["a\udcff"]) != sha256_of_texts(["a"])
     assert sha256_of_texts(["größer"]) == hashlib.sha256((8).to_bytes(8, "little") + "größer".encode()).hexdigest()

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from labkit import machine, openmp
-from labkit import settings as paths
 from labkit.errors import LabError
+from labkit.settings import REPO
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +23,10 @@ def write(root, path, text):
     (root / path).write_text(text)
 
 
-@pytest.mark.parametrize("cpu_max, expected", [("200000 100000\n", 2), ("150000 100000\n", 1), ("50000 100000\n", 1), ("max 100000\n", 8),
-                                               ("1600000 100000\n", 8), ("", 8), ("nonsense\n", 8), ("100 0\n", 8)])
+@pytest.mark.parametrize("cpu_max, expected", [
+    ("200000 100000\n", 2), ("150000 100000\n", 1), ("50000 100000\n", 1), ("max 100000\n", 8),
+    ("1600000 100000\n", 8), ("", 8), ("nonsense\n", 8), ("100 0\n", 8),
+])
 def test_a_version_2_quota_is_followed_downwards_to_whole_cores(tmp_path, cpu_max, expected):
     write(tmp_path, "sys/fs/cgroup/cpu.max", cpu_max)
     assert machine.quota(tmp_path)[0] == expected
@@ -94,19 +96,24 @@ def test_torch_is_held_to_the_quota_and_never_raised_above_its_own_choice(monkey
 
 
 def spins(first, **environment):
-    """Return how often a waiting thread looks before it sleeps, as torch's own OpenMP says while it loads; None if it is not GNU's."""
-    asked = {name: value for name, value in os.environ.items() if name not in openmp.CHOSEN_BY} | {"OMP_DISPLAY_ENV": "verbose"}
-    said = subprocess.run([sys.executable, "-c", f"import {first}, torch"], cwd=paths.REPO, capture_output=True, text=True, check=True, env=asked | environment)
-    found = re.search(r"GOMP_SPINCOUNT = '(\w+)'", said.stderr)
-    return found and found[1]
+    """Return how often a waiting thread looks before it sleeps, as GNU's OpenMP says; None where torch has another."""
+    unchosen = {name: value for name, value in os.environ.items() if name not in openmp.CHOSEN_BY}
+    command = [sys.executable, "-c", f"import {first}, torch"]
+    process = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True,
+                             env=unchosen | {"OMP_DISPLAY_ENV": "verbose"} | environment)
+    match = re.search(r"GOMP_SPINCOUNT = '(\w+)'", process.stderr)
+    return match and match[1]
 
 
 def test_threads_of_torch_sleep_while_they_wait_unless_the_user_chose_otherwise():
-    assert spins("labkit") == ("0" if sys.platform.startswith("linux") else None)     # its wheels bring GNU's OpenMP on Linux only
+    on_linux = sys.platform.startswith("linux")               # only there torch's wheels bring GNU's OpenMP
+    assert spins("labkit") == ("0" if on_linux else None)
     assert spins("labkit", OMP_WAIT_POLICY="ACTIVE") == spins("os", OMP_WAIT_POLICY="ACTIVE") != "0"
 
 
-@pytest.mark.parametrize("name, value", [("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "1000"), ("KMP_BLOCKTIME", "200"), ("KMP_LIBRARY", "turnaround")])
+@pytest.mark.parametrize("name, value", [
+    ("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "1000"), ("KMP_BLOCKTIME", "200"), ("KMP_LIBRARY", "turnaround"),
+])
 def test_waiting_is_left_as_the_user_set_it(name, value):
     environment = {name: value}
     openmp.wait_passively(environment)
