@@ -106,12 +106,12 @@ def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affor
     if score is None:
         score, scored_by = by_reader(lab)
     scores, shown, prompts = [], [], []
-    for folder in (lab.territory.validation.take(FIRST_SCORED), lab.territory.ordinary):
-        asked = folder.take(pictures)
-        drawn = lab.generate(asked.captions, range(seed, seed + len(asked)), run=run, strength=strengths, **options)
-        scores.append(np.stack([np.asarray(score(at_strength, asked), dtype=np.float64) for at_strength in drawn]))
+    for whole in (lab.territory.validation.take(FIRST_SCORED), lab.territory.ordinary):
+        folder = whole.take(pictures)
+        drawn = lab.generate(folder.captions, range(seed, seed + len(folder)), run=run, strength=strengths, **options)
+        scores.append(np.stack([np.asarray(score(at_strength, folder), dtype=np.float64) for at_strength in drawn]))
         shown.append(drawn[:, 0])
-        prompts.append(asked.captions[0])
+        prompts.append(folder.captions[0])
     return Frontier(lab.base.name, tuple(strengths), *scores, affordable, np.stack(shown), tuple(prompts), scored_by)
 
 
@@ -125,8 +125,8 @@ def by_reader(lab) -> tuple[Callable, str]:
         return nearest_by_reader(lab, reader), ("to the reader nearer to real pictures of what was asked for "
                                                 "than to those of the other set")
 
-    def accepted(pictures, asked):
-        return reader.accepted(pictures, [attributes["kind"] for attributes in asked.attributes])
+    def accepted(pictures, folder):
+        return reader.accepted(pictures, [attributes["kind"] for attributes in folder.attributes])
 
     return accepted, "accepted by the reader as the kind of place asked for"
 
@@ -143,11 +143,11 @@ def nearest_by_reader(lab, reader) -> Callable:
         pictures = np.stack([load_picture(path, reader.resolution) for path in folder.take(n).paths])
         real[folder.folder] = reader.read(pictures).features
 
-    def score(pictures, asked):
+    def score(pictures, folder):
         features = reader.read(pictures).features
-        away = {folder: nearest(features, real_features) for folder, real_features in real.items()}
-        own = away.pop(asked.folder)
-        return own < np.min(list(away.values()), axis=0)
+        away = {place: nearest(features, real_features) for place, real_features in real.items()}
+        to_its_set = away.pop(folder.folder)
+        return to_its_set < np.min(list(away.values()), axis=0)
 
     return score
 

@@ -12,7 +12,12 @@ from labkit.engine.cache import encode
 from labkit.experiments.distance import measure_distance, ratio
 from labkit.judge.stats import Interval
 
-MEAN_COLOURS = SimpleNamespace(read=lambda pictures: SimpleNamespace(features=pictures.reshape(len(pictures), -1, 3).mean(1)))
+
+def mean_colours(pictures):
+    return SimpleNamespace(features=pictures.reshape(len(pictures), -1, 3).mean(1))
+
+
+MEAN_COLOURS = SimpleNamespace(read=mean_colours)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +50,7 @@ def test_words_that_the_tokenizer_breaks_are_named(found):
 def test_a_territory_that_the_autoencoder_loses_needs_a_real_base(found):
     far = replace(found, redrawn=Interval(3.0, 2.4, 3.6), harder=0.9)
     assert far.is_out_of_reach and not far.is_near
-    assert "Only a base that knows such pictures" in far.sentence and far.base in far.sentence and "far" in far.sentence
+    assert all(words in far.sentence for words in ("Only a base that knows such pictures", far.base, "far"))
 
 
 def test_the_interval_of_a_ratio_holds_the_true_one_about_as_often_as_it_says():

@@ -42,7 +42,8 @@ def test_what_may_be_lost_moves_the_choice():
 
 
 def test_a_point_that_another_beats_in_both_is_off_the_frontier():
-    assert made((0, 0.5, 0.9, 0.4, 0.2), (1, 0.9, 0.8, 0.7, 0.9)).on_frontier.tolist() == [True, True, True, False, False]
+    found = made((0, 0.5, 0.9, 0.4, 0.2), (1, 0.9, 0.8, 0.7, 0.9))
+    assert found.on_frontier.tolist() == [True, True, True, False, False]
 
 
 def scattered(seed):
@@ -51,7 +52,10 @@ def scattered(seed):
     return np.sort(draw.uniform(0, 1, 5).round(2)), 1 - np.sort(draw.uniform(0, draw.choice([0.1, 1]), 5).round(2))
 
 
-@pytest.mark.parametrize("target, kept", [((0, 0.5, 0.5, 0.5, 0.51), (1, 0.88, 0.88, 0.88, 0.78)), *map(scattered, range(6))])
+CROWDED = (0, 0.5, 0.5, 0.5, 0.51), (1, 0.88, 0.88, 0.88, 0.78)
+
+
+@pytest.mark.parametrize("target, kept", [CROWDED, *map(scattered, range(6))])
 def test_strengths_are_named_apart_from_each_other_and_from_the_points_wherever_they_lie(target, kept):
     figure = plot_frontier(made(target, kept, strengths=STRENGTHS, n=100))
     assert_words_keep_apart(figure)
@@ -64,7 +68,8 @@ def test_strengths_are_named_apart_from_each_other_and_from_the_points_wherever_
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, sd_folder):
-    lab = Lab(str(sd_folder), str(write_territory(tmp_path_factory.mktemp("pictures"))), device="cpu", store=tmp_path_factory.mktemp("store"))
+    pictures = write_territory(tmp_path_factory.mktemp("pictures"))
+    lab = Lab(str(sd_folder), str(pictures), device="cpu", store=tmp_path_factory.mktemp("store"))
     return lab, lab.train(rank=2, learning_rate=0.1, max_train_steps=2, train_batch_size=2, pictures=0)
 
 
@@ -74,7 +79,8 @@ def test_strengths_drawn_together_equal_each_alone_and_zero_is_the_base(trained)
     together = lab.generate(prompts, run=run, strength=[0.0, 0.5, 2.0], **few).astype(int)
     assert together.shape == (3, 2, 128, 128, 3)
     assert np.abs(together[0] - lab.generate(prompts, **few)).max() <= 1
-    assert np.abs(together[1] - lab.generate(prompts, run=run.run_id[:8], strength=0.5, **few)).max() <= 1        # as `labkit runs` shows it
+    short_id = run.run_id[:8]                                # as `labkit runs` shows it
+    assert np.abs(together[1] - lab.generate(prompts, run=short_id, strength=0.5, **few)).max() <= 1
     assert np.abs(together[2] - together[0]).max() > 5
 
 
@@ -106,9 +112,9 @@ def test_places_that_the_reader_does_not_know_are_scored_by_their_nearest_real_p
 def test_places_that_the_reader_knows_are_scored_by_its_acceptance():
     lab = Lab()
     score, name = by_reader(lab)
-    some = lab.territory.validation.take(10)
-    pictures = np.stack([load_picture(path, 128) for path in some.paths])
-    assert "accepted" in name and score(pictures, some).mean() >= 0.8
+    folder = lab.territory.validation.take(10)
+    pictures = np.stack([load_picture(path, 128) for path in folder.paths])
+    assert "accepted" in name and score(pictures, folder).mean() >= 0.8
     assert not score(pictures, lab.territory.ordinary.take(10)).any()
 
 
@@ -116,6 +122,7 @@ def test_the_figure_is_drawn_and_says_the_choice():
     found = made((0, 0.4, 0.75, 0.95, 0.1), (1, 1, 0.95, 0.95, 0.1), strengths=STRENGTHS)
     figure = plot_frontier(found)
     assert figure.summary == found.sentence
-    words = {text.get_text() for ax in figure.axes for text in ax.texts} | {ax.get_title(loc="left") for ax in figure.axes}
+    words = {text.get_text() for ax in figure.axes for text in ax.texts}
+    words |= {ax.get_title(loc="left") for ax in figure.axes}
     assert {"1 chosen", "Chosen: 1", "territory", "ordinary"} <= words
     assert Image.open(io.BytesIO(figure.encoded("png"))).size[0] > 900

@@ -57,7 +57,8 @@ def test_the_whole_set_copied_is_as_near_as_can_be():
 
 def test_an_eye_is_a_reader_or_any_function_of_pictures():
     reader = SimpleNamespace(read=lambda pictures: SimpleNamespace(features=thumbnails(pictures, 4)))
-    np.testing.assert_array_equal(features_of(FRESH, reader), features_of(FRESH, lambda pictures: thumbnails(pictures, 4)))
+    by_function = features_of(FRESH, lambda pictures: thumbnails(pictures, 4))
+    np.testing.assert_array_equal(features_of(FRESH, reader), by_function)
     np.testing.assert_allclose(thumbnails(FRESH, 4), FRESH[:, ::8, ::8].reshape(64, -1) / 255)
 
 
@@ -67,7 +68,9 @@ def test_distances_are_euclidean():
 
 
 def test_diversity_is_measured_at_equal_prompt_only():
-    eye = lambda pictures: pictures.reshape(len(pictures), -1)[:, :1].astype(float)
+    def eye(pictures):
+        return pictures.reshape(len(pictures), -1)[:, :1].astype(float)
+
     pictures = np.array([0, 2, 100, 104, 50], np.uint8).reshape(5, 1, 1, 1)
     assert diversity(pictures, ["a", "a", "b", "b", "c"], eye).mean == 3
     assert diversity(TRAINING[[0, 0, 1, 1]], list("aabb"), thumbnails).mean == pytest.approx(0, abs=1e-6)
@@ -90,4 +93,5 @@ def test_copies_are_marked_above_their_originals_and_fresh_pictures_stand_below(
     figure = plot_nearest(found, generated, TRAINING, FRESH)
     assert_words_keep_apart(figure)
     words = [text.get_text() for ax in figure.axes for text in ax.texts]
-    assert sum("copied" in word for word in words) == min(7, found.copied.sum()) and {"generated", "fresh"} <= set(words)
+    assert sum("copied" in word for word in words) == min(7, found.copied.sum())
+    assert {"generated", "fresh"} <= set(words)

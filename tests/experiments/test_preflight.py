@@ -1,4 +1,4 @@
-"""The checklist finds each planted fault by its name before the first update, and nothing on a clean design."""
+"""Pre-flight finds each planted fault by its name before the first update, and nothing on a clean design."""
 
 import dataclasses
 import json
@@ -29,7 +29,8 @@ def lab():
 
 @pytest.fixture(scope="module")
 def clean():
-    return DESIGN | {"reasons": REASONS, "expected": expectations(made_lab(), load_design(DESIGN), short_test_rate=1e-3, epochs=EPOCHS)}
+    expected = expectations(made_lab(), load_design(DESIGN), short_test_rate=1e-3, epochs=EPOCHS)
+    return DESIGN | {"reasons": REASONS, "expected": expected}
 
 
 def bad(design, lab):
@@ -39,7 +40,8 @@ def bad(design, lab):
 def test_a_clean_design_has_nothing_to_report(clean, lab):
     found = look_over(clean, lab=lab)
     assert {finding.state for finding in found} == {"good"}
-    assert {"rate", "scaling", "volume", "rates", "adapter", "stop rule", "data", "base", "batches", "trained", "step zero", "base loss", "dry run"} <= {finding.name for finding in found}
+    assert {"rate", "scaling", "volume", "rates", "adapter", "stop rule", "data", "base", "batches", "trained",
+            "step zero", "base loss", "dry run"} <= {finding.name for finding in found}
 
 
 @pytest.mark.parametrize("fault, name, remedy", [
@@ -68,7 +70,10 @@ def test_intended_rslora_is_right_and_its_missing_flag_wrong(clean, lab):
 
 
 def test_batches_that_drop_the_last_ones_are_found_by_counting_them(clean, lab, monkeypatch):
-    monkeypatch.setattr(batches, "pictures", lambda seed, n, first, count, of="": [(first + i) % (n - n % 4) for i in range(count)])
+    def dropping(seed, n, first, count, of=""):
+        return [(first + i) % (n - n % 4) for i in range(count)]
+
+    monkeypatch.setattr(batches, "pictures", dropping)
     assert bad(clean, lab) == ["drop_last"]
 
 
@@ -91,7 +96,8 @@ def test_an_adapter_merged_into_the_weights_is_found_by_the_loss(clean, lab):
     from labkit.engine.train import train
 
     config = load_design(DESIGN, learning_rate=1e-2, adapter="full")
-    adapter = [event for event in train(lab.base, lab.cache, [config], monitor=Monitor(images=0)) if hasattr(event, "adapter")][-1].adapter
+    events = train(lab.base, lab.cache, [config], monitor=Monitor(images=0))
+    *_, adapter = (event.adapter for event in events if hasattr(event, "adapter"))
     with torch.no_grad():
         for name, array in adapter.items():
             lab.base.unet.get_submodule(name.removesuffix(".delta.weight")).weight += torch.from_numpy(array)
@@ -110,7 +116,8 @@ def test_another_base_and_other_pictures_are_found(clean, lab):
 
 def test_a_warm_up_longer_than_the_run_and_a_rate_that_diverges_at_once_are_found(clean, lab):
     assert bad(clean | {"lr_warmup_steps": 100}, lab) == ["warm-up"]
-    assert "dry run" in bad(clean | {"learning_rate": 1000, "alpha": 1e6, "max_grad_norm": 0, "weight_decay": 0, "optimizer": "sgd"}, lab)
+    diverging = {"learning_rate": 1000, "alpha": 1e6, "max_grad_norm": 0, "weight_decay": 0, "optimizer": "sgd"}
+    assert "dry run" in bad(clean | diverging, lab)
 
 
 def test_looking_over_leaves_the_base_as_it_was(clean, lab):
@@ -123,10 +130,12 @@ def test_looking_over_leaves_the_base_as_it_was(clean, lab):
 def test_what_was_not_recorded_is_said_and_is_no_fault(lab):
     found = {finding.name: finding for finding in look_over(DESIGN | {"alpha": 1}, lab=lab)}
     assert not [finding for finding in found.values() if finding.state == "bad"]
-    assert "short_test_rate" in found["expected"].found and found["stop rule"].state == found["scaling"].state == "note"
+    assert "short_test_rate" in found["expected"].found
+    assert found["stop rule"].state == found["scaling"].state == "note"
 
 
-def test_the_command_lists_what_is_wrong_and_exits_with_2_and_training_takes_the_same_file(capsys, tmp_path, sd_folder, monkeypatch):
+def test_the_command_lists_what_is_wrong_and_exits_with_2_and_training_takes_the_same_file(
+        capsys, tmp_path, sd_folder, monkeypatch):
     monkeypatch.setattr("labkit.settings.fast", True)
     pictures = write_territory(tmp_path)
     config = RunConfig(base=str(sd_folder), data=str(pictures), rank=2, max_train_steps=20, train_batch_size=4)
@@ -136,7 +145,8 @@ def test_the_command_lists_what_is_wrong_and_exits_with_2_and_training_takes_the
     write_design(tmp_path / "design.yaml", config, REASONS, expected)
     code, out, err = labkit(capsys, "checkup", tmp_path / "design.yaml")
     assert code == 0 and "BAD" not in out, out + err
-    code, out, err = labkit(capsys, "train", "--config", tmp_path / "design.yaml", "--set", "max_train_steps=1", "--json")
+    one_update = ("--set", "max_train_steps=1")
+    code, out, err = labkit(capsys, "train", "--config", tmp_path / "design.yaml", *one_update, "--json")
     assert code == 0 and json.loads(out)[0]["config"]["rank"] == 2, err
     write_design(tmp_path / "design.yaml", config.replace(learning_rate=1e-2), REASONS, expected)
     code, out, _ = labkit(capsys, "checkup", tmp_path / "design.yaml", "--json")

@@ -50,7 +50,8 @@ def test_a_dense_change_is_read_like_a_product():
     config = RunConfig(adapter="full", target_modules=("to_q",))
     unet, arrays = filled(config)
     for layer in spectra(arrays, config, unet):
-        np.testing.assert_allclose(layer.values, np.linalg.svd(arrays[f"{layer.name}.delta.weight"], compute_uv=False), rtol=1e-4)
+        expected = np.linalg.svd(arrays[f"{layer.name}.delta.weight"], compute_uv=False)
+        np.testing.assert_allclose(layer.values, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("values, effective, stable", [
@@ -61,7 +62,7 @@ def test_effective_and_stable_rank_are_those_of_the_papers(values, effective, st
     assert layer.effective_rank == pytest.approx(effective) and layer.stable_rank == pytest.approx(stable)
 
 
-def test_a_fresh_adapter_changes_nothing_and_permeability_grows_with_alpha():
+def test_a_fresh_adapter_changes_nothing_and_the_relative_norm_grows_with_alpha():
     config = RunConfig(rank=4)
     unet, arrays = filled(config)
     fresh = LoRAStack(unet, [config]).initialize().tensors(0)
@@ -78,13 +79,16 @@ def test_arrays_that_belong_elsewhere_are_refused():
     with pytest.raises(LabError, match="both lora_A and lora_B"):
         spectra({next(iter(arrays)): next(iter(arrays.values()))}, config, unet)
     with pytest.raises(LabError, match="no layer elsewhere"):
-        spectra({name.replace("mid_block", "elsewhere"): array for name, array in arrays.items() if "mid_block" in name}, config, unet)
+        spectra({name.replace("mid_block", "elsewhere"): arrays[name] for name in arrays if "mid_block" in name},
+                config, unet)
 
 
 @pytest.mark.parametrize("trained", [0, 1])
 @pytest.mark.parametrize("plot", [plot_spectrum, plot_effective_rank, plot_relative_norm])
 def test_the_words_of_a_figure_keep_apart_even_of_adapters_that_learned_nothing(plot, trained):
-    runs = {rank: [Spectrum("layer", trained * size * np.exp(-0.3 * np.arange(rank)), 10.0) for size in (0.5, 1, 2)] for rank in (1, 2, 4, 8, 16, 32, 64)}
+    runs = {rank: [Spectrum("layer", trained * size * np.exp(-0.3 * np.arange(rank)), 10.0) for size in (0.5, 1, 2)]
+            for rank in (1, 2, 4, 8, 16, 32, 64)}
     figure = plot(runs).figure
     assert_words_keep_apart(figure)
-    assert figure.axes[0].get_xlabel() and figure.axes[0].get_ylabel() and "64: " in figure.summary.replace("rank ", "")
+    assert figure.axes[0].get_xlabel() and figure.axes[0].get_ylabel()
+    assert "64: " in figure.summary.replace("rank ", "")

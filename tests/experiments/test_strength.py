@@ -1,4 +1,4 @@
-"""Trained adapters at strengths of their own: 0 is the base, 1 the run as it was measured; what alpha mixes, and four scenarios."""
+"""Trained adapters at strengths of their own, 0 the base and 1 the run; what alpha mixes, and four scenarios."""
 
 from types import SimpleNamespace
 
@@ -37,9 +37,10 @@ def runs(lab):
 
 def test_strength_zero_is_the_base_and_every_adapter_is_measured_as_if_alone(lab, runs):
     found = measure_scores(lab, [runs[0], runs[1], runs[1]], [0.0, 1.0, 0.5])
+    alone = measure_scores(lab, [runs[1]], [1.0])
     for name in ("territory", "ordinary"):
         np.testing.assert_allclose(found.losses[name][0], found.base[name], rtol=1e-5)
-        np.testing.assert_allclose(found.losses[name][1], measure_scores(lab, [runs[1]], [1.0]).losses[name][0], rtol=1e-4)
+        np.testing.assert_allclose(found.losses[name][1], alone.losses[name][0], rtol=1e-4)
         assert not np.allclose(found.losses[name][1], found.losses[name][2], rtol=1e-4)
     assert found.change("territory", 1).mean < 0
 
@@ -63,7 +64,7 @@ def test_the_formula_is_exact_inside_a_layer_and_not_for_the_model(lab, runs):
     found = mixing(lab, runs[1])
     assert found.layer_error < 1e-4 < max(found.model_error)
     assert len(found.shares) == len(spectra_of(lab, runs[1])) and min(found.shares) > 0
-    assert dict(zip(found.strengths, found.model_error))[1.0] < 1e-5
+    assert found.model_error[found.strengths.index(1.0)] < 1e-5
     figure = plot_mixing(found).figure
     assert figure.summary == found.sentence
     assert_words_keep_apart(figure)
@@ -85,11 +86,13 @@ def test_numbers_trained_grow_with_the_rank_and_degrees_of_freedom_stop_at_the_w
 
 
 def test_the_scenarios_show_the_same_seeds_and_a_faint_run_lies_nearer_to_the_base(tmp_path_factory, sd_folder):
-    lab = Lab(str(sd_folder), str(write_territory(tmp_path_factory.mktemp("pictures"))), device="cpu", store=tmp_path_factory.mktemp("store"))
+    pictures = write_territory(tmp_path_factory.mktemp("pictures"))
+    lab = Lab(str(sd_folder), str(pictures), device="cpu", store=tmp_path_factory.mktemp("store"))
     knobs = {"max_train_steps": 2, "train_batch_size": 2, "learning_rate": 0.1, "pictures": 0}
     strong, weak = ([lab.train(rank=rank, alpha=scaling * rank, **knobs) for rank in (4, 1)] for scaling in (1, 0.1))
     found = measure_scenarios(lab, strong, weak, 0.1, num_inference_steps=2)
-    assert found.ranks == (4, 1) and found.base.shape == (2, 2, 128, 128, 3) and found.pictures.shape == (6, 2, 2, 128, 128, 3)
+    assert found.ranks == (4, 1)
+    assert found.base.shape == (2, 2, 128, 128, 3) and found.pictures.shape == (6, 2, 2, 128, 128, 3)
     base = lab.generate([*lab.territory.prompts[:2], *lab.territory.ordinary.captions[:2]], num_inference_steps=2)
     assert (found.base.reshape(base.shape) == base).all()
     away = np.abs(found.pictures.astype(int) - found.base).mean((1, 2, 3, 4, 5))

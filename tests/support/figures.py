@@ -8,13 +8,19 @@ from matplotlib.text import Text
 
 
 def drawn_words(figure):
-    """Return every text of a figure that is drawn: matplotlib keeps labels of ticks beyond the axes, and draws none of them."""
+    """Return every text of a figure that is drawn.
+
+    matplotlib keeps the labels of ticks beyond the axes and draws none of them.
+    """
     beyond = set()
-    for ax in (each for ax in figure.axes for each in (ax, *ax.child_axes)):
+    for ax in itertools.chain.from_iterable((parent, *parent.child_axes) for parent in figure.axes):
         for axis, (low, high) in ((ax.xaxis, sorted(ax.get_xlim())), (ax.yaxis, sorted(ax.get_ylim()))):
             ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-            beyond |= {label for tick in ticks for label in (tick.label1, tick.label2) if not low <= tick.get_loc() <= high}
-    return [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible() and text not in beyond]
+            for tick in ticks:
+                if not low <= tick.get_loc() <= high:
+                    beyond |= {tick.label1, tick.label2}
+    texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    return [text for text in texts if text not in beyond]
 
 
 def assert_words_keep_apart(figure):
@@ -23,8 +29,8 @@ def assert_words_keep_apart(figure):
     words = drawn_words(figure)
     boxes = {text: Text.get_window_extent(text) for text in words}
     assert words
-    for one, other in itertools.combinations(words, 2):
-        assert not boxes[one].padded(-1).overlaps(boxes[other].padded(-1)), (one.get_text(), other.get_text())
+    for first, second in itertools.combinations(words, 2):
+        assert not boxes[first].padded(-1).overlaps(boxes[second].padded(-1)), (first.get_text(), second.get_text())
     for text, box in boxes.items():
         assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, text.get_text()
         assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text.get_text()
