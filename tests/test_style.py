@@ -24,10 +24,8 @@ NOT_CLEAN = (
     "tests/conftest.py",
     "tests/engine",
     "tests/experiments",
-    "tests/judge",
     "tests/lessons",
     "tests/slow",
-    "tests/store",
     "tests/support",
     "tests/test_lab.py",
     "tests/test_lab_memory.py",
@@ -38,7 +36,6 @@ NOT_CLEAN = (
 TOO_LONG = {
     "tests/engine/test_base.py",
     "tests/engine/test_train.py",
-    "tests/store/test_runs.py",
 }
 
 

@@ -56,7 +56,7 @@ def _picture(path: Path) -> np.ndarray:
     require_regular(path)
     try:
         return np.asarray(Image.open(path).convert("RGB"))
-    except DAMAGED as error:
+    except (*DAMAGED, Image.DecompressionBombError) as error:
         fault = error or type(error).__name__
         raise LabError(f"{path} cannot be read as a picture ({fault}): it is damaged.") from None
 

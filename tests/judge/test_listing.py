@@ -49,13 +49,13 @@ def files():
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Give the runs whose journals were read and whose findings were made, since it was last cleared."""
+    """Count the runs whose journals are read and whose findings are made, until it is cleared."""
     done = {"read": [], "judged": []}
-    history, make = RunFolder.load, findings.findings
+    load, make = RunFolder.load, findings.findings
 
     def reading(folder):
         done["read"].append(int(folder.run_id, 16))
-        return history(folder)
+        return load(folder)
 
     def judging(run):
         done["judged"].append(int(run.run_id, 16))
@@ -69,8 +69,8 @@ def counted(monkeypatch):
 def listed(store, counted):
     for done in counted.values():
         done.clear()
-    found = listing.entries(store)
-    return found, sorted(counted["read"]), sorted(counted["judged"])
+    entries = listing.entries(store)
+    return entries, sorted(counted["read"]), sorted(counted["judged"])
 
 
 def test_a_listing_after_training_reads_no_journal_and_judges_nothing_anew(counted):
@@ -78,9 +78,9 @@ def test_a_listing_after_training_reads_no_journal_and_judges_nothing_anew(count
     for number in range(8):
         add(store, number, end=0.1 + number / 200, trained=True)
     assert sorted(counted["judged"]) == list(range(8))
-    found, *done = listed(store, counted)
-    histories = store.load_runs()
-    assert done == [[], []] and found == [report.entry(history, siblings=histories) for history in histories]
+    entries, *done = listed(store, counted)
+    runs = store.load_runs()
+    assert done == [[], []] and entries == [report.entry(run, siblings=runs) for run in runs]
 
 
 def test_each_run_is_read_and_judged_once_and_not_again_while_nothing_changes(counted):
@@ -100,8 +100,8 @@ def test_a_new_run_bears_on_the_verdicts_of_others_without_their_being_read_agai
     add(store, 6, end=0.05)
     after, *done = listed(store, counted)
     assert done == [[6], [6]]
-    assert [found["label"] for found in before[:2]] == [diagnose.HEALTHY] * 2
-    assert [found["label"] for found in after[:2]] == [diagnose.STAGNATING] * 2
+    assert [entry["label"] for entry in before[:2]] == [diagnose.HEALTHY] * 2
+    assert [entry["label"] for entry in after[:2]] == [diagnose.STAGNATING] * 2
 
 
 def test_a_changed_journal_is_judged_anew(counted):
@@ -121,9 +121,9 @@ def test_a_changed_journal_is_judged_anew(counted):
 def test_a_copied_store_is_known_again_and_a_folder_with_another_configuration_is_not(counted, tmp_path):
     store = Store()
     add(store, 0)
-    found, *_ = listed(store, counted)
+    entries, *_ = listed(store, counted)
     shutil.copytree(store.root, tmp_path / "copy")
-    assert listed(Store(tmp_path / "copy"), counted) == (found, [], [])
+    assert listed(Store(tmp_path / "copy"), counted) == (entries, [], [])
     add(Store(tmp_path / "other"), 1)
     shutil.copy(tmp_path / "other" / f"{1:016x}" / "config.json", tmp_path / "copy" / f"{0:016x}" / "config.json")
     (changed,), *done = listed(Store(tmp_path / "copy"), counted)
@@ -134,12 +134,12 @@ def test_a_run_that_goes_on_is_read_again_and_a_status_is_always_fresh(counted):
     store = Store()
     add(store, 0)
     add(store, 1, last=30, stopped=False)
-    assert [found["status"] for found in listed(store, counted)[0]] == ["finished", "interrupted"]
+    assert [entry["status"] for entry in listed(store, counted)[0]] == ["finished", "interrupted"]
     with store.run(f"{2:016x}").writer(CONFIG.replace(seed=2).resolved(12), META):
-        found, read, _ = listed(store, counted)
-        assert found[-1]["status"] == "running" and read == [2]
+        entries, read, _ = listed(store, counted)
+        assert entries[-1]["status"] == "running" and read == [2]
         assert len(files()) == 2
-    assert [found["status"] for found in listed(store, counted)[0]] == ["finished", "interrupted", "interrupted"]
+    assert [entry["status"] for entry in listed(store, counted)[0]] == ["finished", "interrupted", "interrupted"]
 
 
 def test_the_best_sibling_alone_gives_the_verdict_that_all_give():
@@ -149,9 +149,9 @@ def test_the_best_sibling_alone_gives_the_verdict_that_all_give():
     add(store, 8, end=0.001, meta=META | {"data_fingerprint": "other"})
     add(store, 9, end=0.001, first=5)
     add(store, 10, end=float("nan"))
-    histories = store.load_runs()
-    assert listing.entries(store) == [report.entry(history, siblings=histories) for history in histories]
-    assert len({found["label"] for found in listing.entries(store)}) >= 3
+    runs = store.load_runs()
+    assert listing.entries(store) == [report.entry(run, siblings=runs) for run in runs]
+    assert len({entry["label"] for entry in listing.entries(store)}) >= 3
 
 
 def spoil(file, how):
@@ -165,11 +165,11 @@ def spoil(file, how):
 def test_damaged_findings_are_not_believed(counted, how):
     store = Store()
     add(store, 0)
-    found, *_ = listed(store, counted)
+    entries, *_ = listed(store, counted)
     (file,) = files()
     spoil(file, how)
-    assert listed(store, counted) == (found, [0], [0])
-    assert listed(store, counted) == (found, [], [])
+    assert listed(store, counted) == (entries, [0], [0])
+    assert listed(store, counted) == (entries, [], [])
 
 
 def test_findings_of_another_run_or_made_by_other_code_are_not_believed(counted, monkeypatch):

@@ -1,3 +1,5 @@
+"""Intervals hold the truth as often as they say, over pictures and over seeds."""
+
 import math
 
 import numpy as np
@@ -6,7 +8,9 @@ import pytest
 from labkit.judge import stats
 
 
-@pytest.mark.parametrize("degrees, table", [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (31, 2.040), (127, 1.979)])
+@pytest.mark.parametrize("degrees, table", [
+    (1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (31, 2.040), (127, 1.979),
+])
 def test_quantiles_of_t_equal_the_printed_table(degrees, table):
     assert stats.t_quantile(0.975, degrees) == pytest.approx(table, abs=1.5e-3 if degrees > 3 else 5e-3)
 
@@ -29,14 +33,16 @@ def test_differences_are_paired_so_that_hard_pictures_do_not_widen_them():
     rng = np.random.default_rng(0)
     before = rng.uniform(0, 1, (32, 8))
     after = before - 0.01 + rng.normal(0, 0.001, (32, 8))
-    found = stats.paired_difference(after, before)
-    assert found.mean == pytest.approx(-0.01, abs=1e-3) and found.high < 0 and found.high - found.low < 0.001
+    difference = stats.paired_difference(after, before)
+    assert difference.mean == pytest.approx(-0.01, abs=1e-3)
+    assert difference.high < 0 and difference.high - difference.low < 0.001
 
 
 def test_strata_of_a_picture_are_one_observation():
     """Eight copies of the same difference are no more evidence than one."""
     one = np.random.default_rng(0).normal(size=(16, 1))
-    assert stats.paired_difference(np.repeat(one, 8, axis=1), np.zeros((16, 8))) == pytest.approx(stats.paired_difference(one, np.zeros((16, 1))))
+    repeated = stats.paired_difference(np.repeat(one, 8, axis=1), np.zeros((16, 8)))
+    assert repeated == pytest.approx(stats.paired_difference(one, np.zeros((16, 1))))
 
 
 def test_one_picture_proves_nothing_and_a_number_that_is_none_stays_none():
@@ -61,10 +67,11 @@ def test_resampled_means_keep_the_shape_behind_the_pictures():
 
 
 def made_arms(rng, arms, seeds, *, pictures=32, apart=1.0, far=None):
-    """Make arms (seeds, pictures) of equal loss: pictures, seeds `apart` (the first arm `far`) and what is left are chance."""
+    """Make arms (seeds, pictures) of equal loss: pictures, seeds `apart` (the first arm `far`) and the rest vary."""
     spread = np.full((arms, 1, 1), apart)
     spread[0] = apart if far is None else far
-    return rng.normal(0, 4, (arms, 1, pictures)) + spread * rng.normal(size=(arms, seeds, 1)) + rng.normal(0, 4, (arms, seeds, pictures))
+    by_picture = rng.normal(0, 4, (arms, 1, pictures))
+    return by_picture + spread * rng.normal(size=(arms, seeds, 1)) + rng.normal(0, 4, (arms, seeds, pictures))
 
 
 @pytest.mark.parametrize("arms, seeds", [(2, 2), (2, 3), (20, 2)])
@@ -108,8 +115,8 @@ def test_a_difference_of_paired_shares_holds_the_true_one_and_has_a_width_where_
     for _ in range(500):
         before = rng.random(16) < 0.95
         after = before & (rng.random(16) < 0.9)
-        found = stats.shares_difference(before.astype(float), after.astype(float))
-        held.append(found.low <= 0.095 <= found.high)
+        difference = stats.shares_difference(before.astype(float), after.astype(float))
+        held.append(difference.low <= 0.095 <= difference.high)
     assert np.mean(held) > 0.93
     alike = stats.shares_difference(np.ones(16), np.ones(16))
     assert alike.mean == 0 and alike.low < -0.1 and alike.high > 0.1

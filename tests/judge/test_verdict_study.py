@@ -26,16 +26,16 @@ def broken_promises(pairs, allowance=0.0):
     pairs: (true label, verdict) of many runs, some in every band.
     allowance: a share of wrong ones on top of what they say.
     """
-    found = []
+    broken = []
     pairs = [(label, verdict) for label, verdict in pairs if verdict.label != diagnose.UNSURE]
-    given = [(label == verdict.label, verdict.confidence) for label, verdict in pairs]
+    results = [(label == verdict.label, verdict.confidence) for label, verdict in pairs]
     for low, high in BANDS:
-        right, stated = np.array([pair for pair in given if low <= pair[1] < high]).T
+        right, stated = np.array([result for result in results if low <= result[1] < high]).T
         wrong, share = int((right == 0).sum()), 1 - stated.mean() + allowance
         fewer = sum(math.comb(len(right), k) * share**k * (1 - share) ** (len(right) - k) for k in range(wrong))
         if 1 - fewer < CHANCE:
-            found.append(f"{low:g}: {wrong} of {len(right)} wrong, {share:.1%} allowed")
-    return found
+            broken.append(f"{low:g}: {wrong} of {len(right)} wrong, {share:.1%} allowed")
+    return broken
 
 
 @functools.cache
@@ -47,13 +47,13 @@ def recorded_designs():
 
 def stood_at(runs, share):
     """Return runs, those with five evaluations by then, as they stood when a share of the updates was made."""
-    found = []
+    earlier = []
     for run in runs:
         steps = run.validations["validation"].steps
         at = int(np.searchsorted(steps, share * steps[-1]))
         if at >= 4:
-            found.append(verdict_study.part_of(run, upto=steps[at]))
-    return found
+            earlier.append(verdict_study.part_of(run, upto=steps[at]))
+    return earlier
 
 
 def thinned(run):
@@ -92,8 +92,8 @@ def test_a_jittery_plateau_is_surer_to_be_one_with_more_evaluations():
         verdicts = verdict_study.plateau(diagnose, 40, evaluations, 0.06, 2)
         return np.mean([verdict.confidence * (verdict.label == diagnose.HEALTHY) for verdict in verdicts])
 
-    few, some, many = map(confidence, (8, 31, 56))
-    assert many > few and some > few - 0.1  # in between it dips a little (LOG.md, Verdicts)
+    few, more, most = map(confidence, (8, 31, 56))
+    assert most > few and more > few - 0.1  # in between it dips a little (LOG.md, Verdicts)
 
 
 def test_too_many_wrong_verdicts_break_the_promise():
@@ -102,8 +102,8 @@ def test_too_many_wrong_verdicts_break_the_promise():
         return [(diagnose.HEALTHY if i >= wrong else diagnose.DIVERGED, verdict) for i in range(100)]
 
     assert broken_promises(judged(20, 0.82) + judged(10, 0.9) + judged(3, 0.98)) == []
-    found = broken_promises(judged(30, 0.82) + judged(10, 0.9) + judged(9, 0.98))
-    assert found == ["0.8: 30 of 100 wrong, 18.0% allowed", "0.95: 9 of 100 wrong, 2.0% allowed"]
+    broken = broken_promises(judged(30, 0.82) + judged(10, 0.9) + judged(9, 0.98))
+    assert broken == ["0.8: 30 of 100 wrong, 18.0% allowed", "0.95: 9 of 100 wrong, 2.0% allowed"]
 
 
 def test_a_plateau_is_hardly_ever_surely_called_a_turn():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import contents, flipped, said
+from damage import contents, flipped, values
 from told_runs import CONFIG, ID, keep, some_events
 
 from labkit.design.config import RunConfig
@@ -90,7 +90,7 @@ def check(folder, acknowledged):
 
 def same(folder, straight):
     """The run ended as if nothing had happened."""
-    one, other = said(folder.load()), said(straight.load())
+    one, other = values(folder.load()), values(straight.load())
     assert one[0] == other[0] == "finished" and one[4:6] == other[4:6]
     assert folder.checkpoints() == straight.checkpoints() and contents(folder.adapter()) == contents(straight.adapter())
     files = [sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()) for run in (folder, straight)]
@@ -117,7 +117,7 @@ def test_kills_at_any_moment_lose_nothing_that_was_acknowledged(tmp_path, straig
 
 def test_no_flipped_bit_changes_what_is_read_without_being_told(straight, tmp_path):
     last = f"checkpoints/{LAST:06d}.safetensors"
-    reads = {"events.jsonl": lambda: said(straight.load()), "config.json": lambda: said(straight.load()),
+    reads = {"events.jsonl": lambda: values(straight.load()), "config.json": lambda: values(straight.load()),
              last: lambda: contents(straight.checkpoint()), "adapter.safetensors": lambda: contents(straight.adapter())}
     for name, read in reads.items():
         file, noticed = straight.path / name, 0
@@ -171,7 +171,7 @@ def test_a_disk_that_is_full_at_any_call_is_named_and_the_run_goes_on_when_there
         at = max(folder.checkpoints(), default=0)
         rest = list(some_events(first=at)) if at else list(some_events())
         keep(store, rest, resume_at=at or None)
-        assert said(folder.load())[4:6] == said(full.run(ID).load())[4:6] and folder.status == "finished"
+        assert values(folder.load())[4:6] == values(full.run(ID).load())[4:6] and folder.status == "finished"
         calls += 1
     print(f"{calls} calls after which the disk was full")
     assert calls > 40

@@ -9,16 +9,22 @@ from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.store.adapter_files import METADATA_KEY, load_adapter, save_adapter
 
-TENSORS = {"mid.to_q.lora_A.weight": np.random.default_rng(0).normal(size=(4, 8)), "mid.to_q.lora_B.weight": np.ones((6, 4))}
+TENSORS = {
+    "mid.to_q.lora_A.weight": np.random.default_rng(0).normal(size=(4, 8)),
+    "mid.to_q.lora_B.weight": np.ones((6, 4)),
+}
 
 
-@pytest.mark.parametrize("changes", [{}, {"alpha": 1}, {"alpha": 32, "use_rslora": True}, {"target_modules": "to_q", "init_lora_weights": "gaussian"}])
+@pytest.mark.parametrize("changes", [
+    {}, {"alpha": 1}, {"alpha": 32, "use_rslora": True}, {"target_modules": "to_q", "init_lora_weights": "gaussian"},
+])
 def test_an_adapter_comes_back_with_everything_that_shapes_it(tmp_path, changes):
     config = RunConfig(rank=4, **changes)
     save_adapter(tmp_path / "a.safetensors", TENSORS, config)
     tensors, fields = load_adapter(tmp_path / "a.safetensors")
     assert tensors.keys() == TENSORS.keys() and all(array.dtype == np.float32 for array in tensors.values())
-    np.testing.assert_array_equal(tensors["mid.to_q.lora_A.weight"], TENSORS["mid.to_q.lora_A.weight"].astype(np.float32))
+    name = "mid.to_q.lora_A.weight"
+    np.testing.assert_array_equal(tensors[name], TENSORS[name].astype(np.float32))
     again = RunConfig.from_dict(fields)
     assert again.scaling == config.scaling and again == RunConfig(rank=4, **({"alpha": 4} | changes))
 
@@ -35,7 +41,8 @@ def test_the_header_makes_the_lora_config_of_peft(tmp_path):
     save_adapter(tmp_path / "a.safetensors", TENSORS, config)
     settings = json.loads(header(tmp_path / "a.safetensors")[METADATA_KEY])
     peft = LoraConfig(**{name.removeprefix("unet."): value for name, value in settings.items()})
-    assert (peft.r, peft.lora_alpha, peft.use_rslora, set(peft.target_modules)) == (4, 2, True, set(config.target_modules))
+    assert (peft.r, peft.lora_alpha, peft.use_rslora) == (4, 2, True)
+    assert set(peft.target_modules) == set(config.target_modules)
 
 
 def test_a_file_tells_nothing_about_the_machine_it_was_made_on(tmp_path):
@@ -52,15 +59,21 @@ def test_a_dense_adapter_is_not_passed_off_as_a_lora(tmp_path):
 def test_files_that_are_no_adapters_of_ours_are_named(tmp_path):
     (tmp_path / "torn.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{")
     save_file({"lora_unet_mid.lora_down.weight": np.ones((4, 8), np.float32)}, tmp_path / "foreign.safetensors")
-    for name, message in [("torn", "not a readable adapter"), ("missing", "not a readable adapter"), ("foreign", "alpha cannot be trusted")]:
+    messages = {"torn": "not a readable adapter", "missing": "not a readable adapter",
+                "foreign": "alpha cannot be trusted"}
+    for name, message in messages.items():
         with pytest.raises(LabError, match=f"{name}.safetensors.*{message}"):
             load_adapter(tmp_path / f"{name}.safetensors")
 
 
-@pytest.mark.parametrize("told", ["{", "[]", "[" * 100_000, '{"rank": 4}', json.dumps({"adapter": "lora", "rank": "9" * 400, "alpha": 4, "use_rslora": False,
-                                                                                    "init_lora_weights": "default", "target_modules": ["to_q"]})])
-def test_a_file_whose_settings_are_none_is_named(tmp_path, told):
-    save_file({"unet.x.lora_A.weight": np.ones((4, 8), np.float32)}, tmp_path / "a.safetensors", metadata={"labkit": told})
+LARGE = {"adapter": "lora", "rank": "9" * 400, "alpha": 4, "use_rslora": False, "init_lora_weights": "default",
+         "target_modules": ["to_q"]}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"rank": 4}', json.dumps(LARGE)])
+def test_a_file_whose_settings_are_none_is_named(tmp_path, text):
+    tensors = {"unet.x.lora_A.weight": np.ones((4, 8), np.float32)}
+    save_file(tensors, tmp_path / "a.safetensors", metadata={"labkit": text})
     with pytest.raises(LabError, match="a.safetensors tells labkit nothing it can use"):
         load_adapter(tmp_path / "a.safetensors")
 

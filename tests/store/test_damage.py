@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from command_line import labkit
-from damage import contents, flipped, said
+from damage import contents, flipped, values
 from old_store import without_checksums
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
@@ -20,10 +20,35 @@ from labkit.errors import LabError
 from labkit.store import runs
 
 OTHER = "b" * 16
-LINE = {"event": "Step", "time": 1.0, "global_step": 3, "samples_seen": 12, "loss": 0.1, "learning_rate": 1e-3, "grad_norm": 0.5, "update_norm": 0.01,
+AT = {"time": 1.0, "global_step": 3, "samples_seen": 12}
+LINE = {"event": "Step", **AT, "loss": 0.1, "learning_rate": 1e-3, "grad_norm": 0.5, "update_norm": 0.01,
         "max_alloc": None}
-VALIDATION = {"event": "Validation", "time": 1.0, "global_step": 3, "samples_seen": 12, "name": "validation", "grade": "monitor"}
-SAMPLE = {"event": "Sample", "time": 1.0, "global_step": 3, "samples_seen": 12, "prompts": ["a"], "seeds": [0], "guidance_scale": 5.0, "scale": 1.0}
+VALIDATION = {"event": "Validation", **AT, "name": "validation", "grade": "monitor"}
+SAMPLE = {"event": "Sample", **AT, "prompts": ["a"], "seeds": [0], "guidance_scale": 5.0, "scale": 1.0}
+NO_LINES = [
+    "[1]", "1", "{}", "[" * 100_000, '{"a":' * 100_000, "\0" * 80,
+    *(json.dumps(LINE | fault) for fault in (
+        {"global_step": None}, {"global_step": 10**300}, {"global_step": 1.5}, {"global_step": -1},
+        {"time": 9e99}, {"time": "now"}, {"loss": None}, {"loss": 10**400}, {"loss": "much"}, {"max_alloc": [1]},
+        {"event": 7}, {"event": "Stopped"}, {"event": "Stopped", "reason": "bored", "message": ""},
+        {"event": "Stopped", "reason": {}, "message": ""},
+    )),
+    *(json.dumps(VALIDATION | fault) for fault in (
+        {"losses": [[0.1], [0.2, 0.3]], "timesteps": [[1], [2]]}, {"losses": 0.1, "timesteps": 1},
+        {"losses": [[10**400]], "timesteps": [[1]]}, {"losses": [[0.1]], "timesteps": [["soon"]]},
+    )),
+    *(json.dumps(SAMPLE | {"files": files}) for files in (["../../secret.png"], ["/etc/passwd"], [None])),
+]
+# What a config.json may hold that is not that of a run.
+NO_CONFIGURATIONS = [
+    '{"store_version": "1", "config": {}, "sessions": [{"meta": {}}]}',
+    '{"store_version": 1, "config": [], "sessions": [{"meta": {}}]}',
+    '{"store_version": 1, "config": {}, "sessions": {"0": {"meta": {}}}}',
+    '{"store_version": 1, "config": {}, "sessions": [{"meta": {"group": 3}}]}',
+    '{"store_version": 1, "config": {"rank": {}}, "sessions": [{"meta": {}}]}',
+    '{"store_version": 1, "config": {"rnak": 4}, "sessions": [{"meta": {}}]}',
+    "[" * 100_000, "\0" * 300, "",
+]
 
 
 @pytest.fixture
@@ -33,6 +58,11 @@ def store():
     keep(store, some_events(reason="stopped"))
     keep(store, some_events(run=OTHER, last=3, reason="stopped"), CONFIG.replace(seed=1), OTHER)
     return store
+
+
+def ids(out):
+    """Return the runs of a listing as JSON."""
+    return [row["id"] for row in json.loads(out)]
 
 
 @pytest.fixture
@@ -48,22 +78,14 @@ def no_waiting():
     signal.signal(signal.SIGALRM, previous)
 
 
-@pytest.mark.parametrize("line", [
-    "[1]", "1", "{}", "[" * 100_000, '{"a":' * 100_000, "\0" * 80, json.dumps(LINE | {"global_step": None}), json.dumps(LINE | {"global_step": 10**300}),
-    json.dumps(LINE | {"global_step": 1.5}), json.dumps(LINE | {"global_step": -1}), json.dumps(LINE | {"time": 9e99}), json.dumps(LINE | {"time": "now"}),
-    json.dumps(LINE | {"loss": None}), json.dumps(LINE | {"loss": 10**400}), json.dumps(LINE | {"loss": "much"}), json.dumps(LINE | {"max_alloc": [1]}),
-    json.dumps(LINE | {"event": 7}), json.dumps(LINE | {"event": "Stopped", "reason": "bored", "message": ""}),
-    json.dumps(LINE | {"event": "Stopped", "reason": {}, "message": ""}), json.dumps(LINE | {"event": "Stopped"}),
-    json.dumps(VALIDATION | {"losses": [[0.1], [0.2, 0.3]], "timesteps": [[1], [2]]}), json.dumps(VALIDATION | {"losses": 0.1, "timesteps": 1}),
-    json.dumps(VALIDATION | {"losses": [[10**400]], "timesteps": [[1]]}), json.dumps(VALIDATION | {"losses": [[0.1]], "timesteps": [["soon"]]}),
-    json.dumps(SAMPLE | {"files": ["../../secret.png"]}), json.dumps(SAMPLE | {"files": ["/etc/passwd"]}), json.dumps(SAMPLE | {"files": [None]})])
+@pytest.mark.parametrize("line", NO_LINES)
 def test_a_line_that_no_run_tells_is_named_and_the_other_runs_are_listed_judged_and_found(store, capsys, line):
     with open(store.run(ID).events_path, "a") as file:
         file.write(line + "\n")
     for verb in ("runs", "diagnose"):
         code, out, err = labkit(capsys, verb, "--json")
         assert code == 0 and "events.jsonl is damaged" in err and "Traceback" not in err
-        assert [found["id"] for found in json.loads(out)] == [OTHER]
+        assert ids(out) == [OTHER]
     code, _, err = labkit(capsys, "diagnose", ID)
     assert code == 2 and "is damaged" in err
     assert labkit(capsys, "diagnose", OTHER)[0] == 0
@@ -84,12 +106,12 @@ def test_a_garbled_end_of_a_journal_is_told_and_only_an_unterminated_line_is_tor
 @pytest.mark.parametrize("name", ["events.jsonl", "config.json"])
 def test_a_flipped_bit_of_a_journal_or_a_configuration_is_told(store, name):
     folder, told = store.run(ID), 0
-    whole, expected = (folder.path / name).read_bytes(), said(folder.load())
+    whole, expected = (folder.path / name).read_bytes(), values(folder.load())
     bits = np.random.default_rng(0).choice(8 * len(whole), 400, replace=False)
     for bit in bits:
         (folder.path / name).write_bytes(flipped(whole, int(bit)))
         try:
-            assert said(folder.load()) == expected         # the name of a checksum: then it is not asked
+            assert values(folder.load()) == expected         # the name of a checksum: then it is not asked
         except LabError as error:
             told += name in str(error)
     assert told >= 390
@@ -119,7 +141,8 @@ def test_a_missing_or_repeated_line_is_told(store):
 
 def test_flipped_bits_of_checkpoints_and_adapters_are_told(store):
     folder = store.run(ID)
-    reads = {folder.path / "checkpoints" / "000004.safetensors": folder.checkpoint, folder.adapter_path: folder.adapter}
+    last = folder.path / "checkpoints" / "000004.safetensors"
+    reads = {last: folder.checkpoint, folder.adapter_path: folder.adapter}
     for file, read in reads.items():
         whole, expected = file.read_bytes(), contents(read())
         told = 0
@@ -135,10 +158,11 @@ def test_flipped_bits_of_checkpoints_and_adapters_are_told(store):
 
 def test_a_store_without_checksums_reads_the_same_goes_on_and_is_summed_from_there(store):
     folder = store.run(ID)
-    before = said(folder.load())
+    before = values(folder.load())
     without_checksums(folder.path)
-    assert said(folder.load()) == before
-    assert contents(folder.checkpoint()) == contents(checkpoint(4)) and contents(folder.adapter()) == [contents(checkpoint(4))[0]]
+    assert values(folder.load()) == before
+    assert contents(folder.checkpoint()) == contents(checkpoint(4))
+    assert contents(folder.adapter()) == [contents(checkpoint(4))[0]]
     keep(store, some_events(first=2), resume_at=2)
     whole = folder.events_path.read_bytes()
     assert folder.status == "finished" and b"crc32" not in whole.splitlines()[0] and b"crc32" in whole.splitlines()[-1]
@@ -147,33 +171,30 @@ def test_a_store_without_checksums_reads_the_same_goes_on_and_is_summed_from_the
         folder.load()
 
 
-@pytest.mark.parametrize("name", ["events.jsonl", "config.json", "adapter.safetensors", "checkpoints/000004.safetensors"])
+@pytest.mark.parametrize("name", [
+    "events.jsonl", "config.json", "adapter.safetensors", "checkpoints/000004.safetensors",
+])
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(store, capsys, tmp_path, no_waiting, name):
     folder = store.run(ID)
     (folder.path / name).unlink()
     os.mkfifo(folder.path / name)
     code, out, err = labkit(capsys, "runs", "--json")
-    ids = [found["id"] for found in json.loads(out)]
     if name.endswith("safetensors"):
-        assert code == 0 and set(ids) == {ID, OTHER}
+        assert code == 0 and set(ids(out)) == {ID, OTHER}
         step = () if name.startswith("adapter") else ("--step", 4)
         code, _, err = labkit(capsys, "export", ID, *step, "--to", tmp_path / "a.safetensors")
         assert code == 2 and "is not a file" in err
     else:
-        assert code == 0 and ids == [OTHER] and "is not a file but a folder, pipe or device" in err
+        assert code == 0 and ids(out) == [OTHER] and "is not a file but a folder, pipe or device" in err
         with pytest.raises(LabError, match="is not a file"):
             keep(store, some_events(first=2), resume_at=2)
 
 
-@pytest.mark.parametrize("text", [
-    '{"store_version": "1", "config": {}, "sessions": [{"meta": {}}]}', '{"store_version": 1, "config": [], "sessions": [{"meta": {}}]}',
-    '{"store_version": 1, "config": {}, "sessions": {"0": {"meta": {}}}}', '{"store_version": 1, "config": {}, "sessions": [{"meta": {"group": 3}}]}',
-    '{"store_version": 1, "config": {"rank": {}}, "sessions": [{"meta": {}}]}', '{"store_version": 1, "config": {"rnak": 4}, "sessions": [{"meta": {}}]}',
-    "[" * 100_000, "\0" * 300, ""])
+@pytest.mark.parametrize("text", NO_CONFIGURATIONS)
 def test_a_configuration_that_is_none_is_named_and_the_other_runs_are_listed(store, capsys, text):
     (store.run(ID).path / "config.json").write_text(text)
     code, out, err = labkit(capsys, "runs", "--json")
-    assert code == 0 and [found["id"] for found in json.loads(out)] == [OTHER]
+    assert code == 0 and ids(out) == [OTHER]
     assert "labkit: " in err and "Traceback" not in err and "UserWarning" not in err
 
 
@@ -182,7 +203,8 @@ def test_a_store_whose_runs_are_all_damaged_is_not_called_empty(store, capsys):
         (store.run(name).path / "events.jsonl").write_text("[1]\n")
     for verb in ("runs", "diagnose"):
         code, out, err = labkit(capsys, verb)
-        assert code == 0 and out == f"No run in {store.root} can be read.\n" and err.count("events.jsonl is damaged") == 2
+        assert code == 0 and out == f"No run in {store.root} can be read.\n"
+        assert err.count("events.jsonl is damaged") == 2
 
 
 def test_an_adapter_that_is_cut_random_or_another_runs_is_not_exported(store, capsys, tmp_path):
@@ -201,7 +223,8 @@ def test_an_adapter_that_is_cut_random_or_another_runs_is_not_exported(store, ca
         refused("not a readable adapter")
     folder.adapter_path.write_bytes(np.random.default_rng(0).bytes(len(whole)))
     refused("not a readable adapter")
-    random = {name: np.random.default_rng(0).normal(size=array.shape).astype(np.float32) for name, array in tensors.items()}
+    rng = np.random.default_rng(0)
+    random = {name: rng.normal(size=array.shape).astype(np.float32) for name, array in tensors.items()}
     save_file(random, folder.adapter_path, words)
     refused("does not match its checksum")
     save_file(random, folder.adapter_path, {name: value for name, value in words.items() if name != "checksum"})
@@ -222,10 +245,15 @@ def test_a_damaged_member_of_its_pass_is_named_and_a_run_is_resumed_without_it(c
     for run, config in ((ID, CONFIG), (OTHER, CONFIG.replace(seed=1))):
         keep(store, some_events(run=run, reason="stopped"), config, run, meta={"group": [ID, OTHER]})
     store.run(OTHER).events_path.write_bytes(b"[1]\n")
-    asked = []
-    monkeypatch.setattr("labkit.cli.runs.train_all", lambda configs, options, expected: asked.append((configs, expected)) or parser.Outcome(0, "", []))
+    requests = []
+
+    def train_all(configs, options, expected):
+        requests.append((configs, expected))
+        return parser.Outcome(0, "", [])
+
+    monkeypatch.setattr("labkit.cli.runs.train_all", train_all)
     code, _, err = labkit(capsys, "resume", ID)
-    assert code == 0 and asked == [([CONFIG], ID)] and f"{OTHER}/events.jsonl is damaged" in err
+    assert code == 0 and requests == [([CONFIG], ID)] and f"{OTHER}/events.jsonl is damaged" in err
 
 
 def test_a_fork_copies_nothing_from_outside_its_parents_folder(store, tmp_path):
@@ -236,7 +264,7 @@ def test_a_fork_copies_nothing_from_outside_its_parents_folder(store, tmp_path):
     config = CONFIG.replace(parent=ID, lr_edits=((2, 1e-4),))
     with pytest.raises(LabError, match="Line 1 of .*not in the run's folder"):
         keep(store, some_events(first=2, run="c" * 16), config, "c" * 16, resume_at=2)
-    assert [found for found in tmp_path.rglob("secret.png")] == [tmp_path / "secret.png"]
+    assert list(tmp_path.rglob("secret.png")) == [tmp_path / "secret.png"]
 
 
 def test_a_damaged_picture_is_named(store):

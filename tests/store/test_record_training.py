@@ -36,7 +36,7 @@ def name(world, config):
 
 
 def same(one, other):
-    """Assert that two histories hold the same numbers, bit for bit."""
+    """Assert that two runs hold the same numbers, bit for bit."""
     for column in ("global_step", "loss", "learning_rate", "grad_norm", "update_norm"):
         np.testing.assert_array_equal(one.steps[column], other.steps[column])
     for curve in one.validations:
@@ -49,16 +49,16 @@ def test_a_group_is_recorded_each_run_in_its_folder_and_found_again(world, tmp_p
     store = Store(tmp_path)
     keep(store, world, configs)
     for config in configs:
-        found = store.find(config.resolved(len(world[1].train)), world[0].fingerprint, world[1].fingerprint)
-        assert found.status == "finished" and len(found.steps["loss"]) == 6
-        assert diagnose(found, store.load_runs()).label
+        run = store.find(config.resolved(len(world[1].train)), world[0].fingerprint, world[1].fingerprint)
+        assert run.status == "finished" and len(run.steps["loss"]) == 6
+        assert diagnose(run, store.load_runs()).label
 
 
 def test_a_stopped_run_resumed_from_the_store_equals_one_trained_in_one_go(world, tmp_path):
     straight, broken = Store(tmp_path / "straight"), Store(tmp_path / "broken")
     keep(straight, world, [CONFIG])
-    asked = iter([False, False, True])
-    keep(broken, world, [CONFIG], stop=lambda: next(asked))
+    answers = iter([False, False, True])
+    keep(broken, world, [CONFIG], stop=lambda: next(answers))
     run = broken.run(name(world, CONFIG))
     assert run.status == "stopped" and run.checkpoints() == [3]
     keep(broken, world, [CONFIG], resume=[run.checkpoint()])
@@ -73,7 +73,7 @@ def test_a_fork_leaves_its_parent_where_their_rates_part_and_equals_its_replay_f
     child = name(world, forked)
     events = sweep(*world, plan(*world, [forked]), store, monitor=MONITOR)
     trained = [event.global_step for event in events if isinstance(event, Step)]
-    assert trained == [3, 4, 5, 6]                            # from the parent's checkpoint at 2, the last before its rate changed
+    assert trained == [3, 4, 5, 6]  # from the parent's last checkpoint before its rate changed
     keep(other, world, [forked.replace(parent=None)])
     same(store.run(child).load(), other.run(child).load())
     assert store.run(child).load().steps["learning_rate"].tolist() == [1e-3] * 3 + [1e-4] * 3

@@ -1,6 +1,7 @@
 """How recorded sets are made: trained once, thinned, pictures small, read back as recorded."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,10 +15,14 @@ from labkit.experiments import batch_size as batch_sizes
 from labkit.experiments import overfitting
 from labkit.store import recorded as shipped
 from labkit.store import runs
+from labkit.store.events import Sample, Step, Stopped
 from labkit.view.pictures import sample_pictures
 from recipes.ship import recorded as recipe
 
-GRIDS = [{"train_batch_size": 2, "learning_rate": [1e-2, 3e-2], "max_train_steps": 60}, {"train_batch_size": [2, 4], "learning_rate": 1e-2, "max_train_steps": 60}]
+GRIDS = [
+    {"train_batch_size": 2, "learning_rate": [1e-2, 3e-2], "max_train_steps": 60},
+    {"train_batch_size": [2, 4], "learning_rate": 1e-2, "max_train_steps": 60},
+]
 
 
 def tiny_lab(*, data, **options):
@@ -29,24 +34,25 @@ def test_a_set_of_several_grids_is_trained_once_thinned_and_read_back(monkeypatc
     monkeypatch.setitem(recipe.SETS, "small", recipe.RecordedSet(tuple(GRIDS)))
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
     recipe.make("small", tmp_path / "work", tmp_path / "data" / "runs")
-    found = shipped.recorded("small")
-    assert len(found) == 3                                     # one design is in both grids
-    for run in found:
-        assert run.origin == "recorded" and run.meta["made_by"].endswith("recipes.ship.recorded small") and run.status == "finished"
+    runs_of_set = shipped.recorded("small")
+    assert len(runs_of_set) == 3                                     # one design is in both grids
+    for run in runs_of_set:
+        assert run.origin == "recorded" and run.status == "finished"
+        assert run.meta["made_by"].endswith("recipes.ship.recorded small")
         assert run.steps["global_step"][-1] == 60 and len(run.steps["global_step"]) <= recipe.KEPT_STEPS
         assert run.validations["validation"].steps[-1] == 60
-    assert len(batch_sizes.best_rates(found).rows) == 2
-    assert [row[0] for row in overfitting.turns(found).rows] == ["12"] * 3
+    assert len(batch_sizes.best_rates(runs_of_set).rows) == 2
+    assert [row[0] for row in overfitting.turns(runs_of_set).rows] == ["12"] * 3
 
 
 def test_pictures_ship_as_webp_and_are_found_from_the_thinned_record(tmp_path):
     source, target = (runs.Store(tmp_path / name).run("a" * 16) for name in ("source", "target"))
     config = RunConfig(max_train_steps=4).resolved(12)
-    from labkit.store.events import Sample, Step, Stopped
-    picture = np.full((1, 16, 16, 3), 90, np.uint8)
+    at, picture = (source.run_id, 1, 4), np.full((1, 16, 16, 3), 90, np.uint8)
     with source.writer(config) as writer:
-        for event in (Step(source.run_id, 1, 4, 0.1, 1e-3, 1.0, 0.1), Sample(source.run_id, 1, 4, picture, ("a pool",), (0,), 5.0), Stopped(source.run_id, 1, 4, "finished")):
-            writer.write(event)
+        writer.write(Step(*at, 0.1, 1e-3, 1.0, 0.1))
+        writer.write(Sample(*at, picture, ("a pool",), (0,), 5.0))
+        writer.write(Stopped(*at, "finished"))
     target.path.mkdir(parents=True)
     (target.path / "config.json").write_bytes((source.path / "config.json").read_bytes())
     target.events_path.write_bytes(source.events_path.read_bytes())
@@ -57,7 +63,8 @@ def test_pictures_ship_as_webp_and_are_found_from_the_thinned_record(tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_is_kept_however_thin_the_record(tmp_path):
-    lines = [{"event": "Step", "time": 1.0, "global_step": step, "samples_seen": step, "loss": "NaN" if step == 37 else 0.1} for step in range(1, 101)]
+    lines = [{"event": "Step", "time": 1.0, "global_step": step, "samples_seen": step,
+              "loss": "NaN" if step == 37 else 0.1} for step in range(1, 101)]
     (tmp_path / "events.jsonl").write_text("\n".join(map(json.dumps, lines)))
     recipe.thin(tmp_path / "events.jsonl")
     steps = [json.loads(line)["global_step"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
@@ -84,12 +91,12 @@ def test_a_set_is_of_one_territory():
 
 
 @pytest.mark.parametrize("name, data, message", [
-    ("run/config.json", bytes(60_000_000), "would unpack to 1 files of 60 MB, more than any set"), ("../x", b"{}", "names a file '../x'"), ("/x", b"{}", "names a file '/x'"),
-    ("a\x1b[31m", b"{}", r"names a file 'a.x1b"), ("a/" * 2000 + "b", b"{}", "names a file"), ("a" * 300, b"{}", "names a file"),
+    ("run/config.json", bytes(60_000_000), "would unpack to 1 files of 60 MB, more than any set"),
+    ("../x", b"{}", "names a file '../x'"), ("/x", b"{}", "names a file '/x'"),
+    ("a\x1b[31m", b"{}", r"names a file 'a.x1b"),
+    ("a/" * 2000 + "b", b"{}", "names a file"), ("a" * 300, b"{}", "names a file"),
 ])
 def test_a_set_that_is_none_is_refused_before_anything_is_unpacked(tmp_path, monkeypatch, name, data, message):
-    import zipfile
-
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
     (tmp_path / "data" / "runs").mkdir(parents=True)
     with zipfile.ZipFile(tmp_path / "data" / "runs" / "some.zip", "w", zipfile.ZIP_DEFLATED) as packed:
@@ -109,13 +116,13 @@ def test_a_set_that_is_encrypted_or_packed_otherwise_is_damaged(tmp_path, monkey
     data = bytearray(file.read_bytes())
     directory = data.index(b"PK\1\2")
     data[at] = byte
-    data[directory + at + 2] = byte                           # the directory repeats what stands before each file, two bytes on
+    data[directory + at + 2] = byte                           # it repeats what stands before each file, two bytes on
     file.write_bytes(data)
     with pytest.raises(LabError, match="some.zip is damaged"):
         shipped.recorded("some")
 
 
-def test_a_set_is_one_file_made_anew_where_its_unpacked_copy_is_broken_and_named_where_it_is_itself(tmp_path, monkeypatch):
+def test_a_set_is_unpacked_again_where_its_copy_is_broken_and_named_where_it_is_broken_itself(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
     (tmp_path / "set" / "run").mkdir(parents=True)
     (tmp_path / "set" / "run" / "config.json").write_text("{}")
@@ -127,9 +134,9 @@ def test_a_set_is_one_file_made_anew_where_its_unpacked_copy_is_broken_and_named
     kept = shipped.unpacked(file) / "run" / "config.json"
     kept.unlink()
     assert shipped.unpacked(file) == kept.parents[1] and kept.read_text() == "{}"
-    assert [folder.name for folder in kept.parents[2].iterdir()] == [kept.parents[1].name]                 # nothing is left aside
-    kept.write_text("[]")
-    assert shipped.unpacked(file) == kept.parents[1] and kept.read_text() == "{}"                          # of the same size, but not as packed
+    assert [folder.name for folder in kept.parents[2].iterdir()] == [kept.parents[1].name]  # nothing is left aside
+    kept.write_text("[]")                                     # of the same size, but not as packed
+    assert shipped.unpacked(file) == kept.parents[1] and kept.read_text() == "{}"
     file.write_bytes(before[:-9])
     with pytest.raises(LabError, match="some.zip is damaged"):
         shipped.recorded("some")

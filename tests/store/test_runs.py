@@ -1,44 +1,36 @@
+"""What a run folder keeps of a run, and how runs are found, resumed, forked and named."""
+
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import time
 
 import numpy as np
 import pytest
 from told_runs import CONFIG, ID, PICTURES, keep, some_events
 
-from labkit import settings
 from labkit.design.config import RunConfig, run_id
 from labkit.errors import LabError
 from labkit.store import journal, recorded, runs
+from labkit.store.adapter_files import load_adapter
 from labkit.store.events import Step, Stopped, Validation
 from labkit.store.history import RunBuilder
 
 
-def in_another_process(code, **kwargs):
-    path = os.pathsep.join(map(str, (settings.REPO, settings.REPO / "tests" / "support")))
-    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True,
-                            env={**os.environ, "PYTHONPATH": path}, **kwargs)
-
-
 def test_a_recorded_run_reads_back_as_it_was_told():
     store = runs.Store()
-    told = keep(store, some_events(), meta={"base_fingerprint": "base"})
-    history = store.run(ID).load()
-    assert [type(event).__name__ for event in told].count("Step") == 4
-    assert history.status == "finished" and history.config == CONFIG and history.meta == {"base_fingerprint": "base"}
-    np.testing.assert_array_equal(history.steps["global_step"], [1, 2, 3, 4])
-    np.testing.assert_array_equal(history.steps["loss"], [1, 1 / 2, 1 / 3, 1 / 4])
-    np.testing.assert_array_equal(history.validations["validation"].steps, [0, 4])
-    np.testing.assert_array_equal(history.validations["validation"].losses[1], np.full((3, 2), 0.1, np.float32))
-    np.testing.assert_array_equal(history.timesteps["validation"], [[10, 500]] * 3)
-    np.testing.assert_array_equal(history.samples[0].load(), PICTURES)
+    events = keep(store, some_events(), meta={"base_fingerprint": "base"})
+    run = store.run(ID).load()
+    assert [type(event).__name__ for event in events].count("Step") == 4
+    assert run.status == "finished" and run.config == CONFIG
+    assert run.meta == {"base_fingerprint": "base"}
+    np.testing.assert_array_equal(run.steps["global_step"], [1, 2, 3, 4])
+    np.testing.assert_array_equal(run.steps["loss"], [1, 1 / 2, 1 / 3, 1 / 4])
+    np.testing.assert_array_equal(run.validations["validation"].steps, [0, 4])
+    np.testing.assert_array_equal(run.validations["validation"].losses[1], np.full((3, 2), 0.1, np.float32))
+    np.testing.assert_array_equal(run.timesteps["validation"], [[10, 500]] * 3)
+    np.testing.assert_array_equal(run.samples[0].load(), PICTURES)
 
 
-def test_a_live_trace_and_the_store_tell_the_same_history():
+def test_events_as_they_come_and_the_store_give_the_same_run():
     store, builder = runs.Store(), RunBuilder(ID, CONFIG)
     for event in runs.record(store, some_events(), {ID: CONFIG}):
         builder.add(event)
@@ -53,17 +45,20 @@ def test_a_live_trace_and_the_store_tell_the_same_history():
 def test_numbers_that_are_not_finite_survive_and_the_journal_stays_strict_json():
     store = runs.Store()
     losses = np.array([[np.nan, 0.1], [np.inf, 0.3]], dtype=np.float32)
-    events = [Step(ID, 1, 4, float("nan"), 1e-3, float("inf"), 0.0), Validation(ID, 1, 4, "validation", "monitor", losses, np.zeros((2, 2), int)), Stopped(ID, 1, 4, "diverged")]
-    keep(store, events)
+    keep(store, [
+        Step(ID, 1, 4, float("nan"), 1e-3, float("inf"), 0.0),
+        Validation(ID, 1, 4, "validation", "monitor", losses, np.zeros((2, 2), int)),
+        Stopped(ID, 1, 4, "diverged"),
+    ])
 
     def no_constant(word):
         raise AssertionError(word)
 
     for line in store.run(ID).events_path.read_text().splitlines():
         json.loads(line, parse_constant=no_constant)
-    history = store.run(ID).load()
-    np.testing.assert_array_equal(history.validations["validation"].losses[0], losses)
-    assert np.isnan(history.steps["loss"][0]) and np.isinf(history.steps["grad_norm"][0])
+    run = store.run(ID).load()
+    np.testing.assert_array_equal(run.validations["validation"].losses[0], losses)
+    assert np.isnan(run.steps["loss"][0]) and np.isinf(run.steps["grad_norm"][0])
 
 
 def test_float32_losses_come_back_bit_for_bit():
@@ -76,13 +71,16 @@ def test_a_run_is_found_by_its_content_and_says_when_it_was_trained():
     store = runs.Store()
     assert store.find(CONFIG, "base", "data") is None
     keep(store, some_events())
-    found = store.find(CONFIG, "base", "data")
-    assert found.run_id == ID and str(time.localtime().tm_year) in found.provenance and "not trained again" in found.provenance
+    run = store.find(CONFIG, "base", "data")
+    assert run.run_id == ID
+    assert str(time.localtime().tm_year) in run.provenance and "not trained again" in run.provenance
     assert store.find(CONFIG, "base", "other data") is None
     assert store.find(CONFIG.replace(seed=1), "base", "data") is None
 
 
-@pytest.mark.parametrize("reason, is_found", [("finished", True), ("diverged", True), ("stopped", False), ("error", False), (None, False)])
+@pytest.mark.parametrize("reason, is_found", [
+    ("finished", True), ("diverged", True), ("stopped", False), ("error", False), (None, False),
+])
 def test_only_complete_runs_are_found(reason, is_found):
     keep(runs.Store(), some_events(reason=reason))
     assert (runs.Store().find(CONFIG, "base", "data") is not None) is is_found
@@ -128,61 +126,7 @@ def test_damage_in_the_middle_is_named_and_does_not_hide_other_runs():
     with pytest.raises(LabError, match="Line 2 of .*events.jsonl is damaged"):
         store.run(ID).load()
     with pytest.warns(UserWarning, match="Line 2"):
-        assert [history.run_id for history in store.load_runs()] == ["b" * 16]
-
-
-def test_a_process_killed_while_it_writes_leaves_everything_acknowledged():
-    code = """
-        from labkit.store import runs
-        from labkit.design.config import RunConfig
-        from told_runs import CONFIG, ID, Step, validation
-        def events():
-            step = 0
-            while True:
-                step += 1
-                yield Step(ID, step, step, 0.5, 1e-3, 0.5, 0.01)
-                if step % 50 == 0:
-                    yield validation(step, 0.1)
-        for event in runs.record(runs.Store(), events(), {ID: CONFIG}):
-            if hasattr(event, "losses"):
-                print(event.global_step, flush=True)
-    """
-    process = in_another_process(code, cwd=settings.REPO)
-    acknowledged = [int(process.stdout.readline()) for _ in range(3)]
-    assert runs.Store().run(ID).status == "running"
-    process.kill()
-    acknowledged += [int(word) for word in process.communicate()[0].split()]
-    history = runs.Store().run(ID).load()
-    assert history.status == "interrupted"
-    assert set(acknowledged) <= set(history.validations["validation"].steps)
-    assert len(history.steps["loss"]) >= acknowledged[-1]
-
-
-def test_two_processes_cannot_write_one_run_and_death_frees_it():
-    code = """
-        import time
-        from labkit.store import runs
-        from told_runs import CONFIG, ID, some_events
-        for event in runs.record(runs.Store(), some_events(reason=None), {ID: CONFIG}):
-            print(flush=True)
-            time.sleep(60)
-    """
-    process = in_another_process(code, cwd=settings.REPO)
-    process.stdout.readline()
-    with pytest.raises(LabError, match="written by another process"):
-        keep(runs.Store(), some_events())
-    process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
-    process.wait()
-    process.stdout.close()
-    keep(runs.Store(), some_events())
-    assert runs.Store().run(ID).status == "finished"
-
-
-def test_two_writers_in_one_process_exclude_each_other():
-    with runs.Store().run(ID).writer(CONFIG):
-        with pytest.raises(LabError, match="written by this process, in another cell or panel"):
-            runs.Store().run(ID).writer(CONFIG)
-    runs.Store().run(ID).writer(CONFIG).journal.close()
+        assert [run.run_id for run in store.load_runs()] == ["b" * 16]
 
 
 def test_resuming_drops_what_followed_the_checkpoint_and_goes_on():
@@ -193,10 +137,10 @@ def test_resuming_drops_what_followed_the_checkpoint_and_goes_on():
     np.testing.assert_array_equal(point.adapter["down.to_q.lora_A.weight"], np.full((8, 4), 2))
     assert point.optimizer["step"] == 2 and point.optimizer["step"].shape == ()
     keep(store, some_events(first=2), resume_at=2)
-    history = store.run(ID).load()
-    np.testing.assert_array_equal(history.steps["global_step"], [1, 2, 3, 4])
-    np.testing.assert_array_equal(history.validations["validation"].steps, [0, 4])
-    assert history.status == "finished" and store.run(ID).checkpoints() == [2, 4]
+    run = store.run(ID).load()
+    np.testing.assert_array_equal(run.steps["global_step"], [1, 2, 3, 4])
+    np.testing.assert_array_equal(run.validations["validation"].steps, [0, 4])
+    assert run.status == "finished" and store.run(ID).checkpoints() == [2, 4]
 
 
 def test_resuming_where_there_is_no_checkpoint_is_refused():
@@ -222,72 +166,12 @@ def test_a_fork_begins_with_its_parents_events_and_leaves_the_parent_alone():
     config = CONFIG.replace(parent=ID, lr_edits=((2, 1e-4),))
     child = run_id(config, "base", "data")
     keep(store, some_events(first=2, run=child), config, child, resume_at=2)
-    history = store.run(child).load()
-    np.testing.assert_array_equal(history.steps["global_step"], [1, 2, 3, 4])
-    assert history.config == config and history.samples[0].paths[0].is_relative_to(store.run(child).path)
-    np.testing.assert_array_equal(history.samples[0].load(), PICTURES)
+    run = store.run(child).load()
+    np.testing.assert_array_equal(run.steps["global_step"], [1, 2, 3, 4])
+    assert run.config == config and run.samples[0].paths[0].is_relative_to(store.run(child).path)
+    np.testing.assert_array_equal(run.samples[0].load(), PICTURES)
     assert store.run(child).checkpoint(2).global_step == 2
     assert store.run(ID).events_path.read_bytes() == before
-
-
-def test_breaking_off_closes_the_training_and_frees_the_run():
-    closed = []
-
-    def events():
-        try:
-            yield from some_events()
-        finally:
-            closed.append(True)
-
-    recording = runs.record(runs.Store(), events(), {ID: CONFIG})
-    next(recording)
-    recording.close()
-    assert closed and runs.Store().run(ID).status == "interrupted"
-
-
-def test_a_full_disk_is_a_labeled_error_and_loses_nothing_acknowledged():
-    code = """
-        import resource, signal
-        from labkit.store import runs
-        from labkit.errors import LabError
-        from told_runs import CONFIG, ID, validation
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-        try:
-            for event in runs.record(runs.Store(), (validation(step, 0.1) for step in range(1000)), {ID: CONFIG}):
-                print(event.global_step, flush=True)
-        except LabError as error:
-            print(error)
-    """
-    process = in_another_process(code, cwd=settings.REPO)
-    *acknowledged, message = process.communicate()[0].splitlines()
-    assert "events.jsonl cannot be written" in message and "LABKIT_STORE" in message
-    history = runs.Store().run(ID).load()
-    assert len(acknowledged) > 3
-    np.testing.assert_array_equal(history.validations["validation"].steps, range(len(acknowledged)))
-    assert runs.Store().run(ID).events_path.read_bytes().endswith(b"\n")
-
-
-def test_a_store_that_cannot_be_written_is_a_labeled_error(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(LabError, match="cannot be written.*LABKIT_STORE"):
-        keep(runs.Store(tmp_path / "file"), some_events())
-
-
-def test_a_picture_that_cannot_be_written_leaves_no_line_about_it(monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    recording = runs.record(runs.Store(), some_events(), {ID: CONFIG})
-    for event in recording:
-        if event.global_step == 2:
-            break
-    with monkeypatch.context() as patched, pytest.raises(LabError, match="No space left"):
-        patched.setattr(os, "replace", full)
-        next(recording)
-    history = runs.Store().run(ID).load()
-    assert history.samples == [] and len(history.steps["loss"]) == 2
-    assert not list(runs.Store().run(ID).path.rglob(".*"))
 
 
 def test_a_newer_store_is_refused():
@@ -298,7 +182,9 @@ def test_a_newer_store_is_refused():
         runs.Store().run(ID).load()
 
 
-@pytest.mark.parametrize("text", ['{"_class_name": "UNet2DConditionModel"}', "[]", '{"store_version": 1, "config": {}}'])
+@pytest.mark.parametrize("text", [
+    '{"_class_name": "UNet2DConditionModel"}', "[]", '{"store_version": 1, "config": {}}',
+])
 def test_a_folder_of_something_else_is_named(text):
     folder = runs.Store().run("unet")
     folder.path.mkdir(parents=True)
@@ -313,16 +199,14 @@ def test_recorded_runs_are_opened_by_name_only_and_say_what_they_are(tmp_path, m
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "data"))
     keep(runs.Store(tmp_path / "race"), some_events())
     recorded.pack(tmp_path / "race", tmp_path / "data/runs/race.zip")
-    (history,) = recorded.recorded("race")
-    assert history.origin == "recorded" and "ships with the kit" in history.provenance
+    (run,) = recorded.recorded("race")
+    assert run.origin == "recorded" and "ships with the kit" in run.provenance
     assert runs.Store().find(CONFIG, "base", "data") is None
     with pytest.raises(LabError, match="there are race"):
         recorded.recorded("rase")
 
 
 def test_the_adapter_of_the_last_checkpoint_lies_in_the_folder():
-    from labkit.store.adapter_files import load_adapter
-
     keep(runs.Store(), some_events())
     tensors, fields = load_adapter(runs.Store().run(ID).adapter_path)
     np.testing.assert_array_equal(tensors["down.to_q.lora_A.weight"], np.full((8, 4), 4))
@@ -332,7 +216,8 @@ def test_the_adapter_of_the_last_checkpoint_lies_in_the_folder():
 def test_a_run_gone_on_with_other_held_out_pictures_keeps_one_curve():
     builder = RunBuilder(ID, RunConfig(max_train_steps=4).resolved(8))
     for step, n in ((0, 8), (2, 8), (3, 16), (4, 16)):
-        builder.add(Validation(ID, step, step * 4, "validation", "monitor", np.ones((n, 1), np.float32), np.zeros((n, 1), int)))
+        losses, timesteps = np.ones((n, 1), np.float32), np.zeros((n, 1), int)
+        builder.add(Validation(ID, step, step * 4, "validation", "monitor", losses, timesteps))
     assert builder.build().validations["validation"].steps.tolist() == [3, 4]
 
 

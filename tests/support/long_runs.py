@@ -1,4 +1,4 @@
-"""One long run made of thin air: held-out loss turns, the best pictures come later, copying later still."""
+"""One long run that nobody trained: held-out loss turns, the best pictures come later, copying later still."""
 
 import numpy as np
 
@@ -12,17 +12,20 @@ TURN, BEST, ONSET = 160, 640, 1000
 
 
 def long_run(*, pictures=32, noise=0.004, turn=TURN, seed=0):
-    """Return a Run whose held-out loss falls to its lowest at `turn` and rises from there, while the probe goes on falling."""
+    """Return a Run whose held-out loss is lowest at `turn` and rises from there, while the probe goes on falling."""
     rng, depth = np.random.default_rng(seed), np.log10(STEPS + 10)
     lowest = np.log10(turn + 10)
     config = RunConfig(train_batch_size=8, max_train_steps=3000).resolved(24)
-    builder, level = RunBuilder("0123456789abcdef", config), rng.uniform(0.6, 1.4, (pictures, 1))
+    name = "0123456789abcdef"
+    builder, timesteps = RunBuilder(name, config), np.full((pictures, 1), 500)
+    level = rng.uniform(0.6, 1.4, (pictures, 1))
     slope = rng.normal(0, noise, (pictures, 1))
-    for step, at in zip(STEPS, depth):
+    for step, at in zip(STEPS, depth, strict=True):
         fall = 0.1 + 0.08 * ((at - lowest) / (1 - lowest)) ** 2
-        for name, mean in (("validation", fall), ("probe", 0.18 - 0.055 * (at - 1))):
+        for measure, mean in (("validation", fall), ("probe", 0.18 - 0.055 * (at - 1))):
             losses = level * mean + slope * (at - 1) + rng.normal(0, noise / 4, (pictures, 1)) * (step > 0)
-            builder.add(Validation("0123456789abcdef", int(step), 8 * int(step), name, "monitor", losses.astype(np.float32), np.full((pictures, 1), 500)))
+            losses = losses.astype(np.float32)
+            builder.add(Validation(name, int(step), 8 * int(step), measure, "monitor", losses, timesteps))
     return builder.build("finished")
 
 

@@ -1,4 +1,4 @@
-"""Runs made of thin air, for everything that shows runs: smooth curves, a few pictures, no training."""
+"""Runs that nobody trained, for everything that shows runs: smooth curves and a few pictures."""
 
 import hashlib
 
@@ -30,7 +30,7 @@ def made_run(kind="healthy", *, learning_rate=1e-3, seed=0, pictures=True, upto=
     for step in range(1, upto + 1):
         loss = float(np.interp(step, STEPS, np.nan_to_num(MEANS[kind], nan=1.0)) * rng.uniform(0.2, 2.5))
         builder.add(Step(name, step, 4 * step, loss, learning_rate, 0.5, 0.01))
-    for step, mean in zip(STEPS, MEANS[kind]):
+    for step, mean in zip(STEPS, MEANS[kind], strict=True):
         if step > upto:
             break
         for measure, share in (("validation", 0.0), ("probe", 0.002 * step if kind == "overfitting" else 0.0)):

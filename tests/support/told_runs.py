@@ -1,4 +1,4 @@
-"""Events of runs that nobody trained, and what keeps them."""
+"""Events of runs that nobody trained, and a way to record them."""
 
 import numpy as np
 
@@ -17,8 +17,10 @@ def validation(step, loss, name="validation", grade="monitor", run=ID):
 
 
 def checkpoint(step, run=ID):
-    adapter = {"down.to_q.lora_A.weight": np.full((8, 4), step, np.float32), "down.to_q.lora_B.weight": np.ones((6, 8), np.float32)}
-    return Checkpoint(run, step, 4 * step, adapter, {"down.to_q.lora_A.weight.exp_avg": np.full((8, 4), 0.5, np.float32), "step": np.array(step)})
+    down, up = "down.to_q.lora_A.weight", "down.to_q.lora_B.weight"
+    adapter = {down: np.full((8, 4), step, np.float32), up: np.ones((6, 8), np.float32)}
+    optimizer = {f"{down}.exp_avg": np.full((8, 4), 0.5, np.float32), "step": np.array(step)}
+    return Checkpoint(run, step, 4 * step, adapter, optimizer)
 
 
 def some_events(last=4, reason="finished", run=ID, first=0):
