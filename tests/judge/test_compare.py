@@ -15,7 +15,8 @@ RATES = (1e-4, 1e-3, 1e-2)
 def rated(*ends, seeds=(0, 1), **knobs):
     """Return arms that end where they are told, one a rate; None broke."""
     runs = [
-        ended(0.1 if end is None else end, seed=seed, learning_rate=rate, status="diverged" if end is None else "finished")
+        ended(0.1 if end is None else end, seed=seed, learning_rate=rate,
+              status="diverged" if end is None else "finished")
         for end, rate in zip(ends, RATES, strict=True) for seed in seeds
     ]
     return arms.over_seeds(runs, "learning_rate")
@@ -50,7 +51,8 @@ def test_runs_as_good_as_the_best_are_told_and_those_that_failed_are_not_among_t
 
 
 def test_a_best_rate_at_either_end_is_at_the_edge():
-    edges = [compare.at_edge(compare.ends_by_rate(rated(*ends))) for ends in ((1, 2, 3), (2, 1, 3), (3, 2, 1), (2, 1, None))]
+    races = ((1, 2, 3), (2, 1, 3), (3, 2, 1), (2, 1, None))
+    edges = [compare.at_edge(compare.ends_by_rate(rated(*ends))) for ends in races]
     assert edges == [True, False, True, False]
     assert compare.best_rate({1e-3: np.full((2, 4), 0.2), 1e-2: np.full((2, 4), np.inf)}) == 1e-3
 
