@@ -1,4 +1,4 @@
-"""Runs that differ by their batch: rates by rule, best rates, what both compensations do together, what a batch costs."""
+"""Runs that differ by their batch: rates by rule, best rates, both compensations together, what a batch costs."""
 
 import math
 
@@ -10,14 +10,14 @@ from volume_runs import eightfold, ended, race, valleys
 
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
-from labkit.experiments import batch_size as batch_sizes
-from labkit.experiments import updates
+from labkit.experiments import batch_size, updates
+from labkit.text import rate_text
 
 DESIGN = RunConfig(learning_rate=1e-3, max_train_steps=120).resolved(96)
 
 
 def test_every_batch_is_shown_as_many_pictures_and_its_own_batch_has_one_rate():
-    configs = batch_sizes.at_equal_epochs(DESIGN, [1, 4, 16])
+    configs = batch_size.at_equal_epochs(DESIGN, [1, 4, 16])
     assert len(configs) == 7
     assert {config.train_batch_size * config.max_train_steps for config in configs} == {480}
     assert {config.learning_rate for config in configs if config.train_batch_size == 16} == {1e-3, 2e-3, 4e-3}
@@ -25,18 +25,18 @@ def test_every_batch_is_shown_as_many_pictures_and_its_own_batch_has_one_rate():
 
 
 def test_a_rule_is_read_back_from_the_rate_and_the_reference_belongs_to_all():
-    configs = batch_sizes.at_equal_epochs(DESIGN, [4, 16])
-    assert batch_sizes.rules_of(DESIGN, DESIGN) == ["none", "sqrt", "linear"]
-    assert [batch_sizes.rules_of(config, DESIGN) for config in configs[1:]] == [["none"], ["sqrt"], ["linear"]]
+    configs = batch_size.at_equal_epochs(DESIGN, [4, 16])
+    assert batch_size.rules_of(DESIGN, DESIGN) == ["none", "sqrt", "linear"]
+    assert [batch_size.rules_of(config, DESIGN) for config in configs[1:]] == [["none"], ["sqrt"], ["linear"]]
 
 
 def test_the_race_has_a_line_for_each_rule_and_a_row_for_each_run():
     runs = race()
-    axes = batch_sizes.plot_rules(runs)
+    axes = batch_size.plot_rules(runs)
     assert_words_keep_apart(axes.figure)
     assert_bands_are_whole(axes.figure)
     assert len(axes.lines) >= 3 and "rate × √batch" in axes.figure.summary
-    table = batch_sizes.rules_table(runs)
+    table = batch_size.rules_table(runs)
     assert len(table.rows) == 7 and [row[3] for row in table.rows].count("reference") == 1
     assert [row[1] for row in table.rows if row[0] == "16"] == ["30"] * 3
 
@@ -44,56 +44,60 @@ def test_the_race_has_a_line_for_each_rule_and_a_row_for_each_run():
 def test_a_run_that_broke_off_is_not_finite_in_table_and_figure_whatever_it_was_last_measured_at():
     runs = race()
     runs[-1] = ended(0.1, status="diverged", learning_rate=4e-3, train_batch_size=16, max_train_steps=30)
-    assert "not finite" in repr(batch_sizes.rules_table(runs))
-    assert_words_keep_apart(batch_sizes.plot_rules(runs).figure)
+    assert "not finite" in repr(batch_size.rules_table(runs))
+    assert_words_keep_apart(batch_size.plot_rules(runs).figure)
 
 
 def test_predictions_are_compared_with_the_runs_at_one_rate():
-    said = batch_sizes.predictions(race(), 4, "About equal")
-    assert "Longest updates at one rate: about equal. You said About equal: yes." in said
-    assert "You said" not in batch_sizes.predictions(race())
-    assert "Longest updates at one rate: 16. You said 4." in batch_sizes.predictions(race(power=1.0), longest=4)
+    words = batch_size.predictions(race(), 4, "About equal")
+    assert "Longest updates at one rate: about equal. You said About equal: yes." in words
+    assert "You said" not in batch_size.predictions(race())
+    assert "Longest updates at one rate: 16. You said 4." in batch_size.predictions(race(power=1.0), longest=4)
 
 
-@pytest.mark.parametrize("bests, power", [({1: 3e-3, 4: 3e-3, 16: 3e-3}, 0), ({1: 1e-3, 4: 3e-3, 16: 1e-2}, 0.83)])
+ALIKE, RISING = {1: 3e-3, 4: 3e-3, 16: 3e-3}, {1: 1e-3, 4: 3e-3, 16: 1e-2}
+
+
+@pytest.mark.parametrize("bests, power", [(ALIKE, 0), (RISING, 0.83)])
 def test_the_best_rates_give_the_power_of_the_batch(bests, power):
     runs = valleys(bests)
-    assert batch_sizes.exponent(runs)[0] == pytest.approx(power, abs=0.01)
-    figure = batch_sizes.plot_best_rates(runs).figure
+    assert batch_size.exponent(runs)[0] == pytest.approx(power, abs=0.01)
+    figure = batch_size.plot_best_rates(runs).figure
     assert_words_keep_apart(figure)
     assert f"to the power {power:.2f}" in figure.summary
-    assert [row[3] for row in batch_sizes.best_rates(runs).rows] == [batch_sizes.rate_text(rate) for rate in bests.values()]
+    assert [row[3] for row in batch_size.best_rates(runs).rows] == [rate_text(rate) for rate in bests.values()]
 
 
 def test_rates_as_good_within_noise_give_the_power_its_range(monkeypatch):
-    runs = valleys({1: 1e-3, 4: 3e-3, 16: 1e-2})
-    power, low, high = batch_sizes.exponent(runs)
+    runs = valleys(RISING)
+    power, low, high = batch_size.exponent(runs)
     assert low <= power <= high
-    monkeypatch.setattr(batch_sizes, "as_good", lambda found: found)      # as if nothing could be told apart
-    power, low, high = batch_sizes.exponent(runs)
+    monkeypatch.setattr(batch_size, "as_good", lambda arms: arms)  # as if nothing could be told apart
+    power, low, high = batch_size.exponent(runs)
     assert low < 0 < 0.83 < high
-    assert f"{power:.2f} ({low:.2f} to {high:.2f} within noise)" in batch_sizes.plot_best_rates(runs).figure.summary
+    assert f"{power:.2f} ({low:.2f} to {high:.2f} within noise)" in batch_size.plot_best_rates(runs).figure.summary
 
 
 def test_a_best_rate_at_the_edge_is_called_so():
-    assert "3e-4 (at the edge)" in repr(batch_sizes.best_rates(valleys({4: 3e-4, 16: 3e-3})))
+    assert "3e-4 (at the edge)" in repr(batch_size.best_rates(valleys({4: 3e-4, 16: 3e-3})))
 
 
 def test_a_batch_of_which_every_run_broke_has_no_best_rate():
     with pytest.raises(LabError, match="batch 4 ended with a number: record lower rates"):
-        batch_sizes.best_rates([ended(0.3, status="diverged")])
+        batch_size.best_rates([ended(0.3, status="diverged")])
 
 
 def test_eight_times_the_epochs_stand_beside_the_large_batch():
-    rows = batch_sizes.compensation(eightfold()).rows
+    rows = batch_size.compensation(eightfold()).rows
     assert [row[0] for row in rows] == ["32"] + ["4"] * 5 and rows[0][6] == ""
     assert [row[3] for row in rows] == ["30", "240", "240", "240", "1,920", "1,920"]
     assert rows[-1][2] == "3.75e-4 (rate × batch)" and rows[-1][4] == "8 ×"
 
 
 def test_a_larger_batch_keeps_more_for_the_gradient_and_about_as_much_a_picture():
-    found = updates.cost_by_batch(tiny.base(), tiny.cache(), RunConfig(rank=2).resolved(12), batch_sizes=(1, 2, 4), repeats=1)
-    kept = np.array(found.kept_bytes)
+    config = RunConfig(rank=2).resolved(12)
+    cost = updates.cost_by_batch(tiny.base(), tiny.cache(), config, batch_sizes=(1, 2, 4), repeats=1)
+    kept = np.array(cost.kept_bytes)
     assert (np.diff(kept) > 0).all() and kept[2] == pytest.approx(4 * kept[0], rel=0.3)
-    assert all(math.isfinite(seconds) and seconds > 0 for seconds in found.seconds)
-    assert [row[0] for row in batch_sizes.cost_table(found).rows] == ["1", "2", "4"]
+    assert all(math.isfinite(seconds) and seconds > 0 for seconds in cost.seconds)
+    assert [row[0] for row in batch_size.cost_table(cost).rows] == ["1", "2", "4"]

@@ -1,6 +1,5 @@
 """What the best rate depends on: arms of recorded runs, published defaults, the precision of what is stored."""
 
-
 import numpy as np
 import pytest
 import tiny
@@ -10,16 +9,20 @@ from made_runs import made_run
 from volume_runs import ended
 
 from labkit.design.config import RunConfig
+from labkit.engine.monitor import Monitor
+from labkit.engine.train import train
 from labkit.errors import LabError
 from labkit.experiments import best_rate
 from labkit.experiments import bf16_rounding as precision
 from labkit.experiments import trainer_defaults as published
 from labkit.experiments.short_test import among, short_test
+from labkit.store.events import Checkpoint
 
 
 def arm(best, seeds=(0, 1), **knobs):
     """Return runs at five rates, the lowest at `best`."""
-    return [ended(0.1 + 0.03 * abs(np.log(rate / best)), seed=seed, learning_rate=rate, **knobs) for rate in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2) for seed in seeds]
+    ends = {rate: 0.1 + 0.03 * abs(np.log(rate / best)) for rate in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)}
+    return [ended(end, seed=seed, learning_rate=rate, **knobs) for rate, end in ends.items() for seed in seeds]
 
 
 def sets(monkeypatch, **there):
@@ -27,10 +30,11 @@ def sets(monkeypatch, **there):
 
 
 def test_arms_are_read_with_the_seeds_they_share(monkeypatch):
-    sets(monkeypatch, three=arm(1e-3, (0, 1, 2)), two=arm(3e-3, lr_scheduler="cosine") + arm(3e-3, lr_scheduler="three_phase"))
-    found = best_rate.read({"constant": "three", "": "two"}, "lr_scheduler")
-    assert list(found) == ["constant", "cosine", "three phase"]
-    assert {run.config.seed for runs in found.values() for run in runs} == {0, 1}
+    two = arm(3e-3, lr_scheduler="cosine") + arm(3e-3, lr_scheduler="three_phase")
+    sets(monkeypatch, three=arm(1e-3, (0, 1, 2)), two=two)
+    arms = best_rate.read({"constant": "three", "": "two"}, "lr_scheduler")
+    assert list(arms) == ["constant", "cosine", "three phase"]
+    assert {run.config.seed for runs in arms.values() for run in runs} == {0, 1}
 
 
 def test_a_set_that_is_not_there_is_named_with_what_makes_it(monkeypatch):
@@ -43,11 +47,11 @@ def test_a_set_that_is_not_there_is_named_with_what_makes_it(monkeypatch):
 
 
 def test_every_arm_has_its_best_rate_in_figure_and_table():
-    found = {"one": arm(1e-3), "two": arm(1e-2, lr_scheduler="cosine"), "three": arm(3e-2, lr_scheduler="linear")}
-    axes = best_rate.plot(found)
+    arms = {"one": arm(1e-3), "two": arm(1e-2, lr_scheduler="cosine"), "three": arm(3e-2, lr_scheduler="linear")}
+    axes = best_rate.plot(arms)
     assert_words_keep_apart(axes.figure)
     assert axes.figure.summary == "Lowest at, one: 1e-3; two: 1e-2; three: 3e-2."
-    rows = best_rate.table(found).rows
+    rows = best_rate.table(arms).rows
     assert [row[1] for row in rows] == ["1e-3", "1e-2", "3e-2 (at the edge)"]
     assert [row[5] for row in rows].count("lowest") == 1
 
@@ -58,22 +62,26 @@ def test_arms_on_other_pictures_are_compared_by_what_is_left_only():
 
 
 def test_a_run_that_broke_does_not_hide_the_valley():
-    axes = best_rate.plot({"one": [*arm(1e-3), *(ended(5.0, seed=seed, learning_rate=1e-1) for seed in (0, 1))]})
+    broken = [ended(5.0, seed=seed, learning_rate=1e-1) for seed in (0, 1)]
+    axes = best_rate.plot({"one": arm(1e-3) + broken})
     assert axes.get_ylim()[1] < 2
 
 
 def test_published_rates_lie_between_what_was_recorded_and_never_beyond_it():
-    known = published.by_rate([made_run("stagnating", learning_rate=1e-4), made_run("healthy", learning_rate=1e-3), made_run("diverged", learning_rate=1e-1)])
+    kinds = {1e-4: "stagnating", 1e-3: "healthy", 1e-1: "diverged"}
+    known = published.by_rate([made_run(kind, learning_rate=rate) for rate, kind in kinds.items()])
     assert published.at(1e-3, known) == ("0.100", "healthy")
     between, labels = published.at(3e-4, known)
-    assert 0.1 < float(between.split()[0]) < 0.186 and between.endswith("(between two)") and labels == "stagnating or healthy"
+    assert 0.1 < float(between.split()[0]) < 0.186 and between.endswith("(between two)")
+    assert labels == "stagnating or healthy"
     assert published.at(1e-6, known)[0] == "above 0.192" and published.at(1.0, known)[0] == "not recorded"
     with pytest.raises(LabError, match="No recorded runs"):
         published.at(1e-3, {})
 
 
 def test_every_published_default_has_a_row_with_its_scaling():
-    rows = published.table([made_run("stagnating", learning_rate=1e-5), made_run("healthy", learning_rate=1e-3)]).rows
+    runs = [made_run("stagnating", learning_rate=1e-5), made_run("healthy", learning_rate=1e-3)]
+    rows = published.table(runs).rows
     assert len(rows) == len(published.PUBLISHED)
     assert {row[0]: row[5] for row in rows}["ai-toolkit"] == "1" and rows[2][5] == "depends on the rank"
 
@@ -85,15 +93,16 @@ def test_bfloat16_rounds_as_torch_does():
 
 def test_the_update_read_from_the_moments_is_the_one_that_was_made(tmp_path):
     lab = tiny.lab(store=tmp_path)
-    from labkit.engine.monitor import Monitor
-    from labkit.engine.train import train
     config = RunConfig(rank=2, train_batch_size=2, max_train_steps=4).resolved(12)
-    events = [event for event in train(lab.base, lab.cache, [config], monitor=Monitor(images=4), checkpoint_at=(3,)) if type(event).__name__ == "Checkpoint"]
-    before, after = ({event.global_step: event for event in events}[step] for step in (3, 4))
+    events = train(lab.base, lab.cache, [config], monitor=Monitor(images=4), checkpoint_at=(3,))
+    checkpoints = {event.global_step: event for event in events if isinstance(event, Checkpoint)}
+    before, after = checkpoints[3], checkpoints[4]
     update = precision.update_of(after, config)
     for name, values in update.items():
-        decayed = values + config.learning_rate * config.weight_decay * (after.adapter[name] - before.adapter[name])   # decay took the weight before the update
-        assert np.allclose(after.adapter[name] - before.adapter[name], decayed, atol=1e-7)
+        change = after.adapter[name] - before.adapter[name]
+        # Decay took the weight before the update.
+        decayed = values + config.learning_rate * config.weight_decay * change
+        assert np.allclose(change, decayed, atol=1e-7)
 
 
 def test_low_rates_are_lost_and_high_ones_kept_in_bfloat16(tmp_path):
@@ -107,7 +116,8 @@ def test_low_rates_are_lost_and_high_ones_kept_in_bfloat16(tmp_path):
 
 
 def test_the_short_test_reads_runs_that_are_there_and_names_a_rate_that_is_not():
-    runs = [made_run("stagnating", learning_rate=1e-4), made_run("healthy", learning_rate=3e-4), made_run("diverged", learning_rate=1e-3)]
+    kinds = {1e-4: "stagnating", 3e-4: "healthy", 1e-3: "diverged"}
+    runs = [made_run(kind, learning_rate=rate) for rate, kind in kinds.items()]
     trials = list(short_test(among(runs), RunConfig(), start=1e-4))
     assert trials[-1].decision.endswith("3e-4 it is")
     with pytest.raises(LabError, match="No run at 3e-3"):

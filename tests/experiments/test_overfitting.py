@@ -15,7 +15,7 @@ from labkit.judge.stats import by_picture
 from labkit.view.evidence import Note, evidence, or_note
 
 KINDS = ("pool", "maze", "stairs", "corridor")
-LONG = [turned(12, 100, seed=seed) for seed in (0, 1)] + [turned(24, 400, seed=seed) for seed in (0, 1)] + [turned(96, None)]
+LONG = [turned(n, at, seed=seed) for n, at in ((12, 100), (24, 400)) for seed in (0, 1)] + [turned(96, None)]
 
 
 def drawn(count, seed):
@@ -33,13 +33,21 @@ def folder(count, kinds=KINDS):
 def lab():
     """Give a lab whose base decodes what it is given, on a territory of four kinds."""
     train, validation = drawn(12, 0), drawn(64, 1)
-    sets = {name: Encoded(pictures, pictures, {}, tuple(f"picture {i}" for i in range(len(pictures))), ()) for name, pictures in (("train", train), ("validation", validation))}
+    cache = SimpleNamespace(train=encoded(train), validation=encoded(validation))
     territory = SimpleNamespace(train=folder(12), validation=folder(64))
-    return SimpleNamespace(base=SimpleNamespace(decode=lambda latents: latents, fingerprint="made"), cache=SimpleNamespace(**sets), territory=territory)
+    base = SimpleNamespace(decode=lambda latents: latents, fingerprint="made")
+    return SimpleNamespace(base=base, cache=cache, territory=territory)
+
+
+def encoded(pictures):
+    return Encoded(pictures, pictures, {}, tuple(f"picture {i}" for i in range(len(pictures))), ())
 
 
 def reader(accepts=1.0):
-    return SimpleNamespace(kinds=KINDS, accepted=lambda pictures, asked: np.arange(len(pictures)) < accepts * len(pictures))
+    def accepted(pictures, kinds):
+        return np.arange(len(pictures)) < accepts * len(pictures)
+
+    return SimpleNamespace(kinds=KINDS, accepted=accepted)
 
 
 def run_with_pictures(lab, copied_from=400):
@@ -47,7 +55,8 @@ def run_with_pictures(lab, copied_from=400):
     prompts, _ = overfitting.asked(lab.territory)
     own = np.array([int(prompt.split()[1]) for prompt in prompts])
     fresh = drawn(len(prompts), 5)
-    pictures = {step: (lab.cache.train.mean[own] if step >= copied_from else fresh, prompts) for step in (50, 100, 200, 400, 800, 1500)}
+    steps, copied = (50, 100, 200, 400, 800, 1500), lab.cache.train.mean[own]
+    pictures = {step: (copied if step >= copied_from else fresh, prompts) for step in steps}
     return turned(12, 100, pictures=pictures)
 
 
@@ -70,16 +79,17 @@ def test_the_panels_share_a_scale_and_their_words_keep_apart(runs):
     assert_words_keep_apart(figure)
     assert_bands_are_whole(figure)
     assert len({ax.get_ylim() for ax in figure.axes}) == 1
-    assert "12 pictures: held-out loss lowest at update 100" in figure.summary and "96 pictures: held-out loss still at its lowest" in figure.summary
+    assert "12 pictures: held-out loss lowest at update 100" in figure.summary
+    assert "96 pictures: held-out loss still at its lowest" in figure.summary
 
 
 def test_prompts_are_captions_of_the_first_training_pictures_several_seeds_of_each(lab):
     prompts, seeds = overfitting.asked(lab.territory, 3, 2)
-    assert prompts == ("picture 0", "picture 0", "picture 1", "picture 1", "picture 2", "picture 2") and seeds == tuple(range(6))
+    assert prompts == tuple(f"picture {i}" for i in (0, 0, 1, 1, 2, 2)) and seeds == tuple(range(6))
 
 
 def test_fresh_pictures_are_of_the_kinds_asked_for_in_the_same_shares(lab):
-    prompts = [f"picture {i}" for i in (0, 4, 1, 1)]                      # two captions of the first kind, one of the second
+    prompts = [f"picture {i}" for i in (0, 4, 1, 1)]  # two captions of the first kind, one of the second
     kinds = [lab.territory.validation.attributes[i]["kind"] for i in overfitting.fresh_like(lab.territory, prompts)]
     assert kinds.count("pool") == 2 * kinds.count("maze") == 16 and set(kinds) == {"pool", "maze"}
 
@@ -103,7 +113,8 @@ def test_copies_are_found_from_the_update_on_at_which_they_begin(lab):
 
 def test_kinds_that_the_reader_does_not_know_give_no_score(lab):
     one = overfitting.judge(lab, run_with_pictures(lab), reader=SimpleNamespace(kinds=("bedroom",)))
-    assert one.accepted is None and set(one.times) == {"validation", "copying"} and overfitting.along([one]).rows[0][2] == "not read"
+    assert one.accepted is None and set(one.times) == {"validation", "copying"}
+    assert overfitting.along([one]).rows[0][2] == "not read"
 
 
 def test_runs_without_pictures_or_of_another_base_are_refused_in_a_sentence(lab):
@@ -118,7 +129,8 @@ def test_runs_without_pictures_or_of_another_base_are_refused_in_a_sentence(lab)
 def test_a_set_that_does_not_ship_gives_one_sentence_with_the_command(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
     note = evidence("long_runs", overfitting.plot_gaps)
-    assert isinstance(note, Note) and "python -m recipes.ship.recorded long_runs" in repr(note) and "role='note'" in note._repr_html_()
+    assert isinstance(note, Note) and "python -m recipes.ship.recorded long_runs" in repr(note)
+    assert "role='note'" in note._repr_html_()
     assert or_note(overfitting.plot_times, note) is note and capsys.readouterr().out == ""
 
 

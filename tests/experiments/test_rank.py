@@ -28,14 +28,18 @@ def ended(end, rate, seed=0, **knobs):
 
 
 def made(floors, *, whole=0.10, break_at=None, apart=0.0):
-    """Make runs that end at floors[rank] at a best rate which falls as the rank grows, two seeds each `apart`, and whole matrices."""
+    """Make runs that end at floors[rank] at a best rate that falls as the rank grows, and runs of whole matrices.
+
+    Each has two seeds, which end `apart`.
+    """
     runs = []
     for i, (rank, floor) in enumerate(floors.items()):
         best = len(RATES) - 2 - i * (len(RATES) - 3) // max(len(floors) - 1, 1)
         for j, rate in enumerate(RATES):
             end = None if break_at == rate else min(floor + 0.01 * (j - best) ** 2, 0.5)
             runs += [ended(end and end + apart * (seed - 0.5), rate, seed, rank=rank) for seed in (0, 1)]
-    return runs + [ended(whole + 0.01 * abs(i - 1), rate, seed, adapter="full") for seed in (0, 1) for i, rate in enumerate((1e-4, 3e-4, 1e-3))]
+    ends = {rate: whole + 0.01 * abs(i - 1) for i, rate in enumerate((1e-4, 3e-4, 1e-3))}
+    return runs + [ended(end, rate, seed, adapter="full") for seed in (0, 1) for rate, end in ends.items()]
 
 
 FLAT = made({1: 0.104, 4: 0.1, 16: 0.1, 64: 0.1})
@@ -57,9 +61,10 @@ def test_shares_run_from_the_base_to_the_best_and_whole_matrices_are_the_ceiling
 
 
 def test_one_rate_for_all_may_order_the_ranks_otherwise_than_their_own_best_does():
-    found = capacity(FLAT)
-    assert found.share(1, 3e-4).mean < found.share(64, 3e-4).mean and found.share(1, 3e-2).mean > found.share(64, 3e-2).mean
-    assert found.share(1).mean == pytest.approx(found.share(64).mean, abs=0.05)
+    flat = capacity(FLAT)
+    assert flat.share(1, 3e-4).mean < flat.share(64, 3e-4).mean
+    assert flat.share(1, 3e-2).mean > flat.share(64, 3e-2).mean
+    assert flat.share(1).mean == pytest.approx(flat.share(64).mean, abs=0.05)
 
 
 def test_a_best_rate_at_the_edge_of_its_grid_is_told():
@@ -78,18 +83,21 @@ def test_the_table_has_a_row_for_every_size_and_territory():
 
 
 def test_predictions_of_ranks_are_compared_and_none_is_not_wrong():
-    found = capacity(STEEP)
-    assert predictions({"far": (16, found)}).endswith("16 in the mean, 16 by the intervals. You said 16: yes.") and "You said" not in predictions({"far": (None, found)})
-    assert predictions({"far": (4, found)}).endswith("You said 4.")
+    steep = capacity(STEEP)
+    right = predictions({"far": (16, steep)})
+    assert right.endswith("16 in the mean, 16 by the intervals. You said 16: yes.")
+    assert predictions({"far": (4, steep)}).endswith("You said 4.")
+    assert "You said" not in predictions({"far": (None, steep)})
 
 
 def test_seeds_that_lie_apart_leave_open_which_rank_is_enough_and_the_best_is_not_sure_to_be_the_best():
     near, apart = (capacity(made({1: 0.11, 4: 0.1, 16: 0.1}, apart=apart)) for apart in (0.0, 0.02))
     assert near.enough == apart.enough == 4 and near.open == (4, 4) and apart.open == (1, None)
-    assert near.sentence.count("which is sure") == 1 and "the intervals leave open any of those tried" in apart.sentence
+    assert "which is sure" in near.sentence and "the intervals leave open any of those tried" in apart.sentence
     best = apart.share(apart.best)
     assert best.mean == best.high == 1 and best.low < 0.9 < near.share(near.best).low
-    assert "You said 1, which the intervals leave open." in predictions({"far": (1, apart)}) and predictions({"far": (1, near)}).endswith("You said 1.")
+    assert "You said 1, which the intervals leave open." in predictions({"far": (1, apart)})
+    assert predictions({"far": (1, near)}).endswith("You said 1.")
 
 
 def test_runs_of_one_seed_say_so():
@@ -106,18 +114,23 @@ def test_runs_of_two_territories_and_no_runs_are_refused():
 @pytest.mark.parametrize("break_at", [None, 3e-2])
 def test_the_figure_can_be_read_and_says_what_it_shows(break_at):
     runs = made({rank: 0.1 + 0.02 / rank for rank in (1, 2, 4, 8, 16, 32, 64)}, break_at=break_at)
-    figure = plot_capacity(capacity(runs), capacity([dataclasses.replace(run, config=run.config.replace(data="near")) for run in runs]))
+    near = [dataclasses.replace(run, config=run.config.replace(data="near")) for run in runs]
+    figure = plot_capacity(capacity(runs), capacity(near))
     assert_words_keep_apart(figure)
     assert_bands_are_whole(figure)
     assert len(figure.axes) == 2 and "is the smallest" in figure.summary
 
 
 def test_scalings_are_compared_at_one_rate_and_at_their_own_best():
-    runs = [ended(0.1 + 0.01 * abs(i - best), rate, seed, alpha=8 * scaling) for scaling, best in ((0.1, 3), (1, 2), (10, 1)) for seed in (0, 1) for i, rate in enumerate(RATES)]
+    runs = [
+        ended(0.1 + 0.01 * abs(i - best), rate, seed, alpha=8 * scaling)
+        for scaling, best in ((0.1, 3), (1, 2), (10, 1)) for seed in (0, 1) for i, rate in enumerate(RATES)
+    ]
     assert list(by_scaling(runs)) == [0.1, 1, 10]
     axes = plot_scalings(runs)
     assert_words_keep_apart(axes.figure)
-    assert "Against scaling 1 at its best rate 3e-3" in axes.figure.summary and "at its own best, 1e-2" in axes.figure.summary
+    summary = axes.figure.summary
+    assert "Against scaling 1 at its best rate 3e-3" in summary and "at its own best, 1e-2" in summary
     with pytest.raises(LabError, match="two at least"):
         by_scaling(runs[:1])
 
