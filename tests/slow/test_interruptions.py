@@ -1,4 +1,4 @@
-"""Kills, a full disk and two writers at once: nothing that was acknowledged is lost, and what goes on equals what never stopped."""
+"""Kills, a full disk and two writers at once: nothing acknowledged is lost, a resumed run equals an unbroken one."""
 
 import os
 import resource
@@ -22,8 +22,10 @@ def place(tmp_path_factory, sd_folder):
     """Give the words that name base, pictures and a run, and a cache that is filled already."""
     root = tmp_path_factory.mktemp("faults")
     (root / "pictures").mkdir()
-    environment = {**os.environ, "LABKIT_THREADS": "1", "LABKIT_FAST": "1", "LABKIT_CACHE": str(root / "cache"), "PYTHONPATH": str(REPO)}
-    words = ["--base", str(sd_folder), "--data", str(write_territory(root / "pictures")), "--set", "train_batch_size=2"]
+    environment = {**os.environ, "LABKIT_THREADS": "1", "LABKIT_FAST": "1", "LABKIT_CACHE": str(root / "cache"),
+                   "PYTHONPATH": str(REPO)}
+    pictures = write_territory(root / "pictures")
+    words = ["--base", str(sd_folder), "--data", str(pictures), "--set", "train_batch_size=2"]
     straight = labkit(environment, "train", *words, "--set", f"max_train_steps={STEPS}", "--store", root / "straight")
     assert straight.wait(600) == 0, straight.stderr.read()
     return root, environment, words + ["--set", f"max_train_steps={STEPS}"]
@@ -31,7 +33,8 @@ def place(tmp_path_factory, sd_folder):
 
 def labkit(environment, *arguments, **options):
     command = [sys.executable, "-m", "labkit", *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=environment, cwd=REPO, **pipes, **options)
 
 
 def wait_for_step(store, step):
@@ -84,5 +87,5 @@ def test_a_full_disk_is_named_and_what_was_acknowledged_stays_readable(place, tm
     process = labkit(environment, "train", *words, "--store", tmp_path, preexec_fn=full)
     code, message = process.wait(600), process.stderr.read()
     assert code == 2 and "cannot be written" in message and "Traceback" not in message
-    [history] = Store(tmp_path).load_runs()
-    assert history.status == "interrupted" and len(history.steps["loss"]) >= 1
+    [run] = Store(tmp_path).load_runs()
+    assert run.status == "interrupted" and len(run.steps["loss"]) >= 1

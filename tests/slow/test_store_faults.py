@@ -1,4 +1,4 @@
-"""A run's folder under many kills, flipped bits and full disks: what was acknowledged is there, what is damaged is told.
+"""A run's folder under many kills, flipped bits and full disks: no acknowledged event is lost, all damage is told.
 
 Counts are printed; every draw is seeded, so a failure comes again.
 """
@@ -24,7 +24,8 @@ from labkit.settings import REPO
 from labkit.store import runs
 from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation
 
-pytestmark = pytest.mark.filterwarnings("ignore::labkit.errors.LabWarning")  # that a run without a checkpoint begins again
+# The warning is that a run without a checkpoint begins again.
+pytestmark = pytest.mark.filterwarnings("ignore::labkit.errors.LabWarning")
 KILLS, FLIPS, DISKS = 25, 1000, 8
 LAST, EVERY = 300, 10
 LONG = RunConfig(max_train_steps=LAST).resolved(8)
@@ -37,15 +38,17 @@ for event in going_on(sys.argv[1]):
 """
 
 
-def told(first):
+def events(first):
     """Tell a run after `first` updates to its end: the same numbers whenever it is told."""
     for step in range(first + 1, LAST + 1):
         rng = np.random.default_rng(step)
         yield Step(ID, step, step, float(rng.random()), 1e-3, 0.5, 0.01)
         if step % EVERY == 0:
-            yield Validation(ID, step, step, "validation", "monitor", rng.random((16, 1), np.float32), np.zeros((16, 1), int))
+            losses, timesteps = rng.random((16, 1), np.float32), np.zeros((16, 1), int)
+            yield Validation(ID, step, step, "validation", "monitor", losses, timesteps)
             yield Sample(ID, step, step, rng.integers(0, 256, (1, 8, 8, 3), np.uint8), ("a pool",), (1,), 5.0)
-            tensors = {"to_q.lora_A.weight": rng.random((8, 64), np.float32), "to_q.lora_B.weight": rng.random((64, 8), np.float32)}
+            tensors = {"to_q.lora_A.weight": rng.random((8, 64), np.float32)}
+            tensors["to_q.lora_B.weight"] = rng.random((64, 8), np.float32)
             yield Checkpoint(ID, step, step, tensors, {"to_q.exp_avg": rng.random((8, 64), np.float32)})
     yield Stopped(ID, LAST, LAST, "finished")
 
@@ -54,7 +57,7 @@ def going_on(root):
     """Record the run in a store from its last checkpoint, or from its beginning."""
     store = runs.Store(root)
     at = max(store.run(ID).checkpoints(), default=0)
-    return runs.record(store, told(at), {ID: LONG}, resume_at=at or None)
+    return runs.record(store, events(at), {ID: LONG}, resume_at=at or None)
 
 
 @pytest.fixture(scope="module")
@@ -67,34 +70,41 @@ def straight(tmp_path_factory):
 
 
 def process(root, **options):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (REPO, REPO / "tests" / "support", REPO / "tests" / "slow")))}
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(root)], cwd=REPO, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, **options)
+    places = (REPO, REPO / "tests" / "support", REPO / "tests" / "slow")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
+    return subprocess.Popen([sys.executable, "-c", WRITER, str(root)], cwd=REPO, env=environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def check(folder, acknowledged):
     """Everything that was told as written is there and whole."""
-    history, checkpoints = folder.load(), folder.checkpoints()
+    run, checkpoints = folder.load(), folder.checkpoints()
     for kind, step in acknowledged:
         if kind == "Checkpoint":
             assert step in checkpoints
         elif kind == "Validation":
-            assert step in history.validations["validation"].steps
+            assert step in run.validations["validation"].steps
         elif kind == "Sample":
-            assert step in [sample.global_step for sample in history.samples]
-    for sample in history.samples:
+            assert step in [sample.global_step for sample in run.samples]
+    for sample in run.samples:
         sample.load()
     for step in checkpoints:
-        assert contents(folder.checkpoint(step)) == contents(next(event for event in told(step - 1) if isinstance(event, Checkpoint)))
+        written = next(event for event in events(step - 1) if isinstance(event, Checkpoint))
+        assert contents(folder.checkpoint(step)) == contents(written)
 
 
 def same(folder, straight):
     """The run ended as if nothing had happened."""
     one, other = values(folder.load()), values(straight.load())
     assert one[0] == other[0] == "finished" and one[4:6] == other[4:6]
-    assert folder.checkpoints() == straight.checkpoints() and contents(folder.adapter()) == contents(straight.adapter())
-    files = [sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()) for run in (folder, straight)]
-    assert files[0] == files[1]
+    assert folder.checkpoints() == straight.checkpoints()
+    assert contents(folder.adapter()) == contents(straight.adapter())
+    assert files(folder) == files(straight)
+
+
+def files(folder):
+    """Return the names of all files of a run."""
+    return sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("*") if path.is_file())
 
 
 def test_kills_at_any_moment_lose_nothing_that_was_acknowledged(tmp_path, straight):
@@ -105,7 +115,8 @@ def test_kills_at_any_moment_lose_nothing_that_was_acknowledged(tmp_path, straig
         threading.Timer(rng.uniform(0, 0.02), writer.send_signal, [signal.SIGKILL]).start()
         lines += writer.communicate()[0].splitlines(keepends=True)
         acknowledged = {(kind, int(step)) for kind, step in (line.split() for line in lines if line.endswith("\n"))}
-        kept |= {(kind, step) for kind, step in acknowledged if kind == "Checkpoint"}  # what is behind the last is told again
+        # What lies behind the last checkpoint is written again.
+        kept |= {(kind, step) for kind, step in acknowledged if kind == "Checkpoint"}
         kills, events = kills + (writer.returncode == -signal.SIGKILL), events + len(acknowledged)
         check(folder, acknowledged | kept)
     assert kills >= 8 and len(kept) >= 10
@@ -118,7 +129,8 @@ def test_kills_at_any_moment_lose_nothing_that_was_acknowledged(tmp_path, straig
 def test_no_flipped_bit_changes_what_is_read_without_being_told(straight, tmp_path):
     last = f"checkpoints/{LAST:06d}.safetensors"
     reads = {"events.jsonl": lambda: values(straight.load()), "config.json": lambda: values(straight.load()),
-             last: lambda: contents(straight.checkpoint()), "adapter.safetensors": lambda: contents(straight.adapter())}
+             last: lambda: contents(straight.checkpoint()),
+             "adapter.safetensors": lambda: contents(straight.adapter())}
     for name, read in reads.items():
         file, noticed = straight.path / name, 0
         whole, expected = file.read_bytes(), read()
@@ -134,7 +146,7 @@ def test_no_flipped_bit_changes_what_is_read_without_being_told(straight, tmp_pa
 
 
 class FullDisk:
-    """Let a number of system calls that write succeed; from then on the disk is full, and the first write there is cut in half."""
+    """Let a number of system calls that write succeed; then the disk is full, and its first write is cut in half."""
 
     def __init__(self, monkeypatch, calls):
         self.left = calls
