@@ -1,4 +1,5 @@
 """The lessons as files: which there are, their parameters, what a run of one left behind. Standard library only."""
+
 import ast
 import difflib
 import os
@@ -8,7 +9,7 @@ from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.settings import REPO, given_path
 
-MOST_BYTES = 100_000_000                                      # an executed notebook full of pictures takes a few megabytes
+MOST_BYTES = 100_000_000  # an executed notebook full of pictures takes a few megabytes
 
 
 def folder():
@@ -22,38 +23,41 @@ def lessons():
 
 
 def choose(names, *, files=False):
-    """Return the notebooks that these names mean: lessons by number, word or both (`01`, `learning_rate`, `01_learning_rate`); all for none.
+    """Return the notebooks that these names mean; all lessons for none.
 
+    names    lessons by number, word or both (`01`, `learning_rate`, `01_learning_rate`), or paths
     files    take any notebook that is named by its path; without it, only the lessons may be named so
     """
-    there = lessons()
-    if not there:
+    known = lessons()
+    if not known:
         raise LabError(f"There are no notebooks in {folder()}: the checkout is incomplete; fetch it again.")
-    return list(dict.fromkeys(_choose_one(name, there, files) for name in names)) or there
+    return list(dict.fromkeys(_choose_one(name, known, files) for name in names)) or known
 
 
-def _choose_one(name, there, files):
-    for path in there:
+def _choose_one(name, known, files):
+    for path in known:
         if name in (path.stem, path.stem[:2], path.stem[3:]):
             return path
     if name.endswith(".ipynb") or os.sep in name or "/" in name:
-        return _choose_file(name, there, files)
-    close = difflib.get_close_matches(name, [form for path in there for form in (path.stem, path.stem[3:])], 1)
-    hint = f"Did you mean {close[0]}?" if close else "There are: " + ", ".join(path.stem for path in there) + "."
+        return _choose_file(name, known, files)
+    close = difflib.get_close_matches(name, [form for path in known for form in (path.stem, path.stem[3:])], 1)
+    hint = f"Did you mean {close[0]}?" if close else "There are: " + ", ".join(path.stem for path in known) + "."
     raise LabError(f"There is no lesson {name!r}. {hint}")
 
 
-def _choose_file(name, there, files):
+def _choose_file(name, known, files):
     """Return the very file that was named: a student's copy bears the name of the lesson it was made from."""
     path = given_path(name).absolute()
     if not path.is_file():
         lesson = Path(name).name.removesuffix(".ipynb")
-        hint = f" The kit's own lesson is named without a path: {lesson}." if lesson in [path.stem for path in there] else ""
-        raise LabError(f"There is no notebook {name}.{hint or ' Give the path of one, or the name of a lesson.'}")
-    own = [lesson for lesson in there if lesson.samefile(path)]
-    if not own and not files:
-        raise LabError(f"{name} is no lesson of the kit: name one of {', '.join(path.stem for path in there)}.")
-    return own[0] if own else path
+        is_lesson = lesson in [path.stem for path in known]
+        remedy = (f"The kit's own lesson is named without a path: {lesson}." if is_lesson else
+                  "Give the path of one, or the name of a lesson.")
+        raise LabError(f"There is no notebook {name}. {remedy}")
+    same = [lesson for lesson in known if lesson.samefile(path)]
+    if not same and not files:
+        raise LabError(f"{name} is no lesson of the kit: name one of {', '.join(path.stem for path in known)}.")
+    return same[0] if same else path
 
 
 def read(path):
@@ -84,8 +88,8 @@ def _is_cell(cell):
 
 
 def _is_output(output):
-    told = ("output_type", "ename", "evalue") if output.get("output_type") == "error" else ("output_type",)
-    return all(isinstance(output.get(name), str) for name in told)
+    needed = ("output_type", "ename", "evalue") if output.get("output_type") == "error" else ("output_type",)
+    return all(isinstance(output.get(name), str) for name in needed)
 
 
 def _are(kind, values):
@@ -94,10 +98,10 @@ def _are(kind, values):
 
 def seconds(notebook):
     """Return {device: seconds} that a lesson took when it was published; {} where that is not told."""
-    own = notebook["metadata"].get("labkit")
-    told = own.get("seconds") if isinstance(own, dict) else None
-    told = told if isinstance(told, dict) else {}
-    return {name: value for name, value in told.items() if type(value) in (int, float)}
+    metadata = notebook["metadata"].get("labkit")
+    seconds = metadata.get("seconds") if isinstance(metadata, dict) else None
+    seconds = seconds if isinstance(seconds, dict) else {}
+    return {device: value for device, value in seconds.items() if type(value) in (int, float)}
 
 
 def source(cell):
@@ -116,25 +120,29 @@ def assigned(code):
         body = ast.parse(code).body
     except SyntaxError:
         return {}
-    found = {}
+    values = {}
     for node in body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        for target in targets:
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             if isinstance(target, ast.Name):
                 try:
-                    found[target.id] = ast.literal_eval(node.value)
+                    values[target.id] = ast.literal_eval(node.value)
                 except ValueError:
-                    found[target.id] = ...
-    return found
+                    values[target.id] = ...
+    return values
 
 
 def parameters(path):
     """Return {name: default} of a lesson's parameters."""
-    return {name: value for cell in tagged(read(path), "parameters") for name, value in assigned(source(cell)).items()}
+    values = {}
+    for cell in tagged(read(path), "parameters"):
+        values |= assigned(source(cell))
+    return values
 
 
 def failure(notebook):
-    """Return (cell number, what it says) of the first failed cell of an executed notebook, or None; numbers as in In[]."""
+    """Return (number as in In[], error message) of the first failed cell of an executed notebook, or None."""
     for cell in notebook["cells"]:
         for output in cell.get("outputs") or ():
             if output["output_type"] == "error":

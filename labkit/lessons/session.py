@@ -1,4 +1,5 @@
 """What every notebook does first and last: refuse parameters it does not have, account for what it trained."""
+
 import difflib
 import json
 import sys
@@ -10,7 +11,9 @@ from labkit.design.parameters import PAPERMILL, checked
 from labkit.errors import LabError, LabWarning
 from labkit.files.atomic import write_file
 from labkit.lessons.notebooks import assigned
-from labkit.text import in_lines, one_sentence
+from labkit.store import recorded as recorded_sets
+from labkit.store.runs import written_here
+from labkit.text import counted, in_lines, one_sentence
 from labkit.view.frontend import say
 
 fast = settings.fast
@@ -36,22 +39,22 @@ def begin():
     """Check this notebook's parameters, and note the time: what trains from here on is its own."""
     global _begun_s
     shell = _shell()
-    history = list(shell.user_ns.get("In", [])[1:-1]) if shell else []         # without the cell that runs
-    check_injected(history)
-    check_parameters(history, shell.user_ns if shell else {})
+    cells = list(shell.user_ns.get("In", [])[1:-1]) if shell else []  # without the cell that runs
+    check_injected(cells)
+    check_parameters(cells, shell.user_ns if shell else {})
     if shell:
         shell.set_custom_exc((KeyboardInterrupt,), _say_interrupted)
         warnings.showwarning = _say_warning
     _begun_s = time.time()
 
 
-def check_injected(history):
+def check_injected(cells):
     """Raise LabError if a cell that papermill injected assigns a name which the cell before it does not.
 
-    history: sources of the executed cells, oldest first. Papermill puts its cell, which begins with `# Parameters`,
+    cells: sources of the executed cells, oldest first. Papermill puts its cell, which begins with `# Parameters`,
     right after the notebook's parameters, or first where the notebook has none.
     """
-    for before, cell in zip(["", *history], history):
+    for before, cell in zip(["", *cells], cells, strict=False):
         if not cell.startswith("# Parameters\n"):
             continue
         known = list(assigned(before))
@@ -62,22 +65,21 @@ def check_injected(history):
                 raise LabError(f"{name} is not a parameter of this notebook. {hint}")
 
 
-def check_parameters(history, namespace):
+def check_parameters(cells, namespace):
     """Put the checked value of every parameter into the notebook's namespace; LabError names one that is not possible.
 
-    history: sources of the executed cells, oldest first; the parameters, and those that papermill injected, are the last two.
+    cells: sources of the executed cells, oldest first; the last two are the parameters and what papermill injected.
     """
-    for cell in history[-2:]:
+    for cell in cells[-2:]:
         declared = {} if cell.startswith("# Parameters\n") else assigned(cell)
-        namespace |= {name: checked(name, namespace[name], default) for name, default in declared.items() if name in namespace}
+        namespace |= {name: checked(name, namespace[name], default)
+                      for name, default in declared.items() if name in namespace}
 
 
 def recorded(*names) -> list:
     """Return the runs of recorded sets; none, and one sentence on how to make them, where a set is not there."""
-    from labkit.store import recorded as sets
-
     try:
-        return [run for name in names for run in sets.recorded(name)]
+        return [run for name in names for run in recorded_sets.recorded(name)]
     except LabError:
         command = f"python -m recipes.ship.recorded {' '.join(names)}"
         say(f"Recorded runs are missing here: in the folder data, `{command}` makes them.")
@@ -89,19 +91,17 @@ def trained(since_s):
 
     A run whose folder is damaged is left out, with a LabWarning that names it.
     """
-    from labkit.store.runs import written_here
-
-    found = []
+    counts = []
     for run in written_here():
         try:
             lines = [line for line in run.read()[0] if line["time"] >= since_s]
             if lines:
                 run.load()  # the whole folder: `finish` asks for more than its journal
                 steps = [line for line in lines if line["event"] == "Step"]
-                found.append((run, sum(line["samples_seen"] // line["global_step"] for line in steps)))
+                counts.append((run, sum(line["samples_seen"] // line["global_step"] for line in steps)))
         except LabError as error:
             warnings.warn(f"{error} This lesson does not count the run.", LabWarning, stacklevel=3)
-    return found
+    return counts
 
 
 def finish():
@@ -109,20 +109,22 @@ def finish():
     runs = trained(_begun_s)
     steps = sum(pictures for _, pictures in runs) // REFERENCE_BATCH
     if account := settings.switch("LABKIT_RESULTS"):
-        result = {"schema_version": RESULTS_VERSION, "run_steps_trained": steps, "runs": [run.run_id for run, _ in runs]}
+        names = [run.run_id for run, _ in runs]
+        result = {"schema_version": RESULTS_VERSION, "run_steps_trained": steps, "runs": names}
         write_file(account, json.dumps(result).encode(), choose="LABKIT_RESULTS")
     for run, _ in runs:
         if run.status == "error":
             raise LabError(f"Run {run.run_id} ended in an error: {run.load().stopped.message}")
         if run.status == "running":
             raise LabError(f"Run {run.run_id} is still going on: wait for it before the last cell.")
-    say(f"This lesson trained {len(runs)} run{'s' * (len(runs) != 1)}, {steps:,} run-steps at batch {REFERENCE_BATCH}; none ended in an error.")
+    say(f"This lesson trained {counted(len(runs), 'run')}, {steps:,} run-steps at batch {REFERENCE_BATCH}; "
+        "none ended in an error.")
 
 
 def _shell():
     """Return IPython's shell, None outside it."""
     try:
-        from IPython import get_ipython
+        from IPython import get_ipython  # a notebook has it, plain Python need not
     except ImportError:
         return None
     return get_ipython()
