@@ -20,14 +20,15 @@ def own_folders(tmp_path, monkeypatch):
     """Point the run store and the caches at a folder of this test alone."""
     monkeypatch.setenv("LABKIT_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
-    if "labkit.store.runs" in sys.modules:                          # what this process has written: other tests' runs are none of this one's
+    if "labkit.store.runs" in sys.modules:  # what other tests have written in this process is none of this one's
         sys.modules["labkit.store.runs"]._written.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def signals_of_a_terminal():
     """Undo what nohup or a job in the background ignores, so that this process and those it starts can be stopped."""
-    for name, answer in (("SIGINT", signal.default_int_handler), ("SIGTERM", signal.SIG_DFL), ("SIGHUP", signal.SIG_DFL)):
+    answers = {"SIGINT": signal.default_int_handler, "SIGTERM": signal.SIG_DFL, "SIGHUP": signal.SIG_DFL}
+    for name, answer in answers.items():
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, answer)

@@ -7,7 +7,7 @@ import tiny
 
 from labkit.datasets.folders import PictureFolder, Territory
 
-EPOCHS, N = 10, 11                                            # by batches of 4: 28 updates, 20 with drop_last, 30 with partial batches
+EPOCHS, N = 10, 11            # by batches of 4: 28 updates, 20 with drop_last, 30 with partial batches
 
 
 def folder(first, n):

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5's configuration at reduced width with random weights, as a folder and as an original single file."""
+"""Stable Diffusion 1.5's configuration at reduced width with random weights, as a folder and as one original file."""
 
 import json
 
@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNe
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-WIDTH = 32                                                    # of the first U-Net block and of the words; 320 and 768 in SD 1.5
+WIDTH = 32                    # of the first U-Net block and of the words; 320 and 768 in SD 1.5
 
 
 def pipeline(folder, **noise_schedule):
@@ -29,8 +29,9 @@ def pipeline(folder, **noise_schedule):
         for name, parameter in unet.named_parameters():
             if "attn2.to_out.0.weight" in name:
                 parameter.mul_(3)
-    schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,
-                "steps_offset": 1, "set_alpha_to_one": False, "skip_prk_steps": True} | noise_schedule
+    schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+                "num_train_timesteps": 1000, "steps_offset": 1,
+                "set_alpha_to_one": False, "skip_prk_steps": True} | noise_schedule
     return StableDiffusionPipeline(vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet,
                                    scheduler=PNDMScheduler(**schedule), safety_checker=None, feature_extractor=None,
                                    requires_safety_checker=False)
@@ -39,7 +40,8 @@ def pipeline(folder, **noise_schedule):
 def write_folder(folder, **noise_schedule):
     """Write the base in diffusers' layout, as its hub repository has it, and give the folder."""
     pipeline(folder, **noise_schedule).save_pretrained(folder)
-    config = folder / "scheduler" / "scheduler_config.json"   # SD 1.5's file says so, though the class does not know it
+    config = folder / "scheduler" / "scheduler_config.json"
+    # SD 1.5's file has clip_sample, though the class does not know it.
     config.write_text(json.dumps(json.loads(config.read_text()) | {"clip_sample": False}, indent=2))
     return folder
 
@@ -100,9 +102,12 @@ RESNET = {"norm1.": "in_layers.0.", "conv1.": "in_layers.2.", "norm2.": "out_lay
 
 
 def _vae_names():
-    names = [("conv_shortcut", "nin_shortcut"), ("conv_norm_out", "norm_out"), ("mid_block.attentions.0.", "mid.attn_1."),
-             ("group_norm.", "norm."), ("to_q.", "q."), ("to_k.", "k."), ("to_v.", "v."), ("to_out.0.", "proj_out.")]
+    names = [("conv_shortcut", "nin_shortcut"), ("conv_norm_out", "norm_out"),
+             ("mid_block.attentions.0.", "mid.attn_1."), ("group_norm.", "norm."),
+             ("to_q.", "q."), ("to_k.", "k."), ("to_v.", "v."), ("to_out.0.", "proj_out.")]
     for i in range(4):
-        names += [(f"down_blocks.{i}.resnets.", f"down.{i}.block."), (f"down_blocks.{i}.downsamplers.0.", f"down.{i}.downsample."),
-                  (f"up_blocks.{i}.resnets.", f"up.{3 - i}.block."), (f"up_blocks.{i}.upsamplers.0.", f"up.{3 - i}.upsample.")]
+        names += [(f"down_blocks.{i}.resnets.", f"down.{i}.block."),
+                  (f"down_blocks.{i}.downsamplers.0.", f"down.{i}.downsample."),
+                  (f"up_blocks.{i}.resnets.", f"up.{3 - i}.block."),
+                  (f"up_blocks.{i}.upsamplers.0.", f"up.{3 - i}.upsample.")]
     return names + [("mid_block.resnets.0.", "mid.block_1."), ("mid_block.resnets.1.", "mid.block_2.")]

@@ -29,7 +29,7 @@ def base(prediction_type="epsilon", dtype=torch.float32, **changes):
     """Build a Base around the tiny U-Net, without autoencoder and text encoder: training needs neither."""
     model = unet(**changes)
     if dtype != torch.float32:
-        model = torch.nn.Module.to(model, dtype)              # diffusers' own `to` warns of what this model does not have
+        model = torch.nn.Module.to(model, dtype)      # diffusers' own `to` warns of what this model does not have
     schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
                              prediction_type=prediction_type)
     return Base(name="tiny", fingerprint="tiny", unet=model, vae=None, text_encoder=None, tokenizer=None,
