@@ -37,12 +37,12 @@ SETS = ("u_curve", "presets", "batch_equal_updates", "batch_equal_epochs", "eigh
 # ---------------------------------------------------------------- simulated runs
 
 
-def simulated(steps, validation, probe, jitter, rng, *, start=0.15, spread=0.6, own=0.15):
+def simulated(steps, validation, probe, jitter, rng, *, start=0.15, spread=0.6, picture_noise=0.15):
     """Return a Run whose mean change of the loss follows two courses (T,), seen through noise.
 
-    jitter   standard deviation of what moves all pictures at once, as a share of the largest change
-    spread   how unequally pictures gain
-    own      noise of a picture's own at each evaluation, as a share of the largest change
+    jitter           standard deviation of what moves all pictures at once, as a share of the largest change
+    spread           how unequally pictures gain
+    picture_noise    of a picture alone at each evaluation, as a share of the largest change
     """
     steps = np.asarray(steps)
     config = RunConfig(max_train_steps=int(steps[-1])).resolved(48)
@@ -57,7 +57,7 @@ def simulated(steps, validation, probe, jitter, rng, *, start=0.15, spread=0.6, 
         gains = np.exp(spread * (rng.normal(size=PICTURES) * 0.7 + rng.normal(size=BINS)[bins] * 0.7))
         gains /= np.mean(np.exp(spread * (rng.normal(size=4000) * 0.99)))
         level = start * rng.uniform(0.5, 1.5, PICTURES)
-        noise = own * size * moved * rng.normal(size=(PICTURES, len(steps)))
+        noise = picture_noise * size * moved * rng.normal(size=(PICTURES, len(steps)))
         losses = level[:, None] + gains[:, None] * means + shared + noise
         timesteps = (bins * 125 + 60)[:, None]
         for at, step in enumerate(steps):
@@ -161,7 +161,7 @@ def shapes(judge):
              "a steady fall of 30 %, alone": (steps, steady, steady),
              "the last evaluation alone 60 % of the gain up": (steps, last_up, -0.03 * (1 - np.exp(-time / 0.2))),
              "3 updates": (few, -0.001 * few / 3, -0.001 * few / 3)}
-    return {name: judge.diagnose(simulated(at, validation, probe, 0.005, rng, own=0.02))
+    return {name: judge.diagnose(simulated(at, validation, probe, 0.005, rng, picture_noise=0.02))
             for name, (at, validation, probe) in cases.items()}
 
 

@@ -104,8 +104,8 @@ def seeds_difference(after: np.ndarray, before: np.ndarray, noise: SeedNoise | N
     estimate, n, pooled = float(by_picture.mean()), len(by_picture), noise or seed_noise([after, before])
     if pooled is None or n < 2:
         return interval_of(by_picture, level)
-    own = [(seed_noise([arm]) or pooled).variance for arm in (after, before)]
-    counted = [variance if variance > FAR * pooled.variance else pooled.variance for variance in own]
+    variances = [(seed_noise([arm]) or pooled).variance for arm in (after, before)]
+    counted = [variance if variance > FAR * pooled.variance else pooled.variance for variance in variances]
     seeds = counted[0] / len(after) + counted[1] / len(before)
     pictures = float(by_picture.var(ddof=1)) / n
     if not pictures + seeds:

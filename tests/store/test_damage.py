@@ -105,7 +105,7 @@ def test_a_garbled_end_of_a_journal_is_told_and_only_an_unterminated_line_is_tor
 
 @pytest.mark.parametrize("name", ["events.jsonl", "config.json"])
 def test_a_flipped_bit_of_a_journal_or_a_configuration_is_told(store, name):
-    folder, told = store.run(ID), 0
+    folder, noticed = store.run(ID), 0
     whole, expected = (folder.path / name).read_bytes(), values(folder.load())
     bits = np.random.default_rng(0).choice(8 * len(whole), 400, replace=False)
     for bit in bits:
@@ -113,12 +113,12 @@ def test_a_flipped_bit_of_a_journal_or_a_configuration_is_told(store, name):
         try:
             assert values(folder.load()) == expected         # the name of a checksum: then it is not asked
         except LabError as error:
-            told += name in str(error)
-    assert told >= 390
+            noticed += name in str(error)
+    assert noticed >= 390
 
 
 def test_the_last_line_cannot_be_flipped_into_another_end(store):
-    folder, told = store.run(ID), 0
+    folder, noticed = store.run(ID), 0
     whole = folder.events_path.read_bytes()
     last = len(whole[:-1].rpartition(b"\n")[0]) + 1
     for bit in range(8 * last, 8 * len(whole)):
@@ -126,8 +126,8 @@ def test_the_last_line_cannot_be_flipped_into_another_end(store):
         try:
             assert folder.status == "stopped"
         except LabError:
-            told += 1
-    assert told > 0.95 * 8 * (len(whole) - last)
+            noticed += 1
+    assert noticed > 0.95 * 8 * (len(whole) - last)
 
 
 def test_a_missing_or_repeated_line_is_told(store):
@@ -145,14 +145,14 @@ def test_flipped_bits_of_checkpoints_and_adapters_are_told(store):
     reads = {last: folder.checkpoint, folder.adapter_path: folder.adapter}
     for file, read in reads.items():
         whole, expected = file.read_bytes(), contents(read())
-        told = 0
+        noticed = 0
         for bit in np.random.default_rng(1).choice(8 * len(whole), 300, replace=False):
             file.write_bytes(flipped(whole, int(bit)))
             try:
                 assert contents(read()) == expected           # a space of the header
             except LabError as error:
-                told += file.name in str(error)
-        assert told >= 290
+                noticed += file.name in str(error)
+        assert noticed >= 290
         file.write_bytes(whole)
 
 
