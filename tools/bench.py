@@ -50,7 +50,12 @@ def verb(options):
     return Outcome(0, f"{table(figures)}\nThe figures are in {out}.", figures)
 
 
-def bench(base, cache, rounds: int = ROUNDS, steps: int = 10, tell=lambda text: print(text, file=sys.stderr, flush=True)) -> dict:
+def progress(text):
+    """Print to stderr: stdout belongs to the table."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def bench(base, cache, rounds: int = ROUNDS, steps: int = 10, tell=progress) -> dict:
     """Return all figures as {min, median, max} over rounds; `steps` updates are timed in each cell of each round."""
     bench_ = _Bench(base, cache, steps)
     rows = []
@@ -65,7 +70,8 @@ class _Bench:
 
     def __init__(self, base, cache, steps):
         self.base, self.cache, self.steps = base, cache, steps
-        self.warm = 2 if base.device.type == "cpu" else 10    # a GPU's numbers come in blocks of ten: cells begin and end with one
+        # A GPU's numbers come in blocks of ten: cells begin and end with one.
+        self.warm = 2 if base.device.type == "cpu" else 10
         self.config = RunConfig(max_train_steps=self.warm + steps, rank=8).resolved(len(cache.train))
         self.unet = copy.deepcopy(base.unet)
         self.trained = reference_loop.add_adapter(self.unet, self.config)
@@ -106,8 +112,11 @@ class _Bench:
         """Time the plain loop on one run; its `loss.item()` waits for the device each step."""
         (config,) = self._configs(1, B)
         draws = reference_loop.draws(self.cache.train, config)
-        batches = ([part.to(self.base.device, self.base.dtype if part.is_floating_point() else None) for part in draw] for draw in draws)
+        batches = ([self._on_device(part) for part in draw] for draw in draws)
         return self._timed(reference_loop.steps(self.unet, self.base.noise_scheduler, self.trained, config, batches))
+
+    def _on_device(self, part):
+        return part.to(self.base.device, self.base.dtype if part.is_floating_point() else None)
 
     def _base(self):
         """Time the frozen base's own forward and backward, down to the first layers that a run would adapt."""
@@ -124,11 +133,15 @@ class _Bench:
         for i in range(self.warm + self.steps):
             if i == self.warm:
                 start = self._now()
-            per_sample_loss(self.base.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond).sum().backward()
+            self._backward(batch)
         seconds = (self._now() - start) / self.steps
         for hook in hooks:
             hook.remove()
         return seconds
+
+    def _backward(self, batch):
+        losses = per_sample_loss(self.base.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond)
+        losses.sum().backward()
 
     def _now(self):
         if self.base.device.type == "cuda":
@@ -140,7 +153,7 @@ class _Bench:
         stack = LoRAStack(self.base.unet, self._configs(8, 4)).initialize()
         (batch,) = Batches(self.cache.train, self.cache.null_cond, self._configs(8, 4), self.base.device)(0)
         with FlopCounterMode(display=False) as counter, stack.attached():
-            per_sample_loss(self.base.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond).sum().backward()
+            self._backward(batch)
         return counter.get_total_flops()
 
     def _product(self):
@@ -189,7 +202,8 @@ def table(figures) -> str:
     machine = figures["machine"]
     lines = [f"{machine['system']}, {machine['processor']} ({machine['device']}), {machine['threads']} threads, "
              + ", ".join(f"{name} {number}" for name, number in machine["versions"].items()),
-             f"median (lowest to highest) of {figures['rounds']} rounds of {figures['steps']} updates a cell, in alternation", ""]
+             f"median (lowest to highest) of {figures['rounds']} rounds of {figures['steps']} updates a cell, "
+             "in alternation", ""]
     lines += [f"{name:<48} {_range(figure)}" for name, figure in _flat(figures)]
     return "\n".join(lines)
 

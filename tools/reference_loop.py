@@ -50,7 +50,7 @@ def steps(unet, noise_scheduler, trained, config, batches, lr_scheduler=None):
             model_pred = unet(noisy_latents, timesteps, words).sample
             velocity = noise_scheduler.config.prediction_type == "v_prediction"
             target = noise_scheduler.get_velocity(latents, noise, timesteps) if velocity else noise
-            if config.prior_loss_weight:                      # the base's own pictures are the second half of the batch
+            if config.prior_loss_weight:                     # the base's own pictures are the second half of the batch
                 model_pred, model_pred_prior = torch.chunk(model_pred, 2, dim=0)
                 target, target_prior = torch.chunk(target, 2, dim=0)
             loss = F.mse_loss(model_pred.float(), target.float())

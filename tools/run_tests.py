@@ -1,4 +1,5 @@
 """Run the tests: units and every lesson in its fast form; with --all what continuous integration runs."""
+
 import os
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ def commands(everything, extra):
     """Return pytest's command lines: the fast tests and the lessons, then with --all what is slow or needs a browser.
 
     Fast files are tested side by side, each on one thread, but in one process with options for pytest, some of which
-    (--pdb, -s) want that. Kills and browsers want the machine to themselves, so they come after the others and one by one.
+    (--pdb, -s) want that. Kills and browsers want the machine to themselves, so they come last, one by one.
     """
     pytest = [sys.executable, "-P", "-m", "pytest"]
     workers = 1 if extra else side_by_side(MOST_WORKERS)[0]
@@ -37,10 +38,12 @@ def commands(everything, extra):
 def verb(options):
     """Run pytest in the checkout; return 0 where all of it passed, else 1."""
     if browser() is None:
-        print("labkit: no Chromium for the test in a real browser, which --all includes. On Debian and Ubuntu: apt-get install "
-              "chromium fonts-dejavu-core; else set LABKIT_CHROMIUM to the program.", file=sys.stderr)
-    with tempfile.TemporaryDirectory() as own:
-        environment = {**os.environ, "LABKIT_FAST": "1", "LABKIT_THREADS": "1", "LABKIT_STORE": os.path.join(own, "runs"), "JUPYTER_PREFER_ENV_PATH": "1",
-                       "LABKIT_FRONTEND": "headless", "IPYTHONDIR": own, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        codes = [subprocess.call(command, cwd=REPO, env=environment) for command in commands(options.all, options.pytest)]
+        print("labkit: no Chromium for the test in a real browser, which --all includes. On Debian and Ubuntu: "
+              "apt-get install chromium fonts-dejavu-core; else set LABKIT_CHROMIUM to the program.", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "LABKIT_FAST": "1", "LABKIT_THREADS": "1", "LABKIT_FRONTEND": "headless",
+                       "LABKIT_STORE": os.path.join(folder, "runs"), "IPYTHONDIR": folder,
+                       "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        codes = [subprocess.call(command, cwd=REPO, env=environment)
+                 for command in commands(options.all, options.pytest)]
     return Outcome(int(any(code not in (0, NO_TESTS) for code in codes) or set(codes) == {NO_TESTS}))

@@ -1,9 +1,11 @@
 """Run a verb where it can run: here if this environment suits it, else inside the kit's own. Standard library only."""
+
 import os
 import subprocess
 import sys
 
 from labkit.cli import environment as install
+from labkit.cli import parser
 from labkit.cli.requirements import missing
 from labkit.settings import REPO
 
@@ -14,21 +16,21 @@ INSTALLED = "LABKIT_INSTALLED"  # set for the process that goes on after an inst
 
 def main(arguments):
     """Run one command line; return its exit code: 0 done, 1 a run or cell failed, 2 bad input."""
-    from labkit.cli import parser
-
-    # Kernels and workers that a verb starts must find this checkout, whatever their working directory, and no modules in that.
+    # Kernels and workers must find this checkout whatever folder they stand in, and no modules in that folder.
     paths = [str(REPO), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ |= {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONSAFEPATH": "1"}
     options = parser.parse(arguments)  # typing errors and --help are answered before anything is installed
     installed = os.environ.pop(INSTALLED, None)
     extras = EXTRAS.get(options.verb, ())
-    bare = options.verb in NO_PACKAGES and not (options.design or options.base or options.data)  # looks at the machine alone
+    # Such a verb looks at the machine alone, unless it is given something to look at.
+    bare = options.verb in NO_PACKAGES and not (options.design or options.base or options.data)
     installed_alone = not (REPO / "pyproject.toml").is_file()  # by pip, without a checkout: pip brought what it needs
     lacks = [] if bare or installed_alone else lacking(extras)
     if not lacks:
         return parser.run(options)
     if installed:  # once is enough: a useless installation must not loop
-        install.say(f"{sys.prefix} lacks {', '.join(lacks)} even after the installation: delete that folder and try again.")
+        install.say(f"{sys.prefix} lacks {', '.join(lacks)} even after the installation: "
+                    "delete that folder and try again.")
         return 1
     try:
         python = python_for(extras, lacks)
@@ -44,7 +46,7 @@ def in_own_environment():
 
 
 def lacking(extras):
-    """Return what this interpreter lacks for these extras; in our own environment the end of an installation counts."""
+    """Return what this interpreter lacks for these extras; in the kit's own an installation must have ended."""
     lacks = missing(extras)
     if not lacks and in_own_environment() and not install.complete(install.venv_folder(), extras):
         return ["the end of an interrupted installation"]

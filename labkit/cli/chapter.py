@@ -1,8 +1,9 @@
 """Run the lessons headless and strictly: executed notebooks, their HTML, one report and results a program can read.
 
-Lessons run side by side where there are cores and memory for it: most of what they compute is small, and two threads that
-work on two lessons do a quarter to a third more than two that share one (LOG.md, Lessons).
+Lessons run side by side where there are cores and memory for it: most of what they compute is small, and two threads
+that work on two lessons do a quarter to a third more than two that share one (LOG.md, Lessons).
 """
+
 import json
 import shutil
 import sys
@@ -27,40 +28,44 @@ SCHEMA_VERSION = 1
 QUOTA = {"00": 100, "01": 1200, "02": 1200, "03": 1200, "04": 800}  # run-steps at batch 4 to train live, fresh store
 PLACES = {"base", "data", "near", "design"}
 RESERVED = ("results", "report")
-RESULTS, STORES = "results.json", "chapter-runs"               # the stores, one a lesson, are thrown away by the next chapter
+RESULTS, STORES = "results.json", "chapter-runs"              # the next chapter throws the stores, one a lesson, away
 
 
 def verb(options):
     """Run the chosen lessons; exit code 1 if one failed, stopped on an error or trained less than its quota."""
     paths = notebooks.choose(options.names, files=True)
     injected = given(paths, options.parameter)
-    for parameters in injected.values():                          # kernels work in a folder of their own
-        parameters |= {name: whole_path(parameters[name]) for name in PLACES & parameters.keys() if isinstance(parameters[name], str)}
-    for parameters in injected.values():                          # a bad value is found before a kernel starts
-        load_design(**{name: value for name, value in parameters.items() if name in (*RunConfig.__dataclass_fields__, "design")})
+    for parameters in injected.values():                      # kernels work in a folder of their own
+        texts = [name for name in PLACES & parameters.keys() if isinstance(parameters[name], str)]
+        parameters |= {name: whole_path(parameters[name]) for name in texts}
+    fields = {*RunConfig.__dataclass_fields__, "design"}
+    for parameters in injected.values():                      # a bad value is found before a kernel starts
+        load_design(**{name: value for name, value in parameters.items() if name in fields})
     limit = timeout()
-    out = given_path(options.out or REPO / "out" / "chapter").absolute()          # lessons run in a folder of their own
+    out = given_path(options.out or REPO / "out" / "chapter").absolute()
     fresh = options.store is None
-    one = fresh or given_path(options.store).absolute()
-    stores = {path: out / STORES / path.stem if fresh else one for path in paths}
+    shared = fresh or given_path(options.store).absolute()
+    stores = {path: out / STORES / path.stem if fresh else shared for path in paths}
     # A quota speaks about the lesson as it is committed, trained from nothing, in full.
-    counts = fresh and switch("LABKIT_FAST") != "1"
-    own = notebooks.lessons()
-    quotas = {path: QUOTA.get(path.stem[:2], 0) if counts and path in own and not injected[path] else None for path in paths}
+    in_full = fresh and switch("LABKIT_FAST") != "1"
+    counted = {path for path in notebooks.lessons() if in_full and not injected.get(path)}
+    quotas = {path: QUOTA.get(path.stem[:2], 0) if path in counted else None for path in paths}
     check_names(paths, out)
     prepare(out, paths)
-    lessons, each = side_by_side(len(paths)) if fresh else (1, machine.quota()[0])       # two lessons may train the same run
+    # In one store lessons run one after another: two of them may train the same run.
+    lessons, threads = side_by_side(len(paths)) if fresh else (1, machine.quota()[0])
 
     def run(path):
         tell(f"{path.stem} ...", sys.stderr)
-        result = run_lesson(path, out, stores[path], injected[path], quotas[path], limit, each)
+        result = run_lesson(path, out, stores[path], injected[path], quotas[path], limit, threads)
         tell(f"  {printable(report.sentence(result))}", sys.stderr)
         return result
 
     with ThreadPoolExecutor(lessons) as pool:
         try:
             # The long ones first, lest one of them runs alone at the end.
-            futures = {path: pool.submit(run, path) for path in sorted(paths, key=published_seconds, reverse=lessons > 1)}
+            order = sorted(paths, key=published_seconds, reverse=lessons > 1)
+            futures = {path: pool.submit(run, path) for path in order}
             results = [futures[path].result() for path in paths]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -79,11 +84,13 @@ def check_names(paths, out):
     names = [path.stem for path in paths]
     for path in paths:
         if names.count(path.stem) > 1:
-            raise LabError(f"Two of the notebooks are called {path.name}: run them one at a time, each with an --out of its own.")
+            raise LabError(f"Two of the notebooks are called {path.name}: "
+                           "run them one at a time, each with an --out of its own.")
         if path.stem in RESERVED:
             raise LabError(f"{path.name} has the name of a file with results: call it something else.")
         if path.resolve().parent == out.resolve():
-            raise LabError(f"{path} lies among the results, which are replaced: copy it to another folder, or give another --out.")
+            raise LabError(f"{path} lies among the results, which are replaced: "
+                           "copy it to another folder, or give another --out.")
 
 
 def prepare(out, paths):
@@ -94,8 +101,10 @@ def prepare(out, paths):
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not is_ours(out):
-            raise LabError(f"--out {out} holds other files: give an empty folder, or one that an earlier chapter wrote.")
-        write_file(out / RESULTS, json.dumps({"schema_version": SCHEMA_VERSION, "ok": False, "notebooks": []}).encode(), choose="--out")
+            raise LabError(f"--out {out} holds other files: "
+                           "give an empty folder, or one that an earlier chapter wrote.")
+        unfinished = {"schema_version": SCHEMA_VERSION, "ok": False, "notebooks": []}
+        write_file(out / RESULTS, json.dumps(unfinished).encode(), choose="--out")
     except OSError as error:
         raise cannot_write(out, error, choose="--out") from None
     for lesson in {*notebooks.lessons(), *paths}:
@@ -128,7 +137,8 @@ def run_lesson(path, out, store, parameters, quota, limit, lesson_threads):
         error = f"trained {trained} run-steps, fewer than its {quota}"
     if (out / path.name).exists():
         report.notebook_html(out / path.name)
-    return {"name": path.stem, "ok": error is None, "error": error, "seconds": round(seconds, 1), "parameters": parameters,
+    return {"name": path.stem, "ok": error is None, "error": error,
+            "seconds": round(seconds, 1), "parameters": parameters,
             "run_steps_trained": trained, "run_steps_quota": quota, "runs": account.get("runs", [])}
 
 
@@ -140,7 +150,8 @@ def write(out, stores, results):
             "fast": switch("LABKIT_FAST") == "1", "notebooks": results, "runs": runs, "machine": machine.facts()}
     write_file(out / RESULTS, json.dumps(data, indent=1).encode(), choose="--out")
     report.write(out / "report.html", data, stores)
-    lines = [report.table(runs), *(printable(report.sentence(result)) for result in results), f"Report: {out / 'report.html'}"]
+    sentences = [printable(report.sentence(result)) for result in results]
+    lines = [report.table(runs), *sentences, f"Report: {out / 'report.html'}"]
     return Outcome(0 if ok else 1, "\n".join(lines), data)
 
 
@@ -155,14 +166,19 @@ def value(text):
 
 
 def given(paths, texts):
-    """Return {path: parameters to inject}; LabError for a name that no chosen lesson has or a value that does not fit."""
+    """Return {path: parameters to inject}.
+
+    LabError for a name that no chosen lesson has, or a value that does not fit.
+    """
     values = pairs(texts, "-p")
     defaults = {path: notebooks.parameters(path) for path in paths}
     known = list(dict.fromkeys(name for names in defaults.values() for name in names))
     for name in values:
         if name not in known:
-            raise LabError(f"{name} is not a parameter of {', '.join(path.stem for path in paths)}.{suggest(name, known)}")
-    return {path: {name: _fitting(path, name, values[name], names[name]) for name in values if name in names} for path, names in defaults.items()}
+            lessons = ", ".join(path.stem for path in paths)
+            raise LabError(f"{name} is not a parameter of {lessons}.{suggest(name, known)}")
+    return {path: {name: _fitting(path, name, values[name], names[name]) for name in values if name in names}
+            for path, names in defaults.items()}
 
 
 def _fitting(path, name, text, default):
@@ -172,5 +188,6 @@ def _fitting(path, name, text, default):
     kinds, new = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}, value(text)
     fits = default is None or type(new) is type(default) or (isinstance(default, float) and type(new) is int)
     if not fits and type(default) in kinds:
-        raise LabError(f"{name} = {new!r} does not fit {path.stem}: it must be {kinds[type(default)]}, such as {default!r}.")
+        raise LabError(f"{name} = {new!r} does not fit {path.stem}: "
+                       f"it must be {kinds[type(default)]}, such as {default!r}.")
     return new

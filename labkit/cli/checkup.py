@@ -1,4 +1,8 @@
-"""Say what this machine has and lacks for the lab, with the remedy. Works where nothing is installed yet."""
+"""Say what this machine has and lacks for the lab, with the remedy. Works where nothing is installed yet.
+
+What needs installed packages is imported where it is used.
+"""
+
 import importlib
 import os
 import shutil
@@ -14,7 +18,7 @@ from labkit.machine import IMPORT_NAMES, Finding, free_memory, gpu_name, install
 from labkit.text import LINE
 
 MEMORY_GIB = 2.0  # a lesson on the embedded base needs 1.5
-# An environment takes 1.7 GiB with a torch for CPUs and 5.3 with one for CUDA; pip unpacks from the files that it fetched first.
+# An environment takes 1.7 GiB with a torch for CPUs and 5.3 with one for CUDA; pip fetches all before it unpacks.
 DISK_GIB = {"install": 4.0, "install with CUDA": 8.0, "runs": 0.5}
 MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 
@@ -24,55 +28,74 @@ def findings():
     return [python(), packages(), torch(), imports(), threads(), memory(), disk(), store()]
 
 
-def text(found=None):
-    """Return the self-check as lines of text."""
+def text(results=None):
+    """Return the self-check, or these Findings, as lines of text."""
     lines = []
-    for name, state, there, remedy in found or findings():
-        lines += textwrap.wrap(f"{MARKS[state]}  {name + ':':<10} {there}", LINE, subsequent_indent=" " * 18, break_long_words=False, break_on_hyphens=False)
-        lines += textwrap.wrap(f"      -> {remedy}", LINE, subsequent_indent=" " * 9, break_long_words=False, break_on_hyphens=False) if remedy else []
+    for name, state, there, remedy in results or findings():
+        lines += _wrapped(f"{MARKS[state]}  {name + ':':<10} {there}", 18)
+        lines += _wrapped(f"      -> {remedy}", 9) if remedy else []
     return "\n".join(lines)
 
 
+def _wrapped(line, indent):
+    """Break a line between words; what goes on in a next line begins at column `indent`."""
+    return textwrap.wrap(line, LINE, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+
+
 def verb(options):
-    """Print the self-check of the machine, exit code 1 if something is bad; of a design, a base or a folder, exit code 2."""
+    """Print the self-check of the machine, or of a design.
+
+    Exit code 1 where something of the machine is bad, 2 where a design, a base or a folder of pictures is.
+    """
     if options.design:
         from labkit.experiments.preflight import look_over
-        found, code = look_over(options.design, base=options.base, data=options.data), 2
+
+        results = inputs_found = look_over(options.design, base=options.base, data=options.data)
     else:
-        given, code = inputs(options.base, options.data), 1
-        code = 2 if any(finding.state == "bad" for finding in given) else code
-        found = findings() + given
-    return Outcome(code * any(finding.state == "bad" for finding in found), text(found), [finding._asdict() for finding in found])
+        inputs_found = inputs(options.base, options.data)
+        results = findings() + inputs_found
+    code = 2 if is_bad(inputs_found) else 1 if is_bad(results) else 0
+    return Outcome(code, text(results), [finding._asdict() for finding in results])
+
+
+def is_bad(results):
+    """Tell whether one of these Findings is bad."""
+    return any(finding.state == "bad" for finding in results)
 
 
 def inputs(base=None, data=None):
-    """Return what there is to say of a base's files and of a folder of pictures, as far as they are given; no model is loaded."""
-    found = []
+    """Return the Findings on a base's files and on a folder of pictures, where they are given; no model is loaded."""
+    results = []
     if base is not None:
         from labkit.engine.base_files import find_base
+
         try:
             files = find_base(base)
-            found.append(Finding("base", "good", f"{files.single_file or files.folder} can be read"))
+            results.append(Finding("base", "good", f"{files.single_file or files.folder} can be read"))
         except LabError as error:
-            found.append(Finding("base", "bad", str(error).removeprefix("base: ")))
+            results.append(Finding("base", "bad", str(error).removeprefix("base: ")))
     if data is not None:
         from labkit.datasets.folders import territory
+
         try:
             pictures = territory(data)
-            found += [Finding("data", "good", pictures.summary), *(Finding("data", "note", note) for note in pictures.notes)]
+            results.append(Finding("data", "good", pictures.summary))
+            results += [Finding("data", "note", note) for note in pictures.notes]
         except LabError as error:
-            found.append(Finding("data", "bad", str(error).removeprefix("data: ")))
-    return found
+            results.append(Finding("data", "bad", str(error).removeprefix("data: ")))
+    return results
 
 
 def python(version=sys.version_info):
     """Judge the interpreter's version."""
     there = f"{version[0]}.{version[1]}.{version[2]}"
     if version < (3, 11):
-        return Finding("Python", "bad", there, "Install Python 3.11 or newer and start labkit with it, for example: python3.12 -m labkit lab")
+        return Finding("Python", "bad", there, "Install Python 3.11 or newer and start labkit with it, "
+                                               "for example: python3.12 -m labkit lab")
     tested = [line.rsplit(" ", 1)[1] for line in pyproject()["project"]["classifiers"] if "Python :: 3." in line]
     if version[:2] > max(tuple(map(int, text.split("."))) for text in tested):
-        return Finding("Python", "note", there, f"The tests ran with {tested[0]} to {tested[-1]}; if a package has no build for it, use one of these.")
+        return Finding("Python", "note", there, f"The tests ran with {tested[0]} to {tested[-1]}; "
+                                                "if a package has no build for it, use one of these.")
     return Finding("Python", "good", there)
 
 
@@ -82,27 +105,32 @@ def packages():
     there = {name: installed_version(name) for name, _ in map(split, requirements(("lab",)))}
     versions = ", ".join(f"{name} {version}" for name, version in there.items() if version) or "none"
     if lacks:
-        return Finding("packages", "note", versions, f"Missing here: {', '.join(lacks)}. `python3 -m labkit lab` brings them into {environment.venv_folder()}.")
+        return Finding("packages", "note", versions, f"Missing here: {', '.join(lacks)}. "
+                       f"`python3 -m labkit lab` brings them into {environment.venv_folder()}.")
     return Finding("packages", "good", versions)
 
 
 def imports():
     """Judge whether what is installed can be imported, down to the classes that a base is loaded with."""
-    wanted = {name: text for text in requirements(("lab",)) if (name := split(text)[0]) != "torch" and installed_version(name)}
+    by_name = {split(text)[0]: text for text in requirements(("lab",))}
+    wanted = {name: text for name, text in by_name.items() if name != "torch" and installed_version(name)}
     if not wanted:
         return Finding("imports", "note", "nothing is installed yet")
     modules = {IMPORT_NAMES.get(name, name): name for name in wanted}
     failed = failures(modules)
-    broken, told = [modules[name] for name in failed], [f"{name} cannot be imported ({cause})" for name, cause in failed.items()]
+    broken = [modules[name] for name in failed]
+    causes = [f"{name} cannot be imported ({cause})" for name, cause in failed.items()]
     if not failed and not missing():
         try:
             importlib.import_module("labkit.engine.base").load_libraries()
         except Exception as error:  # as for torch: whatever it is, they do not import
-            broken, told = ["diffusers", "transformers"], [f"diffusers or transformers cannot be imported ({first_cause(error)})"]
+            broken = ["diffusers", "transformers"]
+            causes = [f"diffusers or transformers cannot be imported ({first_cause(error)})"]
     if not broken:
         return Finding("imports", "good", "all that is installed")
     pip, again = f'"{sys.executable}" -m pip install', " ".join(f'"{wanted[name]}"' for name in broken)
-    return Finding("imports", "bad", "; ".join(told), f"{pip} --force-reinstall --no-deps {again}, then, for what they need: {pip} {again}")
+    return Finding("imports", "bad", "; ".join(causes),
+                   f"{pip} --force-reinstall --no-deps {again}, then, for what they need: {pip} {again}")
 
 
 def failures(modules):
@@ -134,16 +162,19 @@ def torch():
 def judge_torch(version, built_for_cuda, gpu, has_mps, system=sys.platform):
     """Judge a torch that sees no CUDA device."""
     if gpu and not built_for_cuda:
-        return Finding("torch", "bad", f"{version} was built without CUDA, but there is a GPU: {gpu}", reinstall(system))
+        return Finding("torch", "bad", f"{version} was built without CUDA, but there is a GPU: {gpu}",
+                       reinstall(system))
     if gpu:
         return Finding("torch", "bad", f"{version} (CUDA {built_for_cuda}) cannot use the GPU that is there: {gpu}",
-                       f"Its driver is too old for CUDA {built_for_cuda}: update the driver, or give LABKIT_TORCH a torch built for an older CUDA.")
+                       f"Its driver is too old for CUDA {built_for_cuda}: update the driver, "
+                       "or give LABKIT_TORCH a torch built for an older CUDA.")
     return Finding("torch", "good", f"{version}, uses {'Apple GPU (mps)' if has_mps else 'the CPU'}")
 
 
 def reinstall(system=sys.platform):
     """Return the command that replaces torch by a build with CUDA."""
-    command = f'"{sys.executable}" -m pip install --force-reinstall "torch=={pyproject()["tool"]["labkit"]["tested-torch"]}"'
+    version = pyproject()["tool"]["labkit"]["tested-torch"]
+    command = f'"{sys.executable}" -m pip install --force-reinstall "torch=={version}"'
     if system.startswith("linux"):
         return command
     return f"{command} --index-url ADDRESS, with the address that PyTorch's own installation page shows for your CUDA"
@@ -162,7 +193,8 @@ def memory():
     if free is None:
         return Finding("memory", "note", "unknown on this system", f"A lesson needs about {MEMORY_GIB:g} GiB.")
     if free < MEMORY_GIB * 2**30:
-        return Finding("memory", "bad", f"{free / 2**30:.1f} GiB free", f"A lesson needs about {MEMORY_GIB:g} GiB: close other notebooks and programs.")
+        return Finding("memory", "bad", f"{free / 2**30:.1f} GiB free",
+                       f"A lesson needs about {MEMORY_GIB:g} GiB: close other notebooks and programs.")
     return Finding("memory", "good", f"{free / 2**30:.1f} GiB free")
 
 
@@ -175,7 +207,9 @@ def disk():
         place = place.parent
     free, need = shutil.disk_usage(place).free / 2**30, DISK_GIB[purpose]
     if free < need:
-        return Finding("disk", "bad", f"{free:.1f} GiB free at {place}", f"{need:g} GiB are needed: free some" + (", or set LABKIT_STORE to a folder elsewhere." if purpose == "runs" else ", or put the checkout on another disk."))
+        other = "set LABKIT_STORE to a folder elsewhere" if purpose == "runs" else "put the checkout on another disk"
+        return Finding("disk", "bad", f"{free:.1f} GiB free at {place}",
+                       f"{need:g} GiB are needed: free some, or {other}.")
     return Finding("disk", "good", f"{free:.1f} GiB free at {place}")
 
 

@@ -1,9 +1,10 @@
 """Make the kit's own environment: one folder, filled by pip, resumed after an interruption. Standard library only.
 
-LABKIT_TORCH replaces the tested torch requirement (for example `torch==2.9.1` or the path of a wheel), LABKIT_TORCH_INDEX
-names an extra package index to take torch from (for example the one with CPU or CUDA builds that PyTorch's site shows).
-Both matter only where torch is missing.
+LABKIT_TORCH replaces the tested torch requirement (for example `torch==2.9.1` or the path of a wheel).
+LABKIT_TORCH_INDEX names an extra package index to take torch from (for example the one with CPU or CUDA builds that
+PyTorch's site shows). Both matter only where torch is missing.
 """
+
 import contextlib
 import json
 import os
@@ -17,7 +18,7 @@ from labkit.files.locks import try_lock
 from labkit.settings import REPO, cache_dir
 
 STAMP = "labkit-installed.json"  # the requirements whose installation ended well
-# Rounded sums of the wheels' sizes in MB on Linux; torch is stated apart because it decides everything. `test` contains `lab`.
+# Rounded sums of the wheels' sizes in MB on Linux; torch, most of it, is stated apart. `test` contains `lab`.
 DOWNLOAD_MB = {"core": 90, "lab": 50, "test": 130}
 
 
@@ -65,9 +66,10 @@ def only_one(path):
 
 def call(command, *, quiet=False, timeout=None):
     """Run a command, its output on stderr; return whether it succeeded within the time."""
-    sink = subprocess.DEVNULL if quiet else sys.stderr
+    nowhere = subprocess.DEVNULL
+    sink = nowhere if quiet else sys.stderr
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, timeout=timeout).returncode == 0
+        return subprocess.run(command, stdin=nowhere, stdout=sink, stderr=sink, timeout=timeout).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 
@@ -85,7 +87,7 @@ def pip(python):
 
 
 def torch_commands(python, *, driver, system=sys.platform, environ=os.environ):
-    """Return the commands that may bring torch, to be tried in order; the first may fail, or take too long, without harm."""
+    """Return the commands that may bring torch, in the order to try them; all but the last may fail without harm."""
     index = ["--extra-index-url", environ["LABKIT_TORCH_INDEX"]] if environ.get("LABKIT_TORCH_INDEX") else []
     install = [*pip(python), "install", *index]
     if environ.get("LABKIT_TORCH"):
@@ -98,9 +100,9 @@ def torch_commands(python, *, driver, system=sys.platform, environ=os.environ):
 def has_torch(python):
     """Say whether an environment has a torch in the allowed range."""
     code = "import importlib.metadata as m; print(m.version('torch'))"
-    found = subprocess.run([str(python), "-c", code], capture_output=True, text=True)
+    answer = subprocess.run([str(python), "-c", code], capture_output=True, text=True)
     ranges = dict(map(split, requirements()))["torch"]
-    return found.returncode == 0 and satisfies(found.stdout.strip(), ranges)
+    return answer.returncode == 0 and satisfies(answer.stdout.strip(), ranges)
 
 
 def damaged(python):
@@ -117,7 +119,8 @@ def announce(venv, extras, lacks, torch_there):
     size = DOWNLOAD_MB["core"] + sum(DOWNLOAD_MB.get(extra, 0) for extra in extras)
     torch = "" if torch_there else " and torch (about 200 MB for CPU builds, 2,500 MB on Linux for CUDA builds)"
     say(f"this Python lacks {', '.join(lacks[:4])}{' and more' if len(lacks) > 4 else ''}.")
-    say(f"Installing once into {venv}: about {size} MB of packages{torch}, some minutes. Interrupt and repeat as you like.")
+    say(f"Installing once into {venv}: about {size} MB of packages{torch}, some minutes. "
+        "Interrupt and repeat as you like.")
 
 
 def install(extras, lacks):
@@ -158,7 +161,8 @@ def read_stamp(venv):
 def fill(python, extras, resumed):
     """Install torch if it is missing, then the project with these extras, editable where the checkout can be written.
 
-    The tested versions come first; where a system, a Python or another torch rules one of them out, any in the ranges do.
+    The tested versions come first. Where a system, a Python or another torch rules one of them out, any in the ranges
+    do.
     """
     remedy = "Mend what it complains about and run the same command again: it goes on where it stopped."
     if resumed and (broken := damaged(python)):
@@ -171,5 +175,6 @@ def fill(python, extras, resumed):
     what = ["--editable", f"{REPO}[{','.join(extras)}]" if extras else str(REPO)]
     command = [*pip(python), "install", *(what if os.access(REPO, os.W_OK) else requirements(extras))]
     if not call([*command, "--constraint", str(REPO / "constraints.txt")]):
-        say("The tested versions, those of constraints.txt, cannot be installed here: trying what pyproject.toml allows.")
+        say("The tested versions, those of constraints.txt, cannot be installed here: "
+            "trying what pyproject.toml allows.")
         must(command, remedy)

@@ -1,4 +1,4 @@
-"""Execute one notebook: the worker process that chapter and publish start, how many at once, and how long each may take.
+"""Execute a notebook in a worker process: what it is given, how many at once, and how long each may take.
 
 A process of its own, because papermill can hang for ever (nbclient waits for a message that was already read) and
 only the operating system can end that. The worker reads a job as JSON from stdin.
@@ -49,22 +49,27 @@ def timeout():
 def execute(path, target, *, parameters, environment, log, timeout):
     """Run a notebook into target within timeout seconds; return (seconds, None or a sentence on what failed).
 
-    environment: variables for the kernel. log: file for what papermill says. The executed notebook is kept also on failure.
+    environment    variables for the kernel
+    log            file for what papermill says
+
+    The executed notebook is kept also on failure.
     """
     target.unlink(missing_ok=True)
     job = json.dumps({"path": str(path), "target": str(target), "parameters": parameters})
     start = time.monotonic()
-    with tempfile.TemporaryDirectory() as own, open(log, "w", encoding="utf-8") as messages:
+    with tempfile.TemporaryDirectory() as folder, open(log, "w", encoding="utf-8") as messages:
         # A user's IPython start-up files and kernels of other environments must not leak into a strict run.
-        clean = {"IPYTHONDIR": own, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(REPO), "PYTHONSAFEPATH": "1", "LABKIT_FRONTEND": "headless",
-                 "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        worker = subprocess.Popen([sys.executable, "-P", "-m", "labkit.cli.execute"], stdin=subprocess.PIPE, stdout=messages,
-                                  stderr=messages, text=True, cwd=path.parent, env={**os.environ, **clean, **environment})
+        clean = {"IPYTHONDIR": folder, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+                 "PYTHONPATH": str(REPO), "PYTHONSAFEPATH": "1", "LABKIT_FRONTEND": "headless"}
+        worker = subprocess.Popen([sys.executable, "-P", "-m", "labkit.cli.execute"], text=True, cwd=path.parent,
+                                  stdin=subprocess.PIPE, stdout=messages, stderr=messages,
+                                  env={**os.environ, **clean, **environment})
         RUNNING.add(worker)
         try:
             worker.communicate(job, timeout=timeout)
         except subprocess.TimeoutExpired:
-            return time.monotonic() - start, f"was still running after {timeout:.0f} s and was stopped (LABKIT_TIMEOUT allows more)"
+            return time.monotonic() - start, (f"was still running after {timeout:.0f} s and was stopped "
+                                              "(LABKIT_TIMEOUT allows more)")
         finally:
             worker.kill()  # the kernel watches its parent and goes with it
             worker.wait()
@@ -75,8 +80,9 @@ def execute(path, target, *, parameters, environment, log, timeout):
     failed = failure(read(target)) if target.exists() else None
     if failed:
         return seconds, f"failed in cell [{failed[0]}]: {failed[1]}"
-    said = Path(log).read_text(encoding="utf-8").strip().splitlines() or [f"its process ended with {worker.returncode}, for want of memory perhaps"]
-    return seconds, f"failed before a cell did: {said[-1]}"
+    words = Path(log).read_text(encoding="utf-8").strip().splitlines()
+    reason = words[-1] if words else f"its process ended with {worker.returncode}, for want of memory perhaps"
+    return seconds, f"failed before a cell did: {reason}"
 
 
 def stop_all():
@@ -87,7 +93,7 @@ def stop_all():
 
 def main():
     """Execute the job on stdin with papermill; the exit code is 0 only if every cell succeeded."""
-    import papermill
+    import papermill  # heavy, and needed by the worker alone
 
     job = json.load(sys.stdin)
     papermill.execute_notebook(job["path"], job["target"], parameters=job["parameters"], kernel_name="python3",

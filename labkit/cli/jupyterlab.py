@@ -1,4 +1,5 @@
 """Open the lessons in JupyterLab."""
+
 import os
 import signal
 import subprocess
@@ -12,10 +13,11 @@ from labkit.settings import REPO
 
 
 def command(lesson, *, port, browser):
-    """Return the command line of the server that opens a notebook first; one from elsewhere is served from its own folder."""
+    """Return the command line of the server that opens a notebook; one from elsewhere has its own folder served."""
     root = REPO if REPO in lesson.parents else lesson.parent
+    page = quote(lesson.relative_to(root).as_posix())
     return [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={root}", f"--ServerApp.port={port}",
-            f"--LabApp.default_url=/lab/tree/{quote(lesson.relative_to(root).as_posix())}", *([] if browser else ["--no-browser"]),
+            f"--LabApp.default_url=/lab/tree/{page}", *([] if browser else ["--no-browser"]),
             # Root is who you are in a container; anywhere else the option changes nothing.
             *["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0)]
 
@@ -28,7 +30,7 @@ def lab(options):
     server, stop = subprocess.Popen(command(lesson, port=options.port, browser=not options.no_browser)), Stop()
 
     def hand_on(number, _frame):
-        if number != signal.SIGINT:                           # Ctrl-C reaches the server as well, which asks whether it is meant
+        if number != signal.SIGINT:                           # Ctrl-C reaches the server too, which asks about it
             stop.number = number
             server.terminate()                                # it ends its kernels first
 

@@ -1,4 +1,5 @@
 """The command line: parse, run one verb, print its outcome. Standard library only until a verb runs."""
+
 import argparse
 import contextlib
 import difflib
@@ -26,13 +27,18 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "runs": ("cli.runs:runs", "list the recorded runs"),
     "diagnose": ("cli.runs:diagnose", "give verdicts on recorded runs, with their evidence"),
     "export": ("cli.runs:export", "write a run's adapter to a file other programs load"),
-    "checkup": ("cli.checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a folder of pictures, with the remedy"),
+    "checkup": ("cli.checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a "
+                                    "folder of pictures, with the remedy"),
     "student": ("cli.student:verb", "write copies of the lessons without their solutions, for a class or one student"),
-    "publish": ("tools/publish:verb", "execute the notebooks and write them back clean, badges and set-up cells included"),
+    "publish": ("tools/publish:verb", "execute the notebooks and write them back clean, badges and set-up cells "
+                                      "included"),
     "bench": ("tools/bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }
-PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "student": "--to FOLDER"}  # what sets where a verb writes
-STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export")  # the verbs that read or write runs
+# What sets where a verb writes, if not --store does, and the verbs that read or write runs.
+PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "student": "--to FOLDER"}
+STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export")
+CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Outcome(NamedTuple):
@@ -47,9 +53,11 @@ class Parser(argparse.ArgumentParser):
     """Parse strictly: no abbreviations, and a mistyped word is answered with the nearest right one."""
 
     def __init__(self, **options):
+        """Take argparse's own options."""
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message):
+        """End with exit code 2 and one sentence."""
         self.exit(2, f"{self.prog}: {one_sentence(message)}\n`{self.prog} --help` says more.\n")
 
 
@@ -62,49 +70,93 @@ def suggest(word, known):
 def parser():
     """Return the parser of the whole command line."""
     stored, common = argparse.ArgumentParser(add_help=False), argparse.ArgumentParser(add_help=False)
-    stored.add_argument("--store", metavar="DIR", help="folder of recorded runs (default: runs/ of the checkout, or LABKIT_STORE)")
-    common.add_argument("--json", action="store_true", help="print the result as JSON on stdout; messages go to stderr")
+    stored.add_argument("--store", metavar="DIR",
+                        help="folder of recorded runs (default: runs/ of the checkout, or LABKIT_STORE)")
+    common.add_argument("--json", action="store_true",
+                        help="print the result as JSON on stdout; messages go to stderr")
     top = Parser(prog="labkit", description="Learn what the parameters of LoRA training do by training.",
-                 epilog="Exit code: 0 done, 1 a run or a cell failed, 2 bad input, 130 interrupted. `labkit VERB --help` says more.")
+                 epilog="Exit code: 0 done, 1 a run or a cell failed, 2 bad input, 130 interrupted. "
+                        "`labkit VERB --help` says more.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
-    add = {verb: verbs.add_parser(verb, parents=[stored, common] if verb in STORED else [common], help=help, description=help[0].upper() + help[1:] + ".")
-           for verb, (_, help) in VERBS.items()}
-    names = dict(metavar="NAME", help="a lesson: 01, learning_rate or 01_learning_rate (default: all)")
-    files = dict(metavar="NAME", help="a lesson: 01, learning_rate or 01_learning_rate; or the path of any notebook (default: all lessons)")
+    add = {}
+    for verb, (_, what) in VERBS.items():
+        shared = [stored, common] if verb in STORED else [common]
+        description = what[0].upper() + what[1:] + "."
+        add[verb] = verbs.add_parser(verb, parents=shared, help=what, description=description)
+    _add_notebooks(add)
+    _add_runs(add)
+    _add_maintenance(add)
+    return top
 
-    add["lab"].add_argument("name", nargs="?", default="00_start", metavar="NAME", help="the lesson to open, or the path of any notebook (default: 00_start)")
+
+def _add_notebooks(add):
+    """Give the verbs that open, run or copy notebooks their options."""
+    add["lab"].add_argument("name", nargs="?", default="00_start", metavar="NAME",
+                            help="the lesson to open, or the path of any notebook (default: 00_start)")
     add["lab"].add_argument("--no-browser", action="store_true", help="only start the server and print its address")
     add["lab"].add_argument("--port", type=int, default=8888, help="port to try first (default: 8888)")
-    add["chapter"].add_argument("names", nargs="*", **files)
-    add["chapter"].add_argument("-p", "--parameter", action="append", default=[], metavar="KEY=VALUE", help="set a notebook parameter; may be repeated")
-    add["chapter"].add_argument("--out", default=None, metavar="DIR", help="folder for the results (default: out/chapter)")
-    add["test"].add_argument("--all", action="store_true", help="everything that continuous integration runs")
-    add["test"].add_argument("pytest", nargs="*", metavar="-- ARG", help="arguments for pytest, after --")
-    for verb, metavar, help in (("train", "KEY=VALUE", "set a field of the run; may be repeated"),
-                                ("sweep", "KEY=A,B,C", "values to try for a field of the run; may be repeated, all combinations are trained")):
+    add["chapter"].add_argument("names", nargs="*", metavar="NAME",
+                                help="a lesson: 01, learning_rate or 01_learning_rate; or the path of any notebook "
+                                     "(default: all lessons)")
+    add["chapter"].add_argument("-p", "--parameter", action="append", default=[], metavar="KEY=VALUE",
+                                help="set a notebook parameter; may be repeated")
+    add["chapter"].add_argument("--out", default=None, metavar="DIR",
+                                help="folder for the results (default: out/chapter)")
+    add["student"].add_argument("names", nargs="+", metavar="NOTEBOOK",
+                                help="a lesson: 01, learning_rate or 01_learning_rate; or all")
+    add["student"].add_argument("--to", required=True, metavar="FOLDER",
+                                help="where the copies go; nothing there is written over")
+    add["student"].add_argument("--student", metavar="NAME",
+                                help="a student's name: it sets the seed, so that runs differ from everybody else's")
+
+
+def _add_runs(add):
+    """Give the verbs that train, judge and export runs, or look at what would be trained, their options."""
+    settings = {"train": ("KEY=VALUE", "set a field of the run; may be repeated"),
+                "sweep": ("KEY=A,B,C", "values to try for a field of the run; may be repeated, all combinations are "
+                                       "trained")}
+    for verb, (form, what) in settings.items():
         add[verb].add_argument("--config", metavar="FILE", help="a design: YAML or JSON file, or a share string")
-        add[verb].add_argument("--set", action="append", default=[], metavar=metavar, help=help)
+        add[verb].add_argument("--set", action="append", default=[], metavar=form, help=what)
     for verb in ("train", "sweep", "resume"):
-        add[verb].add_argument("--rows", type=int, default=64, metavar="N", help="pictures that a pass may hold, all its runs together (default: 64, fewer where memory is short)")
-        add[verb].add_argument("--dtype", metavar="NAME", help="float32, bf16 or fp16, in which the base computes (default: LABKIT_DTYPE, or what the device is best at)")
-        add[verb].add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction, help="compute activations again instead of keeping them (default: where memory is short)")
+        add[verb].add_argument("--rows", type=int, default=64, metavar="N",
+                               help="pictures that a pass may hold, all its runs together (default: 64, fewer where "
+                                    "memory is short)")
+        add[verb].add_argument("--dtype", metavar="NAME",
+                               help="float32, bf16 or fp16, in which the base computes (default: LABKIT_DTYPE, or "
+                                    "what the device is best at)")
+        add[verb].add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction,
+                               help="compute activations again instead of keeping them (default: where memory is "
+                                    "short)")
     for verb in ("train", "sweep", "checkup"):
         add[verb].add_argument("--base", metavar="NAME", help="embedded, a folder, a .safetensors file or a hub name")
-        add[verb].add_argument("--data", metavar="FOLDER", help="a territory that ships, or a folder of pictures with captions")
+        add[verb].add_argument("--data", metavar="FOLDER",
+                               help="a territory that ships, or a folder of pictures with captions")
     for verb in ("resume", "export"):
         add[verb].add_argument("run", metavar="RUN", help="id of a run (its first characters suffice), or its folder")
-    add["export"].add_argument("--format", default="diffusers", choices=["diffusers"], help="form of the file (default: diffusers)")
-    add["export"].add_argument("--step", type=int, metavar="N", help="the adapter as it was after N updates, where a checkpoint was kept (default: the last)")
-    add["export"].add_argument("--to", required=True, metavar="FILE", help="the file to write, for example place.safetensors")
-    add["diagnose"].add_argument("paths", nargs="*", metavar="PATH", help="run ids or folders (default: all runs of the store)")
-    add["checkup"].add_argument("design", nargs="?", metavar="DESIGN", help="a design file to look over before training (default: this machine)")
-    add["student"].add_argument("names", nargs="+", metavar="NOTEBOOK", help="a lesson: 01, learning_rate or 01_learning_rate; or all")
-    add["student"].add_argument("--to", required=True, metavar="FOLDER", help="where the copies go; nothing there is written over")
-    add["student"].add_argument("--student", metavar="NAME", help="a student's name: it sets the seed, so that runs differ from everybody else's")
-    add["publish"].add_argument("names", nargs="*", **names)
-    add["publish"].add_argument("--badges", action="store_true", help="write badges and set-up cells only; execute nothing")
-    add["bench"].add_argument("--out", default=None, metavar="FILE", help="where to write the figures (default: out/bench.json)")
-    return top
+    add["export"].add_argument("--format", default="diffusers", choices=["diffusers"],
+                               help="form of the file (default: diffusers)")
+    add["export"].add_argument("--step", type=int, metavar="N",
+                               help="the adapter as it was after N updates, where a checkpoint was kept (default: the "
+                                    "last)")
+    add["export"].add_argument("--to", required=True, metavar="FILE",
+                               help="the file to write, for example place.safetensors")
+    add["diagnose"].add_argument("paths", nargs="*", metavar="PATH",
+                                 help="run ids or folders (default: all runs of the store)")
+    add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
+                                help="a design file to look over before training (default: this machine)")
+
+
+def _add_maintenance(add):
+    """Give the verbs for work on the kit itself their options."""
+    add["test"].add_argument("--all", action="store_true", help="everything that continuous integration runs")
+    add["test"].add_argument("pytest", nargs="*", metavar="-- ARG", help="arguments for pytest, after --")
+    add["publish"].add_argument("names", nargs="*", metavar="NAME",
+                                help="a lesson: 01, learning_rate or 01_learning_rate (default: all)")
+    add["publish"].add_argument("--badges", action="store_true",
+                                help="write badges and set-up cells only; execute nothing")
+    add["bench"].add_argument("--out", default=None, metavar="FILE",
+                              help="where to write the figures (default: out/bench.json)")
 
 
 def parse(arguments):
@@ -127,14 +179,15 @@ def pairs(texts, option="--set"):
     """Turn KEY=VALUE texts into a dict; LabError names the one that is not of that form or comes twice."""
     for text in texts:
         if "=" not in text or text.startswith("="):
-            raise LabError(f"{option} {text!r} is not of the form key=value, for example {option} learning_rate=1e-3.")
+            raise LabError(f"{option} {text!r} is not of the form key=value, "
+                           f"for example {option} learning_rate=1e-3.")
         if [other.split("=")[0] for other in texts].count(text.split("=")[0]) > 1:
             raise LabError(f"{text.split('=')[0]} is given twice: keep one of them.")
     return dict(text.split("=", 1) for text in texts)
 
 
 def function(verb):
-    """Return the function of a verb, its module loaded only now; LabError for a verb that needs a checkout without one."""
+    """Return the function of a verb, its module loaded only now; LabError where it needs a checkout and has none."""
     place, name = VERBS[verb][0].split(":")
     if place.startswith("tools/"):
         return getattr(load(place.removeprefix("tools/")), name)
@@ -143,8 +196,9 @@ def function(verb):
 
 def run(options):
     """Run the verb of parsed options, print its outcome and return the exit code."""
+    stdout = contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext()
     try:
-        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext(), warnings.catch_warnings():
+        with stdout, warnings.catch_warnings():
             warnings.simplefilter("always", LabWarning)
             warnings.showwarning = say
             outcome = function(options.verb)(options)
@@ -152,9 +206,10 @@ def run(options):
         outcome = Outcome(2, "", {"error": str(error)})
         tell(fitted(f"labkit: {error}", sys.stderr), sys.stderr)
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in CANNOT_WRITE:
             raise
-        remedy = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"Choose a place you may write to ({PLACES.get(options.verb, '--store DIR')})"
+        place = PLACES.get(options.verb, "--store DIR")
+        remedy = "Free some space" if error.errno in FULL else f"Choose a place you may write to ({place})"
         tell(f"labkit: {error.strerror}: {error.filename or 'while writing'}. {remedy} and repeat.", sys.stderr)
         outcome = Outcome(2, "", {"error": str(error)})
     if options.json and outcome.data is not None:
@@ -165,25 +220,34 @@ def run(options):
 
 
 def say(message, category, filename, lineno, file=None, line=None):
-    """Show a warning: ours as the sentence that it is, others as Python shows them."""
-    ours = issubclass(category, LabWarning)
-    tell(f"labkit: {one_sentence(message)}" if ours else warnings.formatwarning(message, category, filename, lineno, line), sys.stderr, "\n" if ours else "")
+    """Show a warning: the kit's as the sentence that it is, others as Python shows them."""
+    if issubclass(category, LabWarning):
+        tell(f"labkit: {one_sentence(message)}", sys.stderr)
+    else:
+        tell(warnings.formatwarning(message, category, filename, lineno, line), sys.stderr, "")
 
 
 def fitted(text, stream):
-    """Return a text with its lines broken between words where a terminal would break them inside; files and pipes get lines whole."""
+    """Return a text with its lines broken between words for a terminal, which would break them inside.
+
+    Files and pipes get lines whole. What goes on in a next line is indented two columns further.
+    """
     if not stream.isatty():
         return text
     width = shutil.get_terminal_size().columns - 1
-    return "\n".join(line if len(line) <= width else textwrap.fill(line, width, subsequent_indent=line[: len(line) - len(line.lstrip())] + "  ",
-                                                                   break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
+    return "\n".join(line if len(line) <= width else _filled(line, width) for line in text.split("\n"))
+
+
+def _filled(line, width):
+    indent = line[: len(line) - len(line.lstrip())] + "  "
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def tell(text, stream=None, end="\n"):
     """Print at once, with what a terminal would obey written out: names and metadata of files may hold it.
 
-    Goes on in silence where nobody reads any more: `labkit runs | head`, a terminal that was closed. Letters that the stream's
-    encoding lacks are written out too.
+    Where nobody reads any more (`labkit runs | head`, a terminal that was closed) nothing is printed or raised.
+    Letters that the stream's encoding lacks are written out too.
     """
     stream = stream or sys.stdout
     text = printable(text, keep="\n")
@@ -194,4 +258,5 @@ def tell(text, stream=None, end="\n"):
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())         # or Python complains when it flushes at its end
+        # or Python complains when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,5 @@
-"""The chapter's report: one HTML file with the verdicts, their evidence and the figures, readable offline and without colour."""
+"""The chapter's report: one HTML file with verdicts, evidence and figures, readable offline and without colour."""
+
 import base64
 import html
 from collections import defaultdict
@@ -13,14 +14,19 @@ from labkit.text import printable, rate_text
 from labkit.view.style import VERDICTS
 
 MIN_RACE = 3  # runs that differ by the learning rate alone, from which their race is drawn
-COLUMNS = ("lesson", "run", "what differs", "learning rate", "rank", "alpha", "scaling", "steps", "verdict", "since step")
+COLUMNS = ("lesson", "run", "what differs", "learning rate", "rank", "alpha", "scaling", "steps", "verdict",
+           "since step")
+# Fields that have a column of their own, or follow from one that has.
+SHOWN_APART = {"learning_rate", "rank", "alpha", "scaling", "max_train_steps", "lr_end", "parent"}
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }}
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff }}
+body {{ max-width: 72rem; margin: 2rem auto; padding: 0 1rem }}
 table {{ border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }}
 th, td {{ border-bottom: 1px solid #ccc; padding: .3rem .7rem; text-align: left; vertical-align: top }}
-.wide {{ overflow-x: auto }} img {{ max-width: 100%; height: auto }} figure {{ margin: 1.5rem 0 }} figcaption {{ color: #555 }}
+.wide {{ overflow-x: auto }} img {{ max-width: 100%; height: auto }}
+figure {{ margin: 1.5rem 0 }} figcaption {{ color: #555 }}
 code {{ font-size: .9em }} .failed {{ border-left: 6px solid #222; padding-left: .7rem }}
 </style></head><body>
 {body}
@@ -36,14 +42,15 @@ def trained(stores, result):
 
 def verdicts(stores, results):
     """Return one entry per run that the lessons trained: its settings, its verdict and the evidence, JSON-ready."""
-    found = [(result["name"], trained(stores, result)) for result in results]
-    return [entry(run, lesson, runs.values()) for lesson, runs in found for run in runs.values()]
+    by_lesson = {result["name"]: trained(stores, result) for result in results}
+    return [entry(run, lesson, runs.values()) for lesson, runs in by_lesson.items() for run in runs.values()]
 
 
 def entry(run, lesson="", siblings=()):
     """Return what is said of one run: settings, verdict, evidence."""
     verdict = diagnose(run, [other for other in siblings if other.run_id != run.run_id])
-    return listing.entry(run.run_id, run.status, verdict, run.config.to_dict() | {"scaling": run.config.scaling}, lesson)
+    config = run.config.to_dict() | {"scaling": run.config.scaling}
+    return listing.entry(run.run_id, run.status, verdict, config, lesson)
 
 
 def rows(runs):
@@ -51,22 +58,23 @@ def rows(runs):
     differing = differences(runs)
     for run in runs:
         config, symbol = run["config"], VERDICTS[run["label"]][0]
-        yield (run["lesson"], run["id"][:8], differing[run["id"]], rate_text(config["learning_rate"]), str(config["rank"]),
-               f"{config['alpha']:g}", f"{config['scaling']:g}", str(config["max_train_steps"]), f"{symbol} {run['label']}",
+        yield (run["lesson"], run["id"][:8], differing[run["id"]],
+               rate_text(config["learning_rate"]), str(config["rank"]), f"{config['alpha']:g}",
+               f"{config['scaling']:g}", str(config["max_train_steps"]), f"{symbol} {run['label']}",
                "" if run["since_step"] is None else str(run["since_step"]))
 
 
 def differences(runs):
     """Return {run id: the settings, rate and rank aside, in which it differs from others of its lesson}."""
-    by_lesson, apart = defaultdict(list), {"learning_rate", "rank", "alpha", "scaling", "max_train_steps", "lr_end", "parent"}
+    by_lesson = defaultdict(list)
     for run in runs:
         by_lesson[run["lesson"]].append(run)
-    found = {}
+    differing = {}
     for group in by_lesson.values():
-        names = [name for name in differing_fields([run["config"] for run in group]) if name not in apart]
+        names = [name for name in differing_fields([run["config"] for run in group]) if name not in SHOWN_APART]
         for run in group:
-            found[run["id"]] = ", ".join(f"{name} {run['config'][name]}" for name in names)
-    return found
+            differing[run["id"]] = ", ".join(f"{name} {run['config'][name]}" for name in names)
+    return differing
 
 
 def table(runs):
@@ -74,14 +82,16 @@ def table(runs):
     if not runs:
         return "No run was trained."
     lines = [tuple(map(printable, line)) for line in (COLUMNS, *rows(runs))]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
 def write(path, data, stores):
     """Write report.html from the results and the stores they came from."""
-    body = ["<h1>Parameter Design Lab: report</h1>", f"<p>Made {html.escape(data['made'])} on {html.escape(describe(data['machine']))}."
-            f"{' Fast form: shortened runs, for tests; read no result into them.' if data['fast'] else ''}</p>"]
+    fast = " Fast form: shortened runs, for tests; read no result into them." if data["fast"] else ""
+    made = f"Made {html.escape(data['made'])} on {html.escape(describe(data['machine']))}."
+    body = ["<h1>Parameter Design Lab: report</h1>", f"<p>{made}{fast}</p>"]
     body += [status(result) for result in data["notebooks"]]
     body += ["<h2>Verdicts</h2>", html_table(data["runs"])]
     for result in data["notebooks"]:
@@ -93,7 +103,8 @@ def write(path, data, stores):
 def describe(machine):
     """Return the machine in words."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    return f"{machine['system']}, {machine['gpu'] or 'no GPU'}, {machine['threads']} threads, Python {machine['python']}, {versions}"
+    return (f"{machine['system']}, {machine['gpu'] or 'no GPU'}, {machine['threads']} threads, "
+            f"Python {machine['python']}, {versions}")
 
 
 def sentence(result):
@@ -104,19 +115,20 @@ def sentence(result):
 
 def status(result):
     """Return a paragraph on how a lesson went, with a link to it."""
-    name = html.escape(result["name"])
-    return f'<p class="{"done" if result["ok"] else "failed"}"><a href="{name}.html">{name}</a>: {html.escape(sentence(result).split(": ", 1)[1])}</p>'
+    name, how = html.escape(result["name"]), html.escape(sentence(result).split(": ", 1)[1])
+    return f'<p class="{"done" if result["ok"] else "failed"}"><a href="{name}.html">{name}</a>: {how}</p>'
 
 
 def html_table(runs):
     """Return the table of verdicts as HTML, each verdict with its sentence."""
     head = "".join(f"<th>{name}</th>" for name in (*COLUMNS, "why"))
-    lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in (*cells, run["sentence"])) for cells, run in zip(rows(runs), runs)]
-    return f'<div class="wide"><table><tr>{head}</tr>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
+    lines = [(*cells, run["sentence"]) for cells, run in zip(rows(runs), runs, strict=True)]
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>" for cells in lines)
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def figures(runs):
-    """Yield the figures of one lesson's runs: each race over rates with its pictures, then all other curves together."""
+    """Yield the figures of a lesson's runs: each race over rates with its pictures, then all other curves together."""
     from labkit.view.curves import plot_curves
     from labkit.view.pictures import plot_race
 
@@ -130,14 +142,16 @@ def figures(runs):
         drawn = plot_race(group) if all(run.samples for run in group) else plot_curves(group).figure
         yield figure(drawn, f"{len(group)} runs that differ by the learning rate alone.")
     if rest:
-        yield figure(plot_curves(rest, label=lambda run: run.run_id[:6]).figure, "The other runs, by the first digits of their id.")
+        drawn = plot_curves(rest, label=lambda run: run.run_id[:6]).figure
+        yield figure(drawn, "The other runs, by the first digits of their id.")
 
 
 def figure(drawn, caption):
     """Return a figure as HTML with its picture inside."""
     kind = "jpeg" if drawn.photographic else "png"
     data = base64.b64encode(drawn.encoded(kind)).decode()
-    return f'<figure><img alt="{html.escape(drawn.summary, quote=True)}" src="data:image/{kind};base64,{data}"><figcaption>{html.escape(caption)}</figcaption></figure>'
+    picture = f'<img alt="{html.escape(drawn.summary, quote=True)}" src="data:image/{kind};base64,{data}">'
+    return f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
 def notebook_html(path):

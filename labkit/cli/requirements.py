@@ -1,4 +1,8 @@
-"""What the kit needs, read from pyproject.toml, and what an interpreter lacks. Standard library only; imports nothing it checks."""
+"""What the kit needs, read from pyproject.toml, and what an interpreter lacks.
+
+Standard library only: it imports nothing that it checks.
+"""
+
 import functools
 import re
 import tomllib

@@ -1,4 +1,8 @@
-"""The verbs that train, list, judge and export runs: each drains the same iterators as a notebook."""
+"""The verbs that train, list, judge and export runs: each drains the same iterators as a notebook.
+
+What loads torch or matplotlib is imported where it is used, so that bad input is answered at once.
+"""
+
 import os
 import sys
 import traceback
@@ -13,6 +17,8 @@ from labkit.design.schedules import check_warmup
 from labkit.errors import LabError
 from labkit.files.atomic import cannot_write, write_file
 from labkit.interrupts import stop_on_interrupt
+from labkit.judge import listing
+from labkit.judge.diagnose import diagnose as verdict_of
 from labkit.lessons import session
 from labkit.settings import given_path
 from labkit.store.adapter_files import adapter_bytes, load_adapter
@@ -21,6 +27,7 @@ from labkit.store.runs import RunFolder, Store
 from labkit.text import printable
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
+JUDGED = ("id", "status", "label", "since_step", "confidence", "evidence", "sentence")  # what `diagnose` says of a run
 CHECKPOINTS = 10  # kept over a run, so that a kill costs at most a tenth of it
 
 
@@ -34,16 +41,18 @@ def sweep(options):
     from labkit.engine.sweep import grid
 
     if not options.set:
-        raise LabError("sweep has nothing to vary: give values to try with --set, such as --set learning_rate=1e-4,1e-3,1e-2. "
-                       "`labkit train` trains one run.")
+        raise LabError("sweep has nothing to vary: give values to try with --set, such as "
+                       "--set learning_rate=1e-4,1e-3,1e-2. `labkit train` trains one run.")
     values = {name: text if name in LIST_FIELDS else text.split(",") for name, text in fields(options).items()}
     return train_all(grid(load_design(options.config), **values), options)
 
 
 def fields(options):
-    """Return the fields of a run that the command line sets."""
-    texts = [f"{name}={value}" for name, value in (("base", options.base), ("data", options.data)) if value is not None]
-    return {name: whole_path(value) if name in ("base", "data") else value for name, value in pairs(texts + options.set).items()}  # for `resume` from elsewhere
+    """Return the fields of a run that the command line sets; paths are whole, for `resume` from another folder."""
+    places = {"base": options.base, "data": options.data}
+    texts = [f"{name}={value}" for name, value in places.items() if value is not None]
+    values = pairs(texts + options.set)
+    return values | {name: whole_path(values[name]) for name in places if name in values}
 
 
 def resume(options):
@@ -55,11 +64,14 @@ def resume(options):
     store = Store(folder.path.parent)
     company = store.load_runs(names=run.meta.get("group", [folder.run_id]))
     options.store = store.root
-    return train_all([found.config for found in company], options, expected=folder.run_id)
+    return train_all([member.config for member in company], options, expected=folder.run_id)
 
 
 def train_all(configs, options, expected=None):
-    """Train configurations of one base and territory and return their verdicts; expected: a run id that must be among them."""
+    """Train configurations of one base and territory and return their verdicts.
+
+    expected    the id of a run that must be among them
+    """
     from labkit.lab import Lab
 
     if options.rows < 1:
@@ -68,8 +80,9 @@ def train_all(configs, options, expected=None):
     for name in ("base", "revision", "data", "resolution"):
         if any(getattr(config, name) != getattr(first, name) for config in configs):
             raise LabError(f"{name} must be the same for all runs of one command: run it once for each.")
-    asked = {config.mixed_precision for config in configs}
-    dtype = options.dtype or (asked.pop() if len(asked) == 1 and asked != {"no"} else None)  # None: as the device is best at
+    precisions = {config.mixed_precision for config in configs}
+    one_precision = precisions.pop() if len(precisions) == 1 and precisions != {"no"} else None
+    dtype = options.dtype or one_precision                    # None: as the device is best at
     lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution,
               dtype=dtype, max_rows=options.rows, gradient_checkpointing=options.gradient_checkpointing,
               monitor=session.monitor())
@@ -82,8 +95,10 @@ def train_all(configs, options, expected=None):
     except OSError as error:
         raise cannot_write(lab.store.root, error) from None
     if expected and expected not in plan:
-        raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} have changed since.")
-    before = {name for name in plan if (lab.store.root / name).is_dir() and lab.store.run(name).status in ("finished", "diverged")}
+        raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} "
+                       "have changed since.")
+    recorded = [lab.store.run(name) for name in plan if (lab.store.root / name).is_dir()]
+    before = {folder.run_id for folder in recorded if folder.status in ("finished", "diverged")}
     with stop_on_interrupt(say_stopping) as stop:
         error = drain(lab, plan, stop)
     return judged([lab.store.run(name) for name in plan], before, error, stop)
@@ -96,7 +111,7 @@ def say_stopping():
 
 
 def drain(lab, plan, stop):
-    """Train with a line of progress until `stop()` says so, with a checkpoint at the end. Returns what failed, or None."""
+    """Train with a line of progress until `stop()` says so, and keep a checkpoint; return what failed, or None."""
     last = max(config.max_train_steps for config in plan.values())
     every = max(1, last // CHECKPOINTS)
     with Progress(plan) as progress:
@@ -118,6 +133,7 @@ class Progress:
     """Show on stderr how far training is: one line that moves on a terminal, one line per evaluation in a log."""
 
     def __init__(self, plan):
+        """Take {run id: configuration} of all that is to be trained."""
         self.last = {name: config.max_train_steps for name, config in plan.items()}
         self.moves, self.loss = sys.stderr.isatty(), {}
 
@@ -135,38 +151,42 @@ class Progress:
         if self.moves:
             tell(f"{event.run_id[:8]}  {step}  {self.loss.get(event.run_id, '')}", sys.stderr, end="\033[K\r")
         if isinstance(event, Stopped) and event.reason != "finished":
-            tell(f"\n{event.run_id[:8]}  {event.reason} at update {event.global_step:,} {printable(event.message)}", sys.stderr)
+            tell(f"\n{event.run_id[:8]}  {event.reason} at update {event.global_step:,} {printable(event.message)}",
+                 sys.stderr)
 
     def __enter__(self):
+        """Begin."""
         return self
 
     def __exit__(self, *error):
+        """Leave the line that moved."""
         if self.moves:
             tell("", sys.stderr)
 
 
 def judged(folders, before, error, stop):
-    """Return the outcome of training: verdict, adapter and, for runs that were there already, when they were trained."""
+    """Return the outcome of training: verdict, adapter and, for runs that were recorded before, when that was."""
     from labkit.cli.report import entry
 
-    asked_for = len(folders)
-    folders = [folder for folder in folders if folder.path.exists()]          # a sweep may have been stopped before their turn
-    histories = [folder.load() for folder in folders]
+    requested = len(folders)
+    folders = [folder for folder in folders if folder.path.exists()]  # a sweep may have been stopped before their turn
+    runs = [folder.load() for folder in folders]
     data, lines = [], []
-    for folder, run in zip(folders, histories):
-        found = entry(run, siblings=histories) | {"path": str(folder.path), "adapter": str(folder.adapter_path)}
-        data.append(found)
-        lines += [f"run {folder.run_id}: {found['label']}", f"  {found['sentence']}", f"  adapter: {folder.adapter_path}"]
+    for folder, run in zip(folders, runs, strict=True):
+        account = entry(run, siblings=runs) | {"path": str(folder.path), "adapter": str(folder.adapter_path)}
+        data.append(account)
+        lines += [f"run {folder.run_id}: {account['label']}", f"  {account['sentence']}",
+                  f"  adapter: {folder.adapter_path}"]
         lines += [f"  {run.provenance}"] if folder.run_id in before else []
         if run.status in ("stopped", "interrupted"):
             lines.append(f"  It is {run.status}; `labkit resume {folder.run_id}` goes on with it.")
-    failed = error or any(run.status == "error" for run in histories)
-    cut_short = stop() and (len(folders) < asked_for or any(run.status == "stopped" for run in histories))
+    failed = error or any(run.status == "error" for run in runs)
+    cut_short = stop() and (len(folders) < requested or any(run.status == "stopped" for run in runs))
     return Outcome(1 if failed else stop.code if cut_short else 0, "\n".join(map(printable, lines)), data)
 
 
 def find(name, store=None):
-    """Return the folder of a run, named by its path, its id or the first characters of its id; LabError if it is not one."""
+    """Return the folder of a run, named by its path, its id or the first characters of its id, or raise LabError."""
     if (given_path(name) / "config.json").exists():
         return RunFolder(given_path(name).resolve())
     return Store(store).named(name)
@@ -175,11 +195,10 @@ def find(name, store=None):
 def runs(options):
     """List the runs of the store."""
     from labkit.cli import report
-    from labkit.judge import listing
 
     store = Store(options.store)
     entries = listing.entries(store)
-    data = [{name: found[name] for name in ("id", "status", "label", "config")} for found in entries]
+    data = [{name: account[name] for name in ("id", "status", "label", "config")} for account in entries]
     return Outcome(0, report.table(entries) if entries else nothing_in(store), data)
 
 
@@ -190,20 +209,19 @@ def nothing_in(store):
 
 def diagnose(options):
     """Judge runs and show the evidence."""
-    from labkit.judge.listing import entries
-
     folders = [find(name, options.store) for name in options.paths] or Store(options.store).runs()
-    stores = {root: {found["id"]: found for found in entries(Store(root))} for root in {folder.path.parent for folder in folders}}
+    roots = {folder.path.parent for folder in folders}
+    accounts = {(root, account["id"]): account for root in roots for account in listing.entries(Store(root))}
     data, lines = [], []
     for folder in folders:
-        found = stores[folder.path.parent].get(folder.run_id)
-        if found is None and not options.paths:               # it was named with its fault; one that was asked for is an error
+        account = accounts.get((folder.path.parent, folder.run_id))
+        if account is None and not options.paths:             # its fault was said; a run that was named is an error
             continue
-        if found is None:
-            folder.load()                                  # raises what is wrong with it
-        data.append({"path": str(folder.path)} | {name: found[name] for name in ("id", "status", "label", "since_step", "confidence", "evidence", "sentence")})
-        lines += [f"{folder.run_id}: {found['label']}", f"  {found['sentence']}"]
-        lines += [f"    {name}: {number(value)}" for name, value in found["evidence"].items()]
+        if account is None:
+            folder.load()                                     # raises what is wrong with it
+        data.append({"path": str(folder.path)} | {name: account[name] for name in JUDGED})
+        lines += [f"{folder.run_id}: {account['label']}", f"  {account['sentence']}"]
+        lines += [f"    {name}: {number(value)}" for name, value in account["evidence"].items()]
     return Outcome(0, "\n".join(map(printable, lines)) or nothing_in(Store(options.store)), data)
 
 
@@ -217,45 +235,51 @@ def number(value):
 
 
 def holds(path, tensors, data) -> bool:
-    """Tell whether a file has this adapter's tensors and as many bytes; header words come in any order, so bytes may differ."""
+    """Tell whether a file has this adapter's tensors and as many bytes.
+
+    The bytes themselves may differ: words of the header come in any order.
+    """
     try:
-        there, _ = load_adapter(path)
+        stored, _ = load_adapter(path)
     except LabError:
         return False
-    same = there.keys() == tensors.keys() and all(np.array_equal(there[name], tensors[name]) for name in there)
+    same = stored.keys() == tensors.keys() and all(np.array_equal(stored[name], tensors[name]) for name in stored)
     return same and path.stat().st_size == len(data)
 
 
 def export(options):
-    """Write the adapter of a run, its last or that of an earlier checkpoint, to a file that diffusers loads, alpha included."""
+    """Write a run's adapter, its last or an earlier checkpoint's, to a file that diffusers loads, alpha included."""
     folder, target = find(options.run, options.store), given_path(options.to)
     if target.suffix != ".safetensors":
         raise LabError(f"--to {options.to}: the file's name must end in .safetensors, which is what it will be.")
     run = folder.load()
     config = run.config
     if config.adapter != "lora":
-        raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other program loads as an adapter: "
-                       "train with adapter = 'lora' to export one.")
+        raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other "
+                       "program loads as an adapter: train with adapter = 'lora' to export one.")
     tensors = folder.adapter(options.step)
     data = adapter_bytes(tensors, config)
     if target.exists() and not holds(target, tensors, data):
-        raise LabError(f"{printable(target)} is there already and holds something else: move it away, or give another name with --to.")
+        raise LabError(f"{printable(target)} is there already and holds something else: move it away, "
+                       "or give another name with --to.")
     write_file(target, data, choose="--to")
-    text = (f"{printable(target)}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, for base {config.base}.\n"
+    text = (f"{printable(target)}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, "
+            f"for base {config.base}.\n"
             f'In diffusers: pipeline.load_lora_weights("{printable(target)}")')
     warning = broken(run, options.step)
     if warning:
         tell(f"labkit: {warning}", sys.stderr)
-    data = {"path": str(target), "format": options.format, "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling}
-    return Outcome(1 if warning else 0, text, data | ({"warning": warning} if warning else {}))
+    account = {"path": str(target), "format": options.format,
+               "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling}
+    return Outcome(1 if warning else 0, text, account | ({"warning": warning} if warning else {}))
 
 
 def broken(run, step=None):
-    """Return a warning where a run diverged before its checkpoint at `step`, its last by default, was kept; else None."""
-    from labkit.judge.diagnose import diagnose
-
-    verdict = diagnose(run)
-    if verdict.label != "diverged" or step is not None and verdict.since_step is not None and step < verdict.since_step:
+    """Return a warning where a run diverged before its checkpoint at `step` (by default the last) was kept."""
+    verdict = verdict_of(run)
+    before = step is not None and verdict.since_step is not None and step < verdict.since_step
+    if verdict.label != "diverged" or before:
         return None
-    return (f"the run {run.run_id} diverged, so its adapter spoils pictures instead of making them. {verdict.sentence} "
+    return (f"the run {run.run_id} diverged, so its adapter spoils pictures instead of making "
+            f"them. {verdict.sentence} "
             "Export an earlier checkpoint (--step), or train again at a lower learning_rate.")

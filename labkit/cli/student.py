@@ -1,9 +1,10 @@
 """Write copies of the lessons for students: the same notebook without its solutions, outputs and asserts.
 
-Marks are nbgrader's: lines `### BEGIN SOLUTION` and `### END SOLUTION` around a part of a cell. Cells tagged `solution`
-are left out whole. So are those tagged `assert`, plain asserts for nbgrader or otter, since an assert that fails shows a
-traceback, and those tagged `badges`, whose links lead to the solutions.
+Marks are nbgrader's: lines `### BEGIN SOLUTION` and `### END SOLUTION` around a part of a cell. Cells tagged
+`solution` are left out whole. So are those tagged `assert`, plain asserts for nbgrader or otter, since an assert that
+fails shows a traceback, and those tagged `badges`, whose links lead to the solutions.
 """
+
 import re
 
 from labkit.cli.clean import clean, write
@@ -12,7 +13,8 @@ from labkit.errors import LabError
 from labkit.lessons import notebooks
 from labkit.settings import given_path
 
-SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.DOTALL | re.MULTILINE)
+SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n.*?^[ \t]*### END SOLUTION[ \t]*$",
+                      re.DOTALL | re.MULTILINE)
 MARK = re.compile(r"\b(BEGIN|END) SOLUTION", re.IGNORECASE)
 STUB = {"code": "# Your turn", "markdown": "*Your turn.*"}
 LEFT_OUT = {"solution", "assert", "badges"}
@@ -28,22 +30,25 @@ def verb(options):
     copies = {folder / path.name: copy(notebooks.read(path), path.stem) for path in paths}
     # Every copy is signed, hence a list: `any` of a generator would stop at the first.
     if name and not any([sign(notebook, name.strip()) for notebook in copies.values()]):
-        raise LabError(f"{', '.join(path.stem for path in paths)}: there is no parameter `student` to write a name into; leave --student out.")
+        lessons = ", ".join(path.stem for path in paths)
+        raise LabError(f"{lessons}: there is no parameter `student` to write a name into; leave --student out.")
     for target in copies:
         if target.exists():
-            raise LabError(f"{target} is there already, perhaps with somebody's work in it: move it away, or give another folder with --to.")
+            raise LabError(f"{target} is there already, perhaps with somebody's work in it: move it away, "
+                           "or give another folder with --to.")
     for target, notebook in copies.items():
         write(target, notebook, choose="--to")
     return Outcome(0, "\n".join(map(str, copies)), [str(target) for target in copies])
 
 
 def copy(notebook, name):
-    """Return a notebook without solutions and outputs; LabError where a mark stands alone, since a solution would stay."""
+    """Return a notebook without solutions and outputs; LabError where a mark stands alone: a solution would stay."""
     notebook["cells"] = [cell for cell in notebook["cells"] if not LEFT_OUT & set(cell["metadata"].get("tags", ()))]
     for number, cell in enumerate(notebook["cells"], 1):
-        source = SOLUTION.sub(lambda found: found[1] + STUB[cell["cell_type"]], notebooks.source(cell))
+        source = SOLUTION.sub(r"\1" + STUB[cell["cell_type"]], notebooks.source(cell))
         if MARK.search(source):
-            raise LabError(f"{name}, cell {number}: ### BEGIN SOLUTION and ### END SOLUTION must come in pairs, each alone on its line.")
+            raise LabError(f"{name}, cell {number}: ### BEGIN SOLUTION and ### END SOLUTION must come in pairs, "
+                           "each alone on its line.")
         cell["source"] = source.splitlines(keepends=True)
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}

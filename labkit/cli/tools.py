@@ -8,7 +8,7 @@ from labkit.settings import REPO
 
 
 def load(name):
-    """Return the module tools/NAME.py, once loaded the same one; LabError where the package has no checkout around it."""
+    """Return the module tools/NAME.py, always the same one; LabError where the package lies in no checkout."""
     path = REPO / "tools" / f"{name}.py"
     if not path.is_file():
         raise LabError(f"{path} is not there: this verb is for work on the kit itself. "
@@ -18,7 +18,7 @@ def load(name):
 
 @functools.cache
 def _loaded(path):
-    """Load a module by its path: PYTHONSAFEPATH, which the command line sets, leaves a script's folder out of sys.path."""
+    """Load a module by its path, which works under PYTHONSAFEPATH too: the command line sets it."""
     spec = importlib.util.spec_from_file_location(f"tools.{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
