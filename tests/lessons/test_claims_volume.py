@@ -6,8 +6,8 @@ import pytest
 from volume_runs import eightfold, ended, race, turned, valleys
 
 from labkit.experiments.gradients import NoiseScale
-from labkit.judge.early_stopping import Time
 from labkit.experiments.updates import CostByBatch
+from labkit.judge.early_stopping import Time
 from labkit.judge.stats import Interval
 from labkit.lessons import claims_volume
 from labkit.lessons.claims import HOLDS, IF, IMAGE, OPEN, ORDER, OTHERWISE

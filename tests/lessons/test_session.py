@@ -1,4 +1,4 @@
-"""The first and the last cell of a lesson: mistyped parameters are refused, training is accounted for, errors are raised."""
+"""The first and the last cell of a lesson: wrong parameters are refused, training is counted, errors are raised."""
 
 import json
 import os
@@ -41,25 +41,30 @@ def test_declared_parameters_pass_in_any_number_of_executions():
 
 
 def test_the_paths_that_papermill_adds_pass():
-    session.check_injected([PARAMETERS, "# Parameters\nseed = 1\nPAPERMILL_INPUT_PATH = 'a'\nPAPERMILL_OUTPUT_PATH = 'b'\n"])
+    injected = "# Parameters\nseed = 1\nPAPERMILL_INPUT_PATH = 'a'\nPAPERMILL_OUTPUT_PATH = 'b'\n"
+    session.check_injected([PARAMETERS, injected])
 
 
 LESSON = "rank = None\nlearning_rate = 0.003\nmax_train_steps = None\ndata = None\nstudent = ''\nmine = 1"
 
 
 @pytest.mark.parametrize("name, given, expected", [
-    ("rank", "8", 8), ("rank", "", None), ("rank", "None", None), ("learning_rate", "3e-3", 0.003), ("learning_rate", 1, 1.0), ("data", 2024, "2024"),
-    ("max_train_steps", 1e2, 100), ("student", 12345, "12345"), ("student", None, ""), ("student", "Ada", "Ada"), ("mine", "x", "x")])
+    ("rank", "8", 8), ("rank", "", None), ("rank", "None", None), ("learning_rate", "3e-3", 0.003),
+    ("learning_rate", 1, 1.0), ("data", 2024, "2024"), ("max_train_steps", 1e2, 100), ("student", 12345, "12345"),
+    ("student", None, ""), ("student", "Ada", "Ada"), ("mine", "x", "x")])
 def test_parameters_are_read_from_whatever_papermill_gives(name, given, expected):
-    namespace = {"rank": None, "learning_rate": 0.003, "max_train_steps": None, "data": None, "student": "", "mine": 1} | {name: given}
+    namespace = {"rank": None, "learning_rate": 0.003, "max_train_steps": None, "data": None, "student": "", "mine": 1}
+    namespace[name] = given
     session.check_parameters(["import os", LESSON, f"# Parameters\n{name} = 0\n"], namespace)
     assert namespace[name] == expected and type(namespace[name]) is type(expected)
 
 
 @pytest.mark.parametrize("name, given, words", [
-    ("max_train_steps", 0, "max_train_steps = 0 is not possible"), ("rank", "often", "rank = 'often'"), ("rank", 0.5, "whole number"),
+    ("max_train_steps", 0, "max_train_steps = 0 is not possible"), ("rank", "often", "rank = 'often'"),
+    ("rank", 0.5, "whole number"),
     ("learning_rate", None, "learning_rate = None is not possible"), ("learning_rate", True, "learning_rate = True"),
-    ("data", ["a"], "data"), ("student", 1.5, "neither a name nor a student number"), ("student", True, "neither a name")])
+    ("data", ["a"], "data"), ("student", 1.5, "neither a name nor a student number"),
+    ("student", True, "neither a name")])
 def test_a_parameter_that_is_not_possible_is_refused_in_the_first_cell_and_never_replaced(name, given, words):
     with pytest.raises(LabError, match=words):
         session.check_parameters(["import os", LESSON], {name: given})
@@ -136,14 +141,16 @@ sys.stdin.read()
 def test_what_another_notebook_trains_into_the_store_is_its_own(capsys):
     session.begin()
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
-    other = subprocess.Popen([sys.executable, "-c", ELSEWHERE], cwd=REPO, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen([sys.executable, "-c", ELSEWHERE], cwd=REPO, env=environment, stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "training\n"
     try:
         recorded("b" * 16, 4, "finished")
         session.finish()
     finally:
         other.communicate("")
-    assert {run.status for run in Store().runs()} >= {"error", "finished"} and "trained 1 run, 4 run-steps" in capsys.readouterr().out
+    assert {run.status for run in Store().runs()} >= {"error", "finished"}
+    assert "trained 1 run, 4 run-steps" in capsys.readouterr().out
 
 
 def test_what_is_said_is_broken_between_words_only(capsys):
@@ -153,4 +160,5 @@ def test_what_is_said_is_broken_between_words_only(capsys):
     word, path = "well-measured", "/a/path/" + "x" * 120
     say(f"{word} " * 30, path + "\n", 7)
     printed = capsys.readouterr().out
-    assert printed.split() == [word] * 30 + [path, "7"] and all(len(line) <= LINE or line == path for line in printed.split("\n"))
+    assert printed.split() == [word] * 30 + [path, "7"]
+    assert all(len(line) <= LINE or line == path for line in printed.split("\n"))

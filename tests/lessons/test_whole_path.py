@@ -1,4 +1,4 @@
-"""The way of one territory: which checkpoint is kept and why, the table of reasons, the closing figure, and what the chapter says of it all."""
+"""The way of one territory: the table of reasons, the closing figure, and what the chapter says of it all."""
 
 from types import SimpleNamespace
 
@@ -22,12 +22,14 @@ from labkit.view.tables import Table
 def test_every_proposal_is_in_the_table_with_its_reason_and_source():
     proposals = propose(24, kinds=2)
     table = reasons_table(proposals)
-    assert [row[0] for row in table.rows] == [proposal.field for proposal in proposals] and all(row[2] and row[3] for row in table.rows)
+    assert [row[0] for row in table.rows] == [proposal.field for proposal in proposals]
+    assert all(row[2] and row[3] for row in table.rows)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, sd_folder):
-    lab = Lab(str(sd_folder), str(write_territory(tmp_path_factory.mktemp("pictures"))), device="cpu", store=tmp_path_factory.mktemp("store"))
+    pictures = write_territory(tmp_path_factory.mktemp("pictures"))
+    lab = Lab(str(sd_folder), str(pictures), device="cpu", store=tmp_path_factory.mktemp("store"))
     config = lab.config(rank=2, max_train_steps=4, train_batch_size=2)
     trials = list(short_test(lambda config: lab.train(config, pictures=0), config, start=1e-3))
     run, = lab.train_all([config.replace(learning_rate=0.1, lr_scheduler="linear")], pictures=0, checkpoint_at=(2,))
@@ -44,8 +46,9 @@ def test_the_closing_figure_names_what_was_found_kept_and_chosen(trained):
 
 def test_diffusers_draws_the_same_picture_from_the_exported_checkpoint(trained, tmp_path):
     lab, _, run = trained
-    said = take_home(lab, run, 2, tmp_path / "mine.safetensors")
-    assert "mine.safetensors" in said and "the same picture" in said and int(said.split(" at most")[0].split()[-1]) <= 2
+    sentence = take_home(lab, run, 2, tmp_path / "mine.safetensors")
+    assert "mine.safetensors" in sentence and "the same picture" in sentence
+    assert int(sentence.split(" at most")[0].split()[-1]) <= 2
 
 
 def trial(rate, loss, kind="healthy"):
@@ -55,7 +58,8 @@ def trial(rate, loss, kind="healthy"):
 
 def test_each_sentence_of_the_synthesis_is_judged_by_its_numbers():
     trials = [trial(1e-3, 0.18, "stagnating"), trial(3e-3, 0.10), trial(1e-2, np.nan, "blown up")]
-    caught = Table(["planted", "what it changes", "found in", "by", "what to do"], [["a", "b", "the file", "rate", "x"], ["a", "b", "not found", "", ""]])
+    caught = Table(["planted", "what it changes", "found in", "by", "what to do"],
+                   [["a", "b", "the file", "rate", "x"], ["a", "b", "not found", "", ""]])
     apart = sensitivity(runs(lambda i, j, k: 0.1 + 0.04 * i + 0.02 * j))
     joint = sensitivity(runs(lambda i, j, k: 0.2 + 0.02 * i + 0.03 * (2 * j - 1) * (2 * k - 1)))
 
@@ -67,7 +71,8 @@ def test_each_sentence_of_the_synthesis_is_judged_by_its_numbers():
     assert one["Each parameter"][0] == "holds" and other["Each parameter"][0] == "measured otherwise"
     assert one["The values"][0] == "measured otherwise" and "3e-3 where 1e-3" in one["The values"][2]
     assert one["Before the"][0] == "measured otherwise" and "1 of 2" in one["Before the"][2]
-    assert one["Too aggressive"][0] == "holds" and verdicts(apart, trials[:2])["Too aggressive"][0] == "not decided here"
+    assert one["Too aggressive"][0] == "holds"
+    assert verdicts(apart, trials[:2])["Too aggressive"][0] == "not decided here"
     assert "optimizer" in one["With these"][2] and one["Laws of"][0] == "an image"
 
 
