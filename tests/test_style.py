@@ -11,7 +11,6 @@ MOST_LINES = 350
 NOT_CLEAN = (
     "labkit/engine",
     "labkit/lab.py",
-    "labkit/view",
     "tests/cli",
     "tests/engine",
     "tests/lessons",

@@ -177,8 +177,8 @@ def loss_text(mean) -> str:
 
 def mark_not_finite(ax, steps, mean, color) -> None:
     """Put a cross at the top edge where a loss was not a finite number."""
-    bad = numpy.asarray(steps)[~numpy.isfinite(mean)]
-    ax.plot(bad, numpy.ones(len(bad)), "X", color=color, markersize=9, transform=ax.get_xaxis_transform(), clip_on=False)
+    bad, top = numpy.asarray(steps)[~numpy.isfinite(mean)], ax.get_xaxis_transform()
+    ax.plot(bad, numpy.ones(len(bad)), "X", color=color, markersize=9, transform=top, clip_on=False)
 
 
 def plot_schedules(configs, ax=None, *, label=None):

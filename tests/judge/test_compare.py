@@ -12,7 +12,7 @@ from labkit.judge import arms, compare
 RATES = (1e-4, 1e-3, 1e-2)
 
 
-def rated(*ends, seeds=(0, 1), **knobs):
+def rated(*ends, seeds=(0, 1)):
     """Return arms that end where they are told, one a rate; None broke."""
     runs = [
         ended(0.1 if end is None else end, seed=seed, learning_rate=rate,
