@@ -62,7 +62,7 @@ def test_a_run_that_was_trained_is_found_and_not_trained_again(lab):
 def test_one_update_is_measured_and_not_kept(lab):
     runs = lab.one_update([1e-4, 1e-1])
     assert [run.validations["validation"].steps.tolist() for run in runs] == [[0, 1], [0, 1]]
-    starts, ends = zip(*(run.validations["validation"].means for run in runs))
+    starts, ends = zip(*(run.validations["validation"].means for run in runs), strict=True)
     assert starts[0] == starts[1] and ends[0] != ends[1]
     assert lab.store.runs() == []
 
@@ -86,15 +86,21 @@ def history(rate, end, *, start=0.2, seed=0, steps=(0, 10, 30, 100)):
         mean = start + (end - start) * (i / (len(steps) - 1)) ** 0.5
         for set_name in ("validation", "probe"):
             losses = level / level.mean() * mean + 0.001 * rng.normal(size=(32, 1)) * (step > 0)
-            builder.add(Validation(name, step, 4 * step, set_name, "monitor", losses.astype(np.float32), np.zeros((32, 1), int)))
+            builder.add(Validation(name, step, 4 * step, set_name, "monitor", losses.astype(np.float32),
+                                   np.zeros((32, 1), int)))
     builder.add(Stopped(name, steps[-1], 4 * steps[-1], "finished"))
     return builder.build()
 
 
 @pytest.mark.parametrize("start", [1e-5, 1e-4, 1e-2])
 def test_the_short_test_climbs_or_descends_to_the_best_rung(start):
-    ends = {1e-5: 0.199, 3e-5: 0.195, 1e-4: 0.180, 3e-4: 0.150, 1e-3: 0.120, 3e-3: 0.110, 1e-2: 0.14, 3e-2: 0.9, 1e-1: 1.0, 3e-1: 1.0}
-    trials = list(short_test(lambda config: history(config.learning_rate, ends[config.learning_rate]), RunConfig(max_train_steps=100), start=start))
+    ends = {1e-5: 0.199, 3e-5: 0.195, 1e-4: 0.180, 3e-4: 0.150, 1e-3: 0.120, 3e-3: 0.110, 1e-2: 0.14,
+            3e-2: 0.9, 1e-1: 1.0, 3e-1: 1.0}
+
+    def train(config):
+        return history(config.learning_rate, ends[config.learning_rate])
+
+    trials = list(short_test(train, RunConfig(max_train_steps=100), start=start))
     best = min(trials, key=lambda trial: trial.loss)
     assert best.learning_rate == 3e-3
     assert "3e-3" in trials[-1].decision or "0.003" in trials[-1].decision
@@ -103,14 +109,18 @@ def test_the_short_test_climbs_or_descends_to_the_best_rung(start):
 
 
 def test_the_short_test_says_so_where_no_rate_is_stable():
-    trials = list(short_test(lambda config: history(config.learning_rate, 1.0), RunConfig(max_train_steps=100), start=1e-4))
+    def train(config):
+        return history(config.learning_rate, 1.0)
+
+    trials = list(short_test(train, RunConfig(max_train_steps=100), start=1e-4))
     assert {trial.verdict.label for trial in trials} == {"diverged"}
     assert "no rate" in trials[-1].decision
     assert [trial.learning_rate for trial in trials] == [rate for rate in reversed(LADDER) if rate <= 1e-4]
 
 
 def test_the_rungs_trained_side_by_side_are_those_that_a_climbing_test_asks_for():
-    assert [f"{rate:g}" for rate in first_rungs(1e-3)] == ["0.001", "0.003", "0.01"] and len(first_rungs(LADDER[-1])) == 1
+    assert [f"{rate:g}" for rate in first_rungs(1e-3)] == ["0.001", "0.003", "0.01"]
+    assert len(first_rungs(LADDER[-1])) == 1
     asked = []
     def climbs(config):
         asked.append(config.learning_rate)
@@ -156,7 +166,8 @@ def test_an_interrupted_cell_keeps_what_it_trained_says_so_in_one_sentence_and_g
         patch.setattr("labkit.lab.live", interrupted)
         with pytest.raises(KeyboardInterrupt) as end:
             lab.train_all([config], pictures=0)
-    assert end.value._render_traceback_() == ["Stopped, and what was trained is kept: run this cell again and it goes on from there."]
+    assert end.value._render_traceback_() == [
+        "Stopped, and what was trained is kept: run this cell again and it goes on from there."]
     assert lab.store.runs()[0].status == "stopped" and lab.store.runs()[0].checkpoints()[-1] in (3, 4)
     assert lab.train_all([config], pictures=0)[0].steps["global_step"].tolist() == [1, 2, 3, 4, 5, 6]
 
@@ -170,7 +181,8 @@ def test_one_unfinished_run_of_a_pass_goes_on_and_its_complete_neighbour_comes_b
                 break                                         # as a kill between the ends of two runs
     assert [lab.store.run(name).status for name in (first, second)] == ["finished", "interrupted"]
     runs = lab.train_all(configs, pictures=0)
-    assert [run.validations["validation"].steps.tolist()[::len(run.validations["validation"].steps) - 1] for run in runs] == [[0, 6], [0, 6]]
+    measured = [run.validations["validation"].steps.tolist() for run in runs]
+    assert [(steps[0], steps[-1]) for steps in measured] == [(0, 6), (0, 6)]
     assert [run.status for run in lab.train_all(configs[1:], pictures=0)] == ["finished"]
 
 
@@ -212,7 +224,8 @@ def test_the_protocols_choice_is_what_its_last_line_says_and_not_the_lowest_numb
         return Space(learning_rate=rate, run=run, verdict=diagnose(run))
 
     assert chosen([trial(1e-3, "healthy"), trial(3e-3, "healthy", 1)]).learning_rate == 1e-3
-    assert chosen([trial(1e-3, "stagnating"), trial(3e-3, "healthy"), trial(1e-2, "overshooting")]).learning_rate == 3e-3
+    trials = [trial(1e-3, "stagnating"), trial(3e-3, "healthy"), trial(1e-2, "overshooting")]
+    assert chosen(trials).learning_rate == 3e-3
     with pytest.raises(LabError, match="begin it lower"):
         chosen([trial(1e-1, "diverged")])
 

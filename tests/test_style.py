@@ -15,9 +15,7 @@ NOT_CLEAN = (
     "tests/engine",
     "tests/lessons",
     "tests/slow",
-    "tests/test_lab.py",
     "tests/view",
-    "tools",
 )
 TOO_LONG = {
     "tests/engine/test_base.py",

@@ -82,8 +82,8 @@ def _running(part, out, packages, rehearse, limit):
     command = [sys.executable, str(Path(__file__).resolve()), part, "--rows", str(rows.resolve()),
                *["--rehearse"] * rehearse]
     # its own folder too, which PYTHONSAFEPATH leaves out
-    path = os.pathsep.join([*packages, str(Path(__file__).resolve().parent), str(REPO), str(REPO / "tests" / "support"),
-                            *filter(None, [os.environ.get("PYTHONPATH")])])
+    folders = [str(Path(__file__).resolve().parent), str(REPO), str(REPO / "tests" / "support")]
+    path = os.pathsep.join([*packages, *folders, *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("w") as said, subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT,
                                                  env=os.environ | {"PYTHONPATH": path}) as process:
         end = "running"
