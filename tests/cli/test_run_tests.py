@@ -9,8 +9,10 @@ from labkit.cli.tools import load
 run_tests = load("run_tests")
 
 
-@pytest.mark.parametrize("at_once, everything, extra, workers", [(2, False, [], ["2"]), (1, False, [], [None]), (2, True, [], ["2", None]), (2, False, ["-k", "loss"], [None])])
-def test_fast_files_are_tested_side_by_side_and_slow_ones_after_them_alone(at_once, everything, extra, workers, monkeypatch):
+@pytest.mark.parametrize("at_once, everything, extra, workers", [
+    (2, False, [], ["2"]), (1, False, [], [None]), (2, True, [], ["2", None]), (2, False, ["-k", "loss"], [None])])
+def test_fast_files_are_tested_side_by_side_and_slow_ones_after_them_alone(
+        at_once, everything, extra, workers, monkeypatch):
     monkeypatch.setattr(run_tests, "side_by_side", lambda most: (at_once, 1))
     commands = run_tests.commands(everything, extra)
     assert [words[words.index("-n") + 1] if "-n" in words else None for words in commands] == workers

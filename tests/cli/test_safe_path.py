@@ -1,4 +1,4 @@
-"""Modules that lie in the folder where somebody stands, or where a notebook lies, never run in place of the standard library's."""
+"""Modules in the current folder, or beside a notebook, never run in place of the standard library's."""
 
 import json
 import os
@@ -25,21 +25,29 @@ def trap(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("how", [[str(REPO / "labkit")], ["-m", "labkit"], ["-P", "-m", "labkit"]])
 def test_a_verb_runs_nothing_of_the_current_folder(trap, how):
-    result = subprocess.run([sys.executable, *how, "runs", "--json"], env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    result = subprocess.run([sys.executable, *how, "runs", "--json"], env=environment, capture_output=True, text=True)
     assert result.returncode == 0 and result.stdout == "[]\n", result.stderr
     assert not (trap / "mark").exists()
 
 
 def test_what_a_verb_starts_gets_a_safe_path(trap):
-    code = "import os, sys; from labkit.cli import parser as cli, bootstrap as front_door; cli.run = lambda _: print(os.environ['PYTHONSAFEPATH']); front_door.main(['runs'])"
-    result = subprocess.run([sys.executable, "-P", "-c", code], env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True)
+    code = """if True:
+        import os
+        from labkit.cli import bootstrap, parser
+        parser.run = lambda _: print(os.environ["PYTHONSAFEPATH"])
+        bootstrap.main(["runs"])"""
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    result = subprocess.run([sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True)
     assert result.stdout == "1\n", result.stderr
-    for command in (jupyterlab.command(REPO / "notebooks/00_start.ipynb", port=1, browser=False), *load("run_tests").commands(True, [])):
+    server = jupyterlab.command(REPO / "notebooks/00_start.ipynb", port=1, browser=False)
+    for command in (server, *load("run_tests").commands(True, [])):
         assert command[1] == "-P"
 
 
 def test_a_notebook_runs_beside_such_files(trap):
-    cell = {"cell_type": "code", "id": "a", "source": "import json, html, tempfile\nprint(json.dumps(1))", "metadata": {}, "outputs": [], "execution_count": None}
+    source = "import json, html, tempfile\nprint(json.dumps(1))"
+    cell = {"cell_type": "code", "id": "a", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook = trap / "00_a.ipynb"
     notebook.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": [cell]}))

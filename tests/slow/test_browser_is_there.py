@@ -4,5 +4,5 @@ from labkit.cli.tools import load
 
 
 def test_a_browser_is_there():
-    assert load("run_tests").browser(), ("no Chromium: on Debian and Ubuntu `apt-get install chromium fonts-dejavu-core`, "
-                                         "else set LABKIT_CHROMIUM to the program")
+    remedy = "on Debian and Ubuntu `apt-get install chromium fonts-dejavu-core`, else set LABKIT_CHROMIUM"
+    assert load("run_tests").browser(), f"no Chromium: {remedy}"

@@ -1,4 +1,4 @@
-"""Every lesson's student copy runs headless, its exercises to 'not yet'; the lessons themselves to 'passed', also with a student's own seeds."""
+"""Every student's copy runs headless to 'not yet', the lessons themselves to 'passed', also with a student's seeds."""
 
 import pytest
 
@@ -11,7 +11,8 @@ LESSONS = notebooks.lessons()
 
 def results(notebook):
     """Return the first words of what the checks of an executed notebook said."""
-    return ["".join(cell["outputs"][-1]["data"]["text/plain"]).split(":")[0] for cell in notebooks.tagged(notebook, "check")]
+    texts = [cell["outputs"][-1]["data"]["text/plain"] for cell in notebooks.tagged(notebook, "check")]
+    return ["".join(text).split(":")[0] for text in texts]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
@@ -19,7 +20,8 @@ def test_a_student_copy_runs_to_not_yet_and_the_lesson_itself_to_passed(path, tm
     solved = results(notebooks.read(path))
     student.verb(parser.parse(["student", path.stem, "--to", str(tmp_path / "class")]))
     environment = {"LABKIT_STORE": str(tmp_path / "runs"), "LABKIT_FAST": "1"}
-    _, error = execute(tmp_path / "class" / path.name, tmp_path / "done.ipynb", parameters={}, environment=environment, log=tmp_path / "log", timeout=600)
+    _, error = execute(tmp_path / "class" / path.name, tmp_path / "done.ipynb", parameters={},
+                       environment=environment, log=tmp_path / "log", timeout=600)
     assert error is None
     assert solved == ["passed"] * len(solved)
     assert results(notebooks.read(tmp_path / "done.ipynb")) == ["not yet"] * len(solved)
