@@ -13,7 +13,6 @@ NOT_CLEAN = (
     "labkit/lab.py",
     "tests/cli",
     "tests/engine",
-    "tests/lessons",
     "tests/slow",
     "tests/view",
 )

@@ -1,4 +1,4 @@
-"""Checks of exercises, on made runs: what passes, what does not yet and why, and that nothing a learner hands in raises."""
+"""Checks of exercises, on made runs: what passes, what does not yet, and that nothing a learner hands in raises."""
 
 import dataclasses
 import re
@@ -28,7 +28,8 @@ def at_rungs(kinds, seeds=(0, 1), **ends):
     return [own(kind, rate, seed, end=ends.get(kind, 0.0)) for rate, kind in kinds.items() for seed in seeds]
 
 
-VALLEY = {3e-4: "stagnating", 1e-3: "healthy", 3e-3: "healthy", 1e-2: "overshooting", 3e-2: "diverged", 1e-1: "blown up"}
+VALLEY = {3e-4: "stagnating", 1e-3: "healthy", 3e-3: "healthy", 1e-2: "overshooting", 3e-2: "diverged",
+          1e-1: "blown up"}
 RUNS = at_rungs(VALLEY)
 
 
@@ -39,8 +40,9 @@ def test_the_largest_stable_rate_passes_and_the_sentence_has_its_numbers(checks)
 
 
 @pytest.mark.parametrize("answer, words", [
-    (1e-3, "3e-3, the rung above, is stable as well"), (1e-2, "1e-2 is not stable with any seed"), (3e-2, "go down the ladder"),
-    (None, "no answer yet"), (5e-3, "0.005 is not on the ladder"), ("often", "not on the ladder"), ([1], "not on the ladder"),
+    (1e-3, "3e-3, the rung above, is stable as well"), (1e-2, "1e-2 is not stable with any seed"),
+    (3e-2, "go down the ladder"), (None, "no answer yet"), (5e-3, "0.005 is not on the ladder"),
+    ("often", "not on the ladder"), ([1], "not on the ladder"),
     (3e-1, "The ladder ends at 3e-1"), (1e-4, "Runs are missing.*1e-4 with seed 0, 1e-4 with seed 1")])
 def test_any_other_answer_gets_a_sentence_that_says_where_to_go(checks, answer, words):
     result = checks.largest_stable(answer, None, runs=RUNS)
@@ -54,11 +56,13 @@ def test_one_seed_is_not_enough_and_the_missing_run_is_named(checks):
 
 
 def test_at_the_border_the_rung_where_seeds_disagree_and_the_one_below_both_pass(checks):
-    border = [own("healthy", 3e-3, 0), own("healthy", 3e-3, 1), own("healthy", 1e-2, 0, end=0.03), own("overshooting", 1e-2, 1),
+    border = [own("healthy", 3e-3, 0), own("healthy", 3e-3, 1),
+              own("healthy", 1e-2, 0, end=0.03), own("overshooting", 1e-2, 1),
               own("diverged", 3e-2, 0), own("diverged", 3e-2, 1)]
     assert checks.largest_stable(3e-3, None, runs=border).passed
     assert checks.largest_stable(1e-2, None, runs=border).passed
-    even = [own("healthy", 3e-3, 0), own("overshooting", 3e-3, 1), own("overshooting", 1e-2, 0), own("healthy", 1e-2, 1)]
+    even = [own("healthy", 3e-3, 0), own("overshooting", 3e-3, 1),
+            own("overshooting", 1e-2, 0), own("healthy", 1e-2, 1)]
     assert "seeds do not tell 3e-3 and 1e-2 apart" in checks.largest_stable(3e-3, None, runs=even).sentence
 
 
@@ -69,17 +73,21 @@ def test_a_rate_at_which_nothing_is_learned_is_not_a_stable_one(checks):
 
 def test_the_best_rate_is_one_that_no_neighbour_beats_beyond_noise(checks):
     assert checks.best(3e-3, None, runs=RUNS).passed
-    assert checks.best("1e-3", None, runs=RUNS).passed                       # as good as its neighbour: a tie is not held against it
-    clear = [run if run.config.learning_rate != 3e-3 else own("healthy", 3e-3, run.config.seed, end=-0.02) for run in RUNS]
+    assert checks.best("1e-3", None, runs=RUNS).passed  # as good as its neighbour: a tie is not held against it
+    clear = [run if run.config.learning_rate != 3e-3 else own("healthy", 3e-3, run.config.seed, end=-0.02)
+             for run in RUNS]
     result = checks.best(1e-3, None, runs=clear)
     assert "3e-3 ends lower than 1e-3, by +0.02" in result.sentence and "2 seeds" in result.sentence
-    assert "no longer a number" in checks.best(1e-1, None, runs=[*RUNS, own("blown up", 3e-1, 0), own("blown up", 3e-1, 1)]).sentence
+    broken = [*RUNS, own("blown up", 3e-1, 0), own("blown up", 3e-1, 1)]
+    assert "no longer a number" in checks.best(1e-1, None, runs=broken).sentence
 
 
 def test_other_knobs_have_their_ladders_too(checks):
-    runs = [own("healthy", seed=seed, rank=rank, alpha=8, end=end) for seed in (0, 1) for rank, end in ((4, 0.02), (8, 0.0), (16, 0.0))]
+    runs = [own("healthy", seed=seed, rank=rank, alpha=8, end=end)
+            for seed in (0, 1) for rank, end in ((4, 0.02), (8, 0.0), (16, 0.0))]
     assert checks.best(8, {"alpha": 8}, "rank", runs=runs).passed
-    assert "8 ends lower than 4" in checks.best(4, {"alpha": 8}, "rank", runs=[*runs, *(own("stagnating", seed=s, rank=2, alpha=8) for s in (0, 1))]).sentence
+    runs += [own("stagnating", seed=seed, rank=2, alpha=8) for seed in (0, 1)]
+    assert "8 ends lower than 4" in checks.best(4, {"alpha": 8}, "rank", runs=runs).sentence
 
 
 def written(run, reason="finished", upto=200):
@@ -88,12 +96,14 @@ def written(run, reason="finished", upto=200):
 
     with Store().run(run.run_id).writer(run.config) as writer:
         for name, curve in run.validations.items():
-            for step, losses in zip(curve.steps, curve.losses):
+            for step, losses in zip(curve.steps, curve.losses, strict=True):
                 if step <= upto:
-                    writer.write(Validation(run.run_id, int(step), 4 * int(step), name, "monitor", losses, run.timesteps[name]))
+                    writer.write(Validation(run.run_id, int(step), 4 * int(step), name, "monitor", losses,
+                                            run.timesteps[name]))
         writer.write(Step(run.run_id, upto, 4 * upto, 0.1, 1e-3, 1.0, 0.1))
         if reason:
-            writer.write(Stopped(run.run_id, upto, 4 * upto, reason, "RuntimeError: out of memory" if reason == "error" else ""))
+            message = "RuntimeError: out of memory" if reason == "error" else ""
+            writer.write(Stopped(run.run_id, upto, 4 * upto, reason, message))
     return run.run_id
 
 
@@ -104,7 +114,9 @@ def test_without_runs_handed_in_the_store_is_looked_through(checks):
     assert checks.largest_stable(3e-3, None).passed
 
 
-@pytest.mark.parametrize("reason, words", [("error", "failed: RuntimeError: out of memory"), ("stopped", "unfinished (90 of 200 updates)"), (None, "unfinished")])
+@pytest.mark.parametrize("reason, words", [
+    ("error", "failed: RuntimeError: out of memory"), ("stopped", "unfinished (90 of 200 updates)"),
+    (None, "unfinished")])
 def test_a_failed_or_unfinished_run_in_the_store_is_named_with_the_remedy(checks, reason, words):
     for run in RUNS[4:7]:
         written(run)
@@ -126,7 +138,8 @@ def test_making_it_overfit_and_slowing_it_down_passes_with_the_answer_that_fits(
 def test_a_lower_rate_that_goes_as_far_on_the_training_pictures_without_turning_prevents(checks):
     gentler = own("healthy", 3e-4, **OVERFIT)
     probe = gentler.validations["probe"]
-    gentler = dataclasses.replace(gentler, validations=gentler.validations | {"probe": probe._replace(losses=probe.losses * np.float32(0.5))})
+    lower = probe._replace(losses=probe.losses * np.float32(0.5))
+    gentler = dataclasses.replace(gentler, validations=gentler.validations | {"probe": lower})
     assert checks.overfitting(own("overfitting", 1e-3, **OVERFIT), gentler, "Prevents").passed
 
 
@@ -134,16 +147,18 @@ def test_a_lower_rate_that_turns_later_only_delays_and_one_that_turns_no_later_i
     run, gentler = own("overfitting", 1e-3, **OVERFIT), own("overfitting", 3e-4, **OVERFIT)
     assert "turned no later" in checks.overfitting(run, gentler, "delays").sentence
     held = gentler.validations["validation"]
-    later = np.stack([held.losses[i] for i in (0, 0, 1, 2, 3, 4, 6)])
-    gentler = dataclasses.replace(gentler, validations=gentler.validations | {"validation": held._replace(losses=later)})
+    later = held._replace(losses=np.stack([held.losses[i] for i in (0, 0, 1, 2, 3, 4, 6)]))
+    gentler = dataclasses.replace(gentler, validations=gentler.validations | {"validation": later})
     assert "turned later, at step 90" in checks.overfitting(run, gentler, "delays").sentence
 
 
 @pytest.mark.parametrize("run, gentler, words", [
     (own("healthy"), own("stagnating", 3e-4), "does not rise beyond noise"),
-    (own("overshooting"), own("stagnating", 3e-4), "so this is overshooting"), (own("diverged"), own("stagnating", 3e-4), "broke instead"),
+    (own("overshooting"), own("stagnating", 3e-4), "so this is overshooting"),
+    (own("diverged"), own("stagnating", 3e-4), "broke instead"),
     (own("overfitting", rank=16), own("stagnating", 3e-4, rank=8), "here differ: rank, alpha, learning_rate"),
-    (own("overfitting"), own("overfitting"), "here differ: none"), (own("overfitting"), own("stagnating", 3e-3), "lower learning rate alone")])
+    (own("overfitting"), own("overfitting"), "here differ: none"),
+    (own("overfitting"), own("stagnating", 3e-3), "lower learning rate alone")])
 def test_what_is_no_overfitting_or_no_fair_comparison_is_told(checks, run, gentler, words):
     assert words in checks.overfitting(run, gentler, "delays").sentence
 
@@ -155,8 +170,10 @@ def test_one_other_knob_that_breaks_a_healthy_run_passes(checks):
 
 
 @pytest.mark.parametrize("healthy, broken, words", [
-    (own(), own("diverged", 1e-1), "here differ: learning_rate"), (own(), own("diverged", seed=1), "here differ: seed"), (own(), own(), "differ: none"),
-    (own(), own("diverged", alpha=64, weight_decay=1.0), "here differ: alpha, weight_decay"), (own("diverged"), own("diverged", alpha=64), "should learn and stay stable"),
+    (own(), own("diverged", 1e-1), "here differ: learning_rate"),
+    (own(), own("diverged", seed=1), "here differ: seed"), (own(), own(), "here differ: none"),
+    (own(), own("diverged", alpha=64, weight_decay=1.0), "here differ: alpha, weight_decay"),
+    (own("diverged"), own("diverged", alpha=64), "should learn and stay stable"),
     (own(), own("healthy", alpha=64), "does not fail")])
 def test_a_failure_by_the_rate_by_two_knobs_or_by_none_does_not_count(checks, healthy, broken, words):
     result = checks.failure(healthy, broken)
@@ -167,16 +184,21 @@ def unfinished():
     return dataclasses.replace(own(), status="interrupted")
 
 
+def failed():
+    return dataclasses.replace(own(), status="error", stopped=Stopped("a", 1, 4, "error", "no memory"))
+
+
 @pytest.mark.parametrize("run, words", [
-    (None, "no run yet"), (7, "no run yet"), ("", "no run yet"), ("0" * 16, "no run 0000000000000000 in the store"), ("../..", "There is no run"),
+    (None, "no run yet"), (7, "no run yet"), ("", "no run yet"), ("0" * 16, "no run 0000000000000000 in the store"),
+    ("../..", "There is no run"),
     (made_run(), "another base or other pictures"), (dataclasses.replace(own(), config=None), "no run yet"),
     (dataclasses.replace(own(), config=own().config.replace(seed=3)), "its record was changed"),
-    (unfinished(), "is unfinished (200 of 200 updates)"), (dataclasses.replace(own(), status="error", stopped=Stopped("a", 1, 4, "error", "no memory")), "failed: no memory"),
+    (unfinished(), "is unfinished (200 of 200 updates)"), (failed(), "failed: no memory"),
     (dataclasses.replace(own(), status="error"), "failed. Mend"), (own(seed=12), "seed 12, yours are 0 to 9"),
     (dataclasses.replace(own(), validations={}), "without measuring")])
 def test_a_run_that_cannot_be_checked_gets_its_sentence_and_never_a_traceback(checks, run, words):
-    for result in (checks.overfitting(run, own(), "delays"), checks.overfitting(own("overfitting"), run, "delays"), checks.failure(run, own()),
-                   checks.failure(own(), run), checks.best(1e-3, None, runs=[run])):
+    for result in (checks.overfitting(run, own(), "delays"), checks.overfitting(own("overfitting"), run, "delays"),
+                   checks.failure(run, own()), checks.failure(own(), run), checks.best(1e-3, None, runs=[run])):
         assert not result.passed
         assert words in result.sentence
 
@@ -189,14 +211,15 @@ def measured_anew(run, name="validation", pictures=16):
 
 
 def test_runs_measured_on_different_pictures_are_not_compared(checks):
-    told = "measured on different pictures"
+    words = "measured on different pictures"
     for pictures in (16, 8):
-        assert told in checks.failure(own(), measured_anew(own("diverged", alpha=64), pictures=pictures)).sentence
-        assert told in checks.largest_stable(3e-3, None, runs=[*RUNS[4:7], measured_anew(RUNS[7], pictures=pictures)]).sentence
-        both_of_a_seed = [RUNS[4], measured_anew(RUNS[5], pictures=pictures), RUNS[6], measured_anew(RUNS[7], pictures=pictures)]
-        assert told in checks.largest_stable(3e-3, None, runs=both_of_a_seed).sentence
+        assert words in checks.failure(own(), measured_anew(own("diverged", alpha=64), pictures=pictures)).sentence
+        anew = measured_anew(RUNS[7], pictures=pictures)
+        assert words in checks.largest_stable(3e-3, None, runs=[*RUNS[4:7], anew]).sentence
+        both_of_a_seed = [RUNS[4], measured_anew(RUNS[5], pictures=pictures), RUNS[6], anew]
+        assert words in checks.largest_stable(3e-3, None, runs=both_of_a_seed).sentence
         gentler = measured_anew(own("stagnating", 3e-4, **OVERFIT), "probe", pictures)
-        assert told in checks.overfitting(own("overfitting", 1e-3, **OVERFIT), gentler, "delays").sentence
+        assert words in checks.overfitting(own("overfitting", 1e-3, **OVERFIT), gentler, "delays").sentence
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"store_version": 1, "config": {}, "sessions": []}',
