@@ -14,7 +14,6 @@ NOT_CLEAN = (
     "tests/cli",
     "tests/engine",
     "tests/slow",
-    "tests/view",
 )
 TOO_LONG = {
     "tests/engine/test_base.py",

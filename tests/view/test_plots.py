@@ -20,18 +20,22 @@ from labkit.view.style import LINES, MARKERS, PINNED, STYLE, VERDICTS, LabFigure
 
 
 def schedules():
-    return [RunConfig(lr_scheduler=name).resolved(96) for name in ("constant", "linear", "cosine", "exponential", "three_phase")]
+    names = ("constant", "linear", "cosine", "exponential", "three_phase")
+    return [RunConfig(lr_scheduler=name).resolved(96) for name in names]
 
 
 FIGURES = {
     "validation": lambda: curves.plot_validation(made_run()).figure,
     "validation of an overfitting run": lambda: curves.plot_validation(made_run("overfitting")).figure,
-    "validation beside a pinned run": lambda: curves.plot_validation(made_run(), pinned=made_run("diverged"), raw=True).figure,
+    "validation beside a pinned run":
+        lambda: curves.plot_validation(made_run(), pinned=made_run("diverged"), raw=True).figure,
     "validation beyond the finite": lambda: curves.plot_validation(made_run("blown up")).figure,
     "validation of a run just begun": lambda: curves.plot_validation(made_run(upto=2), raw=True).figure,
     "curves": lambda: curves.plot_curves(made_race()).figure,
-    "curves of runs nobody can judge, with long names": lambda: curves.plot_curves([made_run(rank=rank, upto=2) for rank in (1, 4)], label=lambda run: "sixteen, rate doubled").figure,
-    "validation of another rank than the pinned run's": lambda: curves.plot_validation(made_run(rank=64, lr_scheduler="three_phase"), pinned=made_run()).figure,
+    "curves of runs nobody can judge, with long names": lambda: curves.plot_curves(
+        [made_run(rank=rank, upto=2) for rank in (1, 4)], label=lambda run: "sixteen, rate doubled").figure,
+    "validation of another rank than the pinned run's": lambda: curves.plot_validation(
+        made_run(rank=64, lr_scheduler="three_phase"), pinned=made_run()).figure,
     "race": lambda: pictures.plot_race(made_race()),
     "race without pictures": lambda: pictures.plot_race(made_race(pictures=False)),
     "U-curve": lambda: by_rate.plot_u_curve(made_seeds()).figure,
@@ -73,9 +77,11 @@ def test_validation_and_probe_are_drawn_with_different_lines_and_labelled_at_the
     ax = curves.plot_validation(made_run("overfitting"))
     validation, probe = ax.lines[:2]
     assert validation.get_linestyle() != probe.get_linestyle() and validation.get_marker() != probe.get_marker()
-    assert np.allclose(validation.get_ydata(), MEANS["overfitting"], atol=2e-3) and list(validation.get_xdata()) == list(STEPS)
+    assert np.allclose(validation.get_ydata(), MEANS["overfitting"], atol=2e-3)
+    assert list(validation.get_xdata()) == list(STEPS)
     words = [text.get_text() for text in ax.texts]
-    assert any(text.startswith("held-out pictures 0.1") for text in words) and any(text.startswith("training pictures") for text in words)
+    for beginning in ("held-out pictures 0.1", "training pictures"):
+        assert any(text.startswith(beginning) for text in words)
 
 
 def test_the_band_is_that_of_the_change_so_it_has_no_width_at_step_0():
@@ -84,7 +90,9 @@ def test_the_band_is_that_of_the_change_so_it_has_no_width_at_step_0():
     assert widths[0] == 0 and all(width > 0 for width in widths[1:])
 
 
-@pytest.mark.parametrize("name", ["validation", "validation of an overfitting run", "curves", "race", "U-curve", "loss of single steps"])
+@pytest.mark.parametrize("name", [
+    "validation", "validation of an overfitting run", "curves", "race", "U-curve", "loss of single steps",
+])
 def test_no_interval_is_cut_at_the_axes(name):
     assert_bands_are_whole(FIGURES[name]())
 
@@ -95,7 +103,8 @@ def test_a_run_that_left_the_figure_leaves_no_band_in_it():
 
 def test_a_pinned_run_is_named_by_what_sets_it_apart():
     rank = curves.plot_validation(made_run(rank=64), pinned=made_run())
-    assert any(text.get_text().replace("\n", " ").endswith("rank 8") for text in rank.texts) and rank.get_title("left") == "● healthy: rank 64"
+    assert any(text.get_text().replace("\n", " ").endswith("rank 8") for text in rank.texts)
+    assert rank.get_title("left") == "● healthy: rank 64"
     seeds = curves.plot_validation(made_run(seed=1), pinned=made_run())
     assert any("seed 0" in text.get_text() for text in seeds.texts)
     both = curves.plot_validation(made_run(learning_rate=1e-2, max_train_steps=500), pinned=made_run())
@@ -106,23 +115,29 @@ def test_a_pinned_run_is_named_by_what_sets_it_apart():
 def test_a_pinned_run_has_one_marker_and_one_colour_in_curves_and_pictures_and_no_verdict_has_them():
     run, pinned = made_run("overshooting", learning_rate=1e-2), made_run()
     marker, color = PINNED
-    assert any((line.get_marker(), line.get_color()) == PINNED for line in curves.plot_validation(run, pinned=pinned).lines)
+    lines = curves.plot_validation(run, pinned=pinned).lines
+    assert any((line.get_marker(), line.get_color()) == PINNED for line in lines)
     rows = plot_beside(run, diagnose(run), pinned).axes[0].lines
     assert [(line.get_marker(), line.get_color()) for line in rows] == [("o", VERDICTS["overshooting"][1]), PINNED]
     for _, other in [*VERDICTS.values(), ("", STYLE["text"]), ("", STYLE["faint"])]:
         assert min(np.linalg.norm(lab_color(color, sees) - lab_color(other, sees)) for sees in SIGHTS) > 25, other
 
 
-# What eyes without the middle (deuteranopia) or the long cones (protanopia) make of linear RGB: Machado et al. 2009, severity 1.
-SIGHTS = (np.eye(3), np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
-          np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]))
+# What eyes without the middle (deuteranopia) or the long cones (protanopia) make of linear RGB: Machado et al. 2009,
+# severity 1.
+DEUTERANOPIA = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                         [-0.011820, 0.042940, 0.968881]])
+PROTANOPIA = np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                       [-0.003882, -0.048116, 1.051998]])
+SIGHTS = (np.eye(3), DEUTERANOPIA, PROTANOPIA)
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])   # of linear sRGB
 
 
 def lab_color(color, sees):
     """Return CIELAB of a hexadecimal sRGB colour, where a distance of 2 is just seen."""
     parts = np.array([int(color[i:i + 2], 16) / 255 for i in (1, 3, 5)])
     linear = sees @ np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear / (0.9505, 1, 1.089)
+    xyz = XYZ @ linear / (0.9505, 1, 1.089)
     x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
@@ -131,7 +146,8 @@ def test_every_run_of_a_race_has_its_own_marker_and_label():
     ax = curves.plot_curves(made_race())
     lines = [line for line in ax.lines if len(line.get_xdata()) == len(STEPS)]
     assert len({line.get_marker() for line in lines}) == len({line.get_color() for line in lines}) == 5
-    assert [text.get_text().split()[0] for text in sorted(ax.texts, key=lambda text: text.xyann[1])][-2:] == ["3e-2", "3e-1"]
+    upwards = sorted(ax.texts, key=lambda text: text.xyann[1])
+    assert [text.get_text().split()[0] for text in upwards][-2:] == ["3e-2", "3e-1"]
 
 
 def test_a_diverged_run_leaves_the_figure_and_does_not_flatten_the_others():
@@ -142,13 +158,14 @@ def test_a_diverged_run_leaves_the_figure_and_does_not_flatten_the_others():
     assert ax.get_yscale() == "linear" and others.max() < ax.get_ylim()[1] < gone
     assert np.ptp(others) > 0.5 * np.ptp(ax.get_ylim())
     assert [text.get_text().split()[0] for text in ax.texts if "↑" in text.get_text()] == ["3e-2", "3e-1"]
-    assert curves.plot_curves(race[3:]).get_ylim()[1] > gone                        # where all have diverged, they are what is shown
+    assert curves.plot_curves(race[3:]).get_ylim()[1] > gone    # where all have diverged, they are what is shown
 
 
 def test_a_loss_that_is_no_number_is_marked_not_hidden():
     ax = curves.plot_validation(made_run("blown up"))
     marks = [line for line in ax.lines if line.get_marker() == "X"]
-    assert any(list(line.get_xdata()) == [step for step, mean in zip(STEPS, MEANS["blown up"]) if np.isnan(mean)] for line in marks)
+    broken = [step for step, mean in zip(STEPS, MEANS["blown up"], strict=True) if np.isnan(mean)]
+    assert any(list(line.get_xdata()) == broken for line in marks)
     assert any("not finite" in text.get_text() for text in ax.texts)
 
 
@@ -158,7 +175,8 @@ def test_the_race_shows_the_same_seeds_at_the_same_steps_in_every_row():
     assert figure.photographic and len(figure.axes) == 2
     words = [text.get_text() for text in figure.findobj(Text)]
     assert words.count("step 30") == words.count("base") == 2
-    assert [word for word in words if word in map(rate_text, (3e-5, 1e-3, 1e-2, 3e-2, 3e-1))] == ["3e-5", "1e-3", "1e-2", "3e-2", "3e-1"]
+    rates = ["3e-5", "1e-3", "1e-2", "3e-2", "3e-1"]
+    assert [word for word in words if word in rates] == rates
     assert any(word.startswith("a still indoor") for word in words)
 
 
@@ -172,7 +190,8 @@ def test_the_share_that_the_timestep_explains_is_said():
 
 
 def test_pictures_come_in_the_order_of_prompts_and_steps():
-    pixels, xs, ys = mosaic([[np.full((8, 8, 3), value, np.uint8) for value in (1, 2)], [None, np.full((8, 8, 3), 3, np.uint8)]], [1])
+    one, two, three = (np.full((8, 8, 3), value, np.uint8) for value in (1, 2, 3))
+    pixels, xs, ys = mosaic([[one, two], [None, three]], [1])
     assert [pixels[int(y), int(x), 0] for y in ys for x in xs] == [1, 2, 255, 3]
     assert [text.get_text() for text in pictures.plot_samples(made_run()).texts] == list(PROMPTS)
 
@@ -183,7 +202,8 @@ def test_a_figure_shows_itself_in_a_notebook_with_a_text_for_those_who_cannot_se
         assert Image.open(io.BytesIO(data)).format == "PNG" and about["alt"].startswith("healthy")
     race = pictures.plot_race(made_race())
     data, about = race._repr_jpeg_()
-    assert race._repr_png_() is None and Image.open(io.BytesIO(data)).format == "JPEG" and "3e-2: diverged" in about["alt"]
+    assert race._repr_png_() is None and Image.open(io.BytesIO(data)).format == "JPEG"
+    assert "3e-2: diverged" in about["alt"]
     assert len(data) < 400_000
 
 
@@ -191,10 +211,12 @@ def test_a_label_too_long_for_its_room_is_broken_between_words_and_measured_as_i
     from labkit.view.text_fit import fitted, text_size
 
     assert fitted("1e-3  ● healthy", 100, 9) == "1e-3  ● healthy"
-    assert fitted("sixteen, rate doubled  ? not enough evidence", 104, 9) == "sixteen, rate doubled\n? not enough\nevidence"
+    long = "sixteen, rate doubled  ? not enough evidence"
+    assert fitted(long, 104, 9) == "sixteen, rate doubled\n? not enough\nevidence"
     figure = LabFigure()
     for words in ("? not enough evidence", "held-out pictures 0.131", "learning rate 1.4e-2, seed 2", "0.75, 1"):
-        drawn = figure.text(0, 0.5, words, fontsize=9).get_window_extent(figure._get_renderer()).width * 72 / STYLE["dpi"]
+        extent = figure.text(0, 0.5, words, fontsize=9).get_window_extent(figure._get_renderer())
+        drawn = extent.width * 72 / STYLE["dpi"]
         assert drawn <= text_size(words, 9)[0] < 1.1 * drawn, words
 
 
@@ -207,7 +229,9 @@ def test_labels_are_pushed_apart_and_stay_in_order():
     assert len({text.xyann[1] for text in ax.texts}) == 2
 
 
-@pytest.mark.parametrize("rate, words", [(1e-3, "1e-3"), (3e-5, "3e-5"), (1.5e-3, "1.5e-3"), (1.0, "1e0"), (0, "0"), (0.00025, "2.5e-4")])
+@pytest.mark.parametrize("rate, words", [
+    (1e-3, "1e-3"), (3e-5, "3e-5"), (1.5e-3, "1.5e-3"), (1.0, "1e0"), (0, "0"), (0.00025, "2.5e-4"),
+])
 def test_rates_are_written_as_people_say_them(rate, words):
     assert rate_text(rate) == words
 
