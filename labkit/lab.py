@@ -1,10 +1,11 @@
 """One base, one territory and one store: what a notebook, the panel and ten lines of Python share."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ from labkit.text import counted, shown
 from labkit.view.frontend import say
 from labkit.view.live import live
 
+Design = RunConfig | dict | str | Path | None                # what `load_design` takes
+
 
 class Lab:
     """Train on one base and one territory, keep every run, and draw with what was trained.
@@ -44,7 +47,7 @@ class Lab:
     device        'cpu', 'cuda', 'mps'; None takes the best there is
     revision      branch, tag or commit of a hub name
     resolution    side of a picture in pixels; None takes the base's own
-    dtype         of the U-Net: float32, bf16 or fp16; None takes what LABKIT_DTYPE says, else what the device is best at
+    dtype         of the U-Net: float32, bf16 or fp16; None: what LABKIT_DTYPE says, else what the device is best at
     max_rows      pictures that a pass may hold, all its runs together; fewer where memory is short
     gradient_checkpointing    whether activations are computed again in the backward pass instead of kept (Chen et
                   al. 2016), which needs less memory and about a third more time, and changes no number on a CPU;
@@ -59,7 +62,8 @@ class Lab:
                  cache: Cache | None = None, store: str | Path | None = None,
                  device: str | torch.device | None = None, revision: str | None = None, resolution: int | None = None,
                  dtype: str | torch.dtype | None = None, max_rows: int = MAX_ROWS,
-                 gradient_checkpointing: bool | None = None, monitor: Mapping[str, object] | None = None):
+                 gradient_checkpointing: bool | None = None, monitor: Mapping[str, Any] | None = None):
+        """Keep what is asked for; nothing is read or loaded yet."""
         if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 1:
             raise LabError(f"max_rows = {shown(max_rows)}: give a whole number from 1 up, such as 16.")
         if gradient_checkpointing not in (None, True, False):
@@ -69,8 +73,8 @@ class Lab:
         self.data_name = str(data) if isinstance(data, str | Path) else data.name
         self.store, self.device, self.revision, self.resolution = Store(store), device, revision, resolution
         self.dtype, self.max_rows, self.gradient_checkpointing = dtype, max_rows, gradient_checkpointing
-        self.usual = dict(monitor or {})
-        if not isinstance(base, str):                         # what is given takes the place of what is made at first use
+        self.usual: dict[str, Any] = dict(monitor or {})
+        if not isinstance(base, str):                         # objects take the place of what is made at first use
             self.base = base.at(resolution) if resolution else base
         if not isinstance(data, str | Path):
             self.territory = data
@@ -78,7 +82,7 @@ class Lab:
             self.cache = cache
 
     @classmethod
-    def from_config(cls, config: RunConfig, **options) -> "Lab":
+    def from_config(cls, config: RunConfig, **options: Any) -> "Lab":
         """Open the lab that a configuration asks for.
 
         options   store, device, dtype, max_rows, gradient_checkpointing, monitor
@@ -115,7 +119,7 @@ class Lab:
             warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)
         return encode(self.base, self.territory)
 
-    def config(self, design=None, **knobs) -> RunConfig:
+    def config(self, design: Design = None, **knobs: Any) -> RunConfig:
         """Return a resolved configuration on this lab's base and territory, from a design and knobs on top of it.
 
         design    as `load_design` takes it: a RunConfig, a dict, a design file, a share string or None
@@ -132,10 +136,10 @@ class Lab:
         if config.mixed_precision != "no":
             check_mixed_precision(config.mixed_precision, find_device(self.device))
         if self.resolution and self.resolution == self.base.own_resolution:
-            opened_with["resolution"] = None                  # one name for one run, whether its size was spelled out or not
+            opened_with["resolution"] = None                  # one name for one run, whether its size is told or not
         return config.replace(**opened_with).resolved(len(self.territory.train))
 
-    def plan(self, designs: Iterable) -> dict[str, RunConfig]:
+    def plan(self, designs: Iterable[Design]) -> dict[str, RunConfig]:
         """Resolve and name runs, once for all that follows: {run id: resolved configuration}, a run given twice once.
 
         designs   RunConfig or what else `config` takes
@@ -148,24 +152,26 @@ class Lab:
                    resolution=self.resolution, dtype=self.dtype, max_rows=self.max_rows,
                    gradient_checkpointing=self.gradient_checkpointing, monitor=self.usual)
 
-    def monitor(self, *, pictures: int = 2, **options) -> Monitor:
+    def monitor(self, *, pictures: int = 2, **options: Any) -> Monitor:
         """Return the usual measurements of a run: held-out loss at log-spaced steps, pictures at four.
 
         pictures  prompts of the territory that are drawn
         options   fields of Monitor, over the lab's own
         """
-        return Monitor(**{"prompts": tuple(self.territory.prompts[:pictures])} | self.usual | options)
+        prompts: dict[str, Any] = {"prompts": tuple(self.territory.prompts[:pictures])}
+        return Monitor(**prompts | self.usual | options)
 
-    def train(self, design=None, *, pictures: int = 2, **knobs) -> Run:
+    def train(self, design: Design = None, *, pictures: int = 2, **knobs: Any) -> Run:
         """Train one run, or find it in the store, and return its Run."""
         return self.train_all([load_design(design, **knobs)], pictures=pictures)[0]
 
-    def race(self, name: str, values: Iterable, design=None, *, pictures: int = 2, **knobs) -> list[Run]:
+    def race(self, name: str, values: Iterable, design: Design = None, *, pictures: int = 2,
+             **knobs: Any) -> list[Run]:
         """Train one run for each value of the field `name`, all else equal, in as few passes as can be."""
         designs = [load_design(design, **knobs | {name: value}) for value in values]
         return self.train_all(designs, pictures=pictures, label=lambda run: rung_text(name, getattr(run.config, name)))
 
-    def train_all(self, configs: Iterable[RunConfig], *, pictures: int = 2, monitor: Monitor | None = None,
+    def train_all(self, configs: Iterable[Design], *, pictures: int = 2, monitor: Monitor | None = None,
                   label: Callable[[Run], str] | None = None, checkpoint_at: Sequence[int] = ()) -> list[Run]:
         """Train the configurations that the store does not have, with growing curves; return all runs in their order.
 
@@ -178,17 +184,18 @@ class Lab:
         with turn("the training in a cell", say=say) if self._is_incomplete(plan) else nullcontext():
             builders = self.begin(plan)
             monitor = monitor or self.monitor(pictures=pictures)
-            with stop_on_interrupt(lambda: say("Stopping after this update; interrupt again to stop at once.")) as stop:
+            words = "Stopping after this update; interrupt again to stop at once."
+            with stop_on_interrupt(lambda: say(words)) as stop:
                 events = self.sweep(plan, monitor=monitor, checkpoint_at=checkpoint_at, stop=stop, tell=say)
-                with closing(live(events, builders, label=label)) as events:
-                    for _ in events:
+                with closing(live(events, builders, label=label)) as watched:
+                    for _ in watched:
                         pass
-            if stop() and self._is_incomplete(plan):
+            if stop.number is not None and self._is_incomplete(plan):
                 raise Interrupted(stop.number, "Stopped, and what was trained is kept: "
                                                "run this cell again and it goes on from there.")
         return [self._whole(builders[name], config) for name, config in named]
 
-    def sweep(self, plan: Mapping[str, RunConfig], **options) -> Iterator[Event]:
+    def sweep(self, plan: Mapping[str, RunConfig], **options: Any) -> Generator[Event, None, None]:
         """Train the planned runs that the store does not have, within this lab's max_rows, and keep their findings.
 
         Yields the events of `sweep.sweep`; gradient_checkpointing is the lab's too.
@@ -199,14 +206,15 @@ class Lab:
         return kept(self.store, events)
 
     def begin(self, plan: Mapping[str, RunConfig]) -> dict[str, RunBuilder]:
-        """Return what is known of planned runs before they train: nothing, or what was told before they were stopped."""
+        """Return what is known of planned runs before they train: nothing, or what they told until they stopped."""
         meta = {"base_fingerprint": self.base.fingerprint, "data_fingerprint": self.cache.fingerprint,
                 "measured_fingerprint": self.cache.measured_fingerprint}
         return {name: self.store.begin(name, config, meta) for name, config in plan.items()}
 
-    def one_update(self, learning_rates: Iterable[float], design=None, **knobs) -> list[Run]:
+    def one_update(self, learning_rates: Iterable[float], design: Design = None, **knobs: Any) -> list[Run]:
         """Make one update at each rate from the same start and measure it on held-out pictures; nothing is kept."""
-        designs = [load_design(design, **knobs | {"learning_rate": rate, "max_train_steps": 1}) for rate in learning_rates]
+        designs = [load_design(design, **knobs | {"learning_rate": rate, "max_train_steps": 1})
+                   for rate in learning_rates]
         plan = self.plan(designs)
         builders = {name: RunBuilder(name, config) for name, config in plan.items()}
         what = f"A pass of {counted(len(plan), 'run')}"
@@ -217,9 +225,10 @@ class Lab:
                 builders[event.run_id].add(event)
         return [builder.build() for builder in builders.values()]
 
-    def generate(self, prompts, seeds=None, *, run: Run | str | None = None, step: int | None = None,
-                 strength: float | list[float] = 1.0, **options) -> np.ndarray:
-        """Draw one picture a prompt, uint8 (N, H, W, 3), with the untouched base or with a run's adapter at a strength.
+    def generate(self, prompts: str | Sequence[str], seeds: Sequence[int] | None = None, *,
+                 run: Run | str | None = None, step: int | None = None,
+                 strength: float | Sequence[float] = 1.0, **options: Any) -> np.ndarray:
+        """Draw one picture a prompt, uint8 (N, H, W, 3), with the bare base or with a run's adapter at a strength.
 
         seeds     one a prompt; None takes 0, 1, 2, ...
         run       a Run, or a run id as `labkit runs` shows it: its first characters suffice
@@ -239,7 +248,7 @@ class Lab:
             return self.base.generate(prompts, seeds, **options)
         folder = self.store.named(run if isinstance(run, str) else run.run_id)
         with self.base.lock:
-            strengths = [strength] if np.ndim(strength) == 0 else list(strength)
+            strengths = np.atleast_1d(strength).tolist()
             stack = LoRAStack(self.base.unet, [folder.load().config] * len(strengths))
             for k in range(stack.K):
                 stack.load(k, folder.checkpoint(step).adapter)
@@ -248,15 +257,15 @@ class Lab:
                 pictures = self.base.generate(prompts, seeds, adapters=stack, **options)
             return pictures[0] if np.ndim(strength) == 0 else pictures
 
-    def _named(self, designs) -> list[tuple[str, RunConfig]]:
+    def _named(self, designs: Iterable[Design]) -> list[tuple[str, RunConfig]]:
         """Return run id and resolved configuration of each design, in order, also of one that is given twice."""
         configs = [self.config(design) for design in designs]
         return [(run_id(config, self.base.fingerprint, self.cache.fingerprint), config) for config in configs]
 
-    def _is_incomplete(self, plan) -> bool:
+    def _is_incomplete(self, plan: Iterable[str]) -> bool:
         return any(self.store.run(name).status not in COMPLETE for name in plan)
 
-    def _whole(self, builder, config) -> Run:
+    def _whole(self, builder: RunBuilder, config: RunConfig) -> Run:
         """Return a run as it was watched; from the store where it was not, or where its beginning is its parent's."""
-        is_watched = builder.stopped and not config.parent
+        is_watched = builder.stopped is not None and not config.parent
         return builder.build() if is_watched else self.store.run(builder.run_id).load()

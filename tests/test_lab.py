@@ -74,7 +74,7 @@ def test_the_table_of_a_race_names_what_differs(lab):
     assert "<td" in tables.table(runs)._repr_html_()
 
 
-def history(rate, end, *, start=0.2, seed=0, steps=(0, 10, 30, 100)):
+def made(rate, end, *, start=0.2, seed=0, steps=(0, 10, 30, 100)):
     """Make a run of 32 pictures that goes from start to end; a step's own loss says nothing."""
     config = RunConfig(learning_rate=rate, max_train_steps=steps[-1], seed=seed).resolved(48)
     name = f"{round(rate * 1e9) + seed:016x}"
@@ -86,19 +86,19 @@ def history(rate, end, *, start=0.2, seed=0, steps=(0, 10, 30, 100)):
         mean = start + (end - start) * (i / (len(steps) - 1)) ** 0.5
         for set_name in ("validation", "probe"):
             losses = level / level.mean() * mean + 0.001 * rng.normal(size=(32, 1)) * (step > 0)
-            builder.add(Validation(name, step, 4 * step, set_name, "monitor", losses.astype(np.float32),
-                                   np.zeros((32, 1), int)))
+            timesteps = np.zeros((32, 1), int)
+            builder.add(Validation(name, step, 4 * step, set_name, "monitor", losses.astype(np.float32), timesteps))
     builder.add(Stopped(name, steps[-1], 4 * steps[-1], "finished"))
     return builder.build()
 
 
 @pytest.mark.parametrize("start", [1e-5, 1e-4, 1e-2])
 def test_the_short_test_climbs_or_descends_to_the_best_rung(start):
-    ends = {1e-5: 0.199, 3e-5: 0.195, 1e-4: 0.180, 3e-4: 0.150, 1e-3: 0.120, 3e-3: 0.110, 1e-2: 0.14,
-            3e-2: 0.9, 1e-1: 1.0, 3e-1: 1.0}
+    ends = {1e-5: 0.199, 3e-5: 0.195, 1e-4: 0.180, 3e-4: 0.150, 1e-3: 0.120, 3e-3: 0.110, 1e-2: 0.14, 3e-2: 0.9,
+            1e-1: 1.0, 3e-1: 1.0}
 
     def train(config):
-        return history(config.learning_rate, ends[config.learning_rate])
+        return made(config.learning_rate, ends[config.learning_rate])
 
     trials = list(short_test(train, RunConfig(max_train_steps=100), start=start))
     best = min(trials, key=lambda trial: trial.loss)
@@ -110,7 +110,7 @@ def test_the_short_test_climbs_or_descends_to_the_best_rung(start):
 
 def test_the_short_test_says_so_where_no_rate_is_stable():
     def train(config):
-        return history(config.learning_rate, 1.0)
+        return made(config.learning_rate, 1.0)
 
     trials = list(short_test(train, RunConfig(max_train_steps=100), start=1e-4))
     assert {trial.verdict.label for trial in trials} == {"diverged"}
@@ -124,19 +124,19 @@ def test_the_rungs_trained_side_by_side_are_those_that_a_climbing_test_asks_for(
     asked = []
     def climbs(config):
         asked.append(config.learning_rate)
-        return history(config.learning_rate, {1e-3: 0.15, 3e-3: 0.12}.get(config.learning_rate, 0.17))
+        return made(config.learning_rate, {1e-3: 0.15, 3e-3: 0.12}.get(config.learning_rate, 0.17))
     next_best = list(short_test(climbs, RunConfig(max_train_steps=100), start=1e-3))
     assert asked[:3] == first_rungs(1e-3) and next_best[-1].decision.endswith("stop, 3e-3 it is")
 
 
 def test_predictions_are_compared_and_none_is_not_wrong():
-    runs = [history(1e-4, 0.18), history(1e-3, 0.12)]
+    runs = [made(1e-4, 0.18), made(1e-3, 0.12)]
     assert "yes" in tables.predictions(runs, at_the_end=1e-3)
     assert "You said" not in tables.predictions(runs)
 
 
 def test_stability_counts_verdicts_over_seeds():
-    runs = [history(rate, end, seed=seed) for rate, end in ((1e-5, 0.1999), (1e-3, 0.12)) for seed in range(3)]
+    runs = [made(rate, end, seed=seed) for rate, end in ((1e-5, 0.1999), (1e-3, 0.12)) for seed in range(3)]
     text = repr(tables.stability(runs))
     assert "3 × healthy" in text and "3 × stagnating" in text
 
@@ -166,8 +166,8 @@ def test_an_interrupted_cell_keeps_what_it_trained_says_so_in_one_sentence_and_g
         patch.setattr("labkit.lab.live", interrupted)
         with pytest.raises(KeyboardInterrupt) as end:
             lab.train_all([config], pictures=0)
-    assert end.value._render_traceback_() == [
-        "Stopped, and what was trained is kept: run this cell again and it goes on from there."]
+    sentence = "Stopped, and what was trained is kept: run this cell again and it goes on from there."
+    assert end.value._render_traceback_() == [sentence]
     assert lab.store.runs()[0].status == "stopped" and lab.store.runs()[0].checkpoints()[-1] in (3, 4)
     assert lab.train_all([config], pictures=0)[0].steps["global_step"].tolist() == [1, 2, 3, 4, 5, 6]
 
@@ -224,8 +224,8 @@ def test_the_protocols_choice_is_what_its_last_line_says_and_not_the_lowest_numb
         return Space(learning_rate=rate, run=run, verdict=diagnose(run))
 
     assert chosen([trial(1e-3, "healthy"), trial(3e-3, "healthy", 1)]).learning_rate == 1e-3
-    trials = [trial(1e-3, "stagnating"), trial(3e-3, "healthy"), trial(1e-2, "overshooting")]
-    assert chosen(trials).learning_rate == 3e-3
+    race = [trial(1e-3, "stagnating"), trial(3e-3, "healthy"), trial(1e-2, "overshooting")]
+    assert chosen(race).learning_rate == 3e-3
     with pytest.raises(LabError, match="begin it lower"):
         chosen([trial(1e-1, "diverged")])
 

@@ -1,7 +1,7 @@
 """Adapters of K runs side by side on one frozen U-Net: LoRA (Hu et al. 2021), or a dense change as its ceiling.
 
-The rows of a batch are K contiguous blocks of equal size, always: block k belongs to run k. K runs side by side, R rank
-(the largest of the pass), P numbers of one run's adapter.
+The rows of a batch are K contiguous blocks of equal size, always: block k belongs to run k. K runs side by side, R
+rank (the largest of the pass), P numbers of one run's adapter.
 """
 
 import contextlib
@@ -23,11 +23,12 @@ class LoRAStack:
     unet              a diffusers U-Net; its own weights are never touched
     configs           one RunConfig a run; adapter kind and target_modules are the same for all
 
-    Every layer's A (K, R, in) and B (K, out, R) are views of `theta`. Ranks below R are padded with zero rows of A and zero
-    columns of B, whose gradients are exactly zero, so that they stay so.
+    Every layer's A (K, R, in) and B (K, out, R) are views of `theta`. Ranks below R are padded with zero rows of A and
+    zero columns of B, whose gradients are exactly zero, so that they stay so.
     """
 
     def __init__(self, unet: nn.Module, configs):
+        """Lay the adapters out, all zero; `initialize` or `load` gives them their numbers."""
         self.unet, self.configs, self.K = unet, list(configs), len(configs)
         if len({(c.adapter, c.target_modules) for c in configs}) > 1:
             raise LabError("adapter and target_modules must be the same for all runs of one pass.")
@@ -41,13 +42,13 @@ class LoRAStack:
         self._place(device)
 
     def _place(self, device):
-        """Lay all parameters out in theta, those that start at zero (B) last, since they may have a rate of their own."""
+        """Lay all parameters out in theta, those that start at zero (B) last, since B may have a rate of its own."""
         order = [(layer, part) for part in ("A", "B", "delta") for layer in self.layers if part in layer.shapes]
         sizes = [math.prod(layer.shapes[part]) for layer, part in order]
         self.theta = torch.zeros(self.K, sum(sizes), device=device)
-        self.first_B = sum(size for (_, part), size in zip(order, sizes) if part == "A")
+        self.first_B = sum(size for (_, part), size in zip(order, sizes, strict=True) if part == "A")
         self.slots, self.parameters, start = {}, [], 0
-        for (layer, part), size in zip(order, sizes):
+        for (layer, part), size in zip(order, sizes, strict=True):
             columns, shape = slice(start, start + size), layer.shapes[part]
             layer.parts[part] = nn.Parameter(self.theta[:, columns].view(self.K, *shape))
             self.parameters.append(layer.parts[part])
@@ -66,7 +67,7 @@ class LoRAStack:
 
     @property
     def strength(self) -> float | list[float]:
-        """Tell or set how strongly the adapters act at inference, all alike or each run in its own way; 1 while training."""
+        """Tell or set how strongly the adapters act at inference, all alike or one a run; 1 while training."""
         return self._strength
 
     @strength.setter
@@ -86,7 +87,7 @@ class LoRAStack:
 
     @contextlib.contextmanager
     def attached(self):
-        """Let the U-Net's layers add this stack's adapters; inside another `attached` of the same stack it changes nothing."""
+        """Let the U-Net's layers add this stack's adapters; inside another `attached` of the stack nothing changes."""
         other = attached_to(self.unet)
         if other is self:
             yield self
@@ -116,9 +117,12 @@ class LoRAStack:
     # -- one run in and out
 
     def tensors(self, k: int, stacked: Tensor | None = None) -> dict[str, np.ndarray]:
-        """Return run k's adapter, or its share of another (K, P) tensor, as float32 arrays at its own rank, in one copy from the device.
+        """Return run k's adapter, or its share of another (K, P) tensor, as float32 arrays at its own rank.
 
-        Keys are `<module>.lora_A.weight` (rank, in) and `<module>.lora_B.weight` (out, rank), or `<module>.delta.weight`.
+        Everything comes from the device in one copy.
+
+        Keys are `<module>.lora_A.weight` (rank, in) and `<module>.lora_B.weight` (out, rank), or
+        `<module>.delta.weight`.
         """
         row, rank = (self.theta if stacked is None else stacked)[k].cpu(), self.configs[k].rank
         return {f"{name}.{KEYS[part]}": np.array(_own_rank(row[columns].view(shape), part, rank).numpy())
@@ -132,12 +136,13 @@ class LoRAStack:
             odd = sorted(expected.symmetric_difference(arrays))[0]
             raise LabError(f"adapter: {odd} is {'missing' if odd in expected else 'not a layer of this run'}; "
                            "the file belongs to another base or other target_modules.")
-        row = stacked[k].cpu()                                # the run's own memory on a CPU, a copy that is sent back elsewhere
+        row = stacked[k].cpu()                                # the run's own memory on a CPU, else a copy to send back
         for (name, part), (columns, shape) in self.slots.items():
             value = _own_rank(row[columns].view(shape), part, self.configs[k].rank)
             array = torch.from_numpy(np.ascontiguousarray(arrays[f"{name}.{KEYS[part]}"]))
             if array.shape != value.shape:
-                raise LabError(f"adapter: {name}.{KEYS[part]} has shape {tuple(array.shape)}, not {tuple(value.shape)}; "
+                raise LabError(f"adapter: {name}.{KEYS[part]} has shape {tuple(array.shape)}, "
+                               f"not {tuple(value.shape)}; "
                                "give the rank that the file was trained with.")
             value.copy_(array)
         stacked[k].copy_(row)
@@ -173,7 +178,8 @@ def find_targets(unet: nn.Module, target_modules) -> dict[str, nn.Module]:
                            "the attention projections are to_q, to_k, to_v, to_out.0.")
     for name, module in found.items():
         if not isinstance(module, nn.Linear | nn.Conv2d) or getattr(module, "groups", 1) > 1:
-            raise LabError(f"target_modules: {name} is a {type(module).__name__}; only linear and convolution layers can be adapted.")
+            raise LabError(f"target_modules: {name} is a {type(module).__name__}; "
+                           "only linear and convolution layers can be adapted.")
     order = {name: i for i, (name, _) in enumerate(unet.named_modules())}
     return dict(sorted(found.items(), key=lambda item: order[item[0]]))
 

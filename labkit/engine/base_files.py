@@ -19,13 +19,13 @@ SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
-LARGEST = 10**6                                               # whole number in a configuration: beyond words, channels and timesteps
+LARGEST = 10**6                                               # whole number of a configuration, beyond any true one
 SUPPORTED = "labkit takes Stable Diffusion 1.x and 2.x text-to-image bases"
 
 
 @dataclass(frozen=True)
 class BaseFiles:
-    """Say where a base's files lie: `folder` in diffusers' layout, and `single_file` where the weights are in one file."""
+    """Say where a base's files lie: `folder` in diffusers' layout, `single_file` where weights are in one file."""
 
     name: str
     folder: Path                                              # configs and tokenizer, always
@@ -61,7 +61,8 @@ def find_base(name: str = "embedded", revision: str | None = None) -> BaseFiles:
         return _folder(name, path)
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and path.suffix != ".safetensors" and not path.parent.is_dir():
         return _folder(name, _download(name, revision))
-    raise LabError(f"base: there is no file or folder {name}. Give 'embedded', a folder in diffusers' layout, a .safetensors "
+    raise LabError(f"base: there is no file or folder {name}. "
+                   "Give 'embedded', a folder in diffusers' layout, a .safetensors "
                    f"file, or a name on the Hugging Face hub such as {SD15}.")
 
 
@@ -80,7 +81,8 @@ def _check_configs(folder: Path) -> None:
     index = folder / "model_index.json"
     parts = _json(index)
     if "text_encoder_2" in parts:
-        raise LabError(f"base: {index} describes a {shown(parts.get('_class_name'))} with two text encoders. {SUPPORTED}.")
+        raise LabError(f"base: {index} describes a {shown(parts.get('_class_name'))} with two text encoders. "
+                       f"{SUPPORTED}.")
     for part, wanted in CLASSES.items():
         found = parts.get(part)
         if not (isinstance(found, list) and len(found) == 2 and found[1] == wanted):
@@ -88,10 +90,13 @@ def _check_configs(folder: Path) -> None:
     for file in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"):
         for name, number in _whole_numbers(_json(folder / file)):
             if abs(number) > LARGEST:
-                raise LabError(f"base: {folder / file} gives {shown(name)} = {shown(number)}, which no such model has. Download the base again.")
+                raise LabError(f"base: {folder / file} gives {shown(name)} = {shown(number)}, which no model has. "
+                               "Download the base again.")
     # without these transformers makes an empty tokenizer, silently, and every caption reads alike
-    if not any(all((folder / "tokenizer" / file).is_file() for file in files) for files in (("tokenizer.json",), ("vocab.json", "merges.txt"))):
-        raise LabError(f"base: {folder / 'tokenizer'} has neither tokenizer.json nor vocab.json with merges.txt. Download the base again.")
+    tokenizer, layouts = folder / "tokenizer", (("tokenizer.json",), ("vocab.json", "merges.txt"))
+    if not any(all((tokenizer / file).is_file() for file in files) for files in layouts):
+        raise LabError(f"base: {tokenizer} has neither tokenizer.json nor vocab.json with merges.txt. "
+                       "Download the base again.")
 
 
 def _json(path: Path) -> dict:
@@ -100,7 +105,8 @@ def _json(path: Path) -> dict:
     except FileNotFoundError:
         raise LabError(f"base: {path} is missing. Download the base again, with its configuration files.") from None
     except (OSError, ValueError) as error:
-        raise LabError(f"base: {path} is not readable as JSON ({getattr(error, 'strerror', None) or error}). Download it again.") from None
+        raise LabError(f"base: {path} is not readable as JSON ({getattr(error, 'strerror', None) or error}). "
+                       "Download it again.") from None
 
 
 def _whole_numbers(values):
@@ -118,7 +124,8 @@ def _weights(folder: Path, stem: str) -> Path:
             tensors(folder / name)
             return folder / name
     if pickle := next((p for p in sorted(folder.glob("*")) if p.suffix.lower() in PICKLES), None):
-        raise LabError(f"base: {folder} has its weights only as a pickle ({pickle.name}), which can run any program when "
+        raise LabError(f"base: {folder} has its weights only as a pickle ({pickle.name}), "
+                       "which can run any program when "
                        f"opened, so labkit does not load it. Take a copy of the model with {stem}.safetensors.")
     raise LabError(f"base: {folder / stem}.safetensors is missing. Download the base again.")
 
@@ -128,10 +135,12 @@ def tensors(path: Path) -> dict[str, list[int]]:
     import safetensors
 
     try:
-        with safetensors.safe_open(path, "np") as file:       # it holds the header's size, types and places against the file
+        # the header's size, types and places are held against the file
+        with safetensors.safe_open(path, "np") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}
     except (OSError, safetensors.SafetensorError) as error:
-        raise LabError(f"base: {path}, of {path.stat().st_size} bytes, is not a whole .safetensors file ({error}). Download it again.") from None
+        raise LabError(f"base: {path}, of {path.stat().st_size} bytes, is not a whole .safetensors file ({error}). "
+                       "Download it again.") from None
 
 
 def _single_file(name: str, path: Path) -> BaseFiles:
@@ -146,7 +155,8 @@ def _single_file(name: str, path: Path) -> BaseFiles:
                                          ("text encoder", "cond_stage_model."))
                if not any(key.startswith(prefix) for key in shapes)]
     if missing:
-        raise LabError(f"base: {name} has no {' and no '.join(missing)} under the original Stable Diffusion keys. {SUPPORTED}, "
+        raise LabError(f"base: {name} has no {' and no '.join(missing)} under the original Stable Diffusion keys. "
+                       f"{SUPPORTED}, "
                        "whole, not single parts.")
     for folder in (path.with_suffix(""), path.parent):
         if (folder / "model_index.json").is_file():
@@ -156,8 +166,10 @@ def _single_file(name: str, path: Path) -> BaseFiles:
     words = next((shape for key, shape in shapes.items() if key.endswith("attn2.to_k.weight")), [])
     if (first[:1], words[-1:]) != ([320], [768]):
         # 2.x files do not say whether they predict noise or v, so no configuration can be guessed for them.
-        raise LabError(f"base: {name} is not of Stable Diffusion 1.x, and a single file does not say how it was made. Put the "
-                       f"model's configuration files (model_index.json, unet/config.json, tokenizer/ ...) in {path.with_suffix('')}.")
+        raise LabError(f"base: {name} is not of Stable Diffusion 1.x, and a single file does not say how it was made. "
+                       "Put the "
+                       f"model's configuration files (model_index.json, unet/config.json, tokenizer/ ...) in "
+                       f"{path.with_suffix('')}.")
     folder = _download(SD15, None, weights=False, beside=path)
     _check_configs(folder)
     return BaseFiles(name, folder, single_file=path)
@@ -174,14 +186,20 @@ def _download(name: str, revision: str | None, *, weights: bool = True, beside: 
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=small + large if weights else small))
         if weights and not all((folder / file).is_file() for file in large):
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=small + half))
-    except Exception as error:                                # the hub client raises a dozen kinds, all of one meaning here
-        why = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
-        remedy = (f"Without the hub, put the model's configuration files and tokenizer in {beside.with_suffix('')}." if beside
-                  else "If you meant a folder, it is not there; if you meant a hub name, check its spelling, the network, and "
+    except Exception as error:                                # the hub client raises a dozen kinds of one meaning
+        lines = str(error).strip().splitlines() or ["no reason given"]
+        why = f"{type(error).__name__}: {lines[0]}"
+        remedy = ("Without the hub, put the model's configuration files and tokenizer in "
+                  f"{beside.with_suffix('')}." if beside
+                  else "If you meant a folder, it is not there; if you meant a hub name, check its spelling, "
+                       "the network, and "
                   "whether the model's page asks you to accept its terms first.")
         raise LabError(f"base: {name} could not be had from the Hugging Face hub ({why}). {remedy}") from error
-    lacks = [part for part, *files in zip(WEIGHTS, large, half) if not any((folder / file).is_file() for file in files)]
+    lacks = [part for part, *files in zip(WEIGHTS, large, half, strict=True)
+             if not any((folder / file).is_file() for file in files)]
     if weights and lacks and (folder / "model_index.json").is_file():
-        raise LabError(f"base: {name} has no safetensors weights of its {', '.join(lacks)} on the hub. If it has .bin files there, those are pickles, "
-                       "which can run any program when opened, so labkit does not load them. Take a copy of the model with safetensors.")
+        raise LabError(f"base: {name} has no safetensors weights of its {', '.join(lacks)} on the hub. "
+                       "If it has .bin files there, those are pickles, "
+                       "which can run any program when opened, so labkit does not load them. "
+                       "Take a copy of the model with safetensors.")
     return folder

@@ -1,7 +1,7 @@
 """Which pictures, noise and timesteps each update sees: a pure function of seed and update, whoever trains beside it.
 
-K runs side by side, B batch of one run, E = B x accumulation pictures an update; rows = K*B in K contiguous blocks, or 2*K*B where as
-many pictures that the base drew itself follow the B of each block.
+K runs side by side, B batch of one run, E = B x accumulation pictures an update; rows = K*B in K contiguous blocks, or
+2*K*B where as many pictures that the base drew itself follow the B of each block.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,9 @@ class Batches:
     dtype             of the conditions
     """
 
-    def __init__(self, encoded, null_cond, configs, device, timesteps: int = TIMESTEPS, prior=None, dtype=torch.float32):
+    def __init__(self, encoded, null_cond, configs, device, timesteps: int = TIMESTEPS, prior=None,
+                 dtype=torch.float32):
+        """Send to the device what no update changes."""
         self.sets, self.configs = [encoded] if prior is None else [encoded, prior], configs
         self.device, self.timesteps = device, timesteps
         self.cond = [one.cond_on(device, dtype) for one in self.sets]
@@ -64,13 +66,17 @@ class Batches:
         return map(self.send, self.draw(update))
 
     def draw(self, update: int) -> list[dict[str, Tensor]]:
-        """Draw an update on the CPU: what `send` takes, for each step of accumulation. No device is touched, so a thread may do it."""
+        """Draw an update on the CPU: what `send` takes, for each step of accumulation.
+
+        No device is touched, so a thread may do it.
+        """
         runs = [[self._draw(i, config, update) for i in range(len(self.sets))] for config in self.configs]
         names, B = runs[0][0], self.configs[0].train_batch_size
         # (K, 1, E, ...), or 2 with the base's own pictures, whose draws leave the others as they are
         drawn = {name: torch.stack([torch.stack([one[name] for one in run]) for run in runs]) for name in names}
         starts = range(0, self.configs[0].effective_batch_size, B)
-        return [{name: self._pinned(value[:, :, start : start + B]) for name, value in drawn.items()} for start in starts]
+        return [{name: self._pinned(value[:, :, start : start + B]) for name, value in drawn.items()}
+                for start in starts]
 
     def send(self, drawn: dict[str, Tensor]) -> Batch:
         """Give what was drawn as a batch on the device, without waiting for it."""
@@ -80,7 +86,9 @@ class Batches:
         return Batch(latents, noise, timesteps, cond, self.snr_gamma)
 
     def _draw(self, i, config, update) -> dict[str, Tensor]:
-        """Return one run's update from set number i, (E, ...) each: latents, noise, timesteps, which pictures, and whose captions are dropped.
+        """Return one run's update from set number i, (E, ...) each.
+
+        The latents, noise and timesteps, which pictures, and whose captions are dropped.
 
         They are drawn for the update, not for the batch, which makes accumulation equal to one large batch.
         """
@@ -104,5 +112,8 @@ class Batches:
         return cond.flatten(0, 2)
 
     def _pinned(self, value: Tensor) -> Tensor:
-        """Pin what a CUDA device shall fetch by itself; elsewhere it is sent at once, since an unpinned copy may still be read when its memory is reused."""
+        """Pin what a CUDA device shall fetch by itself; elsewhere it is sent at once.
+
+        A copy that is not pinned may still be read when its memory is reused.
+        """
         return value.contiguous().pin_memory() if self.device.type == "cuda" else value

@@ -42,6 +42,7 @@ class Encoded:
     _sent: dict = field(default_factory=dict, repr=False)     # (device, dtype) -> cond there
 
     def __len__(self) -> int:
+        """Return how many pictures there are."""
         return len(self.captions)
 
     def cond_on(self, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
@@ -74,38 +75,42 @@ class Cache:
     prompts: tuple[str, ...]
     fingerprint: str                                          # of what is trained on
     base_fingerprint: str
-    prior: Callable[[], Encoded]                              # pictures that the untouched base draws itself, made when asked for
-    measured_fingerprint: str = ""                            # of what runs are measured on: held-out and ordinary pictures
+    prior: Callable[[], Encoded]                              # pictures that the bare base draws, made when needed
+    measured_fingerprint: str = ""                            # of what is measured on: held-out, ordinary pictures
 
 
-def encode(base: Base, territory: Territory, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Cache:
-    """Encode a territory, reading what was encoded before; `progress(done, total)` counts pictures of the set being encoded.
+def encode(base: Base, territory: Territory, *,
+           progress: Callable[[int, int], None] = lambda done, total: None) -> Cache:
+    """Encode a territory, reading what was encoded before; `progress(done, total)` counts pictures of a set.
 
-    Latents pass through float16 (their spread through float8) on the way, so that what ships and what is encoded here are the
-    same numbers.
+    Latents pass through float16 (their spread through float8) on the way, so that what ships and what is encoded here
+    are the same numbers.
     """
     sets = {name: _encoded(base, getattr(territory, name), progress) for name in ("train", "validation", "ordinary")}
     null_cond = {name: value.cpu() for name, value in base.encode_captions([""]).items()}
-    return Cache(**sets, prior=functools.cache(lambda: _prior(base, territory.ordinary, progress)), null_cond=null_cond,
+    prior = functools.cache(lambda: _prior(base, territory.ordinary, progress))
+    measured = sha256_of_texts(part.fingerprint for part in (territory.validation, territory.ordinary))
+    return Cache(**sets, prior=prior, null_cond=null_cond,
                  prompts=territory.prompts, fingerprint=territory.fingerprint, base_fingerprint=base.fingerprint,
-                 measured_fingerprint=sha256_of_texts(part.fingerprint for part in (territory.validation, territory.ordinary)))
+                 measured_fingerprint=measured)
 
 
 def key(base: Base, pictures: PictureFolder) -> str:
-    """Name everything that encoded pictures depend on: base, size, pictures, captions, their order, and this code's version."""
+    """Name everything that encoded pictures depend on: base, size, pictures, captions, their order, this code."""
     return sha256_of_texts([ENCODING, base.fingerprint, base.resolution, pictures.fingerprint])
 
 
 def ship(base: Base, pictures: PictureFolder) -> Path:
-    """Write the latents of a set that ships with the kit to data/encoded/, where `encode` finds them, and give the file."""
+    """Write the latents of a set that ships with the kit to data/encoded/, where `encode` finds them; give it."""
     latents = read(_kept(base, pictures), key(base, pictures)) or _latents(base, pictures, lambda done, total: None)
     file = shipped_file(pictures)
-    _write(file, {name: value for name, value in latents.items() if not name.startswith(CONDITION)}, key(base, pictures))
+    latents = {name: value for name, value in latents.items() if not name.startswith(CONDITION)}
+    _write(file, latents, key(base, pictures))
     return file
 
 
 def ship_prior(base: Base, ordinary: PictureFolder) -> Path:
-    """Write what the base draws itself from these captions to data/encoded/, where `encode` finds it, and give the file."""
+    """Write what the base draws from these captions to data/encoded/, where `encode` finds it; give the file."""
     mean = _prior(base, ordinary, lambda done, total: None).mean.half()
     _write(_shipped_prior(), {"mean": mean}, _prior_key(base, prior_captions(ordinary)))
     return _shipped_prior()
@@ -120,10 +125,10 @@ def _encoded(base: Base, pictures: PictureFolder, progress) -> Encoded:
         tensors |= {CONDITION + name: value for name, value in _conditions(base, pictures.captions).items()}
         try:
             _write(kept, tensors, own_key)
-        except LabError:                                      # without room to keep it, it is only made again next time
+        except LabError:                                      # without room to keep it, it is made again next time
             pass
-    # Layout in memory is made the same too: a convolution leaves channels-last pictures, a file gives plain ones, and the two
-    # do not give the same last bits.
+    # Layout in memory is made the same too: a convolution leaves channels-last pictures, a file gives plain ones, and
+    # the two do not give the same last bits.
     tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
     cond = {name.removeprefix(CONDITION): value for name, value in tensors.items() if name.startswith(CONDITION)}
     return Encoded(tensors["mean"].float(), tensors["std"].float(), cond, pictures.captions, pictures.paths)
@@ -138,21 +143,21 @@ def _prior_key(base: Base, captions) -> str:
 
 
 def _prior(base: Base, ordinary: PictureFolder, progress) -> Encoded:
-    """Give what the base draws itself, (n, C, H, W), without a spread: each is one picture, not a distribution of them."""
+    """Give what the base draws itself, (n, C, H, W), without a spread: each is one picture, no distribution."""
     captions = prior_captions(ordinary)
     own_key = _prior_key(base, captions)
     kept = cache_dir() / "encoded" / f"{own_key}.safetensors"
     tensors = read(kept, own_key) or read(_shipped_prior(), own_key)
     if tensors is None:
         tensors = {"mean": prior_latents(base, captions, progress)}
-        with contextlib.suppress(LabError):                   # without room to keep it, it is only made again next time
+        with contextlib.suppress(LabError):                   # without room to keep it, it is made again next time
             _write(kept, tensors, own_key)
     mean = tensors["mean"].float()
     return Encoded(mean, torch.zeros_like(mean), _conditions(base, captions), captions, ())
 
 
 def _latents(base: Base, pictures: PictureFolder, progress) -> dict[str, Tensor]:
-    """Encode pictures a few at a time: mean, (n, C, H, W) float16, and std, as float8: it is hundreds of times smaller than the
+    """Encode pictures a few at a time: mean, (n, C, H, W) float16, and std, as float8: it is far smaller than the
     latents, so that its rounding is of the size of theirs."""
     parts = []
     for start in range(0, len(pictures), AT_ONCE):
@@ -161,7 +166,7 @@ def _latents(base: Base, pictures: PictureFolder, progress) -> dict[str, Tensor]
         mean, std = base.encode_pictures(pixels)
         parts.append((mean.cpu().half(), std.cpu().to(torch.float8_e5m2)))
         progress(start + len(paths), len(pictures))
-    mean, std = (torch.cat(column) for column in zip(*parts))
+    mean, std = (torch.cat(column) for column in zip(*parts, strict=True))
     return {"mean": mean, "std": std}
 
 
@@ -186,7 +191,7 @@ def shipped_file(pictures: PictureFolder) -> Path | None:
 
 
 def read(file: Path, expected_key: str) -> dict[str, Tensor] | None:
-    """Read what `_write` wrote under this key; None where there is no such file, it belongs to another key, or it is damaged."""
+    """Read what `_write` wrote under this key; None where the file is absent, damaged or of another key."""
     try:
         with safe_open(str(file), "pt") as opened:
             metadata = opened.metadata() or {}

@@ -1,4 +1,4 @@
-"""Keep a frozen U-Net in another precision: cast once, where `torch.autocast` casts every weight again in each forward pass."""
+"""Keep a frozen U-Net in another precision: cast once, where `torch.autocast` casts each weight in each forward."""
 
 import copy
 
@@ -11,8 +11,9 @@ def cast(unet: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Return a U-Net of the same weights in `dtype`; the given one stays as it is."""
     weights = [weight for weight in (*unet.parameters(), *unet.buffers()) if weight.is_floating_point()]
     # told in advance what each weight becomes, the copy never holds one in both precisions
-    copied = {id(weight): nn.Parameter(weight.data.to(dtype), False) if isinstance(weight, nn.Parameter) else weight.to(dtype)
-              for weight in weights}
+    copied = {id(weight): nn.Parameter(weight.data.to(dtype), False) for weight in weights
+              if isinstance(weight, nn.Parameter)}
+    copied |= {id(weight): weight.to(dtype) for weight in weights if not isinstance(weight, nn.Parameter)}
     return fit_for_cpu(copy.deepcopy(unet, copied))
 
 
@@ -29,12 +30,13 @@ def fit_for_cpu(unet: nn.Module) -> nn.Module:
 
 
 class AttendInFloat32:
-    """Attend as diffusers' AttnProcessor2_0 does in a U-Net's transformer blocks, with only the attention itself in float32."""
+    """Attend as diffusers' AttnProcessor2_0 does in a U-Net's transformer blocks, the attention alone in float32."""
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
-        """Return (rows, positions, C) for hidden_states of that shape and words (rows, L, D); None is self-attention."""
+        """Return (rows, positions, C) for hidden_states of that shape and words (rows, L, D); None: self-attention."""
         words = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        heads = [layer.unflatten(-1, (attn.heads, -1)).transpose(1, 2).float()               # (rows, heads, positions, C / heads)
+        # (rows, heads, positions, C / heads)
+        heads = [layer.unflatten(-1, (attn.heads, -1)).transpose(1, 2).float()
                  for layer in (attn.to_q(hidden_states), attn.to_k(words), attn.to_v(words))]
         attended = F.scaled_dot_product_attention(*heads, attn_mask=attention_mask)
         return attn.to_out[0](attended.transpose(1, 2).flatten(2).to(hidden_states.dtype))

@@ -1,13 +1,17 @@
-"""What a run is given: is it made of numbers at all? Asked before a learning rate is blamed for a loss that is none."""
+"""Is what a run is given made of numbers at all? Asked before a learning rate is blamed for a loss that is none."""
 
 from labkit.errors import LabError
 
 
 def check_inputs(base, cache, prior=None):
-    """Raise LabError where the base's weights or the encoded pictures and captions are not finite; prior: encoded pictures of the base."""
+    """Raise LabError where the base's weights or the encoded pictures and captions are not finite.
+
+    prior     the encoded pictures of the base
+    """
     for name, weight in base.unet.named_parameters():
         if not weight.isfinite().all():
-            raise LabError(f"The base {base.name} is damaged: {name} holds numbers that are not finite, whatever the learning rate. Get its files again.")
+            raise LabError(f"The base {base.name} is damaged: {name} holds numbers that are not finite, "
+                           "whatever the learning rate. Get its files again.")
     sets = {"training": cache.train, "base's own": prior}
     for kind, pictures in sets.items():
         if pictures is None:
@@ -15,10 +19,12 @@ def check_inputs(base, cache, prior=None):
         for i in range(len(pictures)):
             tensors = (pictures.mean[i], pictures.std[i], *(value[i] for value in pictures.cond.values()))
             if not all(tensor.isfinite().all() for tensor in tensors):
-                raise LabError(f"Encoded, the {kind} picture {_named(pictures, i)} or its caption holds numbers that are not finite, "
+                raise LabError(f"Encoded, the {kind} picture {_named(pictures, i)} or its caption "
+                               "holds numbers that are not finite, "
                                "whatever the learning rate: leave it out, or load the base with dtype float32.")
     if not all(value.isfinite().all() for value in cache.null_cond.values()):
-        raise LabError("Encoded, the empty caption holds numbers that are not finite, whatever the learning rate: load the base with dtype float32.")
+        raise LabError("Encoded, the empty caption holds numbers that are not finite, whatever the learning rate: "
+                       "load the base with dtype float32.")
 
 
 def _named(pictures, i) -> str:

@@ -11,16 +11,18 @@ from torch.nn import functional as F
 
 
 class AdaptedLayer:
-    """Add (K,) changes to a frozen module's output; `shapes` of one run's parameters, `parts` of all runs' (K, ...)."""
+    """Add (K,) changes to a frozen module's output; `shapes` of one run's parameters, `parts` (K, ...) of all."""
 
     shapes: dict[str, tuple[int, ...]]
 
     def __init__(self, name: str, module: nn.Module, R: int, stack):
+        """Find the shapes of rank R for a module of the U-Net; the stack gives the parts and tells the scale."""
         self.name, self.module, self.stack, self.parts = name, module, stack, {}
         self.plain = type(module).forward.__get__(module)
         self.shapes = self._shapes(module.weight.shape, R)
 
     def forward(self, x: Tensor, *ignored) -> Tensor:
+        """Return what the module gives with each run's change added to its block of rows (K*B, ...)."""
         if not self.stack.enabled:
             return self.plain(x)
         if x.shape[0] % self.stack.K:
@@ -39,7 +41,7 @@ class LoRALinear(AdaptedLayer):
 
 
 class _LoRALinear(torch.autograd.Function):
-    """Fuse the frozen product and the adapter's: added in place forward and backward, nothing large kept but the input."""
+    """Fuse the frozen product and the adapter's: added in place both ways, nothing large kept but the input."""
 
     @staticmethod
     def forward(ctx, x, A, B, scale, weight, bias):
@@ -97,7 +99,7 @@ class FullConv(AdaptedLayer):
 
 
 def _conv_per_run(x: Tensor, kernels: Tensor, stride=1, padding=0, dilation=1) -> Tensor:
-    """Convolve each run's rows (K*B, in, H, W) with its own kernels (K, out, in, h, w): runs become groups of channels."""
+    """Convolve each run's rows (K*B, in, H, W) with its kernels (K, out, in, h, w): runs become groups of channels."""
     K = len(kernels)
     grouped = x.unflatten(0, (K, -1)).transpose(0, 1).flatten(1, 2)           # (B, K*in, H, W)
     y = F.conv2d(grouped, kernels.flatten(0, 1), None, stride, padding, dilation, groups=K)

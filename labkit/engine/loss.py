@@ -21,6 +21,7 @@ class Denoiser:
     prediction_type: str                                      # "epsilon", "v_prediction" or "sample"
 
     def __post_init__(self):
+        """Refuse a prediction type that is not known."""
         if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
             raise LabError(f"prediction_type = {self.prediction_type!r} of this base is not known: "
                            "it must be epsilon, v_prediction or sample.")

@@ -1,7 +1,7 @@
 """Loss scaling for float16, one scale a run: torch.amp.GradScaler for K runs side by side.
 
-float16 ends at 65,504 and has few numbers below 6e-5, so the loss is multiplied before `backward` and the gradient divided
-after it. What overflows all the same is no result of the run: that update is skipped and the scale halved.
+float16 ends at 65,504 and has few numbers below 6e-5, so the loss is multiplied before `backward` and the gradient
+divided after it. What overflows all the same is no result of the run: that update is skipped and the scale halved.
 Micikevicius et al. 2018, section 3.2.
 """
 
@@ -16,11 +16,12 @@ class LossScale:
     """Hold the scale of every run and the updates since it last changed, (K,) each, on the device."""
 
     def __init__(self, K: int, device):
+        """Begin every run at the initial scale."""
         self.loss_scale = torch.full((K,), INITIAL, device=device)
         self.growth_tracker = torch.zeros(K, device=device)
 
     def update(self, finite: Tensor) -> None:
-        """Take over which runs' gradients were finite (K,): the others' scales are halved, those long finite doubled."""
+        """Take over which runs' gradients were finite (K,): halve the others' scales, double those long finite."""
         since = self.growth_tracker + 1
         grow = finite & (since == GROWTH_INTERVAL)
         self.growth_tracker = torch.where(finite & ~grow, since, 0.0)

@@ -1,7 +1,8 @@
-"""Predict what a pass holds in memory, and from that how many runs may share one: a pass is walked once on no device at all.
+"""Predict what a pass holds in memory, and so how many runs may share one: a pass is walked once on no device at all.
 
-Tensors on torch's meta device have shapes and no content, so the U-Net's own forward and backward say what they keep, at the
-true size, within seconds and without its weights. K runs side by side, P numbers of one adapter, rows pictures of a pass.
+Tensors on torch's meta device have shapes and no content, so the U-Net's own forward and backward say what they keep,
+at the true size, within seconds and without its weights. K runs side by side, P numbers of one adapter, rows pictures
+of a pass.
 """
 
 import contextlib
@@ -22,8 +23,8 @@ from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.optim import OPTIMIZERS
 
-SPARE = 0.9                                                   # of free memory that is planned with: kernels want workspace too
-UPDATE, RATES = 2, 4                                          # (K, P) tensors beside theta and moments while an update is made: of
+SPARE = 0.9                                                   # of free memory is planned with: kernels want some too
+UPDATE, RATES = 2, 4                                          # (K, P) tensors beside theta and moments, at once: of
                                                               # the gradients, and more where B has a rate of its own
 _walked = weakref.WeakKeyDictionary()                         # U-Net: {what was asked: (kept, most, P)}
 
@@ -35,7 +36,7 @@ class Memory:
     weights: int                                              # of the frozen U-Net
     adapters: int                                             # parameters and moments of all runs, float32
     kept: int                                                 # activations that the forward keeps for the backward
-    passing: int                                              # gradients and what else lives beside them at the worst moment
+    passing: int                                              # gradients and what else lives at the worst moment
 
     @property
     def beside_weights(self) -> int:
@@ -44,6 +45,7 @@ class Memory:
 
     @property
     def total(self) -> int:
+        """Give everything, the base's weights included."""
         return self.weights + self.beside_weights
 
 
@@ -79,11 +81,13 @@ def fitting(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Ten
             dtype: torch.dtype | None = None, checkpointing: bool | None = None) -> tuple[int, bool]:
     """Return how many runs like `config` fit into `free` bytes beside the base's weights, and whether to checkpoint.
 
-    With checkpointing None, activations are computed again only where not one run fits otherwise: it costs about a third of
-    the time, more than a larger pass gains on a busy device. 0 runs: not even one fits. Other arguments as for `predict`.
+    With checkpointing None, activations are computed again only where not one run fits otherwise: it costs about a
+    third of the time, more than a larger pass gains on a busy device. 0 runs: not even one fits. Other arguments as
+    for `predict`.
     """
     for recomputed in (False, True) if checkpointing is None else (checkpointing,):
-        one, two = (predict(unet, latent_shape, cond, [config] * K, dtype=dtype, checkpointing=recomputed).beside_weights for K in (1, 2))
+        one, two = (predict(unet, latent_shape, cond, [config] * K, dtype=dtype,
+                            checkpointing=recomputed).beside_weights for K in (1, 2))
         runs = int((SPARE * free - one) // (two - one)) + 1 if one <= SPARE * free else 0
         if runs:
             break
@@ -91,14 +95,14 @@ def fitting(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Ten
 
 
 def _walk(unet, latent_shape, shapes, configs, rows, dtype, checkpointing) -> tuple[int, int, int]:
-    """Walk one forward and backward on the meta device: bytes alive between the two, the most alive at any time, and P."""
+    """Walk one forward and backward on the meta device: bytes alive between the two, the most at any time, and P."""
     with torch.device("meta"):
         twin = nn.Module.to(type(unet).from_config(unet.config), dtype).eval().requires_grad_(False)
         latents = torch.empty(rows, *latent_shape, dtype=dtype)
         timesteps = torch.zeros(rows, dtype=torch.long)
         cond = {name: torch.empty(rows, *shape, dtype=dtype) for name, shape in shapes.items()}
     attention = _FusedAttention()
-    if checkpointing:                                         # as diffusers does, and with the mode, which is off in a backward
+    if checkpointing:                                         # as diffusers does; the mode is off in a backward
         twin.enable_gradient_checkpointing(functools.partial(
             checkpoint, use_reentrant=False, context_fn=lambda: (contextlib.nullcontext(), attention)))
     stack = LoRAStack(twin, configs)
@@ -136,7 +140,7 @@ class _Alive(TorchDispatchMode):
 
 
 class _FusedAttention(TorchFunctionMode):
-    """Let attention keep what the fused kernels of a device keep; the meta device would keep every weight of every pair."""
+    """Let attention keep what a device's fused kernels keep; the meta device would keep the weight of every pair."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         return _Attention.apply(*args[:3]) if func is F.scaled_dot_product_attention else func(*args, **(kwargs or {}))

@@ -19,19 +19,21 @@ FIRST_SCORED = 128                                            # validation pictu
 class Monitor:
     """Say what a pass measures; nothing here changes a training curve or a run's id."""
 
-    validate_at: tuple[int, ...] | None = None                # completed updates; None: log-spaced; 0 and the last are always added
+    validate_at: tuple[int, ...] | None = None                # updates; None: log-spaced; 0 and the last always
     images: int = 32                                          # pictures of each set; 0 turns validation off
-    sample_at: tuple[int, ...] | None = None                  # completed updates after which prompts are drawn; None: three or four of a run
+    sample_at: tuple[int, ...] | None = None                  # updates before a drawing; None: three or four of a run
     prompts: tuple[str, ...] = ()
     sample_seeds: tuple[int, ...] = ()                        # one for each prompt; () takes 0, 1, 2, ...
     num_inference_steps: int | None = None                    # None: the base's own
     guidance_scale: float = 3.0
     sets: tuple[str, ...] = SETS                              # which of them are measured
-    verdict: bool = False                                     # 64 pictures x 8 strata at the beginning and the end, for evidence
+    verdict: bool = False                                     # 64 pictures x 8 strata first and last, for evidence
 
     def __post_init__(self):
+        """Refuse seeds that do not match the prompts, and steps without prompts."""
         if self.sample_seeds and len(self.sample_seeds) != len(self.prompts):
-            raise LabError(f"sample_seeds: {len(self.sample_seeds)} for {len(self.prompts)} prompts; give one for each, or none.")
+            raise LabError(f"sample_seeds: {len(self.sample_seeds)} for {len(self.prompts)} prompts; "
+                           "give one for each, or none.")
         if self.sample_at and not self.prompts:               # None draws nothing where there is nothing to draw
             raise LabError("sample_at is given without prompts: say what to draw.")
 
@@ -49,19 +51,21 @@ class Monitor:
 
 
 def log_spaced(last: int) -> tuple[int, ...]:
-    """Return log-spaced steps from about 4 to last: 12 from 500 on, at most 7 in a shorter run, where each costs more of it.
+    """Return log-spaced steps from about 4 to last: 12 from 500 on, at most 7 in a shorter run, where each costs more.
 
     One more lies at three quarters: a turn seen at the last evaluation alone cannot be told from chance.
     """
     points = 12 if last >= 500 else min(7, max(3, last // 20))
     first = min(4, last)
-    return tuple(sorted({round(first * (last / first) ** (i / (points - 1))) for i in range(points)} | {max(1, 3 * last // 4)}))
+    spaced = {round(first * (last / first) ** (i / (points - 1))) for i in range(points)}
+    return tuple(sorted(spaced | {max(1, 3 * last // 4)}))
 
 
 class Measurements:
-    """Validate and draw for K runs whose stack is attached, or for the frozen base alone at step 0; `rows` pictures at once."""
+    """Validate and draw for K runs whose stack is attached, or for the bare base at step 0; `rows` at once."""
 
     def __init__(self, base, cache, configs, monitor: Monitor, ids, rows: int = ROWS_AT_ONCE):
+        """Fix the steps and the sets, so that all measurements of a pass are comparable."""
         self.base, self.monitor, self.configs, self.ids, self.rows = base, monitor, configs, ids, rows
         last = configs[0].max_train_steps
         self.steps, self.sample_steps = monitor.steps(last), monitor.sample_steps(last)
@@ -110,10 +114,12 @@ class Measurements:
                               else chosen.losses(self.base.denoiser, K, rows=self.rows))
                     for k in runs:
                         if k in living:
-                            yield Validation(*at[k], name, grade, losses[k if K > 1 else 0].copy(), np.asarray(chosen.timesteps))
+                            losses_of_run = losses[k if K > 1 else 0].copy()
+                            yield Validation(*at[k], name, grade, losses_of_run, np.asarray(chosen.timesteps))
         if step in self.sample_steps:
             images = self.base.generate(self.prompts, self.seeds, adapters=stack if step else None,
                                         num_inference_steps=self.monitor.num_inference_steps,
                                         guidance_scale=self.monitor.guidance_scale, rows=self.rows)
             for k in living:
-                yield Sample(*at[k], images[k] if step else images, self.prompts, self.seeds, self.monitor.guidance_scale)
+                drawn = images[k] if step else images
+                yield Sample(*at[k], drawn, self.prompts, self.seeds, self.monitor.guidance_scale)

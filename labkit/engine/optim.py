@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def clip_per_run(grad: Tensor, max_norm: Tensor) -> Tensor:
-    """Clip gradients (K, P) in place, each run to its max_norm (K,), infinity being off; return the norms (K,) before."""
+    """Clip gradients (K, P) in place, each run to its max_norm (K,), infinity being off; return the norms before."""
     norm = torch.linalg.vector_norm(grad, dim=1)
     grad.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0)[:, None])
     return norm
@@ -18,14 +18,15 @@ def clip_per_run(grad: Tensor, max_norm: Tensor) -> Tensor:
 class StackedOptimizer:
     """Hold theta (K, P), the moments of every run, and how many updates each has made.
 
-    Whatever a step needs lies on theta's device from the beginning, in double precision until it is rounded once: a step
-    sends nothing there and asks nothing back.
+    Whatever a step needs lies on theta's device from the beginning, in double precision until it is rounded once: a
+    step sends nothing there and asks nothing back.
     """
 
     moments = ()                                              # names of the (K, P) states
-    constant = ()                                             # names of the (K, 1) numbers that a run's configuration fixes
+    constant = ()                                             # names of the (K, 1) numbers that configurations fix
 
     def __init__(self, theta: Tensor, configs):
+        """Begin with moments of zero."""
         self.theta, self.configs = theta, configs
         self.steps = torch.zeros(len(configs), dtype=torch.long, device=theta.device)   # completed updates of each run
         self.state = {name: torch.zeros_like(theta) for name in self.moments}
@@ -66,11 +67,13 @@ class StackedAdamW(StackedOptimizer):
     constant = ("adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay")
 
     def __init__(self, theta, configs):
+        """Tabulate the bias corrections of all updates."""
         super().__init__(theta, configs)
         self.take1 = self._table([[1 - config.adam_beta1] for config in configs])
         self.take2 = self._table([[1 - config.adam_beta2] for config in configs])
         updates = range(1, max(config.max_train_steps for config in configs) + 1)
-        self.unbias1 = self._table([[1 - config.adam_beta1**t for t in updates] for config in configs])        # (K, updates)
+        # (K, updates)
+        self.unbias1 = self._table([[1 - config.adam_beta1**t for t in updates] for config in configs])
         self.root_unbias2 = self._table([[(1 - config.adam_beta2**t) ** 0.5 for t in updates] for config in configs])
 
     def _change(self, grad, lr, frozen):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def prefetched(make: Callable, items: Iterable, ahead: int) -> Iterator:
-    """Yield make(item) for each item, in order, each begun `ahead` items before it is asked for; 0 makes them here, without a thread.
+    """Yield make(item) for each item, in order, each begun `ahead` items early; 0 makes them here, without a thread.
 
     What `make` raises is raised in its place. Closing the iterator ends the thread.
     """

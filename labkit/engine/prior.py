@@ -19,13 +19,14 @@ def prior_captions(ordinary: PictureFolder) -> tuple[str, ...]:
     LabError: there are none.
     """
     if not len(ordinary):
-        raise LabError(f"prior_loss_weight: {ordinary.folder} has no captions of what the base should keep. Add pictures with captions "
+        raise LabError(f"prior_loss_weight: {ordinary.folder} has no captions of what the base should keep. "
+                       "Add pictures with captions "
                        "of things that it knows, or set prior_loss_weight to 0.")
     return ordinary.captions[-PRIOR_PICTURES:]
 
 
 def prior_latents(base: Base, captions, progress=lambda done, total: None) -> torch.Tensor:
-    """Draw one picture a caption with the untouched base, as `Base.generate` does, and give the latents, (n, C, H, W) float16."""
+    """Draw one picture a caption with the untouched base, as `Base.generate` does: latents, (n, C, H, W) float16."""
     parts = []
     for seed, caption in enumerate(captions):
         parts.append(base.draw_latents([caption], [seed]).cpu().half())

@@ -1,4 +1,4 @@
-"""How much of a device a pass may take: rows and gradient checkpointing follow from predicted memory, unless somebody says otherwise."""
+"""How much of a device a pass may take: rows and gradient checkpointing follow from predicted memory, unless given."""
 
 from typing import NamedTuple
 
@@ -16,14 +16,14 @@ class Room(NamedTuple):
     """Hold what a pass may take."""
 
     rows: int                                                 # pictures, of all its runs together
-    gradient_checkpointing: bool                              # whether activations are computed again in the backward pass
+    gradient_checkpointing: bool                              # whether activations are computed again, backward
     said: str = ""                                            # why, where memory decided; that it was asked for
 
 
 def room(base, cache, config, max_rows: int, gradient_checkpointing: bool | None = None) -> Room:
     """Return how many rows of runs like a resolved `config` may share a pass, at most max_rows.
 
-    gradient_checkpointing    None: where not one run fits without. Where memory is not known to be limited, both are as asked.
+    gradient_checkpointing    None: where not one run fits without. Without a known limit of memory, both are as given.
     LabError: not even one run fits.
     """
     free = free_bytes(base.device)
@@ -38,13 +38,16 @@ def room(base, cache, config, max_rows: int, gradient_checkpointing: bool | None
     needed = predict(*asked, [config], dtype=dtype, checkpointing=again).beside_weights
     said = f"{needed / GIB:.2g} GiB for one run, {free / GIB:.2g} GiB are free"
     if not runs:
-        raise LabError(f"train_batch_size = {config.train_batch_size} does not fit into this device's memory ({said}): give fewer pictures a batch with "
+        raise LabError(f"train_batch_size = {config.train_batch_size} does not fit into this device's memory "
+                       f"({said}): "
+                       "give fewer pictures a batch with "
                        "more gradient_accumulation_steps, or a smaller resolution"
                        + ("." if again else ", or let activations be computed again (gradient checkpointing)."))
     rows = min(max_rows, runs * config.rows)
     if rows == max_rows and not again:
         return Room(rows, again)
-    return Room(rows, again, f"A pass holds {counted(rows, 'picture')}{', activations are computed again (gradient checkpointing)' * again}: {said}.")
+    recomputed = ", activations are computed again (gradient checkpointing)" if again else ""
+    return Room(rows, again, f"A pass holds {counted(rows, 'picture')}{recomputed}: {said}.")
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -24,7 +24,8 @@ def generator(seed: int, purpose: str, *index):
     filled = torch.Generator().manual_seed(seed63(seed, purpose, *index))
     state = filled.get_state()
     words = np.frombuffer(hashlib.shake_256(_key(seed, purpose, *index)).digest(4 * TWISTER_WORDS), "<u4")
-    state.view(torch.int64)[3 : 3 + TWISTER_WORDS] = torch.from_numpy(words.astype(np.int64))  # seed, flags, position, words
+    # seed, flags, position, words
+    state.view(torch.int64)[3 : 3 + TWISTER_WORDS] = torch.from_numpy(words.astype(np.int64))
     return filled.set_state(state)
 
 

@@ -2,7 +2,7 @@
 
 import platform
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from itertools import pairwise, product
@@ -24,7 +24,7 @@ from labkit.store.events import Event
 from labkit.store.runs import COMPLETE, Store, record
 from labkit.text import counted
 
-MAX_ROWS = 64                                                 # on a CPU more rows gain nothing and the numbers wait longer
+MAX_ROWS = 64                                                 # on a CPU more gain nothing, and numbers come later
 
 
 def grid(design: RunConfig | None = None, **values) -> list[RunConfig]:
@@ -39,7 +39,7 @@ def grid(design: RunConfig | None = None, **values) -> list[RunConfig]:
 
 
 def plan(base: Base, cache: Cache, configs: Iterable[RunConfig]) -> dict[str, RunConfig]:
-    """Resolve and name runs for `sweep` and `train`: {run id: resolved configuration}, a run that is given twice once."""
+    """Resolve and name runs for `sweep` and `train`: {run id: resolved configuration}, a run given twice once."""
     resolved = [config.resolved(len(cache.train)) for config in configs]
     return {run_id(config, base.fingerprint, cache.fingerprint): config for config in resolved}
 
@@ -75,8 +75,8 @@ def _even(configs, max_rows):
 def sweep(base: Base, cache: Cache, plan: Mapping[str, RunConfig], store: Store, *, monitor: Monitor | None = None,
           max_rows: int = MAX_ROWS, gradient_checkpointing: bool | None = None, checkpoint_at: Sequence[int] = (),
           stop: Callable[[], bool] = lambda: False, meta: dict | None = None,
-          tell: Callable[[str], None] = lambda text: None) -> Iterator[Event]:
-    """Train, group by group, the planned runs that the store does not have complete, record them, and yield their events.
+          tell: Callable[[str], None] = lambda text: None) -> Generator[Event, None, None]:
+    """Train the planned runs that the store does not have complete, group by group; record them, yield their events.
 
     Runs that were interrupted go on with the company they had, from the last checkpoint they share; a run with a
     `parent` from the parent's last checkpoint before their rates part; both in passes of their own, apart from runs
@@ -110,7 +110,7 @@ def sweep(base: Base, cache: Cache, plan: Mapping[str, RunConfig], store: Store,
                     yield from recorded
 
 
-def _roomy(base, cache, whole_groups, max_rows, gradient_checkpointing, tell) -> Iterator[tuple[list[RunConfig], Room]]:
+def _roomy(base, cache, whole_groups, max_rows, gradient_checkpointing, tell) -> Iterator[tuple[list, Room]]:
     """Yield groups cut to what the device holds, each with its Room."""
     for group in whole_groups:
         largest = max(group, key=lambda config: config.rank)

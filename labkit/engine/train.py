@@ -4,13 +4,13 @@ Prints nothing, writes nothing, seeds nothing global. K runs, P numbers of one a
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 
 import numpy as np
 import torch
-from torch.utils.checkpoint import checkpoint
+from torch.utils import checkpoint as recompute
 
 from labkit.design.config import RunConfig, run_id
 from labkit.design.schedules import rates
@@ -40,7 +40,7 @@ GPU_AHEAD = 2                                                 # updates drawn ea
 def train(base: Base, cache: Cache, configs: Sequence[RunConfig] | Mapping[str, RunConfig], *,
           monitor: Monitor | None = None, resume: Sequence[Checkpoint] | None = None,
           checkpoint_at: Sequence[int] = (), stop: Callable[[], bool] = lambda: False,
-          gradient_checkpointing: bool = False) -> Iterator[Event]:
+          gradient_checkpointing: bool = False) -> Generator[Event, None, None]:
     """Train the runs of one pass and yield what happens, each event after the fact.
 
     base              from `load_base`; locked while the iterator lives, left as it was at its end
@@ -48,7 +48,7 @@ def train(base: Base, cache: Cache, configs: Sequence[RunConfig] | Mapping[str, 
     configs           runs that may share a pass (`sweep.groups` makes such lists), each resolved for the pictures of
                       the cache by `config.resolved(len(cache.train))`: a list, or a plan {run id: configuration}
     monitor           what is measured and drawn, and when; None: the usual
-    resume            one Checkpoint a run; a run whose checkpoint is behind the others' stays as it is and tells nothing
+    resume            one Checkpoint a run; a run whose checkpoint is behind the others' stays and tells nothing
     checkpoint_at     completed updates after which a Checkpoint is given; there is always one at the end
     stop              asked after each update; when true, Checkpoint and Stopped("stopped") follow
     gradient_checkpointing    compute activations again in the backward pass instead of keeping them (Chen et al. 2016)
@@ -64,7 +64,8 @@ def train(base: Base, cache: Cache, configs: Sequence[RunConfig] | Mapping[str, 
     check_pass(runs)
     ids = [name or run_id(config, base.fingerprint, cache.fingerprint) for name, config in plan]
     if resume is not None and len(resume) != len(runs):
-        raise LabError(f"resume: {len(resume)} checkpoints for {len(runs)} runs; give one for each, in the same order.")
+        raise LabError(f"resume: {len(resume)} checkpoints for {len(runs)} runs; "
+                       "give one for each, in the same order.")
     training = _Pass(base, cache, runs, ids, monitor or Monitor(), resume, gradient_checkpointing)
     return training.run(set(checkpoint_at), stop)
 
@@ -84,10 +85,12 @@ def check_pass(configs: Sequence[RunConfig]) -> None:
     for name in PASS_FIELDS:
         values = list(dict.fromkeys(getattr(config, name) for config in configs))
         if len(values) > 1:
-            raise LabError(f"{name}: {values[0]!r} and {values[1]!r} cannot share a pass; use sweep, which makes groups.")
+            raise LabError(f"{name}: {values[0]!r} and {values[1]!r} cannot share a pass; "
+                           "use sweep, which makes groups.")
     ranks = [config.rank for config in configs]
     if max(ranks) > RANK_SPREAD * min(ranks):
-        raise LabError(f"rank: {min(ranks)} and {max(ranks)} cannot share a pass, being more than {RANK_SPREAD} times apart; "
+        raise LabError(f"rank: {min(ranks)} and {max(ranks)} cannot share a pass, "
+                       f"being more than {RANK_SPREAD} times apart; "
                        "use sweep, which makes groups.")
 
 
@@ -95,7 +98,7 @@ class _Pass:
     """Hold the state of K runs between updates."""
 
     def __init__(self, base, cache, configs, ids, monitor, resume=None, gradient_checkpointing=False):
-        self.dtype = MIXED.get(configs[0].mixed_precision, base.dtype)                  # of the U-Net; adapters are float32
+        self.dtype = MIXED.get(configs[0].mixed_precision, base.dtype)     # of the U-Net; adapters are float32
         base = base.in_precision(self.dtype)
         self.base, self.cache, self.configs, self.K = base, cache, configs, len(configs)
         self.ids = ids
@@ -105,13 +108,14 @@ class _Pass:
         self.loss_scale = LossScale(self.K, self.device) if self.dtype == torch.float16 else None
         self.weights = torch.tensor([1.0, configs[0].prior_loss_weight], device=self.device)  # of a batch's two halves
         self.prior = cache.prior() if configs[0].prior_loss_weight else None
-        self.batches = Batches(cache.train, cache.null_cond, configs, self.device, len(base.noise_scheduler.alphas_cumprod), self.prior, self.dtype)
+        timesteps = len(base.noise_scheduler.alphas_cumprod)
+        self.batches = Batches(cache.train, cache.null_cond, configs, self.device, timesteps, self.prior, self.dtype)
         rows = ROWS_AT_ONCE if self.device.type == "cpu" else sum(config.rows for config in configs)    # known to fit
         self.measurements = Measurements(base, cache, configs, monitor, self.ids, min(rows, ROWS_AT_ONCE))
         self.gradient_checkpointing = gradient_checkpointing
         self.denoiser = base.denoiser
         self.rates = [rates(config) for config in configs]    # [run][update]
-        self.lr = torch.tensor(self.rates, device=self.device)                               # (K, updates), so that a step sends nothing
+        self.lr = torch.tensor(self.rates, device=self.device)    # (K, updates), so that a step sends nothing
         self.lr_ratio = self._lr_ratio()
         self.max_norm = torch.tensor([config.max_grad_norm or math.inf for config in configs], device=self.device)
         self.alive = torch.ones(self.K, dtype=torch.bool, device=self.device)
@@ -141,7 +145,8 @@ class _Pass:
         self.optimizer.steps[k] = int(checkpoint.optimizer["step"])
         if self.loss_scale is not None:
             for name, now in vars(self.loss_scale).items():
-                now[k] = float(checkpoint.optimizer.get(name, now[k]))                       # none where it was begun in another precision
+                # a run that was begun in another precision has none
+                now[k] = float(checkpoint.optimizer.get(name, now[k]))
 
     def run(self, checkpoint_at, stop):
         """Yield the events of the pass; `finally` restores the base."""
@@ -155,10 +160,11 @@ class _Pass:
 
     @contextmanager
     def _checkpointing(self):
-        """Let the U-Net's blocks be computed again in the backward pass, if that was asked for; nothing in them is drawn anew."""
+        """Let the U-Net's blocks be computed again in the backward pass, if requested; they draw nothing at random."""
         unet = self.base.unet
         if self.gradient_checkpointing:
-            unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, preserve_rng_state=False))
+            unet.enable_gradient_checkpointing(
+                partial(recompute.checkpoint, use_reentrant=False, preserve_rng_state=False))
         try:
             yield
         finally:
@@ -194,18 +200,20 @@ class _Pass:
         return 0 if self.device.type == "cpu" else GPU_AHEAD
 
     def _update(self, update: int, drawn) -> torch.Tensor:
-        """Make update number `update` (from 0) of all runs; return loss, gradient norm, relative change and who lives, (4, K).
+        """Make update `update` (from 0) of all runs; return loss, gradient norm, relative change and alive, (4, K).
 
-        Nothing here waits for the device, or is waited for: what it needs lies there or comes from pinned memory, and what it
-        tells stays there.
+        Nothing here waits for the device, or is waited for: what it needs lies there or comes from pinned memory, and
+        what it tells stays there.
         """
         stack, passes = self.stack, self.configs[0].gradient_accumulation_steps
         scale = None if self.loss_scale is None else self.loss_scale.loss_scale
         loss = torch.zeros(self.K, device=self.device)
         with torch.enable_grad():                             # whatever mode the caller is in
             for batch in map(self.batches.send, drawn):
-                losses = per_sample_loss(self.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond, batch.snr_gamma)
-                shown = losses.unflatten(0, (self.K, -1, self.configs[0].train_batch_size)).mean(2)    # (K, 1), or 2 with the base's own
+                losses = per_sample_loss(self.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond,
+                                         batch.snr_gamma)
+                # (K, 1), or 2 with the base's own pictures
+                shown = losses.unflatten(0, (self.K, -1, self.configs[0].train_batch_size)).mean(2)
                 per_run = (shown if shown.shape[1] == 1 else shown * self.weights).sum(1) / passes      # (K,)
                 scaled = per_run if scale is None else per_run * scale
                 scaled.sum().backward()                       # rows do not meet, so neither do the runs' gradients
@@ -253,7 +261,7 @@ class _Pass:
         """Bring the numbers of the last updates to the host and yield them, with the end of runs that diverged."""
         numbers = torch.stack([row for _, row in self.unread]).cpu().double().numpy()        # (updates, 4, K)
         memory = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
-        for (update, _), (losses, norms, moved, alive) in zip(self.unread, numbers):
+        for (update, _), (losses, norms, moved, alive) in zip(self.unread, numbers, strict=True):
             for k in list(self.living):
                 if not alive[k]:                              # before the rate is blamed
                     check_inputs(self.base, self.cache, self.prior)
@@ -261,7 +269,7 @@ class _Pass:
                            moved[k].item() if alive[k] else math.nan, memory)
                 if alive[k]:
                     self.done[k] = update + 1
-                else:                                         # this update was not made: the adapter is that of the one before
+                else:                                         # the update was not made: the adapter is that before it
                     self.living.remove(k)
                     yield from self._checkpoints([k])
                     yield Stopped(*self._at(k), "diverged", f"loss or gradient was not finite at update {update + 1}")
@@ -271,15 +279,17 @@ class _Pass:
         """Yield a Checkpoint of each of these runs; everything comes to the host in one copy a tensor."""
         states = {name: state.cpu() for name, state in self.optimizer.state.items()}
         adapters, steps = self.stack.theta.cpu(), self.optimizer.steps.cpu().numpy()
-        scales = {} if self.loss_scale is None else {name: value.cpu().numpy() for name, value in vars(self.loss_scale).items()}
+        scale_state = {} if self.loss_scale is None else vars(self.loss_scale)
+        scales = {name: value.cpu().numpy() for name, value in scale_state.items()}
         for k in runs:
-            optimizer = {f"{name}.{key}": array for name, state in states.items() for key, array in self.stack.tensors(k, state).items()}
+            optimizer = {f"{name}.{key}": array for name, state in states.items()
+                         for key, array in self.stack.tensors(k, state).items()}
             optimizer["step"] = np.array(steps[k])
             optimizer |= {name: np.array(values[k]) for name, values in scales.items()}
             yield Checkpoint(*self._at(k), self.stack.tensors(k, adapters), optimizer)
 
     def _end(self, reason):
-        for checkpoint, k in zip(self._checkpoints(self.living), self.living):
+        for checkpoint, k in zip(self._checkpoints(self.living), self.living, strict=True):
             yield checkpoint
             yield Stopped(*self._at(k), reason)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 ASK_EVERY_S = 0.1
 
-_lock, _holders = threading.RLock(), []                       # of one thread: a training inside a training does not wait for itself
+_lock, _holders = threading.RLock(), []                       # reentrant: a training inside one does not wait
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Validation is data: pictures, noise and timesteps fixed once, the same for every run, step and machine.
 
-K runs side by side, C H W latent. A loss depends far more on its timestep than on anything a run does, so timesteps are
-stratified, and two losses are compared picture by picture on the same noise (`stats.paired_difference`).
+K runs side by side, C H W latent. A loss depends far more on its timestep than on anything a run does, so timesteps
+are stratified, and two losses are compared picture by picture on the same noise (`stats.paired_difference`).
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from labkit.engine.loss import Denoiser, per_sample_loss
 from labkit.engine.seeding import generator
 from labkit.errors import LabError
 
-SEED = 0                                                      # of all runs alike: a run's own seed must not reach its measure
+SEED = 0                                                      # of all runs: their own must not reach the measure
 BINS = 8                                                      # equal parts of the noise levels
 ROWS_AT_ONCE = 64
 
@@ -32,8 +32,10 @@ class ValidationSet:
     """
 
     def __init__(self, encoded, images: int, strata: int, *, timesteps: int = 1000):
+        """Draw which pictures, noise and timesteps are measured on, the same for all runs."""
         if not len(encoded) or images < 1 or strata < 1:
-            raise LabError(f"Validation needs pictures: images = {images}, strata = {strata}, {len(encoded)} pictures to choose from.")
+            raise LabError(f"Validation needs pictures: images = {images}, strata = {strata}, "
+                           f"{len(encoded)} pictures to choose from.")
         order = torch.randperm(len(encoded), generator=generator(SEED, "validation pictures"))
         self.chosen = order[:images].sort().values            # (images,) numbers within the set
         n = len(self.chosen)
@@ -41,8 +43,8 @@ class ValidationSet:
         within = torch.rand(n, strata, generator=generator(SEED, "validation timesteps"))
         self._timesteps = ((bins + within) * timesteps / BINS).long().clamp(max=timesteps - 1)
         shape = (strata, *encoded.mean.shape[1:])
-        self.noise = torch.stack([torch.randn(shape, generator=generator(SEED, "validation noise", i)) for i in range(n)])
-        spread = torch.stack([torch.randn(shape, generator=generator(SEED, "validation latents", i)) for i in range(n)])
+        generators = [[generator(SEED, f"validation {what}", i) for i in range(n)] for what in ("noise", "latents")]
+        self.noise, spread = (torch.stack([torch.randn(shape, generator=g) for g in each]) for each in generators)
         mean, std = encoded.mean[self.chosen].float(), encoded.std[self.chosen].float()
         self.latents = mean[:, None] + std[:, None] * spread  # (images, strata, C, H, W), as in training
         self.cond = {name: value[self.chosen] for name, value in encoded.cond.items()}
@@ -52,7 +54,8 @@ class ValidationSet:
     def fingerprint(self) -> str:
         """Give 64 hex digits of everything that is measured on."""
         parts = (self.latents, self.noise, self._timesteps, *(self.cond[name] for name in sorted(self.cond)))
-        return hashlib.sha256(b"".join(part.contiguous().cpu().view(torch.uint8).numpy().tobytes() for part in parts)).hexdigest()
+        content = b"".join(part.contiguous().cpu().view(torch.uint8).numpy().tobytes() for part in parts)
+        return hashlib.sha256(content).hexdigest()
 
     @property
     def timesteps(self) -> np.ndarray:
@@ -61,9 +64,9 @@ class ValidationSet:
 
     @torch.no_grad()
     def losses(self, denoiser: Denoiser, K: int = 1, *, rows: int = ROWS_AT_ONCE) -> np.ndarray:
-        """Measure K runs whose adapters are on the denoiser's U-Net, or the bare one with K = 1: (K, images, strata) float32.
+        """Measure K runs whose adapters are on the denoiser's U-Net, or the bare one: (K, images, strata) float32.
 
-        At most `rows` rows go through the U-Net at once; a run that diverged has losses that are not finite, the others not.
+        At most `rows` rows go through the U-Net at once; of the runs that diverged alone, losses are not finite.
         """
         images, strata = self._timesteps.shape
         at_once = max(1, rows // K)
@@ -72,7 +75,7 @@ class ValidationSet:
         return torch.cat(parts, dim=1).cpu().unflatten(1, (images, strata)).numpy()
 
     def _on(self, device):
-        """Give latents, noise, timesteps, (pairs of picture and stratum, ...) each, and the pictures' conditions on a device, sent once."""
+        """Give latents, noise, timesteps, (pairs of picture and stratum, ...) each, and the conditions, sent once."""
         if self._sent[0] != device:
             pairs = [value.flatten(0, 1).to(device) for value in (self.latents, self.noise, self._timesteps)]
             self._sent = device, (*pairs, {name: value.to(device) for name, value in self.cond.items()})
@@ -92,8 +95,9 @@ class ValidationSet:
 
 
 def untouched_losses(base, fixed: ValidationSet, *, rows: int = ROWS_AT_ONCE) -> np.ndarray:
-    """Return the losses (1, images, strata) of the base without adapters: measured once, and anew when its weights have changed."""
-    sums = torch.stack([weight.sum(dtype=torch.float32) for weight in base.unet.parameters() if not weight.requires_grad])
+    """Return the losses (1, images, strata) of the base without adapters, measured again when its weights change."""
+    frozen = [weight for weight in base.unet.parameters() if not weight.requires_grad]
+    sums = torch.stack([weight.sum(dtype=torch.float32) for weight in frozen])
     key = fixed.fingerprint, base.dtype, sums.cpu().numpy().tobytes()
     with base.lock, bare(base.unet):
         if key not in base.known_losses:
@@ -107,5 +111,6 @@ def _bins(images: int, strata: int) -> Tensor:
     if strata >= BINS:
         return (columns % BINS).expand(images, -1)
     # Dealt in shuffled rounds: attributes of the pictures may come in a rhythm of their own.
-    first = torch.cat([torch.randperm(BINS, generator=generator(SEED, "validation strata", i)) for i in range(-(-images // BINS))])
+    generators = [generator(SEED, "validation strata", i) for i in range(-(-images // BINS))]
+    first = torch.cat([torch.randperm(BINS, generator=each) for each in generators])
     return (first[:images, None] + columns * (BINS // strata)) % BINS

@@ -1,7 +1,7 @@
 """Curves that grow below a running cell while events pass through."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable
 
 from labkit.store.events import Event, Step, Validation
 from labkit.view.curves import plot_curves
@@ -10,7 +10,7 @@ from labkit.view.frontend import frontend, show
 REDRAW_S = 0.22                                               # a drawing takes about 40 ms of one core
 
 
-def live(events, builders, *, label=None) -> Iterator[Event]:
+def live(events: Iterable[Event], builders, *, label=None) -> Generator[Event, None, None]:
     """Pass events through, each added to its run's builder; where somebody watches, draw all held-out curves anew.
 
     builders    what was known of each run before, by run id: a resumed run begins with what it had told
