@@ -12,6 +12,7 @@ CHECKED = (
     "labkit/files",
     "labkit/store",
     "labkit/judge",
+    "labkit/lab.py",
 )
 
 
