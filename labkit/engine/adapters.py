@@ -6,11 +6,13 @@ rank (the largest of the pass), P numbers of one run's adapter.
 
 import contextlib
 import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from labkit.design.config import RunConfig
 from labkit.engine.layers import adapted
 from labkit.engine.seeding import generator
 from labkit.errors import LabError
@@ -27,7 +29,7 @@ class LoRAStack:
     zero columns of B, whose gradients are exactly zero, so that they stay so.
     """
 
-    def __init__(self, unet: nn.Module, configs):
+    def __init__(self, unet: nn.Module, configs: Sequence[RunConfig]):
         """Lay the adapters out, all zero; `initialize` or `load` gives them their numbers."""
         self.unet, self.configs, self.K = unet, list(configs), len(configs)
         if len({(c.adapter, c.target_modules) for c in configs}) > 1:
@@ -71,7 +73,7 @@ class LoRAStack:
         return self._strength
 
     @strength.setter
-    def strength(self, value: float | list[float]):
+    def strength(self, value: float | list[float]) -> None:
         self._strength = value
         scaling = torch.tensor([config.scaling for config in self.configs], dtype=torch.float64)
         self.scale.copy_((torch.as_tensor(value, dtype=torch.float64) * scaling).float().view(-1, 1, 1))
@@ -86,7 +88,7 @@ class LoRAStack:
     # -- on and off the U-Net
 
     @contextlib.contextmanager
-    def attached(self):
+    def attached(self) -> Iterator[None]:
         """Let the U-Net's layers add this stack's adapters; inside another `attached` of the stack nothing changes."""
         other = attached_to(self.unet)
         if other is self:
@@ -106,7 +108,7 @@ class LoRAStack:
             give_back()
 
     @contextlib.contextmanager
-    def disabled(self):
+    def disabled(self) -> Iterator[None]:
         """Let the layers act as the frozen base's own."""
         before, self.enabled = self.enabled, False
         try:
@@ -128,7 +130,7 @@ class LoRAStack:
         return {f"{name}.{KEYS[part]}": np.array(_own_rank(row[columns].view(shape), part, rank).numpy())
                 for (name, part), (columns, shape) in self.slots.items()}
 
-    def load(self, k: int, arrays, stacked: Tensor | None = None):
+    def load(self, k: int, arrays: Mapping[str, np.ndarray], stacked: Tensor | None = None) -> None:
         """Set run k's adapter, or its share of another (K, P) tensor, from what `tensors` gave."""
         stacked = self.theta if stacked is None else stacked
         expected = {f"{name}.{KEYS[part]}" for name, part in self.slots}
@@ -166,7 +168,7 @@ def _drawn_A(config, name, shape) -> Tensor:
     return A.uniform_(-bound, bound, generator=source)
 
 
-def find_targets(unet: nn.Module, target_modules) -> dict[str, nn.Module]:
+def find_targets(unet: nn.Module, target_modules: Sequence[str]) -> dict[str, nn.Module]:
     """Return the layers whose name is, or ends with a dot and, one of target_modules, as PEFT finds them."""
     def of(target):
         return [name for name, _ in unet.named_modules() if name == target or name.endswith("." + target)]
@@ -189,7 +191,7 @@ def attached_to(unet: nn.Module) -> LoRAStack | None:
     return getattr(unet, "_labkit_stack", None)
 
 
-def bare(unet: nn.Module):
+def bare(unet: nn.Module) -> Iterator[None]:
     """Return a context in which the frozen base runs alone, whatever adapters are on it."""
     stack = attached_to(unet)
     return stack.disabled() if stack is not None else contextlib.nullcontext()

@@ -5,7 +5,7 @@ import torch
 from labkit.errors import LabError
 
 
-def find_device(device=None) -> torch.device:
+def find_device(device: str | torch.device | None = None) -> torch.device:
     """Return the device of this name, or the best there is; LabError: this torch has none such."""
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device is None:

@@ -17,7 +17,7 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def chosen_dtype(asked, device: torch.device) -> torch.dtype:
+def chosen_dtype(asked: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     """Return the dtype that is given, as torch.dtype or text; where None, LABKIT_DTYPE's, else the device's best.
 
     bfloat16 on a CUDA device that computes in it, float16 on one that does not, float32 on CPU and mps.

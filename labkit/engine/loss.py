@@ -20,7 +20,7 @@ class Denoiser:
     alphas_cumprod: Tensor                                    # (T,) float32, on the U-Net's device
     prediction_type: str                                      # "epsilon", "v_prediction" or "sample"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Refuse a prediction type that is not known."""
         if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
             raise LabError(f"prediction_type = {self.prediction_type!r} of this base is not known: "

@@ -15,7 +15,7 @@ LEAST = 1.0                                                   # what overflows b
 class LossScale:
     """Hold the scale of every run and the updates since it last changed, (K,) each, on the device."""
 
-    def __init__(self, K: int, device):
+    def __init__(self, K: int, device: torch.device):
         """Begin every run at the initial scale."""
         self.loss_scale = torch.full((K,), INITIAL, device=device)
         self.growth_tracker = torch.zeros(K, device=device)

@@ -1,11 +1,16 @@
 """What is measured and drawn during a pass, when, and for which of its runs."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from labkit.design.config import RunConfig
+from labkit.engine.adapters import LoRAStack
+from labkit.engine.base import Base
+from labkit.engine.cache import Cache
 from labkit.engine.validation import ROWS_AT_ONCE, ValidationSet, untouched_losses
 from labkit.errors import LabError
 from labkit.store.events import Sample, Validation
@@ -29,7 +34,7 @@ class Monitor:
     sets: tuple[str, ...] = SETS                              # which of them are measured
     verdict: bool = False                                     # 64 pictures x 8 strata first and last, for evidence
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Refuse seeds that do not match the prompts, and steps without prompts."""
         if self.sample_seeds and len(self.sample_seeds) != len(self.prompts):
             raise LabError(f"sample_seeds: {len(self.sample_seeds)} for {len(self.prompts)} prompts; "
@@ -64,7 +69,8 @@ def log_spaced(last: int) -> tuple[int, ...]:
 class Measurements:
     """Validate and draw for K runs whose stack is attached, or for the bare base at step 0; `rows` at once."""
 
-    def __init__(self, base, cache, configs, monitor: Monitor, ids, rows: int = ROWS_AT_ONCE):
+    def __init__(self, base: Base, cache: Cache, configs: Sequence[RunConfig], monitor: Monitor, ids: Sequence[str],
+                 rows: int = ROWS_AT_ONCE):
         """Fix the steps and the sets, so that all measurements of a pass are comparable."""
         self.base, self.monitor, self.configs, self.ids, self.rows = base, monitor, configs, ids, rows
         last = configs[0].max_train_steps
@@ -100,7 +106,8 @@ class Measurements:
         return step in (first_middle_last if name == "ordinary" else self.steps)
 
     @torch.no_grad()
-    def __call__(self, step: int, stack, samples_seen, living):
+    def __call__(self, step: int, stack: LoRAStack, samples_seen: Sequence[int],
+                 living: Sequence[int]) -> Iterator[Validation | Sample]:
         """Give the Validation and Sample events that are due after `step` updates, for the living runs.
 
         At step 0 every adapter is still zero: the base is measured once for all.

@@ -4,8 +4,12 @@ All adapters of all runs lie in one tensor (K, P), so that a step is a handful o
 layers. Each row equals torch.optim and clip_grad_norm_ on that run alone.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from labkit.design.config import RunConfig
 
 
 def clip_per_run(grad: Tensor, max_norm: Tensor) -> Tensor:
@@ -25,7 +29,7 @@ class StackedOptimizer:
     moments = ()                                              # names of the (K, P) states
     constant = ()                                             # names of the (K, 1) numbers that configurations fix
 
-    def __init__(self, theta: Tensor, configs):
+    def __init__(self, theta: Tensor, configs: Sequence[RunConfig]):
         """Begin with moments of zero."""
         self.theta, self.configs = theta, configs
         self.steps = torch.zeros(len(configs), dtype=torch.long, device=theta.device)   # completed updates of each run
@@ -66,7 +70,7 @@ class StackedAdamW(StackedOptimizer):
     moments = ("exp_avg", "exp_avg_sq")
     constant = ("adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay")
 
-    def __init__(self, theta, configs):
+    def __init__(self, theta: Tensor, configs: Sequence[RunConfig]):
         """Tabulate the bias corrections of all updates."""
         super().__init__(theta, configs)
         self.take1 = self._table([[1 - config.adam_beta1] for config in configs])

@@ -1,6 +1,7 @@
 """Turn running out of memory, which every allocator tells in its own words, into one sentence with a remedy."""
 
 import contextlib
+from collections.abc import Iterator
 
 import torch
 
@@ -11,7 +12,7 @@ WORDS = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 @contextlib.contextmanager
-def enough_memory(what: str, remedy: str):
+def enough_memory(what: str, remedy: str) -> Iterator[None]:
     """Raise LabError, with the allocator's own error as its cause, where what is done within runs out of memory.
 
     what      the subject of the sentence "... does not fit into this device's memory."

@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import torch
 
+from labkit.design.config import RunConfig
+from labkit.engine.base import Base
+from labkit.engine.cache import Cache
 from labkit.engine.dtypes import MIXED
 from labkit.engine.memory import fitting, predict
 from labkit.errors import LabError
@@ -20,7 +23,8 @@ class Room(NamedTuple):
     said: str = ""                                            # why, where memory decided; that it was asked for
 
 
-def room(base, cache, config, max_rows: int, gradient_checkpointing: bool | None = None) -> Room:
+def room(base: Base, cache: Cache, config: RunConfig, max_rows: int,
+         gradient_checkpointing: bool | None = None) -> Room:
     """Return how many rows of runs like a resolved `config` may share a pass, at most max_rows.
 
     gradient_checkpointing    None: where not one run fits without. Without a known limit of memory, both are as given.

@@ -4,6 +4,7 @@ Two trainings at once would share the cores, and each would take more than twice
 """
 
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 ASK_EVERY_S = 0.1
@@ -12,7 +13,7 @@ _lock, _holders = threading.RLock(), []                       # reentrant: a tra
 
 
 @contextmanager
-def turn(what, *, say, stop=lambda: False):
+def turn(what: str, *, say: Callable[[str], object], stop: Callable[[], bool] = lambda: False) -> Iterator[bool]:
     """Hold the kernel's turn to train; gives True, or False without it where `stop` came first.
 
     what    names this training to those who wait for it, such as "a race of 6 runs"
