@@ -90,8 +90,8 @@ def _check_configs(folder: Path) -> None:
     for file in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"):
         for name, number in _whole_numbers(_json(folder / file)):
             if abs(number) > LARGEST:
-                raise LabError(f"base: {folder / file} gives {shown(name)} = {shown(number)}, which no model has. "
-                               "Download the base again.")
+                raise LabError(f"base: {folder / file} gives {shown(name)} = {shown(number)}, "
+                               "which no such model has. Download the base again.")
     # without these transformers makes an empty tokenizer, silently, and every caption reads alike
     tokenizer, layouts = folder / "tokenizer", (("tokenizer.json",), ("vocab.json", "merges.txt"))
     if not any(all((tokenizer / file).is_file() for file in files) for files in layouts):
