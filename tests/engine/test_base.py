@@ -328,7 +328,7 @@ def test_a_damaged_folder_is_refused_by_name(sd_folder, tmp_path, file, change, 
     ("model.bin", "model.bin is a pickle"),
 ])
 def test_a_base_that_is_not_there_or_a_pickle_is_refused_before_torch_models_are_touched(name, message, monkeypatch):
-    monkeypatch.setattr("labkit.engine.base._load", lambda files: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("labkit.engine.base.load_models", lambda files: pytest.fail("a model was loaded"))
     with pytest.raises(LabError, match=message):
         load_base(name)
 

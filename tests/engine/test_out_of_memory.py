@@ -81,7 +81,7 @@ def test_the_bases_own_pictures_are_told(error, monkeypatch):
 
 
 def test_loading_a_base_is_told_and_its_files_are_not_blamed(sd_folder, error, monkeypatch):
-    monkeypatch.setattr("labkit.engine.base._load", failing(error))
+    monkeypatch.setattr("labkit.engine.base.load_models", failing(error))
     sentence = told(error, lambda: load_base(sd_folder, device="cpu"))
     assert sentence == (f"The base {sd_folder} does not fit into this device's memory. "
                         "Choose a smaller base or a machine with more free memory.")

@@ -1,0 +1,116 @@
+"""Load the models of a base from its files with diffusers and transformers.
+
+Both take seconds to import, so every import of them stands in the function that needs it.
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from labkit.engine.base_files import BaseFiles
+from labkit.engine.old_keys import old_text_encoder
+from labkit.errors import LabError, first_cause
+
+
+@contextlib.contextmanager
+def fitting_files(name: str) -> Iterator[None]:
+    """Turn what goes wrong within, while the base of this name is loaded, into a LabError.
+
+    The libraries build models from unchecked files, and fail on odd ones in every way.
+    """
+    try:
+        yield
+    except (LabError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise LabError(f"base: {name} could not be loaded ({reason}). "
+                       "Its files do not fit each other or this version of diffusers; download it again.") from error
+
+
+def load_libraries() -> tuple[type, ...]:
+    """Import and return the classes that bases are loaded with.
+
+    LabError with the true cause where that fails, which is no fault of any base.
+    """
+    try:
+        from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+    except Exception as error:                                # they wrap what they meet in errors of many kinds
+        raise LabError(f"diffusers or transformers cannot be imported ({first_cause(error)}): "
+                       "`labkit checkup` says what to do.") from error
+    schedulers = DDPMScheduler, DPMSolverMultistepScheduler
+    return *schedulers, AutoencoderKL, UNet2DConditionModel, CLIPTextModel, CLIPTokenizer
+
+
+def load_models(files: BaseFiles) -> tuple[Any, ...]:
+    """Return U-Net, autoencoder, text encoder, tokenizer and noise scheduler, as the libraries load them."""
+    from diffusers import DDPMScheduler
+
+    parts = _from_single_file(files) if files.single_file else _from_folder(files)
+    return *parts, DDPMScheduler.from_pretrained(**_local(files), subfolder="scheduler")
+
+
+def _local(files: BaseFiles) -> dict[str, Any]:
+    """Return the arguments that let a library read the base's folder and nothing else."""
+    return {"pretrained_model_name_or_path": str(files.folder), "local_files_only": True}
+
+
+def _from_single_file(files: BaseFiles) -> tuple[Any, ...]:
+    """Load from one file with the original Stable Diffusion keys; the folder holds the configurations alone."""
+    from diffusers import StableDiffusionPipeline  # seconds to import, and only needed here
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    ready = {}
+    if weights := old_text_encoder(files.single_file):
+        config = CLIPTextConfig.from_pretrained(**_local(files), subfolder="text_encoder")
+        ready["text_encoder"], report = CLIPTextModel.from_pretrained(None, config=config, state_dict=weights,
+                                                                      output_loading_info=True)
+        if missing := sorted(report["missing_keys"]):         # which would be drawn at random
+            raise ValueError(f"its text encoder lacks {missing[0]}")
+    try:
+        pipe = StableDiffusionPipeline.from_single_file(
+            str(files.single_file), config=str(files.folder), local_files_only=True, safety_checker=None,
+            requires_safety_checker=False, **ready)
+    except SingleFileComponentError as error:                 # an Exception of its own kind, of several lines
+        raise ValueError(str(error)) from error
+    return pipe.unet, pipe.vae, pipe.text_encoder, pipe.tokenizer
+
+
+def _from_folder(files: BaseFiles) -> tuple[Any, ...]:
+    """Load from a folder in diffusers' layout, in the variant that its weights have."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    def weights(part: str) -> dict[str, Any]:
+        variant = "fp16" if ".fp16." in files.weights[part].name else None
+        return _local(files) | {"subfolder": part, "use_safetensors": True, "variant": variant}
+
+    return (UNet2DConditionModel.from_pretrained(**weights("unet"), low_cpu_mem_usage=False),
+            AutoencoderKL.from_pretrained(**weights("vae"), low_cpu_mem_usage=False),
+            CLIPTextModel.from_pretrained(**weights("text_encoder")),
+            CLIPTokenizer.from_pretrained(**_local(files), subfolder="tokenizer"))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars and remarks on loading out of the notebook, and put their settings back."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    logs = diffusers_logging, transformers_logging
+    before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+    try:
+        for log in logs:
+            log.set_verbosity_error()
+            log.disable_progress_bar()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, verbosity, bar in before:
+            log.set_verbosity(verbosity)
+            if bar:
+                log.enable_progress_bar()
