@@ -1,4 +1,4 @@
-"""K adapters side by side equal PEFT's one by one, leave the base alone, and keep alpha on their way through a file."""
+"""K adapters side by side equal PEFT's one by one, leave the base alone, and keep alpha through a file."""
 
 import copy
 
@@ -66,15 +66,22 @@ def test_gradients_of_one_run_equal_a_unet_with_peft_layers(changes):
     ours = gradients(base, stack, batch)[0]
     assert set(ours) == set(trained)
     for name, parameter in trained.items():
-        torch.testing.assert_close(torch.from_numpy(ours[name]), parameter.grad, rtol=1e-4, atol=1e-7, msg=lambda m: f"{name}: {m}")
+        mine = torch.from_numpy(ours[name])
+        torch.testing.assert_close(mine, parameter.grad, rtol=1e-4, atol=1e-7, msg=lambda m, name=name: f"{name}: {m}")
 
 
-@pytest.mark.parametrize("changes", [{}, {"target_modules": EVERYWHERE}, {"adapter": "full"}, {"adapter": "full", "target_modules": EVERYWHERE}])
+@pytest.mark.parametrize("changes", [
+    {},
+    {"target_modules": EVERYWHERE},
+    {"adapter": "full"},
+    {"adapter": "full", "target_modules": EVERYWHERE},
+])
 def test_gradients_of_runs_side_by_side_equal_those_of_each_alone(changes):
     base = tiny.base(**TWO_LEVELS)
-    configs = [RunConfig(rank=rank, alpha=alpha, seed=seed, **changes) for rank, alpha, seed in ((2, 8, 0), (8, 4, 1), (5, 1, 2))]
+    sizes = ((2, 8, 0), (8, 4, 1), (5, 1, 2))
+    configs = [RunConfig(rank=rank, alpha=alpha, seed=seed, **changes) for rank, alpha, seed in sizes]
     together = gradients(base, filled(base.unet, configs), batch_of(configs))
-    for config, ours in zip(configs, together):
+    for config, ours in zip(configs, together, strict=True):
         alone = gradients(base, filled(base.unet, [config]), batch_of([config]))[0]
         for name, expected in alone.items():
             np.testing.assert_allclose(ours[name], expected, rtol=1e-4, atol=1e-7, err_msg=name)
@@ -85,7 +92,7 @@ def test_gradients_with_gradient_checkpointing_are_the_same():
     plain = gradients(base, filled(base.unet, configs), batch_of(configs))
     base.unet.enable_gradient_checkpointing()
     again = gradients(base, filled(base.unet, configs), batch_of(configs))
-    for before, after in zip(plain, again):
+    for before, after in zip(plain, again, strict=True):
         for name in before:
             np.testing.assert_allclose(after[name], before[name], rtol=1e-5, atol=1e-8, err_msg=name)
 
@@ -181,15 +188,23 @@ def test_weights_stay_float32_on_a_bfloat16_base():
     stack = filled(base.unet, [config])
     grads = gradients(base, stack, batch_of([config]))[0]
     assert stack.theta.dtype == torch.float32
-    assert all(array.dtype == np.float32 and np.abs(array).max() > 0 for array in (*grads.values(), *stack.tensors(0).values()))
+    arrays = (*grads.values(), *stack.tensors(0).values())
+    assert all(array.dtype == np.float32 and np.abs(array).max() > 0 for array in arrays)
 
 
 def test_alpha_survives_diffusers_load_lora_weights(tmp_path):
     pipe = small_bases.pipeline(tmp_path / "base")
-    rows = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 700]), torch.ones(2, 7, small_bases.WIDTH)
+    latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    rows = latents, torch.tensor([10, 700]), torch.ones(2, 7, small_bases.WIDTH)
+    cases = (
+        {"alpha": 16.0},
+        {"alpha": 1.0},
+        {"alpha": 6.0, "use_rslora": True},
+        {"alpha": 2.0, "target_modules": ("to_v", "conv1")},
+    )
     with torch.no_grad():
         without = pipe.unet(*rows).sample
-        for changes in ({"alpha": 16.0}, {"alpha": 1.0}, {"alpha": 6.0, "use_rslora": True}, {"alpha": 2.0, "target_modules": ("to_v", "conv1")}):
+        for changes in cases:
             config = RunConfig(rank=4, **changes)
             stack = filled(pipe.unet, [config])
             save_adapter(tmp_path / "place.safetensors", stack.tensors(0), config)
@@ -216,11 +231,13 @@ def test_a_picture_with_an_adapter_is_the_one_diffusers_draws_from_its_file(tmp_
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(base.noise_scheduler.config, timestep_spacing="trailing")
     pipe.set_progress_bar_config(disable=True)
     pipe.load_lora_weights(tmp_path / "place.safetensors")
-    theirs = pipe("a b", num_inference_steps=3, guidance_scale=3.0, generator=generator(3, "sample"), output_type="np").images[0]
+    settings, noise = {"num_inference_steps": 3, "guidance_scale": 3.0}, generator(3, "sample")
+    theirs = pipe("a b", generator=noise, output_type="np", **settings).images[0]
     assert np.abs(ours / 255 - theirs).max() < 0.02 < np.abs(ours / 255.0 - plain / 255.0).max()
     again = diffusers_picture(base, "a b", 3, tmp_path / "place.safetensors", num_inference_steps=3)
     assert np.abs(again / 255 - theirs).max() < 0.02
-    assert np.array_equal(base.generate(["a b"], [3], num_inference_steps=3, guidance_scale=3.0)[0], plain)  # and nothing of it stays
+    afterwards = base.generate(["a b"], [3], num_inference_steps=3, guidance_scale=3.0)[0]
+    assert np.array_equal(afterwards, plain)                  # nothing of the adapter stays
 
 
 def test_an_adapter_returns_from_its_file(tmp_path):

@@ -17,7 +17,8 @@ SIZE = 64
 def write(folder, n, first):
     folder.mkdir(parents=True)
     for i in range(n):
-        Image.fromarray(np.random.default_rng(first + i).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+        pixels = np.random.default_rng(first + i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
         (folder / f"{i}.txt").write_text(f"a room {chr(97 + first + i)}")
     return folder
 
@@ -65,8 +66,9 @@ def test_the_three_sets_are_what_the_base_makes_of_their_pictures_and_captions(b
     mean, std = base.encode_pictures(np.stack([load_picture(path, SIZE) for path in far.train.paths]))
     torch.testing.assert_close(encoded.train.mean, mean, rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(encoded.train.std, std, rtol=0.13, atol=1e-6)
-    for ours, theirs in ((encoded.train.cond, base.encode_captions(far.train.captions)), (encoded.null_cond, base.encode_captions([""]))):
-        torch.testing.assert_close(ours["encoder_hidden_states"], theirs["encoder_hidden_states"], rtol=1e-4, atol=1e-5)
+    words = "encoder_hidden_states"
+    for ours, captions in ((encoded.train.cond, far.train.captions), (encoded.null_cond, [""])):
+        torch.testing.assert_close(ours[words], base.encode_captions(captions)[words], rtol=1e-4, atol=1e-5)
     assert encoded.train.captions == far.train.captions and encoded.prompts == far.prompts
     assert encoded.fingerprint == far.fingerprint and encoded.base_fingerprint == base.fingerprint
     assert encoded.train.mean.dtype == encoded.train.std.dtype == torch.float32
@@ -82,7 +84,8 @@ def test_take_and_drop_cut_all_columns_alike(base):
     train = encode(base, territory("far")).train
     few, rest = train.take(2), train.drop(2)
     assert (len(few), len(rest)) == (2, 1) and few.captions + rest.captions == train.captions
-    assert torch.equal(torch.cat([few.cond["encoder_hidden_states"], rest.cond["encoder_hidden_states"]]), train.cond["encoder_hidden_states"])
+    words, first, others = (part.cond["encoder_hidden_states"] for part in (train, few, rest))
+    assert torch.equal(torch.cat([first, others]), words)
     assert torch.equal(torch.cat([few.std, rest.std]), train.std) and few.paths + rest.paths == train.paths
 
 
@@ -102,7 +105,10 @@ def test_each_ingredient_changes_the_key(base, monkeypatch, tmp_path, ingredient
     elif ingredient == "version":
         monkeypatch.setattr(cache, "ENCODING", cache.ENCODING + 1)
     pictures = load_folder(tmp_path / "own")
-    pictures = pictures.at([0, 2, 1]) if ingredient == "order" else pictures.take(2) if ingredient == "number" else pictures
+    if ingredient == "order":
+        pictures = pictures.at([0, 2, 1])
+    elif ingredient == "number":
+        pictures = pictures.take(2)
     assert key(base, pictures) != before
 
 
@@ -132,7 +138,8 @@ def test_a_damaged_file_is_noticed_and_made_again(base, work, tmp_path, damage):
 def test_a_file_under_another_key_is_not_believed(base, work, tmp_path):
     far = territory("far")
     first = encode(base, far)
-    train, validation = (tmp_path / f"cache/encoded/{key(base, pictures)}.safetensors" for pictures in (far.train, far.validation))
+    train, validation = (tmp_path / f"cache/encoded/{key(base, pictures)}.safetensors"
+                         for pictures in (far.train, far.validation))
     train.write_bytes(validation.read_bytes())
     assert same(encode(base, far), first)
 
@@ -141,7 +148,8 @@ def test_shipped_latents_need_no_autoencoder_and_give_the_same_numbers(base, wor
     far = territory("far")
     first = encode(base, far)
     shipped = [ship(base, pictures) for pictures in (far.train, far.validation, far.ordinary)]
-    assert [file.name for file in shipped] == ["far-train.safetensors", "far-validation.safetensors", "ordinary-validation.safetensors"]
+    wanted = ["far-train.safetensors", "far-validation.safetensors", "ordinary-validation.safetensors"]
+    assert [file.name for file in shipped] == wanted
     del work[:]
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "fresh"))
     assert same(encode(base, far), first) and not work

@@ -44,7 +44,8 @@ def test_the_device_chooses_and_everybody_can_choose_otherwise(card, monkeypatch
 
 def test_what_is_computed_in_is_said(card):
     card(7, 5)
-    assert sentence(CUDA, torch.float16).startswith("The U-Net computes in float16, each run's loss scaled on Tesla T4")
+    said = sentence(CUDA, torch.float16)
+    assert said.startswith("The U-Net computes in float16, each run's loss scaled on Tesla T4")
     assert "float32 on cpu" in sentence(CPU, torch.float32) and "TF32 is off" in sentence(CPU, torch.float32)
 
 
@@ -65,12 +66,14 @@ def test_a_precision_that_gains_nothing_is_refused_before_a_model_loads(card, mo
     monkeypatch.setattr("labkit.lab.load_base", lambda *_, **__: pytest.fail("a model was loaded"))
     lab = Lab(store=tmp_path, device="cpu")
     monkeypatch.setattr(dtypes, "has_amx", lambda: False)
-    with pytest.raises(LabError, match="mixed_precision = 'bf16' is not possible on this CPU: without AMX .* leave mixed_precision out"):
+    refusal = "mixed_precision = 'bf16' is not possible on this CPU: without AMX .* leave mixed_precision out"
+    with pytest.raises(LabError, match=refusal):
         lab.config(mixed_precision="bf16")
     with pytest.raises(LabError, match="mixed_precision = 'fp16' is not possible on a CPU"):
         lab.config(mixed_precision="fp16")
     card(7, 5)
-    with pytest.raises(LabError, match="mixed_precision = 'bf16' is not possible on Tesla T4, which has no bfloat16: give fp16"):
+    refusal = "mixed_precision = 'bf16' is not possible on Tesla T4, which has no bfloat16: give fp16"
+    with pytest.raises(LabError, match=refusal):
         check_mixed_precision("bf16", CUDA)
     check_mixed_precision("fp16", CUDA), check_mixed_precision("no", CPU)
     monkeypatch.setattr(dtypes, "has_amx", lambda: True)
@@ -82,22 +85,32 @@ def test_a_lab_opens_in_what_its_design_or_its_caller_asks_for(monkeypatch, tmp_
 
     def load_base(name, *, device, dtype, revision):
         asked.append(dtype)
-        return SimpleNamespace(device=CPU, dtype=torch.bfloat16 if dtype == "bf16" else torch.float32, computes="said once")
+        given = torch.bfloat16 if dtype == "bf16" else torch.float32
+        return SimpleNamespace(device=CPU, dtype=given, computes="said once")
 
     monkeypatch.setattr("labkit.lab.load_base", load_base)
-    for config, options in ((RunConfig(), {}), (RunConfig(mixed_precision="bf16"), {}), (RunConfig(mixed_precision="bf16"), {"dtype": "float32"})):
-        Lab.from_config(config, store=tmp_path, **options).base
+    half = RunConfig(mixed_precision="bf16")
+    for config, options in ((RunConfig(), {}), (half, {}), (half, {"dtype": "float32"})):
+        _ = Lab.from_config(config, store=tmp_path, **options).base     # a lab loads its base when asked for it
     assert asked == [None, "bf16", "float32"]
     assert capsys.readouterr().out == "said once\n"           # plain float32 on a CPU goes without saying
 
 
 def test_bf16_on_a_cpu_attends_in_float32_and_stays_within_a_hundredth_of_float32(monkeypatch):
     base, cache = tiny.base(), tiny.cache()
+    def losses(config):
+        events = train(base, cache, [config], monitor=Monitor(images=0))
+        return [event.loss for event in events if isinstance(event, Step)]
+
+    def watched(q, *rest, **options):
+        attended.add(q.dtype)
+        return attend(q, *rest, **options)
+
     config = RunConfig(learning_rate=3e-3, max_train_steps=20).resolved(12)
     attended, attend = set(), torch.nn.functional.scaled_dot_product_attention
-    exact = [event.loss for event in train(base, cache, [config], monitor=Monitor(images=0)) if isinstance(event, Step)]
-    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", lambda q, *rest, **options: attended.add(q.dtype) or attend(q, *rest, **options))
-    half = [event.loss for event in train(base, cache, [config.replace(mixed_precision="bf16")], monitor=Monitor(images=0)) if isinstance(event, Step)]
+    exact = losses(config)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    half = losses(config.replace(mixed_precision="bf16"))
     assert attended == {torch.float32} and half != exact
     np.testing.assert_allclose(half, exact, rtol=0.01)
     assert base.unet.dtype == torch.float32

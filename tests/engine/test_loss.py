@@ -14,20 +14,23 @@ from labkit.errors import LabError
 def rows():
     source = torch.Generator().manual_seed(0)
     latents, noise = torch.randn(2, 6, *tiny.LATENT, generator=source)
-    return latents, noise, torch.tensor([0, 1, 50, 400, 998, 999]), {"encoder_hidden_states": torch.randn(6, tiny.WORDS, tiny.WIDTH, generator=source)}
+    words = torch.randn(6, tiny.WORDS, tiny.WIDTH, generator=source)
+    return latents, noise, torch.tensor([0, 1, 50, 400, 998, 999]), {"encoder_hidden_states": words}
 
 
 def test_noisy_latents_equal_diffusers(rows):
     latents, noise, timesteps, _ = rows
     schedule = tiny.base().noise_scheduler
-    torch.testing.assert_close(add_noise(latents, noise, timesteps, schedule.alphas_cumprod), schedule.add_noise(latents, noise, timesteps))
+    ours = add_noise(latents, noise, timesteps, schedule.alphas_cumprod)
+    torch.testing.assert_close(ours, schedule.add_noise(latents, noise, timesteps))
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
 def test_target_equals_diffusers_for_every_prediction_type(rows, prediction_type):
     latents, noise, timesteps, _ = rows
     base = tiny.base(prediction_type)
-    expected = {"epsilon": noise, "sample": latents, "v_prediction": base.noise_scheduler.get_velocity(latents, noise, timesteps)}
+    velocity = base.noise_scheduler.get_velocity(latents, noise, timesteps)
+    expected = {"epsilon": noise, "sample": latents, "v_prediction": velocity}
     torch.testing.assert_close(target(latents, noise, timesteps, base.denoiser), expected[prediction_type])
 
 
@@ -44,7 +47,8 @@ def test_loss_of_each_row_equals_diffusers_example_script(rows, prediction_type)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_min_snr_weights_equal_diffusers_closed_form_where_a_row_has_a_gamma_and_are_one_elsewhere(rows, prediction_type):
+def test_min_snr_weights_equal_diffusers_closed_form_where_a_row_has_a_gamma_and_are_one_elsewhere(
+        rows, prediction_type):
     latents, noise, timesteps, cond = rows
     base = tiny.base(prediction_type)
     gamma = torch.tensor([5.0, 5.0, 1.0, float("nan"), 5.0, float("nan")])
@@ -53,12 +57,14 @@ def test_min_snr_weights_equal_diffusers_closed_form_where_a_row_has_a_gamma_and
     expected[gamma.isnan()] = 1
     torch.testing.assert_close(snr_weights(timesteps, gamma, base.denoiser), expected)
     plain = per_sample_loss(base.denoiser, latents, noise, timesteps, cond)
-    torch.testing.assert_close(per_sample_loss(base.denoiser, latents, noise, timesteps, cond, gamma), plain * expected)
+    weighted = per_sample_loss(base.denoiser, latents, noise, timesteps, cond, gamma)
+    torch.testing.assert_close(weighted, plain * expected)
 
 
 def test_added_conditions_of_sdxl_reach_the_unet(rows):
     latents, noise, timesteps, cond = rows
-    unet = tiny.unet(addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=6 * 4 + 8)
+    unet = tiny.unet(addition_embed_type="text_time", addition_time_embed_dim=4,
+                     projection_class_embeddings_input_dim=6 * 4 + 8)
     denoiser = Denoiser(unet, tiny.base().noise_scheduler.alphas_cumprod, "epsilon")
     added = {"text_embeds": torch.ones(6, 8), "time_ids": torch.arange(36.0).view(6, 6)}
     expected = unet(latents, timesteps, cond["encoder_hidden_states"], added_cond_kwargs=added).sample

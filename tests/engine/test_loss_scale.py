@@ -47,6 +47,10 @@ def test_each_runs_scale_equals_that_of_a_grad_scaler_of_its_own(monkeypatch):
     assert len({step.tolist()[2] for step in seen}) > 3 < len({step.tolist()[0] for step in seen})
 
 
+def checkpoints(events):
+    return [event for event in events if isinstance(event, Checkpoint)]
+
+
 def steps(events, name=None):
     return [event for event in events if isinstance(event, Step) and name in (None, event.run_id)]
 
@@ -55,7 +59,8 @@ def test_float16_runs_are_near_float32_ones_from_a_scale_that_fits_at_once(half,
     monkeypatch.setattr(loss_scale, "INITIAL", 2.0**10)
     config = RunConfig(learning_rate=3e-3, max_train_steps=5)
     exact = [event.loss for event in steps(train(tiny.base(), cache, [config], monitor=QUIET))]
-    np.testing.assert_allclose([event.loss for event in steps(train(half, cache, [config], monitor=QUIET))], exact, rtol=0.01)
+    ours = [event.loss for event in steps(train(half, cache, [config], monitor=QUIET))]
+    np.testing.assert_allclose(ours, exact, rtol=0.01)
 
 
 def test_an_overflow_skips_the_update_of_its_run_alone_and_is_no_divergence(half, cache):
@@ -78,25 +83,30 @@ def test_an_overflow_skips_the_update_of_its_run_alone_and_is_no_divergence(half
 
 def test_a_float16_pass_resumes_bit_for_bit_with_its_scales(half, cache, monkeypatch):
     monkeypatch.setattr(loss_scale, "GROWTH_INTERVAL", 2)
-    pair = [RunConfig(learning_rate=1e-3, max_train_steps=8), RunConfig(seed=1, alpha=8000.0, learning_rate=1e-6, max_train_steps=8)]
+    pair = [RunConfig(learning_rate=1e-3, max_train_steps=8),
+            RunConfig(seed=1, alpha=8000.0, learning_rate=1e-6, max_train_steps=8)]
     straight = list(train(half, cache, pair, monitor=QUIET, checkpoint_at=(3,)))
-    at_3 = [event for event in straight if isinstance(event, Checkpoint) and event.global_step == 3]
+    at_3 = [event for event in checkpoints(straight) if event.global_step == 3]
     resumed = list(train(half, cache, pair, monitor=QUIET, resume=at_3))
-    assert [(event.loss, event.grad_norm) for event in steps(resumed)] == [(event.loss, event.grad_norm) for event in steps(straight) if event.global_step > 3]
-    for a, b in zip([event for event in resumed if isinstance(event, Checkpoint)], [event for event in straight if isinstance(event, Checkpoint)][2:], strict=True):
-        assert a.optimizer.keys() == b.optimizer.keys() and all(np.array_equal(a.optimizer[name], b.optimizer[name]) for name in a.optimizer)
+    rest = [event for event in steps(straight) if event.global_step > 3]
+    assert [(event.loss, event.grad_norm) for event in steps(resumed)] == [(e.loss, e.grad_norm) for e in rest]
+    for a, b in zip(checkpoints(resumed), checkpoints(straight)[2:], strict=True):
+        assert a.optimizer.keys() == b.optimizer.keys()
+        assert all(np.array_equal(a.optimizer[name], b.optimizer[name]) for name in a.optimizer)
 
 
 def test_a_run_begun_in_another_precision_goes_on_in_float16_from_the_first_scale(half, cache):
     config = RunConfig(max_train_steps=4)
-    begun = [event for event in train(tiny.base(), cache, [config], monitor=QUIET, checkpoint_at=(2,)) if isinstance(event, Checkpoint)]
+    begun = checkpoints(train(tiny.base(), cache, [config], monitor=QUIET, checkpoint_at=(2,)))
     rest = list(train(half, cache, [config], monitor=QUIET, resume=begun[:1]))
-    assert [event.global_step for event in steps(rest)] == [3, 4] and rest[-2].optimizer["loss_scale"] == loss_scale.INITIAL
+    assert [event.global_step for event in steps(rest)] == [3, 4]
+    assert rest[-2].optimizer["loss_scale"] == loss_scale.INITIAL
 
 
 def test_what_overflows_at_every_scale_is_a_run_that_diverged(half, cache, monkeypatch):
     monkeypatch.setattr(loss_scale, "INITIAL", 4.0)
     wild = RunConfig(learning_rate=10, max_grad_norm=0, weight_decay=0, optimizer="sgd", alpha=1e6, max_train_steps=12)
-    events = list(train(half, cache, [RunConfig(learning_rate=1e-2, optimizer="sgd", max_train_steps=12), wild], monitor=QUIET))
+    calm = RunConfig(learning_rate=1e-2, optimizer="sgd", max_train_steps=12)
+    events = list(train(half, cache, [calm, wild], monitor=QUIET))
     reasons = [event.reason for event in events if isinstance(event, Stopped)]
     assert sorted(reasons) == ["diverged", "finished"]

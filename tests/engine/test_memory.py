@@ -49,8 +49,11 @@ def kept_by_hooks(unet, latent_shape, words, configs, checkpointing=False):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("fields", [{}, {"adapter": "full"}, {"target_modules": ("to_q", "to_v", "ff.net.2", "conv1", "proj_in")}],
-                         ids=["attention", "full", "convolutions"])
+@pytest.mark.parametrize("fields", [
+    {},
+    {"adapter": "full"},
+    {"target_modules": ("to_q", "to_v", "ff.net.2", "conv1", "proj_in")},
+], ids=["attention", "full", "convolutions"])
 def test_what_is_kept_is_what_autograd_saves(fields, checkpointing):
     unet = tiny.unet()
     for runs, batch in ((1, 1), (3, 2)):
@@ -66,32 +69,43 @@ def test_stable_diffusion_at_512_keeps_what_was_measured_of_it(sd15, dtype, chec
     memory = predict(sd15, (4, 64, 64), conditions(SD15_COND), [config()], dtype=dtype, checkpointing=checkpointing)
     assert memory.kept / GiB == pytest.approx(stated, rel=0.2)
     assert memory.weights == 859_520_964 * dtype.itemsize
-    assert memory.kept < memory.kept + memory.passing < 2 * memory.kept       # one block computed again is less than all that is kept
+    assert memory.kept < memory.kept + memory.passing < 2 * memory.kept       # one block again is less than all kept
 
 
-@pytest.mark.parametrize("fields", [{}, {"adapter": "full", "optimizer": "sgd"}, {"rank": 64, "gradient_accumulation_steps": 2}, {"rank": 512},
-                                    {"rank": 512, "lr_ratio_B": 4.0}, {"gradient_checkpointing": True}], ids=str)
+@pytest.mark.parametrize("fields", [
+    {},
+    {"adapter": "full", "optimizer": "sgd"},
+    {"rank": 64, "gradient_accumulation_steps": 2},
+    {"rank": 512},
+    {"rank": 512, "lr_ratio_B": 4.0},
+    {"gradient_checkpointing": True},
+], ids=str)
 def test_the_peak_is_that_of_the_engines_own_update(fields):
     """Walk an update of `train` itself on the meta device, optimizer included."""
     again = fields.get("gradient_checkpointing", False)
     fields = {name: value for name, value in fields.items() if name != "gradient_checkpointing"}
     base = replace(tiny.base(), unet=torch.nn.Module.to(tiny.unet(), "meta"), device=torch.device("meta"))
-    configs = [RunConfig(**{"max_train_steps": 4, "train_batch_size": 2, "seed": seed} | fields).resolved(12) for seed in range(2)]
+    common = {"max_train_steps": 4, "train_batch_size": 2} | fields
+    configs = [RunConfig(**{"seed": seed} | common).resolved(12) for seed in range(2)]
     running = _Pass(base, tiny.cache(), configs, ["a", "b"], Monitor(images=0))
-    states = [running.stack.theta, *running.optimizer.state.values(), *filter(lambda ratio: ratio is not None, [running.lr_ratio])]
+    ratios = [] if running.lr_ratio is None else [running.lr_ratio]
+    states = [running.stack.theta, *running.optimizer.state.values(), *ratios]
     alive, attention = _Alive([*base.unet.parameters(), *states, running.stack.scale]), _FusedAttention()
     if again:
-        base.unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, context_fn=lambda: (nullcontext(), attention)))
+        walked = partial(checkpoint, use_reentrant=False, context_fn=lambda: (nullcontext(), attention))
+        base.unet.enable_gradient_checkpointing(walked)
     drawn = running.batches.draw(0)
     with running.stack.attached(), alive, attention:
         running._update(0, drawn)
     measured = alive.most + sum(state.nbytes for state in states)
-    assert predict(base.unet, tiny.LATENT, tiny.cache().null_cond, configs, checkpointing=again).beside_weights == pytest.approx(measured, rel=0.02)
+    predicted = predict(base.unet, tiny.LATENT, tiny.cache().null_cond, configs, checkpointing=again)
+    assert predicted.beside_weights == pytest.approx(measured, rel=0.02)
 
 
 def test_memory_is_proportional_to_the_runs_and_adapters_count_their_moments():
     one, two, three = (predict(tiny.unet(), tiny.LATENT, tiny.cache().null_cond, [config()] * K) for K in (1, 2, 3))
-    assert three.beside_weights - two.beside_weights == pytest.approx(two.beside_weights - one.beside_weights, rel=0.01)
+    third, second = (more.beside_weights - less.beside_weights for more, less in ((three, two), (two, one)))
+    assert third == pytest.approx(second, rel=0.01)
     P = LoRAStack(tiny.unet(), [config()]).theta.shape[1]
     assert one.adapters == 3 * 4 * P and two.adapters == 2 * one.adapters
     plain = predict(tiny.unet(), tiny.LATENT, tiny.cache().null_cond, [config(optimizer="sgd")])
@@ -120,4 +134,5 @@ def test_a_prediction_leaves_the_base_as_it_was():
     unet = tiny.unet()
     before = {name: value.clone() for name, value in unet.state_dict().items()}
     predict(unet, tiny.LATENT, tiny.cache().null_cond, [config()], checkpointing=True)
-    assert not unet.is_gradient_checkpointing and all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
+    assert not unet.is_gradient_checkpointing
+    assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())

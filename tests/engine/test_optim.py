@@ -29,7 +29,7 @@ def torch_run(name, config, theta, grads):
                                       eps=config.adam_epsilon, weight_decay=config.weight_decay)
     norms = []
     for grad in grads:
-        for param, part in zip(params, grad.split([15, 25])):
+        for param, part in zip(params, grad.split([15, 25]), strict=True):
             param.grad = part.clone()
         norms.append(torch.nn.utils.clip_grad_norm_(params, config.max_grad_norm or float("inf")))
         optimizer.step()

@@ -1,6 +1,7 @@
 """Where memory runs out one sentence says what does not fit and what to choose, and the true cause stays with it."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -65,7 +66,8 @@ def test_drawing_pictures_is_told_to_draw_fewer_at_once_and_frees_the_base(sd_ba
     monkeypatch.setattr(getattr(sd_base, what), {"unet": "forward", "vae": "decode"}[what], failing(error))
     stack = LoRAStack(sd_base.unet, [RunConfig().resolved(12)])
     for options in ({}, {"adapters": stack}):
-        sentence = told(error, lambda: sd_base.generate(["a pool"], [0], num_inference_steps=1, **options))
+        draw = partial(sd_base.generate, ["a pool"], [0], num_inference_steps=1, **options)
+        sentence = told(error, draw)
         assert sentence.startswith(
             f"{doing} pictures of 128 pixels does not fit into this device's memory. "
             "Choose fewer pictures at once (rows= when drawing, pictures= when training), a smaller resolution or ")

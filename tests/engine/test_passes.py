@@ -1,4 +1,7 @@
-"""What was trained is gone on with, from the last checkpoint that is whole, whoever else is in the sweep; inputs before rates are blamed."""
+"""What was trained is gone on with from the last checkpoint that is whole, whoever else is in the sweep.
+
+Inputs are blamed before rates.
+"""
 
 from contextlib import closing
 from dataclasses import replace
@@ -90,14 +93,19 @@ def test_a_rotten_checkpoint_is_named_and_the_one_before_it_is_taken(base, cache
     np.testing.assert_array_equal(folder.load().steps["loss"], straight(base, cache, tmp_path)[0])
 
 
-def test_a_run_without_a_whole_checkpoint_begins_again_and_says_so_and_leaves_nothing_stale(base, cache, tmp_path, folder):
+def test_a_run_without_a_whole_checkpoint_begins_again_and_says_so_and_leaves_nothing_stale(
+        base, cache, tmp_path, folder):
     (folder.path / "checkpoints" / "000002.safetensors").unlink()
     spoil(folder.path / "checkpoints" / "000004.safetensors", b"?")
     (folder.path / ".adapter.safetensors.left by a kill").touch()
     with pytest.warns(LabWarning) as told:
         with closing(sweep(base, cache, [OLD], Store(tmp_path), monitor=QUIET)) as events:
             assert next(event for event in events if isinstance(event, Step)).global_step == 1
-    words = ["000004.safetensors is damaged", "begins again from step 0", "interrupted at update 5 and has no checkpoint"]
+    words = [
+        "000004.safetensors is damaged",
+        "begins again from step 0",
+        "interrupted at update 5 and has no checkpoint",
+    ]
     assert all(word in str(warning.message) for word, warning in zip(words, told, strict=True))
     assert sorted(path.name for path in folder.path.rglob("*") if path.is_file()) == ["config.json", "events.jsonl"]
 
@@ -115,14 +123,16 @@ def test_a_fork_leaves_its_parent_although_another_of_the_sweep_begins(base, cac
     list(sweep(base, cache, [OLD], Store(tmp_path), monitor=QUIET))
     fork = OLD.replace(lr_edits=((3, 1e-4),), parent=folder.run_id)
     events = list(sweep(base, cache, [NEW, fork], Store(tmp_path), monitor=QUIET))
-    assert steps(events, name(fork, base, cache)) == [3, 4, 5, 6] and steps(events, name(NEW, base, cache)) == [1, 2, 3, 4, 5, 6]
+    assert steps(events, name(fork, base, cache)) == [3, 4, 5, 6]
+    assert steps(events, name(NEW, base, cache)) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_damaged_member_of_the_pass_that_a_run_was_begun_in_does_not_hold_it_up(base, cache, tmp_path):
     store = Store(tmp_path)
     list(sweep(base, cache, [OLD.replace(max_train_steps=6)], store, monitor=QUIET))
     other = store.run(name(OLD, base, cache))
-    with closing(sweep(base, cache, [NEW], store, monitor=QUIET, checkpoint_at=(2,), meta={"group": [other.run_id, name(NEW, base, cache)]})) as events:
+    meta = {"group": [other.run_id, name(NEW, base, cache)]}
+    with closing(sweep(base, cache, [NEW], store, monitor=QUIET, checkpoint_at=(2,), meta=meta)) as events:
         next(event for event in events if isinstance(event, Step) and event.global_step == 3)
     other.events_path.write_bytes(b"[1]\n")
     with pytest.warns(LabWarning, match="events.jsonl is damaged.*left out of the pass"):
@@ -131,7 +141,9 @@ def test_a_damaged_member_of_the_pass_that_a_run_was_begun_in_does_not_hold_it_u
 
 def test_weights_and_pictures_that_are_no_numbers_are_named_and_no_rate_is_blamed(cache, tmp_path):
     base, store = tiny.base(), Store(tmp_path)
-    broken = replace(cache, train=replace(cache.train, mean=cache.train.mean.clone().index_fill_(0, tiny.torch.tensor([3]), float("nan"))))
+    mean = cache.train.mean.clone()
+    mean[3] = float("nan")
+    broken = replace(cache, train=replace(cache.train, mean=mean))
     with pytest.raises(LabError, match="training picture number 4 .*not finite, whatever the learning rate"):
         list(sweep(base, broken, [OLD], store, monitor=QUIET))
     assert store.run(name(OLD, base, cache)).status == "error"

@@ -1,4 +1,4 @@
-"""Rows and gradient checkpointing follow from what a device has free, are told and recorded, and change no number on a CPU."""
+"""Rows and gradient checkpointing follow from free memory, are told and recorded, and change no number on a CPU."""
 
 from dataclasses import replace
 
@@ -32,7 +32,8 @@ def cache():
 
 def bytes_of(base, cache, runs, checkpointing=False, **knobs):
     config = RunConfig(**knobs).resolved(12)
-    return predict(base.unet, tiny.LATENT, cache.null_cond, [config] * runs, checkpointing=checkpointing).beside_weights
+    memory = predict(base.unet, tiny.LATENT, cache.null_cond, [config] * runs, checkpointing=checkpointing)
+    return memory.beside_weights
 
 
 def test_on_a_cpu_rows_and_checkpointing_are_as_asked(base, cache):
@@ -45,9 +46,11 @@ def test_on_a_cpu_rows_and_checkpointing_are_as_asked(base, cache):
 def test_a_pass_takes_the_runs_that_fit_and_says_so(base, cache, monkeypatch):
     config = RunConfig().resolved(12)
     for runs in (1, 3):
-        monkeypatch.setattr(module, "free_bytes", lambda device: int(bytes_of(base, cache, runs) / 0.9) + 4096)
+        free = int(bytes_of(base, cache, runs) / 0.9) + 4096
+        monkeypatch.setattr(module, "free_bytes", lambda device, free=free: free)
         found = room(base, cache, config, 64)
-        assert (found.rows, found.gradient_checkpointing) == (4 * runs, False) and f"A pass holds {4 * runs} pictures" in found.said
+        assert (found.rows, found.gradient_checkpointing) == (4 * runs, False)
+        assert f"A pass holds {4 * runs} pictures" in found.said
     monkeypatch.setattr(module, "free_bytes", lambda device: 2**40)
     assert room(base, cache, config, 64) == (64, False, "")
 
@@ -70,11 +73,13 @@ def test_a_sweep_is_cut_to_what_fits_tells_it_and_records_how_it_was_computed(ba
     monkeypatch.setattr(module, "free_bytes", lambda device: int(bytes_of(base, cache, 2) / 0.9) + 4096)
     store, told = Store(tmp_path), []
     race = [RunConfig(seed=seed, max_train_steps=2) for seed in range(4)]
-    ids = list(dict.fromkeys(event.run_id for event in sweep(base, cache, race, store, monitor=QUIET, tell=told.append)))
+    events = sweep(base, cache, race, store, monitor=QUIET, tell=told.append)
+    ids = list(dict.fromkeys(event.run_id for event in events))
     assert [store.run(name).group for name in ids] == [ids[:2], ids[:2], ids[2:], ids[2:]]
     assert len(told) == 1 and told[0].startswith("A pass holds 8 pictures")
     meta = store.run(ids[0]).load().meta
-    assert (meta["dtype"], meta["tf32"], meta["max_rows"], meta["gradient_checkpointing"]) == ("float32", False, 8, False)
+    assert (meta["dtype"], meta["tf32"]) == ("float32", False)
+    assert (meta["max_rows"], meta["gradient_checkpointing"]) == (8, False)
     list(sweep(base, cache, race, store, monitor=QUIET, tell=told.append))
     assert len(told) == 1                                     # nothing is left to train, so nothing is predicted
 
@@ -85,16 +90,19 @@ def test_a_run_that_goes_on_in_another_precision_says_so(base, cache, tmp_path):
     list(sweep(base, cache, run, store, monitor=QUIET, stop=lambda: next(asked)))
     with pytest.warns(LabWarning, match="begun in float32 go on in bfloat16"):
         list(sweep(base.in_precision(torch.bfloat16), cache, run, store, monitor=QUIET))
-    assert [session["meta"]["dtype"] for session in store.run(store.runs()[0].run_id)._about()["sessions"]] == ["float32", "bfloat16"]
+    sessions = store.run(store.runs()[0].run_id)._about()["sessions"]
+    assert [session["meta"]["dtype"] for session in sessions] == ["float32", "bfloat16"]
 
 
 def test_computing_activations_again_changes_no_bit_and_no_id(base, cache, tmp_path):
-    pair = [RunConfig(seed=0, max_train_steps=4, target_modules=("to_q", "to_out.0", "conv1", "proj_in")), RunConfig(seed=1, rank=2, learning_rate=1e-2, max_train_steps=4,
-            target_modules=("to_q", "to_out.0", "conv1", "proj_in"))]
-    watched = Monitor(images=4)
-    kept, again = (list(train(base, cache, pair, monitor=watched, gradient_checkpointing=asked)) for asked in (False, True))
+    config = RunConfig(max_train_steps=4, target_modules=("to_q", "to_out.0", "conv1", "proj_in"))
+    pair, watched = [config, config.replace(seed=1, rank=2, learning_rate=1e-2)], Monitor(images=4)
+    kept, again = (list(train(base, cache, pair, monitor=watched, gradient_checkpointing=asked))
+                   for asked in (False, True))
     assert [event.run_id for event in kept] == [event.run_id for event in again]
-    assert [(a.loss, a.grad_norm) for a in kept if isinstance(a, Step)] == [(b.loss, b.grad_norm) for b in again if isinstance(b, Step)]
+    losses, theirs = ([(event.loss, event.grad_norm) for event in events if isinstance(event, Step)]
+                      for events in (kept, again))
+    assert losses == theirs
     for a, b in zip(kept, again, strict=True):
         if isinstance(a, Checkpoint):
             assert all(np.array_equal(a.adapter[name], b.adapter[name]) for name in a.adapter)

@@ -25,7 +25,13 @@ def test_draws_whose_keys_agree_in_the_bits_torch_keeps_still_differ():
     assert not torch.equal(*(torch.rand(4, generator=generator(0, "noise", step)) for step in pair))
 
 
-@pytest.mark.parametrize("one, other", [((0, "a", 1), (0, "a", 2)), ((0, "a", 1), (1, "a", 1)), ((0, "a"), (0, "b")), ((1, "a", 12), (1, "a", 1, 2)), ((11, "a"), (1, "1a"))])
+@pytest.mark.parametrize("one, other", [
+    ((0, "a", 1), (0, "a", 2)),
+    ((0, "a", 1), (1, "a", 1)),
+    ((0, "a"), (0, "b")),
+    ((1, "a", 12), (1, "a", 1, 2)),
+    ((11, "a"), (1, "1a")),
+])
 def test_names_that_differ_give_draws_that_differ(one, other):
     assert not torch.equal(torch.randn(8, generator=generator(*one)), torch.randn(8, generator=generator(*other)))
 

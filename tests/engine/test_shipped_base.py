@@ -49,7 +49,8 @@ def library_messages():
 
 def test_plain_diffusers_loads_and_draws_without_a_warning(library_messages):
     from diffusers import StableDiffusionPipeline
-    pipeline = StableDiffusionPipeline.from_pretrained(data_dir() / "base")  # the import itself may warn of the environment
+    # The import itself may warn of the environment.
+    pipeline = StableDiffusionPipeline.from_pretrained(data_dir() / "base")
     library_messages.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

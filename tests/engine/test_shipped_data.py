@@ -1,4 +1,4 @@
-"""What ships is whole: every picture decodes, the sets share none, and latents belong to this base and these pictures."""
+"""What ships is whole: every picture decodes, the sets share none, and latents belong to base and pictures."""
 
 import itertools
 from collections import Counter
@@ -29,7 +29,8 @@ def shipped(request):
 def test_liminal_ships_with_the_promised_numbers_of_pictures():
     liminal = territory("liminal")
     assert (len(liminal.train), len(liminal.validation), len(liminal.ordinary)) == (96, 256, 256)
-    assert len(liminal.prompts) == 4 and len({attributes["kind"] for attributes in liminal.train.take(8).attributes}) >= 4
+    assert len(liminal.prompts) == 4
+    assert len({attributes["kind"] for attributes in liminal.train.take(8).attributes}) >= 4
 
 
 def test_every_shipped_picture_decodes(shipped):
@@ -76,7 +77,8 @@ def test_shipped_pictures_of_the_bases_own_are_found_without_drawing(shipped, mo
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     monkeypatch.setattr(cache, "prior_latents", None)         # drawing would fail
     prior = cache.encode(load_base(device="cpu"), shipped).prior()
-    assert len(prior) == 64 and prior.mean.shape == (64, 8, 16, 16) and prior.captions == shipped.ordinary.captions[-64:]
+    assert len(prior) == 64 and prior.mean.shape == (64, 8, 16, 16)
+    assert prior.captions == shipped.ordinary.captions[-64:]
 
 
 def test_shipped_latents_stay_small():
@@ -104,10 +106,12 @@ def test_recorded_runs_are_those_of_this_base_and_these_pictures(name, named):
 @pytest.mark.parametrize("label", PRESETS)
 def test_every_preset_led_to_its_verdict_with_most_recorded_seeds_and_to_no_other(label):
     changes = PRESETS[label].changes
-    runs = [run for run in recorded("presets") if all(getattr(run.config, name) == value for name, value in changes.items())]
+    runs = [run for run in recorded("presets")
+            if all(getattr(run.config, name) == value for name, value in changes.items())]
     assert len({run.config.seed for run in runs}) >= 3, "in data/, run recipes.ship.recorded presets"
     found = Counter(diagnose(run).label for run in runs)
-    assert found[label] > len(runs) / 2 and set(found) <= {label, "not enough evidence"}   # just above stability a seed may stay undecided
+    assert found[label] > len(runs) / 2
+    assert set(found) <= {label, "not enough evidence"}       # just above stability a seed may stay undecided
 
 
 def test_the_thorough_design_can_be_trained_and_gives_reasons():

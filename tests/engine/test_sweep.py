@@ -46,12 +46,22 @@ def test_a_warm_up_longer_than_its_run_is_refused_before_anything_is_recorded(ba
 
 def test_a_grid_is_all_combinations_with_the_last_field_changing_fastest():
     configs = grid(RunConfig(seed=7), rank=[2, 4], learning_rate=("1e-4", 1e-3), train_batch_size=2)
-    assert [(c.rank, c.learning_rate, c.train_batch_size, c.seed) for c in configs] == [(2, 1e-4, 2, 7), (2, 1e-3, 2, 7), (4, 1e-4, 2, 7), (4, 1e-3, 2, 7)]
+    assert [(c.rank, c.learning_rate, c.train_batch_size, c.seed) for c in configs] == [
+        (2, 1e-4, 2, 7),
+        (2, 1e-3, 2, 7),
+        (4, 1e-4, 2, 7),
+        (4, 1e-3, 2, 7),
+    ]
 
 
 @pytest.mark.parametrize("field, values", [
-    ("train_batch_size", [2, 4]), ("gradient_accumulation_steps", [1, 2]), ("mixed_precision", ["no", "bf16"]),
-    ("target_modules", [("to_q",), ("to_v",)]), ("optimizer", ["adamw", "sgd"]), ("max_train_steps", [5, 6]), ("adapter", ["lora", "full"]),
+    ("train_batch_size", [2, 4]),
+    ("gradient_accumulation_steps", [1, 2]),
+    ("mixed_precision", ["no", "bf16"]),
+    ("target_modules", [("to_q",), ("to_v",)]),
+    ("optimizer", ["adamw", "sgd"]),
+    ("max_train_steps", [5, 6]),
+    ("adapter", ["lora", "full"]),
 ])
 def test_what_a_pass_needs_in_common_makes_groups(field, values):
     configs = resolved(RunConfig(**{field: value, "seed": seed}) for seed in (0, 1) for value in values)
@@ -59,13 +69,16 @@ def test_what_a_pass_needs_in_common_makes_groups(field, values):
 
 
 def test_runs_that_differ_in_anything_else_share_a_pass():
-    configs = resolved([RunConfig(), RunConfig(learning_rate=1e-2, seed=4, alpha=2, lr_scheduler="cosine", weight_decay=0, adam_beta1=0.8,
-                                               max_grad_norm=0, snr_gamma=5, caption_dropout=0.1, n_train=8, lr_ratio_B=4)])
+    other = RunConfig(
+        learning_rate=1e-2, seed=4, alpha=2, lr_scheduler="cosine", weight_decay=0, adam_beta1=0.8,
+        max_grad_norm=0, snr_gamma=5, caption_dropout=0.1, n_train=8, lr_ratio_B=4)
+    configs = resolved([RunConfig(), other])
     assert groups(configs) == [configs]
 
 
 def test_every_group_can_share_a_pass_and_keeps_the_row_limit_and_holds_each_run_once():
-    configs = resolved(grid(learning_rate=[1e-4, 1e-3, 1e-2], rank=[1, 2, 4, 8, 16, 32], seed=[0, 1, 2], train_batch_size=[1, 4]))
+    rates, ranks = [1e-4, 1e-3, 1e-2], [1, 2, 4, 8, 16, 32]
+    configs = resolved(grid(learning_rate=rates, rank=ranks, seed=[0, 1, 2], train_batch_size=[1, 4]))
     made = groups(configs, max_rows=32)
     for group in made:
         check_pass(group)
@@ -93,7 +106,8 @@ def test_a_sweep_records_every_run_and_trains_no_run_twice(base, cache, tmp_path
 
 @pytest.mark.parametrize("where", ["behind the diverged run's end", "at the diverged run's end"])
 def test_an_interrupted_sweep_goes_on_and_equals_one_that_was_not(base, cache, tmp_path, where):
-    wild = RunConfig(rank=2, learning_rate=10, alpha=1e6, max_grad_norm=0, weight_decay=0, optimizer="sgd", max_train_steps=20)
+    wild = RunConfig(
+        rank=2, learning_rate=10, alpha=1e6, max_grad_norm=0, weight_decay=0, optimizer="sgd", max_train_steps=20)
     configs = [wild.replace(learning_rate=0.3, alpha=2), wild, wild.replace(learning_rate=0.1, alpha=2)]
     straight, broken = Store(tmp_path / "a"), Store(tmp_path / "b")
     list(sweep(base, cache, configs, straight, monitor=QUIET, checkpoint_at=(15,)))
@@ -108,7 +122,8 @@ def test_an_interrupted_sweep_goes_on_and_equals_one_that_was_not(base, cache, t
     rest = list(sweep(base, cache, configs, broken, monitor=QUIET, checkpoint_at=(at,)))
     assert min(event.global_step for event in rest if isinstance(event, Step)) == at + 1
     expected, got = final(straight), final(broken)
-    assert {name: status for name, (status, _) in expected.items()} == {name: status for name, (status, _) in got.items()}
+    statuses, theirs = ({name: status for name, (status, _) in runs.items()} for runs in (expected, got))
+    assert statuses == theirs
     for name, (_, losses) in expected.items():
         np.testing.assert_array_equal(got[name][1], losses)
 

@@ -80,9 +80,11 @@ def test_a_loss_is_that_of_its_own_picture_noise_and_timestep(base):
     picture = int(chosen.chosen[i])
     latents = chosen.latents[i, j][None]
     # the stored latents are draws from the encoder's distribution of that picture
-    assert ((latents - encoded.mean[picture]).abs() < 6 * encoded.std[picture]).all() and not torch.equal(latents[0], encoded.mean[picture])
+    assert ((latents - encoded.mean[picture]).abs() < 6 * encoded.std[picture]).all()
+    assert not torch.equal(latents[0], encoded.mean[picture])
     cond = {name: value[picture][None] for name, value in encoded.cond.items()}
-    alone = per_sample_loss(base.denoiser, latents, chosen.noise[i, j][None], torch.tensor([chosen.timesteps[i, j]]), cond)
+    noise, timesteps = chosen.noise[i, j][None], torch.tensor([chosen.timesteps[i, j]])
+    alone = per_sample_loss(base.denoiser, latents, noise, timesteps, cond)
     assert losses[0, i, j] == pytest.approx(alone.item(), rel=1e-5)
 
 
@@ -116,7 +118,7 @@ def test_odd_sizes_are_spread_as_evenly_as_they_can_be(images, strata):
 def test_pictures_are_chosen_across_the_set_and_none_twice():
     chosen = ValidationSet(tiny.encoded(128), 32, 1).chosen
     assert len(set(chosen.tolist())) == 32 and chosen.max() > 96
-    assert len(set((chosen % 4).tolist())) == 4               # a stride would meet one kind only, where kinds alternate
+    assert len(set((chosen % 4).tolist())) == 4               # a stride would meet one kind only: kinds alternate
     assert len(ValidationSet(tiny.encoded(5), 32, 1).chosen) == 5
 
 
