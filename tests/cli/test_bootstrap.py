@@ -48,9 +48,11 @@ def labkit(*arguments, python=sys.executable, cwd=REPO, **environment):
 
 
 def test_an_old_python_is_told_so_before_newer_syntax_is_parsed():
-    source = (REPO / "labkit/__main__.py").read_text().replace("sys.version_info < (3, 11)", "sys.version_info < (9, 0)")
+    source = (REPO / "labkit/__main__.py").read_text()
+    source = source.replace("sys.version_info < (3, 11)", "sys.version_info < (9, 0)")
     result = subprocess.run([sys.executable, "-c", source, "lab"], capture_output=True, text=True)
-    assert result.returncode == 2 and "needs Python 3.11 or newer" in result.stderr and "Traceback" not in result.stderr
+    assert result.returncode == 2 and "needs Python 3.11 or newer" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("name", ["__main__.py", "__init__.py", "openmp.py"])
@@ -98,7 +100,11 @@ def test_a_version_outside_the_range_is_named(monkeypatch):
     assert "numpy >=2.0,<3 (found 0.0.1)" in missing()
 
 
-@pytest.mark.parametrize("driver, system, first", [(False, "linux", "+cpu"), (True, "linux", ""), (False, "win32", ""), (False, "darwin", "")])
+@pytest.mark.parametrize("driver, system, first", [
+    (False, "linux", "+cpu"),
+    (True, "linux", ""),
+    (False, "win32", ""),
+    (False, "darwin", "")])
 def test_only_linux_without_a_driver_asks_for_the_cpu_build_first(driver, system, first):
     commands = install.torch_commands("python", driver=driver, system=system, environ={})
     assert commands[0][-1].endswith(first) and len(commands) == 1 + bool(first)
@@ -117,7 +123,8 @@ def test_an_installation_brings_torch_then_the_project_and_is_done_once(venv):
     install.install(("lab",), ["torch"])
     calls = [call for call in venv.calls() if " install " in call and "--dry-run" not in call]
     assert "torch==2.13.0+cpu" in calls[0] and f"--editable {REPO}[lab]" in calls[1]
-    assert install.complete(folder, ("lab",)) and install.complete(folder, ()) and not install.complete(folder, ("test",))
+    assert install.complete(folder, ("lab",)) and install.complete(folder, ())
+    assert not install.complete(folder, ("test",))
     before = venv.calls()
     install.install(("lab",), ["torch"])
     assert venv.calls() == before

@@ -29,18 +29,25 @@ def run(name, rate, reason, steps=120):
             if step: yield Step(name * 16, step, 4 * step, 0.1, rate, 1.0, 0.1)
             if step % 30 == 0:
                 for kind in ("validation", "probe"):
-                    yield Validation(name * 16, step, 4 * step, kind, "monitor", (0.2 - 0.1 * step / (step + 20) + noise).astype("float32"), t)
+                    losses = (0.2 - 0.1 * step / (step + 20) + noise).astype("float32")
+                    yield Validation(name * 16, step, 4 * step, kind, "monitor", losses, t)
         yield Stopped(name * 16, steps, 4 * steps, reason, "out of memory" if reason == "error" else "")
     list(record(Store(), events(), {name * 16: config}))
 """
-WIDGET = "import ipywidgets as W\nfrom IPython.display import display, HTML\ndisplay(W.Label('live'))\nprint('seed', seed)\nHTML('<b>shown</b>')"
+WIDGET = """import ipywidgets as W
+from IPython.display import display, HTML
+display(W.Label('live'))
+print('seed', seed)
+HTML('<b>shown</b>')"""
 
 
 def write(folder, name, *cells, parameters="seed = 0\nlearning_rate = 1e-3\ndesign = None"):
     tagged = [("# set-up", "setup"), (parameters, "parameters")] if parameters else []
     cells = [*tagged, *((source, None) for source in cells)]
-    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-                "cells": [{"cell_type": "code", "id": f"c{i}", "source": source, "metadata": {"tags": [tag]} if tag else {},
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel},
+                "cells": [{"cell_type": "code", "id": f"c{i}", "source": source,
+                           "metadata": {"tags": [tag]} if tag else {},
                            "outputs": [], "execution_count": None} for i, (source, tag) in enumerate(cells)]}
     (folder / f"{name}.ipynb").write_text(json.dumps(notebook))
 
@@ -56,7 +63,8 @@ def lab(folder, *arguments):
 def ran(tmp_path_factory):
     """Run five lessons of which one is in order; give the folder and the outcome."""
     folder = tmp_path_factory.mktemp("lessons")
-    write(folder, "00_good", BEGIN, TRAIN, *(f"run('{n}', {rate}, 'finished')" for n, rate in zip("abc", (1e-4, 1e-3, 1e-2))), WIDGET, FINISH)
+    runs = [f"run('{n}', {rate}, 'finished')" for n, rate in zip("abc", (1e-4, 1e-3, 1e-2), strict=True)]
+    write(folder, "00_good", BEGIN, TRAIN, *runs, WIDGET, FINISH)
     write(folder, "01_little", BEGIN, TRAIN, "run('d', 1e-3, 'finished', steps=30)", FINISH)
     write(folder, "02_error", BEGIN, TRAIN, "run('e', 1e-3, 'error')", FINISH)
     write(folder, "03_broken", BEGIN, "x = 1", "1 / 0", FINISH)
@@ -110,7 +118,8 @@ def test_the_report_needs_no_other_file_and_no_network(ran):
 
 def test_executed_lessons_are_kept_also_when_they_failed(ran):
     assert notebooks.failure(notebooks.read(ran[0] / "out/03_broken.ipynb"))[0] == 5
-    assert not list((ran[0] / "out").glob("*.json.tmp")) and sorted(path.name for path in (ran[0] / "out").glob("*.json")) == ["results.json"]
+    assert not list((ran[0] / "out").glob("*.json.tmp"))
+    assert sorted(path.name for path in (ran[0] / "out").glob("*.json")) == ["results.json"]
 
 
 def test_a_parameter_reaches_the_lesson_and_frees_it_from_the_quota(tmp_path):
@@ -122,13 +131,18 @@ def test_a_parameter_reaches_the_lesson_and_frees_it_from_the_quota(tmp_path):
 
 @pytest.mark.parametrize("arguments, words", [
     (["-p", "sed=1"], "sed is not a parameter of 00_a.*Did you mean seed"),
-    (["-p", "seed=often"], "seed = 'often' is not possible: it must be a whole number from 0"), (["-p", "max_train_steps=0"], "max_train_steps"),
+    (["-p", "seed=often"], "seed = 'often' is not possible: it must be a whole number from 0"),
+    (["-p", "max_train_steps=0"], "max_train_steps"),
     (["-p", "steps=often"], "steps = 'often' does not fit 00_a: it must be a whole number, such as 5"),
-    (["-p", "seed=0.5"], "whole number"), (["-p", "learning_rate=True"], "it must be a number"),
+    (["-p", "seed=0.5"], "whole number"),
+    (["-p", "learning_rate=True"], "it must be a number"),
     (["-p", "learning_rate=-1"], "learning_rate"),
-    (["-p", "seed"], "key=value"), (["0_a"], "no lesson '0_a'. Did you mean 00_a"), (["--store", "s", "02"], "no lesson '02'")])
+    (["-p", "seed"], "key=value"),
+    (["0_a"], "no lesson '0_a'. Did you mean 00_a"),
+    (["--store", "s", "02"], "no lesson '02'")])
 def test_bad_input_is_refused_before_anything_runs(tmp_path, arguments, words):
-    write(tmp_path, "00_a", BEGIN, FINISH, parameters="seed = 0\nlearning_rate = 1e-3\nmax_train_steps = None\nsteps = 5")
+    parameters = "seed = 0\nlearning_rate = 1e-3\nmax_train_steps = None\nsteps = 5"
+    write(tmp_path, "00_a", BEGIN, FINISH, parameters=parameters)
     with pytest.raises(LabError, match=words):
         lab(tmp_path, *arguments)
     assert not (tmp_path / "out").exists()
@@ -138,7 +152,8 @@ def test_a_folder_named_from_here_reaches_the_lesson_whole(tmp_path, monkeypatch
     write(tmp_path, "00_a", BEGIN, FINISH, parameters="seed = 0\ndata = None")
     (tmp_path / "here" / "pictures").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    assert lab(tmp_path, "-p", "data=pictures/kind=pool").data["notebooks"][0]["parameters"] == {"data": str(tmp_path / "here" / "pictures") + "/kind=pool"}
+    whole = str(tmp_path / "here" / "pictures") + "/kind=pool"
+    assert lab(tmp_path, "-p", "data=pictures/kind=pool").data["notebooks"][0]["parameters"] == {"data": whole}
     assert lab(tmp_path, "-p", "data=liminal").data["notebooks"][0]["parameters"] == {"data": "liminal"}
 
 
@@ -151,9 +166,10 @@ here, until = pathlib.Path(os.environ["LABKIT_STORE"]).parent, time.monotonic() 
 while len(list(here.glob("mark *"))) < 2:
     assert time.monotonic() < until, "the other lesson did not begin"
     time.sleep(0.1)"""
+    make = ("here = __import__('pathlib').Path(__import__('os').environ['LABKIT_STORE']).parent; "
+            "here.mkdir(exist_ok=True)")
     for i, name in enumerate(("00_a", "01_b")):
-        write(tmp_path, name, BEGIN, "here = __import__('pathlib').Path(__import__('os').environ['LABKIT_STORE']).parent; here.mkdir(exist_ok=True)",
-              meet, FINISH, parameters=f"seed = {i}")
+        write(tmp_path, name, BEGIN, make, meet, FINISH, parameters=f"seed = {i}")
     monkeypatch.setenv("LABKIT_FAST", "1")
     outcome = lab(tmp_path)
     assert outcome.code == 0, outcome.text
@@ -162,7 +178,12 @@ while len(list(here.glob("mark *"))) < 2:
 
 
 @pytest.mark.parametrize("device, cores, gib, expected", [
-    ("cpu", 2, 16, (2, 1)), ("cpu", 16, 64, (5, 3)), ("cpu", 2, 3, (1, 2)), ("cpu", 1, 16, (1, 1)), ("cpu", 2, None, (1, 2)), ("gpu", 16, 64, (1, 16))])
+    ("cpu", 2, 16, (2, 1)),
+    ("cpu", 16, 64, (5, 3)),
+    ("cpu", 2, 3, (1, 2)),
+    ("cpu", 1, 16, (1, 1)),
+    ("cpu", 2, None, (1, 2)),
+    ("gpu", 16, 64, (1, 16))])
 def test_as_many_lessons_run_at_once_as_cores_and_memory_allow(monkeypatch, device, cores, gib, expected):
     monkeypatch.setattr(execute, "device", lambda: device)
     monkeypatch.setattr(execute, "quota", lambda: (cores, "a test"))
@@ -185,9 +206,12 @@ def test_the_file_that_is_named_is_run_and_not_the_lesson_of_its_name(tmp_path, 
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["ada/00_b.ipynb"], "There is no notebook ada/00_b.ipynb. Give the path"), (["00_a.ipynb"], "The kit's own lesson is named without a path: 00_a"),
-    (["ada/00_a"], "There is no notebook ada/00_a"), (["ada/00_a.ipynb", "bob/00_a.ipynb"], "Two of the notebooks are called 00_a.ipynb"),
-    (["ada/results.ipynb"], "has the name of a file with results"), (["ada/no.ipynb"], "ada/no.ipynb cannot be read as a notebook"),
+    (["ada/00_b.ipynb"], "There is no notebook ada/00_b.ipynb. Give the path"),
+    (["00_a.ipynb"], "The kit's own lesson is named without a path: 00_a"),
+    (["ada/00_a"], "There is no notebook ada/00_a"),
+    (["ada/00_a.ipynb", "bob/00_a.ipynb"], "Two of the notebooks are called 00_a.ipynb"),
+    (["ada/results.ipynb"], "has the name of a file with results"),
+    (["ada/no.ipynb"], "ada/no.ipynb cannot be read as a notebook"),
     (["ada/00_a.ipynb", "--out", "ada"], "lies among the results")])
 def test_files_that_cannot_be_run_are_refused_before_anything_is_written(tmp_path, monkeypatch, arguments, words):
     (tmp_path / "lessons").mkdir()
@@ -218,9 +242,11 @@ def test_jupyterlab_opens_the_file_that_is_named(tmp_path):
     from labkit.cli import jupyterlab
 
     inside = jupyterlab.command(REPO / "notebooks/00_start.ipynb", port=1, browser=False)
-    assert f"--ServerApp.root_dir={REPO}" in inside and "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb" in inside
+    assert f"--ServerApp.root_dir={REPO}" in inside
+    assert "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb" in inside
     outside = jupyterlab.command(tmp_path / "my copy.ipynb", port=1, browser=False)
-    assert f"--ServerApp.root_dir={tmp_path}" in outside and "--LabApp.default_url=/lab/tree/my%20copy.ipynb" in outside
+    assert f"--ServerApp.root_dir={tmp_path}" in outside
+    assert "--LabApp.default_url=/lab/tree/my%20copy.ipynb" in outside
 
 
 def test_values_are_read_as_papermill_reads_them():
@@ -241,7 +267,8 @@ def test_a_lesson_is_named_by_number_word_or_file(tmp_path, monkeypatch):
     ((BEGIN, TRAIN, "run('f', 1e-3, 'error')", FINISH), ["-p", "seed", "1"], "ended in an error: out of memory")])
 def test_papermill_alone_cannot_report_false_success(tmp_path, cells, arguments, words):
     write(tmp_path, "00_raw", *cells)
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", tmp_path / "00_raw.ipynb", tmp_path / "out.ipynb", *arguments]
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar",
+               tmp_path / "00_raw.ipynb", tmp_path / "out.ipynb", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(REPO), "JUPYTER_PREFER_ENV_PATH": "1"}
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert result.returncode == 1 and words in result.stderr
@@ -249,11 +276,14 @@ def test_papermill_alone_cannot_report_false_success(tmp_path, cells, arguments,
 
 def test_papermill_may_name_its_own_paths_give_text_for_numbers_and_is_headless_below_a_server(tmp_path):
     """A terminal or a cell of JupyterLab hands its kernels' variables down to papermill and its kernel."""
-    told = "from labkit.view.frontend import frontend\nprint(frontend(), repr(seed), repr(learning_rate), repr(student))"
+    told = ("from labkit.view.frontend import frontend\n"
+            "print(frontend(), repr(seed), repr(learning_rate), repr(student))")
     write(tmp_path, "00_raw", BEGIN, told, FINISH, parameters="seed = 0\nlearning_rate = 1e-3\nstudent = ''")
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", tmp_path / "00_raw.ipynb", tmp_path / "out.ipynb", "--inject-paths",
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar",
+               tmp_path / "00_raw.ipynb", tmp_path / "out.ipynb", "--inject-paths",
                "-r", "seed", "5", "-r", "learning_rate", "3e-3", "-p", "student", "12345"]
-    environment = {**os.environ, "PYTHONPATH": str(REPO), "JUPYTER_PREFER_ENV_PATH": "1", "JPY_SESSION_NAME": "/notebooks/00_start.ipynb"}
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "JUPYTER_PREFER_ENV_PATH": "1",
+                   "JPY_SESSION_NAME": "/notebooks/00_start.ipynb"}
     environment.pop("LABKIT_FRONTEND", None)
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert result.returncode == 0, result.stderr
@@ -262,9 +292,13 @@ def test_papermill_may_name_its_own_paths_give_text_for_numbers_and_is_headless_
 
 def test_a_lesson_that_hangs_is_stopped_and_its_kernel_with_it(tmp_path):
     mark = tmp_path / "alive"
-    write(tmp_path, "00_hang", f"import time, pathlib\nwhile True:\n    pathlib.Path({str(mark)!r}).write_text(str(time.time()))\n    time.sleep(0.1)")
+    write(tmp_path, "00_hang", f"""import time, pathlib
+while True:
+    pathlib.Path({str(mark)!r}).write_text(str(time.time()))
+    time.sleep(0.1)""")
     for timeout in (10, 40, 160):  # on a busy machine the kernel may not have begun within the first
-        _, error = execute.execute(tmp_path / "00_hang.ipynb", tmp_path / "out.ipynb", parameters={}, environment={}, log=tmp_path / "log", timeout=timeout)
+        _, error = execute.execute(tmp_path / "00_hang.ipynb", tmp_path / "out.ipynb", parameters={}, environment={},
+                                   log=tmp_path / "log", timeout=timeout)
         assert f"still running after {timeout} s" in error
         if mark.exists():
             break

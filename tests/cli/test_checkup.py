@@ -70,7 +70,8 @@ def test_what_is_installed_and_cannot_be_imported_is_bad_and_its_true_cause_is_t
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "yaml")
     finding = checkup.imports()
-    assert finding.state == "bad" and "yaml cannot be imported (ModuleNotFoundError: No module named 'libyaml_is_gone')" in finding.found
+    assert finding.state == "bad"
+    assert "yaml cannot be imported (ModuleNotFoundError: No module named 'libyaml_is_gone')" in finding.found
     assert '"pyyaml>=6,<7"' in finding.remedy
 
 
@@ -82,7 +83,8 @@ def test_a_library_that_a_base_is_loaded_with_and_its_own_need_is_told(monkeypat
         try:
             raise ModuleNotFoundError("No module named 'regex'")
         except ModuleNotFoundError as error:
-            raise RuntimeError("Failed to import transformers.models.clip because of the following error (look up to see its traceback):") from error
+            raise RuntimeError("Failed to import transformers.models.clip because of the following error "
+                               "(look up to see its traceback):") from error
 
     class Library(ModuleType):
         def __getattr__(self, name):
@@ -91,7 +93,8 @@ def test_a_library_that_a_base_is_loaded_with_and_its_own_need_is_told(monkeypat
     library = Library("transformers")
     library.__spec__ = ModuleSpec("transformers", None)
     monkeypatch.setitem(sys.modules, "transformers", library)
-    with pytest.raises(LabError, match=r"cannot be imported \(ModuleNotFoundError: No module named 'regex'\): `labkit checkup` says"):
+    words = r"cannot be imported \(ModuleNotFoundError: No module named 'regex'\): `labkit checkup` says"
+    with pytest.raises(LabError, match=words):
         base.load_base(sd_folder, device="cpu")
     finding = checkup.imports()
     assert finding.state == "bad" and "No module named 'regex'" in finding.found and "transformers>=" in finding.remedy
@@ -104,7 +107,8 @@ def test_the_thread_quota_is_stated(monkeypatch):
 
 def test_the_self_check_works_in_an_interpreter_without_any_package(tmp_path):
     command = [sys.executable, "-S", "-B", "-m", "labkit", "checkup", "--json"]
-    result = subprocess.run(command, cwd=REPO, capture_output=True, text=True, env={"LABKIT_STORE": str(tmp_path), "PATH": "", "HOME": str(tmp_path)})
+    environment = {"LABKIT_STORE": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
+    result = subprocess.run(command, cwd=REPO, capture_output=True, text=True, env=environment)
     found = {finding["name"]: finding for finding in json.loads(result.stdout)}
     assert found["packages"]["state"] == "note" and "torch" in found["packages"]["remedy"]
     assert found["torch"]["found"].startswith("not installed")
@@ -112,7 +116,8 @@ def test_the_self_check_works_in_an_interpreter_without_any_package(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["--data", "/no/such/folder"], "there is no folder /no/such/folder"), (["--base", "/no/such/base.safetensors"], "there is no file or folder /no/such/base"),
+    (["--data", "/no/such/folder"], "there is no folder /no/such/folder"),
+    (["--base", "/no/such/base.safetensors"], "there is no file or folder /no/such/base"),
     (["--base", "model.ckpt"], "is a pickle")])
 def test_a_base_or_a_folder_that_cannot_be_used_is_found_without_a_design(monkeypatch, arguments, words):
     monkeypatch.setattr(checkup, "findings", lambda: [])

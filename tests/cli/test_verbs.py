@@ -1,4 +1,7 @@
-"""The command line: exit codes, pure JSON on stdout, typing errors answered; a run trained, resumed, judged and exported."""
+"""The command line: exit codes, pure JSON on stdout, typing errors answered.
+
+A run is trained, resumed, judged and exported.
+"""
 
 import json
 import signal
@@ -32,8 +35,8 @@ def pictures(tmp_path_factory):
 @pytest.fixture
 def trained(capsys, sd_folder, pictures):
     """Train a run of four updates from the command line; give the outcome as data."""
-    code, out, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4", "--set",
-                            "train_batch_size=2", "--set", "alpha=4", "--json")
+    code, out, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4",
+                            "--set", "train_batch_size=2", "--set", "alpha=4", "--json")
     assert code == 0, err
     return json.loads(out)[0]
 
@@ -47,8 +50,8 @@ def test_training_records_judges_and_leaves_an_adapter_and_stdout_holds_json_alo
 
 def test_a_run_that_is_there_is_found_with_its_time_and_not_trained_again(trained, capsys, sd_folder, pictures):
     before = Store().run(trained["id"]).events_path.read_bytes()
-    code, out, _ = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4", "--set",
-                          "train_batch_size=2", "--set", "alpha=4")
+    code, out, _ = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4",
+                          "--set", "train_batch_size=2", "--set", "alpha=4")
     assert code == 0 and "not trained again" in out
     assert Store().run(trained["id"]).events_path.read_bytes() == before
 
@@ -58,14 +61,16 @@ def test_the_lists_for_machines_have_the_promised_names(trained, capsys):
     assert [set(run) for run in json.loads(out)] == [{"id", "status", "label", "config"}]
     _, out, _ = labkit(capsys, "diagnose", trained["path"], "--json")
     [verdict] = json.loads(out)
-    assert set(verdict) >= {"path", "label", "since_step", "confidence", "evidence"} and verdict["path"] == trained["path"]
+    assert set(verdict) >= {"path", "label", "since_step", "confidence", "evidence"}
+    assert verdict["path"] == trained["path"]
     assert "evaluations" in out or "loss" in out
 
 
 def test_an_exported_adapter_loads_in_diffusers_with_its_scaling(trained, capsys, tmp_path, sd_folder):
     from diffusers import StableDiffusionPipeline
 
-    code, out, _ = labkit(capsys, "export", trained["id"][:6], "--format", "diffusers", "--to", tmp_path / "place.safetensors")
+    code, out, _ = labkit(capsys, "export", trained["id"][:6], "--format", "diffusers",
+                          "--to", tmp_path / "place.safetensors")
     assert code == 0 and "scaling 0.5" in out
     pipeline = StableDiffusionPipeline.from_pretrained(sd_folder, safety_checker=None)
     pipeline.load_lora_weights(str(tmp_path / "place.safetensors"))
@@ -76,18 +81,23 @@ def test_an_exported_adapter_loads_in_diffusers_with_its_scaling(trained, capsys
 def test_an_earlier_checkpoint_is_exported_by_its_step(trained, capsys, tmp_path):
     kept = RunFolder(Path(trained["path"])).checkpoints()
     assert len(kept) > 1
-    files = [tmp_path / f"{step}.safetensors" for step in (kept[0], kept[-1])]
-    assert all(labkit(capsys, "export", trained["path"], "--step", step, "--to", file)[0] == 0 for step, file in zip((kept[0], kept[-1]), files))
+    steps = (kept[0], kept[-1])
+    files = [tmp_path / f"{step}.safetensors" for step in steps]
+    for step, file in zip(steps, files, strict=True):
+        assert labkit(capsys, "export", trained["path"], "--step", step, "--to", file)[0] == 0
     assert labkit(capsys, "export", trained["path"], "--to", tmp_path / "last.safetensors")[0] == 0
     early, late, last = map(load_file, (*files, tmp_path / "last.safetensors"))
-    assert all(np.array_equal(late[name], last[name]) for name in last) and not all(np.array_equal(early[name], last[name]) for name in last)
+    assert all(np.array_equal(late[name], last[name]) for name in last)
+    assert not all(np.array_equal(early[name], last[name]) for name in last)
     code, _, err = labkit(capsys, "export", trained["path"], "--step", 77, "--to", files[0])
     assert code == 2 and "no checkpoint at step 77" in err
 
 
-def test_an_adapter_of_a_diverged_run_is_exported_with_a_warning_and_exit_code_1(capsys, sd_folder, pictures, tmp_path):
-    code, out, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4", "--set",
-                            "train_batch_size=2", "--set", "optimizer=sgd", "--set", "max_grad_norm=0", "--set", "learning_rate=1000", "--json")
+def test_an_adapter_of_a_diverged_run_is_exported_with_a_warning_and_exit_code_1(
+        capsys, sd_folder, pictures, tmp_path):
+    code, out, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4",
+                            "--set", "train_batch_size=2", "--set", "optimizer=sgd", "--set", "max_grad_norm=0",
+                            "--set", "learning_rate=1000", "--json")
     assert code == 0 and json.loads(out)[0]["label"] == "diverged", err
     code, out, err = labkit(capsys, "export", json.loads(out)[0]["id"], "--to", tmp_path / "a.safetensors", "--json")
     assert code == 1 and "diverged" in err and "lower learning_rate" in json.loads(out)["warning"]
@@ -141,8 +151,9 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(capsys, sd_folder, pictures
 
 
 def test_a_sweep_trains_every_combination(capsys, sd_folder, pictures):
-    code, out, err = labkit(capsys, "sweep", "--base", sd_folder, "--data", pictures, "--set", "learning_rate=1e-3,1e-2", "--set",
-                            "seed=0,1", "--set", "max_train_steps=2", "--set", "train_batch_size=2", "--rows", "4", "--json")
+    code, out, err = labkit(capsys, "sweep", "--base", sd_folder, "--data", pictures,
+                            "--set", "learning_rate=1e-3,1e-2", "--set", "seed=0,1", "--set", "max_train_steps=2",
+                            "--set", "train_batch_size=2", "--rows", "4", "--json")
     assert code == 0, err
     assert {len(run.load().meta["group"]) for run in Store().runs()} == {2}
     found = [(run["config"]["learning_rate"], run["config"]["seed"]) for run in json.loads(out)]
@@ -154,8 +165,10 @@ def test_a_run_that_ends_in_an_error_gives_exit_code_1(capsys, sd_folder, pictur
         raise RuntimeError("the machine broke\x1b[2J")
 
     monkeypatch.setattr("labkit.engine.train.per_sample_loss", failing)
-    code, _, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=2", "--set", "train_batch_size=2")
-    assert code == 1 and "the machine broke\\x1b[2J" in err and "\x1b[2J" not in err and Store().runs()[0].status == "error"
+    code, _, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=2",
+                          "--set", "train_batch_size=2")
+    assert code == 1 and "the machine broke\\x1b[2J" in err and "\x1b[2J" not in err
+    assert Store().runs()[0].status == "error"
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -182,14 +195,18 @@ def test_bad_input_ends_with_2_one_sentence_and_no_traceback(capsys, arguments, 
 
 
 def test_a_base_that_is_not_there_ends_with_2(capsys, pictures):
-    code, _, err = labkit(capsys, "train", "--base", "no/such/base.safetensors", "--data", pictures, "--set", "train_batch_size=2")
+    code, _, err = labkit(capsys, "train", "--base", "no/such/base.safetensors", "--data", pictures,
+                          "--set", "train_batch_size=2")
     assert code == 2 and "no/such/base.safetensors" in err
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["tarin"], "Did you mean train?"), (["train", "--bse", "x"], "Did you mean --base?"), (["train", "--se", "a=1"], "--set"),
+    (["tarin"], "Did you mean train?"),
+    (["train", "--bse", "x"], "Did you mean --base?"),
+    (["train", "--se", "a=1"], "--set"),
     (["bench", "--store", "x"], "bench does not know '--store'"),
-    (["export", "abc"], "--to"), (["export", "abc", "--to", "x", "--format", "ckpt"], "diffusers")])
+    (["export", "abc"], "--to"),
+    (["export", "abc", "--to", "x", "--format", "ckpt"], "diffusers")])
 def test_typing_errors_end_with_2_and_a_suggestion(capsys, arguments, words):
     code, _, err = labkit(capsys, *arguments)
     assert code == 2 and words in err
@@ -202,7 +219,8 @@ def test_an_error_for_machines_is_json_too(capsys):
 
 def test_a_store_that_cannot_be_written_is_named_before_a_model_loads(capsys, pictures, tmp_path):
     (tmp_path / "file").touch()
-    code, _, err = labkit(capsys, "train", "--base", "no/such/base", "--data", pictures, "--store", tmp_path / "file" / "runs", "--set", "train_batch_size=2")
+    code, _, err = labkit(capsys, "train", "--base", "no/such/base", "--data", pictures,
+                          "--store", tmp_path / "file" / "runs", "--set", "train_batch_size=2")
     assert code == 2 and str(tmp_path / "file") in err and "--store" in err
 
 
@@ -221,7 +239,10 @@ def test_a_full_disk_is_bad_input_with_a_remedy(capsys, monkeypatch):
     assert code == 2 and "Free some space" in err
 
 
-@pytest.mark.parametrize("arguments, place", [(["chapter"], "--out DIR"), (["student", "all", "--to", "x"], "--to FOLDER"), (["runs"], "--store DIR")])
+@pytest.mark.parametrize("arguments, place", [
+    (["chapter"], "--out DIR"),
+    (["student", "all", "--to", "x"], "--to FOLDER"),
+    (["runs"], "--store DIR")])
 def test_a_place_that_may_not_be_written_is_answered_with_what_sets_it(capsys, monkeypatch, arguments, place):
     def closed(_):
         raise OSError(30, "Read-only file system", "/checkout/x")
@@ -240,15 +261,16 @@ def test_every_verb_has_its_help_and_its_function():
 
 
 def test_every_field_can_be_set_from_the_command_line():
-    text = {name: value for name, value in RunConfig().to_dict().items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    text = {name: value for name, value in RunConfig().to_dict().items()
+            if isinstance(value, int | float) and not isinstance(value, bool)}
     assert RunConfig.from_dict(cli.pairs([f"{name}={value}" for name, value in text.items()])) == RunConfig()
     with pytest.raises(LabError):
         cli.pairs(["=1"])
 
 
 def test_a_dense_change_is_not_exported_as_an_adapter(capsys, sd_folder, pictures, tmp_path):
-    code, out, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=1", "--set",
-                            "train_batch_size=2", "--set", "adapter=full", "--json")
+    code, out, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=1",
+                            "--set", "train_batch_size=2", "--set", "adapter=full", "--json")
     assert code == 0, err
     code, _, err = labkit(capsys, "export", json.loads(out)[0]["id"], "--to", tmp_path / "a.safetensors")
     assert code == 2 and "dense change" in err and not (tmp_path / "a.safetensors").exists()
@@ -291,7 +313,8 @@ def test_a_terminal_without_the_letters_gets_them_written_out():
 def test_a_terminal_gets_lines_broken_between_words_and_a_file_gets_them_whole(monkeypatch):
     import io
 
-    line = "  Not enough evidence: the held-out loss has not changed beyond what its measurement's noise would make of it. " + "/a/long/path" * 9
+    line = ("  Not enough evidence: the held-out loss has not changed beyond what its measurement's noise "
+            "would make of it. " + "/a/long/path" * 9)
     monkeypatch.setenv("COLUMNS", "60")
     narrow = cli.fitted(f"run 7: none\n{line}", SimpleNamespace(isatty=lambda: True)).split("\n")
     assert narrow[0] == "run 7: none" and len(narrow) > 3 and all(part.startswith("  ") for part in narrow[1:])
