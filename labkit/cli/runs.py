@@ -87,13 +87,14 @@ def train_all(configs, options, expected=None):
               dtype=dtype, max_rows=options.rows, gradient_checkpointing=options.gradient_checkpointing,
               monitor=session.monitor())
     tell(f"labkit: {lab.territory.summary}", sys.stderr)  # bad pictures are found before a model loads
-    plan = lab.plan(configs)
-    for config in plan.values() if not expected else ():
+    resolved = [lab.config(config) for config in configs]
+    for config in resolved if not expected else ():
         check_warmup(config)
     try:
         lab.store.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(lab.store.root, error) from None
+    plan = lab.plan(resolved)                                 # loads the base, of which an id speaks
     if expected and expected not in plan:
         raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} "
                        "have changed since.")
