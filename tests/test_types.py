@@ -11,6 +11,7 @@ CHECKED = (
     "labkit/design",
     "labkit/files",
     "labkit/store",
+    "labkit/engine",
     "labkit/judge",
     "labkit/lab.py",
 )

@@ -43,13 +43,15 @@ class LoRAStack:
         self.layers = [adapted(kind, name, module, R, self) for name, module in modules.items()]
         self._place(device)
 
-    def _place(self, device):
+    def _place(self, device: torch.device) -> None:
         """Lay all parameters out in theta, those that start at zero (B) last, since B may have a rate of its own."""
         order = [(layer, part) for part in ("A", "B", "delta") for layer in self.layers if part in layer.shapes]
         sizes = [math.prod(layer.shapes[part]) for layer, part in order]
         self.theta = torch.zeros(self.K, sum(sizes), device=device)
         self.first_B = sum(size for (_, part), size in zip(order, sizes, strict=True) if part == "A")
-        self.slots, self.parameters, start = {}, [], 0
+        self.slots: dict[tuple[str, str], tuple[slice, tuple[int, ...]]] = {}      # columns of theta, shape of one run
+        self.parameters: list[nn.Parameter] = []
+        start = 0
         for (layer, part), size in zip(order, sizes, strict=True):
             columns, shape = slice(start, start + size), layer.shapes[part]
             layer.parts[part] = nn.Parameter(self.theta[:, columns].view(self.K, *shape))
@@ -88,7 +90,7 @@ class LoRAStack:
     # -- on and off the U-Net
 
     @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
+    def attached(self) -> Iterator["LoRAStack"]:
         """Let the U-Net's layers add this stack's adapters; inside another `attached` of the stack nothing changes."""
         other = attached_to(self.unet)
         if other is self:
@@ -153,12 +155,12 @@ class LoRAStack:
 KEYS = {"A": "lora_A.weight", "B": "lora_B.weight", "delta": "delta.weight"}
 
 
-def _own_rank(value, part, rank):
+def _own_rank(value: Tensor, part: str, rank: int) -> Tensor:
     """Cut the padding off one layer's A (R, in) or B (out, R)."""
     return {"A": lambda: value[:rank], "B": lambda: value[:, :rank], "delta": lambda: value}[part]()
 
 
-def _drawn_A(config, name, shape) -> Tensor:
+def _drawn_A(config: RunConfig, name: str, shape: Sequence[int]) -> Tensor:
     """Draw A (rank, in, ...): uniform in 1 / sqrt(fan in), which is PEFT's Kaiming default, or N(0, 1 / rank^2)."""
     A = torch.empty(config.rank, *shape[1:])
     source = generator(config.seed, "A", name)
@@ -170,7 +172,7 @@ def _drawn_A(config, name, shape) -> Tensor:
 
 def find_targets(unet: nn.Module, target_modules: Sequence[str]) -> dict[str, nn.Module]:
     """Return the layers whose name is, or ends with a dot and, one of target_modules, as PEFT finds them."""
-    def of(target):
+    def of(target: str) -> list[str]:
         return [name for name, _ in unet.named_modules() if name == target or name.endswith("." + target)]
 
     found = {name: unet.get_submodule(name) for target in target_modules for name in of(target)}
@@ -191,7 +193,7 @@ def attached_to(unet: nn.Module) -> LoRAStack | None:
     return getattr(unet, "_labkit_stack", None)
 
 
-def bare(unet: nn.Module) -> Iterator[None]:
+def bare(unet: nn.Module) -> contextlib.AbstractContextManager[None]:
     """Return a context in which the frozen base runs alone, whatever adapters are on it."""
     stack = attached_to(unet)
     return stack.disabled() if stack is not None else contextlib.nullcontext()

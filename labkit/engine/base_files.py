@@ -6,6 +6,7 @@ file with the original Stable Diffusion keys, or a name on the Hugging Face hub 
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def _json(path: Path) -> dict:
                        "Download it again.") from None
 
 
-def _whole_numbers(values):
+def _whole_numbers(values: dict | list) -> Iterator[tuple[str | int, int]]:
     """Yield (name, number) for every whole number of a configuration, at whatever depth."""
     for name, value in values.items() if isinstance(values, dict) else enumerate(values):
         if isinstance(value, dict | list):

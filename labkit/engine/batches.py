@@ -4,13 +4,15 @@ K runs side by side, B batch of one run, E = B x accumulation pictures an update
 2*K*B where as many pictures that the base drew itself follow the B of each block.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from labkit.design.config import RunConfig
+from labkit.engine.cache import Encoded
 from labkit.engine.seeding import generator
 
 TIMESTEPS = 1000
@@ -43,15 +45,16 @@ def pictures(seed: int, n: int, first: int, count: int, of: str = "") -> list[in
 class Batches:
     """Cut the updates of K runs into batches from an encoded training set.
 
-    encoded           cache.Encoded: mean, std (n, C, H, W) of the latents; cond, a mapping of (n, ...)
+    encoded           mean, std (n, C, H, W) of the latents; cond, a mapping of (n, ...)
     null_cond         the condition of the empty caption, (1, ...) each, for caption dropout
     timesteps         number of noise levels of the base
     prior             the base's own pictures, like encoded; None where none are shown
     dtype             of the conditions
     """
 
-    def __init__(self, encoded, null_cond, configs, device, timesteps: int = TIMESTEPS, prior=None,
-                 dtype=torch.float32):
+    def __init__(self, encoded: Encoded, null_cond: Mapping[str, Tensor], configs: Sequence[RunConfig],
+                 device: torch.device, timesteps: int = TIMESTEPS, prior: Encoded | None = None,
+                 dtype: torch.dtype = torch.float32):
         """Send to the device what no update changes."""
         self.sets, self.configs = [encoded] if prior is None else [encoded, prior], configs
         self.device, self.timesteps = device, timesteps
@@ -85,14 +88,14 @@ class Batches:
         latents, noise, timesteps = (drawn[name].flatten(0, 2) for name in ("latents", "noise", "timesteps"))
         return Batch(latents, noise, timesteps, cond, self.snr_gamma)
 
-    def _draw(self, i, config, update) -> dict[str, Tensor]:
+    def _draw(self, i: int, config: RunConfig, update: int) -> dict[str, Tensor]:
         """Return one run's update from set number i, (E, ...) each.
 
         The latents, noise and timesteps, which pictures, and whose captions are dropped.
 
         They are drawn for the update, not for the batch, which makes accumulation equal to one large batch.
         """
-        encoded, of, n = self.sets[i], ("", "prior_")[i], (config.n_train, len(self.sets[i]))[i]
+        encoded, of, n = self.sets[i], ("", "prior_")[i], (config.pictures, len(self.sets[i]))[i]
         E, seed = config.effective_batch_size, config.seed
         index = torch.tensor(pictures(seed, n, update * E, E, of))
         mean, std = encoded.mean[index].float(), encoded.std[index].float()
@@ -104,7 +107,7 @@ class Batches:
                 "timesteps": torch.randint(self.timesteps, (E,), generator=generator(seed, of + "timesteps", update)),
                 "pictures": index, "dropped": dropped}
 
-    def _cond(self, name, pictures, dropped) -> Tensor:
+    def _cond(self, name: str, pictures: Tensor, dropped: Tensor) -> Tensor:
         """Gather a condition on the device, (rows, ...), for pictures (K, 1 or 2, B)."""
         cond = torch.stack([table[name][pictures[:, i]] for i, table in enumerate(self.cond)], dim=1)
         if any(config.caption_dropout for config in self.configs):

@@ -7,7 +7,7 @@ data/encoded/. n pictures of a set, C H W latent, L tokens, D width.
 import contextlib
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from labkit.settings import cache_dir, data_dir
 ENCODING = 2                                                  # counts changes in how pictures are read and encoded
 CONDITION = "cond."
 AT_ONCE = 32                                                  # pictures held in memory at full size
+Progress = Callable[[int, int], None]                         # called with how many pictures are done, and of how many
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +105,8 @@ def ship(base: Base, pictures: PictureFolder) -> Path:
     """Write the latents of a set that ships with the kit to data/encoded/, where `encode` finds them; give it."""
     latents = read(_kept(base, pictures), key(base, pictures)) or _latents(base, pictures, lambda done, total: None)
     file = shipped_file(pictures)
+    if file is None:
+        raise LabError(f"{pictures.folder} does not ship with the kit: give a set of a folder in data/territories/.")
     latents = {name: value for name, value in latents.items() if not name.startswith(CONDITION)}
     _write(file, latents, key(base, pictures))
     return file
@@ -116,7 +119,7 @@ def ship_prior(base: Base, ordinary: PictureFolder) -> Path:
     return _shipped_prior()
 
 
-def _encoded(base: Base, pictures: PictureFolder, progress) -> Encoded:
+def _encoded(base: Base, pictures: PictureFolder, progress: Progress) -> Encoded:
     own_key, kept = key(base, pictures), _kept(base, pictures)
     tensors = read(kept, own_key)
     if tensors is None:
@@ -138,11 +141,11 @@ def _shipped_prior() -> Path:
     return data_dir() / "encoded" / "prior.safetensors"
 
 
-def _prior_key(base: Base, captions) -> str:
+def _prior_key(base: Base, captions: Sequence[str]) -> str:
     return sha256_of_texts([ENCODING, base.fingerprint, base.resolution, "prior by DPM-Solver++", *captions])
 
 
-def _prior(base: Base, ordinary: PictureFolder, progress) -> Encoded:
+def _prior(base: Base, ordinary: PictureFolder, progress: Progress) -> Encoded:
     """Give what the base draws itself, (n, C, H, W), without a spread: each is one picture, no distribution."""
     captions = prior_captions(ordinary)
     own_key = _prior_key(base, captions)
@@ -156,7 +159,7 @@ def _prior(base: Base, ordinary: PictureFolder, progress) -> Encoded:
     return Encoded(mean, torch.zeros_like(mean), _conditions(base, captions), captions, ())
 
 
-def _latents(base: Base, pictures: PictureFolder, progress) -> dict[str, Tensor]:
+def _latents(base: Base, pictures: PictureFolder, progress: Progress) -> dict[str, Tensor]:
     """Encode pictures a few at a time: mean, (n, C, H, W) float16, and std, as float8: it is far smaller than the
     latents, so that its rounding is of the size of theirs."""
     parts = []
@@ -170,7 +173,7 @@ def _latents(base: Base, pictures: PictureFolder, progress) -> dict[str, Tensor]
     return {"mean": mean, "std": std}
 
 
-def _conditions(base: Base, captions) -> dict[str, Tensor]:
+def _conditions(base: Base, captions: Sequence[str]) -> dict[str, Tensor]:
     parts = [base.encode_captions(captions[start : start + AT_ONCE]) for start in range(0, len(captions), AT_ONCE)]
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
 

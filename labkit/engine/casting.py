@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -32,11 +32,12 @@ def fit_for_cpu(unet: nn.Module) -> nn.Module:
 class AttendInFloat32:
     """Attend as diffusers' AttnProcessor2_0 does in a U-Net's transformer blocks, the attention alone in float32."""
 
-    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
+    def __call__(self, attn: nn.Module, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
+                 attention_mask: Tensor | None = None, temb: Tensor | None = None) -> Tensor:
         """Return (rows, positions, C) for hidden_states of that shape and words (rows, L, D); None: self-attention."""
         words = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         # (rows, heads, positions, C / heads)
-        heads = [layer.unflatten(-1, (attn.heads, -1)).transpose(1, 2).float()
-                 for layer in (attn.to_q(hidden_states), attn.to_k(words), attn.to_v(words))]
-        attended = F.scaled_dot_product_attention(*heads, attn_mask=attention_mask)
+        query, key, value = (layer.unflatten(-1, (attn.heads, -1)).transpose(1, 2).float()
+                             for layer in (attn.to_q(hidden_states), attn.to_k(words), attn.to_v(words)))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
         return attn.to_out[0](attended.transpose(1, 2).flatten(2).to(hidden_states.dtype))

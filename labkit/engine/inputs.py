@@ -1,9 +1,11 @@
 """Is what a run is given made of numbers at all? Asked before a learning rate is blamed for a loss that is none."""
 
+from labkit.engine.base import Base
+from labkit.engine.cache import Cache, Encoded
 from labkit.errors import LabError
 
 
-def check_inputs(base, cache, prior=None):
+def check_inputs(base: Base, cache: Cache, prior: Encoded | None = None) -> None:
     """Raise LabError where the base's weights or the encoded pictures and captions are not finite.
 
     prior     the encoded pictures of the base
@@ -27,5 +29,5 @@ def check_inputs(base, cache, prior=None):
                        "load the base with dtype float32.")
 
 
-def _named(pictures, i) -> str:
+def _named(pictures: Encoded, i: int) -> str:
     return pictures.paths[i].name if pictures.paths else f"number {i + 1}"

@@ -6,6 +6,7 @@ Both take seconds to import, so every import of them stands in the function that
 import contextlib
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from labkit.engine.base_files import BaseFiles
@@ -48,7 +49,7 @@ def load_models(files: BaseFiles) -> tuple[Any, ...]:
     """Return U-Net, autoencoder, text encoder, tokenizer and noise scheduler, as the libraries load them."""
     from diffusers import DDPMScheduler
 
-    parts = _from_single_file(files) if files.single_file else _from_folder(files)
+    parts = _from_single_file(files.single_file, files) if files.single_file else _from_folder(files)
     return *parts, DDPMScheduler.from_pretrained(**_local(files), subfolder="scheduler")
 
 
@@ -57,14 +58,14 @@ def _local(files: BaseFiles) -> dict[str, Any]:
     return {"pretrained_model_name_or_path": str(files.folder), "local_files_only": True}
 
 
-def _from_single_file(files: BaseFiles) -> tuple[Any, ...]:
+def _from_single_file(path: Path, files: BaseFiles) -> tuple[Any, ...]:
     """Load from one file with the original Stable Diffusion keys; the folder holds the configurations alone."""
     from diffusers import StableDiffusionPipeline  # seconds to import, and only needed here
     from diffusers.loaders.single_file_utils import SingleFileComponentError
     from transformers import CLIPTextConfig, CLIPTextModel
 
     ready = {}
-    if weights := old_text_encoder(files.single_file):
+    if weights := old_text_encoder(path):
         config = CLIPTextConfig.from_pretrained(**_local(files), subfolder="text_encoder")
         ready["text_encoder"], report = CLIPTextModel.from_pretrained(None, config=config, state_dict=weights,
                                                                       output_loading_info=True)
@@ -72,7 +73,7 @@ def _from_single_file(files: BaseFiles) -> tuple[Any, ...]:
             raise ValueError(f"its text encoder lacks {missing[0]}")
     try:
         pipe = StableDiffusionPipeline.from_single_file(
-            str(files.single_file), config=str(files.folder), local_files_only=True, safety_checker=None,
+            str(path), config=str(files.folder), local_files_only=True, safety_checker=None,
             requires_safety_checker=False, **ready)
     except SingleFileComponentError as error:                 # an Exception of its own kind, of several lines
         raise ValueError(str(error)) from error

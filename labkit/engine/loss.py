@@ -76,7 +76,7 @@ def snr_weights(timesteps: Tensor, snr_gamma: Tensor, denoiser: Denoiser) -> Ten
     return torch.where(snr_gamma.isnan(), 1.0, torch.minimum(snr, snr_gamma) / over)
 
 
-def _levels(timesteps, alphas_cumprod, latents):
+def _levels(timesteps: Tensor, alphas_cumprod: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
     """Return the factors of signal and noise, each (rows, 1, 1, 1)."""
     level = alphas_cumprod[timesteps].view(-1, *[1] * (latents.dim() - 1))
     return level.sqrt(), (1 - level).sqrt()

@@ -8,8 +8,9 @@ of a pass.
 import contextlib
 import functools
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,8 @@ from labkit.engine.optim import OPTIMIZERS
 SPARE = 0.9                                                   # of free memory is planned with: kernels want some too
 UPDATE, RATES = 2, 4                                          # (K, P) tensors beside theta and moments, at once: of
                                                               # the gradients, and more where B has a rate of its own
-_walked = weakref.WeakKeyDictionary()                         # U-Net: {what was asked: (kept, most, P)}
+# U-Net: {the arguments that were walked: (kept, most, P)}
+_walked: weakref.WeakKeyDictionary[nn.Module, dict[tuple, tuple[int, int, int]]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def fitting(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Ten
     return runs, recomputed
 
 
-def _walk(unet, latent_shape, shapes, configs, rows, dtype, checkpointing) -> tuple[int, int, int]:
+def _walk(unet: nn.Module, latent_shape: Sequence[int], shapes: Mapping[str, tuple[int, ...]],
+          configs: Sequence[RunConfig], rows: int, dtype: torch.dtype, checkpointing: bool) -> tuple[int, int, int]:
     """Walk one forward and backward on the meta device: bytes alive between the two, the most at any time, and P."""
     with torch.device("meta"):
         twin = nn.Module.to(type(unet).from_config(unet.config), dtype).eval().requires_grad_(False)
@@ -119,12 +122,13 @@ def _walk(unet, latent_shape, shapes, configs, rows, dtype, checkpointing) -> tu
 class _Alive(TorchDispatchMode):
     """Follow the bytes of all storages that operations make, from the first tensor to the last that holds them."""
 
-    def __init__(self, before):
+    def __init__(self, before: Iterable[Tensor]):
         super().__init__()
         self.now = self.most = 0
         self.known = {tensor.untyped_storage()._cdata for tensor in before}
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Callable, types: Sequence[type], args: Sequence = (),
+                           kwargs: Mapping[str, Any] | None = None) -> Any:
         made = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(made):
             if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage())._cdata not in self.known:
@@ -134,7 +138,7 @@ class _Alive(TorchDispatchMode):
                 weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
         return made
 
-    def _gone(self, address, nbytes):
+    def _gone(self, address: int, nbytes: int) -> None:
         self.known.discard(address)
         self.now -= nbytes
 
@@ -142,7 +146,8 @@ class _Alive(TorchDispatchMode):
 class _FusedAttention(TorchFunctionMode):
     """Let attention keep what a device's fused kernels keep; the meta device would keep the weight of every pair."""
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Callable, types: Sequence[type], args: Sequence = (),
+                           kwargs: Mapping[str, Any] | None = None) -> Any:
         return _Attention.apply(*args[:3]) if func is F.scaled_dot_product_attention else func(*args, **(kwargs or {}))
 
 
@@ -150,12 +155,12 @@ class _Attention(torch.autograd.Function):
     """Keep query, key, value, output and one number a row: Dao et al. 2022, algorithm 1."""
 
     @staticmethod
-    def forward(ctx, query, key, value):
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         out = torch.empty_like(query)
         ctx.save_for_backward(query, key, value, out, query.new_empty(query.shape[:-1], dtype=torch.float32))
         return out
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value, _, _ = ctx.saved_tensors
         return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)

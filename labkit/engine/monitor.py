@@ -10,7 +10,7 @@ import torch
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import Base
-from labkit.engine.cache import Cache
+from labkit.engine.cache import Cache, Encoded
 from labkit.engine.validation import ROWS_AT_ONCE, ValidationSet, untouched_losses
 from labkit.errors import LabError
 from labkit.store.events import Sample, Validation
@@ -18,6 +18,7 @@ from labkit.store.events import Sample, Validation
 VERDICT_IMAGES, VERDICT_STRATA = 64, 8
 SETS = ("validation", "probe", "ordinary")
 FIRST_SCORED = 128                                            # validation pictures before it serve monitoring only
+Measured = tuple[str, str, ValidationSet, Sequence[int]]      # name, grade, pictures, the runs that they speak of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,33 +74,34 @@ class Measurements:
                  rows: int = ROWS_AT_ONCE):
         """Fix the steps and the sets, so that all measurements of a pass are comparable."""
         self.base, self.monitor, self.configs, self.ids, self.rows = base, monitor, configs, ids, rows
-        last = configs[0].max_train_steps
+        last = configs[0].steps
         self.steps, self.sample_steps = monitor.steps(last), monitor.sample_steps(last)
         self.prompts = tuple(monitor.prompts)
         self.seeds = tuple(monitor.sample_seeds) or tuple(range(len(self.prompts)))
         self.sets = self._sets(cache) if self.steps else []
 
-    def _sets(self, cache):
+    def _sets(self, cache: Cache) -> list[Measured]:
         """Return (name, grade, set, runs it speaks of); each run's probe is of its own training pictures."""
-        def fixed(encoded, images, strata):
+        def fixed(encoded: Encoded, images: int, strata: int) -> ValidationSet:
             return ValidationSet(encoded, images, strata, timesteps=len(self.base.noise_scheduler.alphas_cumprod))
 
-        def strata(count):                                    # a few pictures are looked at more than once
+        def strata(count: int) -> int:                        # a few pictures are looked at more than once
             return math.ceil(images / min(count, images))
 
         everyone, images, held_out = range(len(self.configs)), self.monitor.images, cache.validation.take(FIRST_SCORED)
-        sets = [("validation", "monitor", fixed(held_out, images, strata(len(held_out))), everyone)]
-        for n in sorted({config.n_train for config in self.configs}):
+        sets: list[Measured] = [
+            ("validation", "monitor", fixed(held_out, images, strata(len(held_out))), everyone)]
+        for n in sorted({config.pictures for config in self.configs}):
             sets.append(("probe", "monitor", fixed(cache.train.take(n), images, strata(n)),
-                         [k for k in everyone if self.configs[k].n_train == n]))
+                         [k for k in everyone if self.configs[k].pictures == n]))
         if len(cache.ordinary):
             sets.append(("ordinary", "monitor", fixed(cache.ordinary, images, 1), everyone))
         if self.monitor.verdict:
             scored = cache.validation.drop(FIRST_SCORED) if len(cache.validation) > FIRST_SCORED else cache.validation
             sets.append(("validation", "verdict", fixed(scored, VERDICT_IMAGES, VERDICT_STRATA), everyone))
-        return [one for one in sets if one[0] in self.monitor.sets]
+        return [measured for measured in sets if measured[0] in self.monitor.sets]
 
-    def _due(self, name, grade, step) -> bool:
+    def _due(self, name: str, grade: str, step: int) -> bool:
         first_middle_last = self.steps[0], self.steps[len(self.steps) // 2], self.steps[-1]
         if grade == "verdict":
             return step in (self.steps[0], self.steps[-1])

@@ -26,8 +26,8 @@ class StackedOptimizer:
     step sends nothing there and asks nothing back.
     """
 
-    moments = ()                                              # names of the (K, P) states
-    constant = ()                                             # names of the (K, 1) numbers that configurations fix
+    moments: tuple[str, ...] = ()                             # names of the (K, P) states
+    constant: tuple[str, ...] = ()                            # names of the (K, 1) numbers that configurations fix
 
     def __init__(self, theta: Tensor, configs: Sequence[RunConfig]):
         """Begin with moments of zero."""
@@ -49,7 +49,11 @@ class StackedOptimizer:
         self.steps += alive
         return change
 
-    def _table(self, rows) -> Tensor:
+    def _change(self, grad: Tensor, lr: Tensor, frozen: Tensor) -> Tensor:
+        """Return the change (K, P) of one step; frozen (K, 1) tells the runs that make none."""
+        raise NotImplementedError
+
+    def _table(self, rows: Sequence[Sequence[float]]) -> Tensor:
         """Send numbers (K, n) to theta's device, rounded to its precision."""
         return torch.tensor(rows, dtype=torch.float64).to(self.theta.dtype).to(self.theta.device)
 
@@ -59,7 +63,7 @@ class StackedSGD(StackedOptimizer):
 
     constant = ("weight_decay",)
 
-    def _change(self, grad, lr, frozen):
+    def _change(self, grad: Tensor, lr: Tensor, frozen: Tensor) -> Tensor:
         (decay,) = self.constants
         return grad.addcmul_(self.theta, decay).mul_(lr).neg_()
 
@@ -75,12 +79,12 @@ class StackedAdamW(StackedOptimizer):
         super().__init__(theta, configs)
         self.take1 = self._table([[1 - config.adam_beta1] for config in configs])
         self.take2 = self._table([[1 - config.adam_beta2] for config in configs])
-        updates = range(1, max(config.max_train_steps for config in configs) + 1)
+        updates = range(1, max(config.steps for config in configs) + 1)
         # (K, updates)
         self.unbias1 = self._table([[1 - config.adam_beta1**t for t in updates] for config in configs])
         self.root_unbias2 = self._table([[(1 - config.adam_beta2**t) ** 0.5 for t in updates] for config in configs])
 
-    def _change(self, grad, lr, frozen):
+    def _change(self, grad: Tensor, lr: Tensor, frozen: Tensor) -> Tensor:
         keep1, keep2, epsilon, decay = self.constants
         at = self.steps[:, None]
         unbias1, root_unbias2 = self.unbias1.gather(1, at), self.root_unbias2.gather(1, at)                    # (K, 1)

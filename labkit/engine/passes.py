@@ -1,15 +1,19 @@
 """From which checkpoints the runs of a group go on, and which of them share a pass for it."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from labkit.design.config import RunConfig
 from labkit.design.schedules import rates
 from labkit.errors import LabError, LabWarning
-from labkit.store.runs import COMPLETE, Store
+from labkit.store.events import Checkpoint
+from labkit.store.runs import COMPLETE, RunFolder, Store
+
+Runs = Mapping[str, RunConfig]                                # by run id
 
 
-def passes(store: Store, group: dict) -> Iterator[tuple[dict, list | None]]:
+def passes(store: Store, group: Runs) -> Iterator[tuple[Runs, list[Checkpoint] | None]]:
     """Yield, for each pass a group still needs, its members {run id: configuration} and their checkpoints or None.
 
     Runs with checkpoints go on with those that they were begun with, forks of a parent by themselves, and runs without
@@ -17,42 +21,43 @@ def passes(store: Store, group: dict) -> Iterator[tuple[dict, list | None]]:
     before the first pass, where the folder of one that must be trained is damaged.
     """
     todo = {name: config for name, config in group.items() if not _is_complete(store.run(name))}
-    companies = {}
+    companies: dict[tuple[str, ...], dict[str, set[int]]] = {}      # who shared a pass -> steps of each run
     for name, config in todo.items():
         own = store.run(name).checkpoints()
-        steps = own or _parents(store, config)
+        starts = own or _parents(store, config)
         company = tuple(store.run(name).group) if own else ()
-        if steps:
-            companies.setdefault(company, {})[name] = set(steps)
-    begun = set()
+        if starts:
+            companies.setdefault(company, {})[name] = set(starts)
+    begun: set[str] = set()
     for company, steps in companies.items():
         while checkpoints := _shared(store, todo, steps):
             begun |= set(checkpoints)
-            steps = {name: found for name, found in steps.items() if name not in checkpoints}
+            steps = {name: left for name, left in steps.items() if name not in checkpoints}
             yield _with_complete(store, company, todo, checkpoints)
     if beginning := {name: config for name, config in todo.items() if name not in begun}:
         yield beginning, None
 
 
-def _shared(store, configs, steps) -> dict:
+def _shared(store: Store, configs: Runs, steps: Mapping[str, set[int]]) -> dict[str, Checkpoint]:
     """Return the checkpoints of runs that can go on from one step, by run id; none where no run has a whole one.
 
     The step is the latest that all share, else the first run's latest. `steps` loses those with a damaged checkpoint.
     """
-    while able := {name: found for name, found in steps.items() if found}:
+    while able := {name: left for name, left in steps.items() if left}:
         first, *_ = able.values()
         at = max(set.intersection(*able.values()) or first)
         checkpoints = {name: _whole(store, name, configs[name], at, steps[name]) for name in able if at in able[name]}
-        if None not in checkpoints.values():
-            return checkpoints
+        whole = {name: checkpoint for name, checkpoint in checkpoints.items() if checkpoint is not None}
+        if len(whole) == len(checkpoints):
+            return whole
     return {}
 
 
-def _whole(store, name, config, step, steps):
+def _whole(store: Store, name: str, config: RunConfig, step: int, steps: set[int]) -> Checkpoint | None:
     """Return a run's own checkpoint, or its parent's under its name; None, with a warning, where it is damaged."""
     folder = store.run(name)
     try:
-        if folder.checkpoints():
+        if folder.checkpoints() or config.parent is None:
             return folder.checkpoint(step)
         return replace(store.run(config.parent).checkpoint(step), run_id=name)
     except LabError as error:
@@ -62,29 +67,30 @@ def _whole(store, name, config, step, steps):
         return None
 
 
-def _with_complete(store, company, configs, checkpoints):
+def _with_complete(store: Store, company: tuple[str, ...], configs: Runs,
+                   checkpoints: Mapping[str, Checkpoint]) -> tuple[Runs, list[Checkpoint]]:
     """Add the complete members of the pass that runs were begun in, where they were by then.
 
     The others are then computed as they were before.
     """
     at = max(checkpoint.global_step for checkpoint in checkpoints.values())
-    members, found = {name: configs[name] for name in checkpoints}, dict(checkpoints)
+    members, states = {name: configs[name] for name in checkpoints}, dict(checkpoints)
     for name in company:
         if name in configs:
             continue
         folder = store.run(name)
         try:
-            earlier = [step for step in folder.checkpoints() if step <= at] if _is_complete(folder) else ()
+            earlier = [step for step in folder.checkpoints() if step <= at] if _is_complete(folder) else []
             if earlier:
-                members[name], found[name] = folder.load().config, folder.checkpoint(max(earlier))
+                members[name], states[name] = folder.load().config, folder.checkpoint(max(earlier))
         except LabError as error:
             warnings.warn(f"{error} It is left out of the pass that it shared, so the last digits of the others may "
                           "differ.", LabWarning, stacklevel=2)
-    names = [name for name in company if name in found] + [name for name in found if name not in company]
-    return {name: members[name] for name in names}, [found[name] for name in names]
+    names = [name for name in company if name in states] + [name for name in states if name not in company]
+    return {name: members[name] for name in names}, [states[name] for name in names]
 
 
-def _parents(store, config):
+def _parents(store: Store, config: RunConfig) -> list[int]:
     """Return the steps at which a fork can leave its parent: checkpoints up to the first update that differs."""
     if not config.parent:
         return []
@@ -100,5 +106,5 @@ def _parents(store, config):
     return [step for step in folder.checkpoints() if not differ or step <= differ[0]]
 
 
-def _is_complete(folder) -> bool:
+def _is_complete(folder: RunFolder) -> bool:
     return folder.path.exists() and folder.status in COMPLETE

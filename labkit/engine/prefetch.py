@@ -1,11 +1,15 @@
 """Make what is needed next in a thread, while what is there is being used."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
-def prefetched(make: Callable, items: Iterable, ahead: int) -> Iterator:
+def prefetched(make: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Generator[Made, None, None]:
     """Yield make(item) for each item, in order, each begun `ahead` items early; 0 makes them here, without a thread.
 
     What `make` raises is raised in its place. Closing the iterator ends the thread.
@@ -13,7 +17,8 @@ def prefetched(make: Callable, items: Iterable, ahead: int) -> Iterator:
     if not ahead:
         yield from map(make, items)
         return
-    pool, begun = ThreadPoolExecutor(1, thread_name_prefix="labkit-prefetch"), deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="labkit-prefetch")
+    begun: deque[Future[Made]] = deque()
     try:
         for item in items:
             begun.append(pool.submit(make, item))

@@ -4,6 +4,8 @@ Ruiz et al. 2023, section 3.3 (DreamBooth's prior preservation), as diffusers' s
 n pictures, C H W latent.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 
 from labkit.datasets.folders import PictureFolder
@@ -25,7 +27,8 @@ def prior_captions(ordinary: PictureFolder) -> tuple[str, ...]:
     return ordinary.captions[-PRIOR_PICTURES:]
 
 
-def prior_latents(base: Base, captions, progress=lambda done, total: None) -> torch.Tensor:
+def prior_latents(base: Base, captions: Sequence[str],
+                  progress: Callable[[int, int], None] = lambda done, total: None) -> torch.Tensor:
     """Draw one picture a caption with the untouched base, as `Base.generate` does: latents, (n, C, H, W) float16."""
     parts = []
     for seed, caption in enumerate(captions):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing
 from importlib.metadata import version
 from itertools import pairwise, product
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ from labkit.text import counted
 MAX_ROWS = 64                                                 # on a CPU more gain nothing, and numbers come later
 
 
-def grid(design: RunConfig | None = None, **values) -> list[RunConfig]:
+def grid(design: RunConfig | None = None, **values: Any) -> list[RunConfig]:
     """Return the configurations of all combinations, the last field changing fastest.
 
     design            what they have in common; the defaults if None
@@ -50,13 +51,13 @@ def groups(configs: Sequence[RunConfig], max_rows: int = MAX_ROWS) -> list[list[
     The same pass needs the same PASS_FIELDS, ranks within RANK_SPREAD of each other and at most max_rows rows; groups
     of one kind are made about equally large, since a small last pass is a slow one.
     """
-    kinds = {}
+    kinds: dict[tuple, list[RunConfig]] = {}
     for config in configs:
         kinds.setdefault(tuple(getattr(config, name) for name in PASS_FIELDS), []).append(config)
     return [group for kind in kinds.values() for similar in _by_rank(kind) for group in _even(similar, max_rows)]
 
 
-def _by_rank(configs):
+def _by_rank(configs: list[RunConfig]) -> Iterator[list[RunConfig]]:
     """Split where the largest rank would be more than RANK_SPREAD times the smallest, else keep the order."""
     while configs:
         smallest = min(config.rank for config in configs)
@@ -65,7 +66,7 @@ def _by_rank(configs):
         configs = [config for config in configs if config not in near]
 
 
-def _even(configs, max_rows):
+def _even(configs: list[RunConfig], max_rows: int) -> list[list[RunConfig]]:
     """Cut into as few parts as max_rows allows, their sizes differing by one at most."""
     parts = -(-len(configs) // max(1, max_rows // configs[0].rows))
     borders = [round(i * len(configs) / parts) for i in range(parts + 1)]
@@ -110,7 +111,9 @@ def sweep(base: Base, cache: Cache, plan: Mapping[str, RunConfig], store: Store,
                     yield from recorded
 
 
-def _roomy(base, cache, whole_groups, max_rows, gradient_checkpointing, tell) -> Iterator[tuple[list, Room]]:
+def _roomy(base: Base, cache: Cache, whole_groups: Iterable[list[RunConfig]], max_rows: int,
+           gradient_checkpointing: bool | None,
+           tell: Callable[[str], None]) -> Iterator[tuple[list[RunConfig], Room]]:
     """Yield groups cut to what the device holds, each with its Room."""
     for group in whole_groups:
         largest = max(group, key=lambda config: config.rank)
@@ -120,22 +123,22 @@ def _roomy(base, cache, whole_groups, max_rows, gradient_checkpointing, tell) ->
         yield from ((part, limits) for part in _even(group, limits.rows))
 
 
-def _warn_of_another_dtype(store, names, dtype):
+def _warn_of_another_dtype(store: Store, names: Iterable[str], dtype: str) -> None:
     """Warn where runs that go on were begun in another precision."""
-    if before := {store.run(name).dtype for name in names} - {None, dtype}:
+    if before := {begun for name in names if (begun := store.run(name).dtype) and begun != dtype}:
         warnings.warn(f"Runs begun in {min(before)} go on in {dtype}, so that their second part is not what it would "
                       f"have been: choose {min(before)} with dtype=, --dtype or LABKIT_DTYPE where that matters.",
                       LabWarning, stacklevel=3)
 
 
-def _execution(base, config, limits) -> dict:
+def _execution(base: Base, config: RunConfig, limits: Room) -> dict[str, Any]:
     """Return how a pass is computed, beyond what its configurations say."""
     dtype = MIXED.get(config.mixed_precision, base.dtype)
     return {"dtype": name_of(dtype), "tf32": False, "max_rows": limits.rows,
             "gradient_checkpointing": limits.gradient_checkpointing}
 
 
-def _less(runs, rows, is_checkpointed):
+def _less(runs: int, rows: int, is_checkpointed: bool) -> str:
     """Say what needs less memory."""
     if runs > 1:
         half = max(1, rows // 2)

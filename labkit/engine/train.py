@@ -4,12 +4,13 @@ Prints nothing, writes nothing, seeds nothing global. K runs, P numbers of one a
 """
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils import checkpoint as recompute
 
 from labkit.design.config import RunConfig, run_id
@@ -35,6 +36,8 @@ PASS_FIELDS = ("base", "revision", "data", "resolution", "adapter", "target_modu
 RANK_SPREAD = 4
 CPU_BLOCK, GPU_BLOCK = 1, 10                                  # steps whose numbers reach the host together
 GPU_AHEAD = 2                                                 # updates drawn early; on a CPU both share the cores
+
+Draws = list[dict[str, Tensor]]                               # of one update, from `Batches.draw`
 
 
 def train(base: Base, cache: Cache, configs: Sequence[RunConfig] | Mapping[str, RunConfig], *,
@@ -70,10 +73,10 @@ def train(base: Base, cache: Cache, configs: Sequence[RunConfig] | Mapping[str, 
     return training.run(set(checkpoint_at), stop)
 
 
-def _check_resolved(configs, n_images):
+def _check_resolved(configs: Sequence[RunConfig], n_images: int) -> None:
     """Raise LabError where something about a run is left open, or it asks for more pictures than there are."""
     for config in configs:
-        if not config.is_resolved or config.n_train > n_images:
+        if not config.is_resolved or config.pictures > n_images:
             raise LabError(f"A configuration is not resolved for these {n_images} pictures: give "
                            f"config.resolved({n_images}), or what Lab.plan returns.")
 
@@ -97,12 +100,13 @@ def check_pass(configs: Sequence[RunConfig]) -> None:
 class _Pass:
     """Hold the state of K runs between updates."""
 
-    def __init__(self, base, cache, configs, ids, monitor, resume=None, gradient_checkpointing=False):
+    def __init__(self, base: Base, cache: Cache, configs: Sequence[RunConfig], ids: Sequence[str], monitor: Monitor,
+                 resume: Sequence[Checkpoint] | None = None, gradient_checkpointing: bool = False):
         self.dtype = MIXED.get(configs[0].mixed_precision, base.dtype)     # of the U-Net; adapters are float32
         base = base.in_precision(self.dtype)
         self.base, self.cache, self.configs, self.K = base, cache, configs, len(configs)
         self.ids = ids
-        self.device, self.last = base.device, configs[0].max_train_steps
+        self.device, self.last = base.device, configs[0].steps
         self.stack = LoRAStack(base.unet, configs)
         self.optimizer = OPTIMIZERS[configs[0].optimizer](self.stack.theta, configs)
         self.loss_scale = LossScale(self.K, self.device) if self.dtype == torch.float16 else None
@@ -121,13 +125,13 @@ class _Pass:
         self.alive = torch.ones(self.K, dtype=torch.bool, device=self.device)
         self.done = [0] * self.K                              # completed updates of each run
         self.living = list(range(self.K))                     # runs that still train, as far as the host knows
-        self.unread = []                                      # (update, (4, K) numbers) still on the device
+        self.unread: list[tuple[int, Tensor]] = []            # (update, (4, K) numbers) still on the device
         if resume is None:
             self.stack.initialize()
         else:
             self._restore(resume)
 
-    def _restore(self, checkpoints):
+    def _restore(self, checkpoints: Sequence[Checkpoint]) -> None:
         for k, checkpoint in enumerate(checkpoints):
             if checkpoint.run_id != self.ids[k]:
                 raise LabError(f"resume: the checkpoint of run {checkpoint.run_id} was given for run {self.ids[k]}; "
@@ -141,14 +145,14 @@ class _Pass:
         self.living = [k for k in range(self.K) if self.done[k] == start]
         self.alive = torch.tensor([k in self.living for k in range(self.K)], device=self.device)
 
-    def _restore_counts(self, k, checkpoint):
+    def _restore_counts(self, k: int, checkpoint: Checkpoint) -> None:
         self.optimizer.steps[k] = int(checkpoint.optimizer["step"])
         if self.loss_scale is not None:
             for name, now in vars(self.loss_scale).items():
                 # a run that was begun in another precision has none
                 now[k] = float(checkpoint.optimizer.get(name, now[k]))
 
-    def run(self, checkpoint_at, stop):
+    def run(self, checkpoint_at: set[int], stop: Callable[[], bool]) -> Generator[Event, None, None]:
         """Yield the events of the pass; `finally` restores the base."""
         with self.base.lock, self.stack.attached(), self._checkpointing():
             try:
@@ -159,7 +163,7 @@ class _Pass:
                 raise
 
     @contextmanager
-    def _checkpointing(self):
+    def _checkpointing(self) -> Iterator[None]:
         """Let the U-Net's blocks be computed again in the backward pass, if requested; they draw nothing at random."""
         unet = self.base.unet
         if self.gradient_checkpointing:
@@ -171,42 +175,44 @@ class _Pass:
             if self.gradient_checkpointing:
                 unet.disable_gradient_checkpointing()
 
-    def _updates(self, checkpoint_at, stop):
+    def _updates(self, checkpoint_at: set[int], stop: Callable[[], bool]) -> Iterator[Event]:
         block = CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK
         start = max(self.done)
-        told = checkpoint_at | set(self.measurements.steps) | set(self.measurements.sample_steps) | {self.last}
+        read_after = checkpoint_at | set(self.measurements.steps) | set(self.measurements.sample_steps) | {self.last}
         if start == 0:
             yield from self._measure(0)
         with closing(prefetched(self.batches.draw, range(start, self.last), self._ahead())) as draws:
-            yield from self._train(draws, start, block, told, checkpoint_at, stop)
+            yield from self._train(draws, start, block, read_after, checkpoint_at, stop)
 
-    def _train(self, draws, start, block, told, checkpoint_at, stop):
+    def _train(self, draws: Iterable[Draws], start: int, block: int, read_after: set[int], checkpoint_at: set[int],
+               stop: Callable[[], bool]) -> Iterator[Event]:
         for update, drawn in enumerate(draws, start):
             self.unread.append((update, self._update(update, drawn)))
-            asked = stop()
-            if asked or len(self.unread) == block or update + 1 in told:
+            is_stopped = stop()
+            if is_stopped or len(self.unread) == block or update + 1 in read_after:
                 yield from self._read()
             yield from self._measure(update + 1)
             if not self.living:
                 return
-            if asked and update + 1 < self.last:
+            if is_stopped and update + 1 < self.last:
                 yield from self._end("stopped")
                 return
             if update + 1 in checkpoint_at and update + 1 < self.last:
                 yield from self._checkpoints(self.living)
         yield from self._end("finished")
 
-    def _ahead(self):
+    def _ahead(self) -> int:
         return 0 if self.device.type == "cpu" else GPU_AHEAD
 
-    def _update(self, update: int, drawn) -> torch.Tensor:
+    def _update(self, update: int, drawn: Draws) -> Tensor:
         """Make update `update` (from 0) of all runs; return loss, gradient norm, relative change and alive, (4, K).
 
         Nothing here waits for the device, or is waited for: what it needs lies there or comes from pinned memory, and
         what it tells stays there.
         """
         stack, passes = self.stack, self.configs[0].gradient_accumulation_steps
-        scale = None if self.loss_scale is None else self.loss_scale.loss_scale
+        loss_scale = self.loss_scale
+        scale = None if loss_scale is None else loss_scale.loss_scale
         loss = torch.zeros(self.K, device=self.device)
         with torch.enable_grad():                             # whatever mode the caller is in
             for batch in map(self.batches.send, drawn):
@@ -224,21 +230,21 @@ class _Pass:
                 grad.div_(scale[:, None])
             norm = clip_per_run(grad, self.max_norm)
             finite = loss.isfinite() & norm.isfinite()
-            if scale is None:
+            if loss_scale is None:
                 self.alive &= finite
             else:                                             # an overflow costs a run this update, not its life
-                self.loss_scale.update(finite | ~self.alive)
-                self.alive &= self.loss_scale.usable
+                loss_scale.update(finite | ~self.alive)
+                self.alive &= loss_scale.usable
             change = self.optimizer.step(grad, self._lr(update), self.alive & finite)
             moved = torch.linalg.vector_norm(change, dim=1) / torch.linalg.vector_norm(stack.theta, dim=1)
             return torch.stack([loss, norm, moved, self.alive])
 
-    def _lr(self, update):
+    def _lr(self, update: int) -> Tensor:
         """Return the rates (K, 1), or (K, P) where B has its own."""
         lr = self.lr[:, update, None]
         return lr if self.lr_ratio is None else lr * self.lr_ratio
 
-    def _lr_ratio(self):
+    def _lr_ratio(self) -> Tensor | None:
         """Return the factor on the rate of every number of an adapter, (K, P); None where all are 1."""
         if all(config.lr_ratio_B == 1 for config in self.configs):
             return None
@@ -248,16 +254,16 @@ class _Pass:
 
     # -- what is told
 
-    def _at(self, k, step=None):
+    def _at(self, k: int, step: int | None = None) -> tuple[str, int, int]:
         step = self.done[k] if step is None else step
         return self.ids[k], step, step * self.configs[k].effective_batch_size
 
-    def _measure(self, step):
+    def _measure(self, step: int) -> Iterator[Event]:
         samples_seen = [step * config.effective_batch_size for config in self.configs]
         if self.living:
             yield from self.measurements(step, self.stack, samples_seen, self.living)
 
-    def _read(self):
+    def _read(self) -> Iterator[Event]:
         """Bring the numbers of the last updates to the host and yield them, with the end of runs that diverged."""
         numbers = torch.stack([row for _, row in self.unread]).cpu().double().numpy()        # (updates, 4, K)
         memory = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
@@ -275,7 +281,7 @@ class _Pass:
                     yield Stopped(*self._at(k), "diverged", f"loss or gradient was not finite at update {update + 1}")
         self.unread = []
 
-    def _checkpoints(self, runs):
+    def _checkpoints(self, runs: Sequence[int]) -> Iterator[Checkpoint]:
         """Yield a Checkpoint of each of these runs; everything comes to the host in one copy a tensor."""
         states = {name: state.cpu() for name, state in self.optimizer.state.items()}
         adapters, steps = self.stack.theta.cpu(), self.optimizer.steps.cpu().numpy()
@@ -288,12 +294,12 @@ class _Pass:
             optimizer |= {name: np.array(values[k]) for name, values in scales.items()}
             yield Checkpoint(*self._at(k), self.stack.tensors(k, adapters), optimizer)
 
-    def _end(self, reason):
+    def _end(self, reason: str) -> Iterator[Event]:
         for checkpoint, k in zip(self._checkpoints(self.living), self.living, strict=True):
             yield checkpoint
             yield Stopped(*self._at(k), reason)
 
 
-def _within(arrays, prefix):
+def _within(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Return the arrays whose name begins with `prefix.`, without it."""
     return {name.removeprefix(prefix + "."): array for name, array in arrays.items() if name.startswith(prefix + ".")}

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 ASK_EVERY_S = 0.1
 
-_lock, _holders = threading.RLock(), []                       # reentrant: a training inside one does not wait
+_lock = threading.RLock()                                     # reentrant: a training inside one does not wait
+_holders: list[str] = []                                      # what each training that has the turn is called
 
 
 @contextmanager
@@ -31,14 +32,14 @@ def turn(what: str, *, say: Callable[[str], object], stop: Callable[[], bool] = 
         _lock.release()
 
 
-def _wait(say, stop) -> bool:
-    said = None
+def _wait(say: Callable[[str], object], stop: Callable[[], bool]) -> bool:
+    awaited = None
     while not stop():
-        if _lock.acquire(timeout=ASK_EVERY_S if said else 0):
+        if _lock.acquire(timeout=ASK_EVERY_S if awaited else 0):
             return True
-        if said != holder():
-            said = holder()
-            say(f"waiting for {said} to end")
+        if awaited != holder():
+            awaited = holder()
+            say(f"waiting for {awaited} to end")
     return False
 
 

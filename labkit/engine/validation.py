@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from labkit.engine.adapters import bare
+from labkit.engine.base import Base
+from labkit.engine.cache import Encoded
 from labkit.engine.loss import Denoiser, per_sample_loss
 from labkit.engine.seeding import generator
 from labkit.errors import LabError
@@ -24,14 +26,14 @@ ROWS_AT_ONCE = 64
 class ValidationSet:
     """Fix some pictures of an encoded set, with `strata` noises and timesteps each.
 
-    encoded       cache.Encoded
+    encoded       the set they are taken from
     images        how many pictures, chosen at random but always the same; all where there are fewer
     strata        timesteps of each picture: with 8, one from each eighth of the noise levels, column by column; with
                   fewer, spread over the eighths so that all of them are equally often met over the pictures
     timesteps     noise levels of the base
     """
 
-    def __init__(self, encoded, images: int, strata: int, *, timesteps: int = 1000):
+    def __init__(self, encoded: Encoded, images: int, strata: int, *, timesteps: int = 1000):
         """Draw which pictures, noise and timesteps are measured on, the same for all runs."""
         if not len(encoded) or images < 1 or strata < 1:
             raise LabError(f"Validation needs pictures: images = {images}, strata = {strata}, "
@@ -48,7 +50,7 @@ class ValidationSet:
         mean, std = encoded.mean[self.chosen].float(), encoded.std[self.chosen].float()
         self.latents = mean[:, None] + std[:, None] * spread  # (images, strata, C, H, W), as in training
         self.cond = {name: value[self.chosen] for name, value in encoded.cond.items()}
-        self._sent = None, ()
+        self._sent: tuple[torch.device | None, tuple] = None, ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -70,31 +72,31 @@ class ValidationSet:
         """
         images, strata = self._timesteps.shape
         at_once = max(1, rows // K)
-        there, pairs = self._on(denoiser.alphas_cumprod.device), images * strata
-        parts = [self._part(denoiser, K, there, slice(i, min(i + at_once, pairs))) for i in range(0, pairs, at_once)]
+        sent, pairs = self._on(denoiser.alphas_cumprod.device), images * strata
+        parts = [self._part(denoiser, K, sent, slice(i, min(i + at_once, pairs))) for i in range(0, pairs, at_once)]
         return torch.cat(parts, dim=1).cpu().unflatten(1, (images, strata)).numpy()
 
-    def _on(self, device):
+    def _on(self, device: torch.device) -> tuple:
         """Give latents, noise, timesteps, (pairs of picture and stratum, ...) each, and the conditions, sent once."""
         if self._sent[0] != device:
             pairs = [value.flatten(0, 1).to(device) for value in (self.latents, self.noise, self._timesteps)]
             self._sent = device, (*pairs, {name: value.to(device) for name, value in self.cond.items()})
         return self._sent[1]
 
-    def _part(self, denoiser: Denoiser, K: int, there, some: slice) -> Tensor:
+    def _part(self, denoiser: Denoiser, K: int, sent: tuple, rows: slice) -> Tensor:
         """Measure some pairs: (K, n) on the device."""
-        latents, noise, timesteps, cond = there
-        picture = torch.arange(some.start, some.stop, device=latents.device) // self._timesteps.shape[1]
+        latents, noise, timesteps, cond = sent
+        picture = torch.arange(rows.start, rows.stop, device=latents.device) // self._timesteps.shape[1]
 
-        def blocks(value):
+        def blocks(value: Tensor) -> Tensor:
             return value.repeat(K, *[1] * (value.dim() - 1))                                 # (K*n, ...)
 
-        losses = per_sample_loss(denoiser, blocks(latents[some]), blocks(noise[some]), blocks(timesteps[some]),
+        losses = per_sample_loss(denoiser, blocks(latents[rows]), blocks(noise[rows]), blocks(timesteps[rows]),
                                  {name: blocks(value[picture]) for name, value in cond.items()})
         return losses.unflatten(0, (K, -1)).float()
 
 
-def untouched_losses(base, fixed: ValidationSet, *, rows: int = ROWS_AT_ONCE) -> np.ndarray:
+def untouched_losses(base: Base, fixed: ValidationSet, *, rows: int = ROWS_AT_ONCE) -> np.ndarray:
     """Return the losses (1, images, strata) of the base without adapters, measured again when its weights change."""
     frozen = [weight for weight in base.unet.parameters() if not weight.requires_grad]
     sums = torch.stack([weight.sum(dtype=torch.float32) for weight in frozen])
