@@ -16,16 +16,13 @@ from labkit.engine.seeding import generator
 from labkit.errors import LabError
 
 
-def diffusers_pictures(folder, guidance_scale, scheduler=None):
+def diffusers_pictures(folder, guidance_scale):
     pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, requires_safety_checker=False)
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
     noise = [generator(seed, "sample") for seed in SEEDS]
     settings = {"num_inference_steps": 3, "guidance_scale": guidance_scale}
     images = pipe(PROMPTS, generator=noise, output_type="np", **settings).images
     return (images * 255).round().astype(np.uint8)
-
-
-
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,6 @@ def with_older_keys(tensors):
 
 # -- loading
 
-
 @pytest.mark.parametrize("beside", ["in the same folder", "in a folder of the same name"])
 def test_a_single_file_loads_as_its_folder_does(sd_folder, sd_base, tmp_path, beside):
     configs = tmp_path if beside == "in the same folder" else tmp_path / "model"

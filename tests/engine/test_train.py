@@ -62,6 +62,7 @@ def test_one_run_equals_the_reference_loop_for_20_steps(cache, changes):
     np.testing.assert_allclose(ours, expected, atol=1e-4)
     if config.prior_loss_weight:
         return
+
     def loss(batch):
         return per_sample_loss(base.denoiser, *list(vars(batch).values())[:4]).mean()
 

@@ -31,9 +31,6 @@ def cache():
     return tiny.cache()
 
 
-
-
-
 def test_two_runs_are_bitwise_equal_and_validation_and_pictures_change_no_bit(base, cache, monkeypatch):
     configs = [config.replace(max_train_steps=8) for config in SIX[:3]]
     drawn = []
