@@ -218,16 +218,11 @@ class RunConfig:
         return self.replace(**derived)
 
     def share(self) -> str:
-        """Return a short text, safe in a URL, of the fields that differ from the defaults."""
+        """Return a short text, safe in a URL, of the fields that differ from the defaults; `load_design` reads it."""
         defaults = RunConfig().to_dict()
         pairs = {name: _written(value) for name, value in self.to_dict().items() if value != defaults[name]}
         words = [quote(word, safe=",:/").replace("~", "%7E") for pair in pairs.items() for word in pair]
         return SHARE_PREFIX + "~".join([*words, _checksum(pairs)])
-
-    @classmethod
-    def from_share(cls, text: str) -> "RunConfig":
-        """Read what `share` wrote; LabError when it was cut short or altered."""
-        return cls.from_dict(_shared(text))
 
 
 def _known(value: int | None) -> int:
@@ -274,7 +269,7 @@ def named_fields(design: RunConfig | dict[str, Any] | Path | str | None = None) 
     """
     if isinstance(design, RunConfig):
         return design.to_dict()
-    if isinstance(design, str) and design.startswith(SHARE_PREFIX):
+    if isinstance(design, str) and design.strip().startswith(SHARE_PREFIX):
         return _shared(design)
     parts = split(design or {}) if isinstance(design, dict | None) else read_design(design)
     for name in parts.reasons:
