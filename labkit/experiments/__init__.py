@@ -1,4 +1,4 @@
-"""One question a file: measure_x asks it of runs or of a base, x_table and plot_x show the answer.
+"""One question a file: functions that measure ask it of runs or of a base, tables and figures show the answer.
 
-Comes in: what a lesson shows that the lab itself does not need. Read first: rank.py.
+Comes in: what a lesson shows that the lab itself does not need. Read first: distance.py.
 """
