@@ -95,7 +95,7 @@ def test_an_adapter_merged_into_the_weights_is_found_by_the_loss(clean, lab):
     from labkit.engine.monitor import Monitor
     from labkit.engine.train import train
 
-    config = load_design(DESIGN, learning_rate=1e-2, adapter="full")
+    config = load_design(DESIGN, learning_rate=1e-2, adapter="full").resolved(N)
     events = train(lab.base, lab.cache, [config], monitor=Monitor(images=0))
     *_, adapter = (event.adapter for event in events if hasattr(event, "adapter"))
     with torch.no_grad():
