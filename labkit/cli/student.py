@@ -16,7 +16,7 @@ from labkit.settings import given_path
 SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n.*?^[ \t]*### END SOLUTION[ \t]*$",
                       re.DOTALL | re.MULTILINE)
 MARK = re.compile(r"\b(BEGIN|END) SOLUTION", re.IGNORECASE)
-STUB = {"code": "# Your turn", "markdown": "*Your turn.*"}
+STUB = {"code": "# Your turn", "markdown": "*Your turn.*", "raw": "Your turn."}
 LEFT_OUT = {"solution", "assert", "badges"}
 STUDENT = re.compile(r"^student *= *(''|\"\")", re.MULTILINE)
 

@@ -9,6 +9,7 @@ from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.settings import REPO, given_path
 
+CELL_TYPES = ("code", "markdown", "raw")
 MOST_BYTES = 100_000_000  # an executed notebook full of pictures takes a few megabytes
 
 
@@ -80,7 +81,7 @@ def _is_notebook(notebook):
 
 def _is_cell(cell):
     kind, metadata, source, outputs = (cell.get(name) for name in ("cell_type", "metadata", "source", "outputs"))
-    if not isinstance(kind, str) or not isinstance(metadata, dict) or not _are(str, metadata.get("tags", [])):
+    if kind not in CELL_TYPES or not isinstance(metadata, dict) or not _are(str, metadata.get("tags", [])):
         return False
     if not isinstance(source, str) and not _are(str, source):
         return False

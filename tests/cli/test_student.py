@@ -138,6 +138,12 @@ def test_a_mark_that_stands_alone_is_refused_before_a_solution_could_leak(source
     assert not (source / "class").exists()
 
 
+def test_a_raw_cell_is_copied_without_its_solution():
+    raw = cell("To print.\n### BEGIN SOLUTION\nthe answer\n### END SOLUTION\nMore.", kind="raw")
+    copied = student.copy({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [raw]}, "own")
+    assert "".join(copied["cells"][0]["source"]) == "To print.\nYour turn.\nMore."
+
+
 def test_an_indented_solution_leaves_a_cell_that_compiles(source):
     answer = "for rate in (1, 2):\n    rate\n    ### BEGIN SOLUTION\n    print(rate)\n    ### END SOLUTION"
     lesson(source, "02_loop", answer=answer)

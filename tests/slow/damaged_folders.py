@@ -134,7 +134,8 @@ def notebook_files(folder):
     error = {"output_type": "error", "ename": "E", "evalue": "v", "traceback": []}
     cells = [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "student = ''\nseed = 0",
               "execution_count": 1, "outputs": [error]},
-             {"cell_type": "markdown", "metadata": {}, "source": ["some ", "words"]}]
+             {"cell_type": "markdown", "metadata": {}, "source": ["some ", "words"]},
+             {"cell_type": "raw", "metadata": {}, "source": "as it is"}]
     whole = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"labkit": {"seconds": {"cpu": 3}}}, "cells": cells}
 
     def case(draw):
