@@ -19,9 +19,12 @@ _HOMES = {
     "grid": "engine.sweep", "sweep": "engine.sweep",
     "Store": "store.runs", "record": "store.runs",
     "diagnose": "judge.diagnose",
-    "plot_validation": "view.curves", "plot_curves": "view.curves",
+    "plot_validation": "view.curves", "plot_curves": "view.curves", "plot_schedules": "view.curves",
+    "plot_step_loss": "view.curves", "plot_loss_by_timestep": "view.curves", "plot_u_curve": "view.by_rate",
+    "table": "view.tables",
     "plot_race": "view.pictures", "plot_samples": "view.pictures", "plot_pictures": "view.pictures",
     "evidence": "view.evidence", "or_note": "view.evidence",
+    "measure_distance": "experiments.distance",
     "LabPanel": "lessons.panel", "RunShelf": "lessons.shelf", "PromptBox": "lessons.prompt_box",
     "folder_pictures": "lessons.prompt_box", "own_seed": "lessons.exercises",
     "LabError": "errors",
@@ -29,9 +32,10 @@ _HOMES = {
 
 __all__ = [
     "Lab", "LabError", "LabPanel", "Monitor", "PromptBox", "RunConfig", "RunShelf", "Store", "diagnose",
-    "encode", "evidence", "folder_pictures", "grid", "load_base", "load_design", "or_note", "own_seed", "plot_curves",
-    "plot_pictures", "plot_race", "plot_samples", "plot_validation", "record", "sweep", "territory", "train",
-    "write_design",
+    "encode", "evidence", "folder_pictures", "grid", "load_base", "load_design", "measure_distance", "or_note",
+    "own_seed", "plot_curves", "plot_loss_by_timestep", "plot_pictures", "plot_race", "plot_samples",
+    "plot_schedules", "plot_step_loss", "plot_u_curve", "plot_validation", "record", "sweep", "table", "territory",
+    "train", "write_design",
 ]
 
 TYPE_CHECKING = False  # editors and type checkers take it as true; the module typing is not in every old Python
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from labkit.engine.sweep import grid, sweep
     from labkit.engine.train import train
     from labkit.errors import LabError
+    from labkit.experiments.distance import measure_distance
     from labkit.judge.diagnose import diagnose
     from labkit.lab import Lab
     from labkit.lessons.exercises import own_seed
@@ -52,9 +57,17 @@ if TYPE_CHECKING:
     from labkit.lessons.prompt_box import PromptBox, folder_pictures
     from labkit.lessons.shelf import RunShelf
     from labkit.store.runs import Store, record
-    from labkit.view.curves import plot_curves, plot_validation
+    from labkit.view.by_rate import plot_u_curve
+    from labkit.view.curves import (
+        plot_curves,
+        plot_loss_by_timestep,
+        plot_schedules,
+        plot_step_loss,
+        plot_validation,
+    )
     from labkit.view.evidence import evidence, or_note
     from labkit.view.pictures import plot_pictures, plot_race, plot_samples
+    from labkit.view.tables import table
 
 
 def __getattr__(name):

@@ -111,6 +111,20 @@ RANK_AND_ALPHA = {
         {"rank": 8, "alpha": 1024, "max_train_steps": 60}),
 }
 
+SETS = {"verdicts": PRESETS, "rank and alpha": RANK_AND_ALPHA, "epochs and batches": EPOCHS_AND_BATCHES}
+
+
+def preset_set(presets: str | Mapping[str, Preset], design: RunConfig) -> dict[str, Preset]:
+    """Return presets that were given, or those of a name: one of SETS, or 'variations' of the design.
+
+    LabError: there is no set of that name.
+    """
+    if not isinstance(presets, str):
+        return dict(presets)
+    if presets not in (*SETS, "variations"):
+        raise LabError(f"presets = {presets!r} is no set of presets: there are {', '.join(SETS)} and variations.")
+    return SETS[presets] if presets in SETS else variations(design)
+
 
 def variations(design: RunConfig) -> dict[str, Preset]:
     """Return presets that each change one thing of a finished, resolved design, to show what that was worth."""

@@ -7,7 +7,7 @@ import threading
 from labkit import settings
 from labkit.design.config import RunConfig, load_design
 from labkit.design.ladders import check_knobs
-from labkit.design.presets import PRESETS, preset
+from labkit.design.presets import preset, preset_set
 from labkit.errors import LabError
 from labkit.lessons import panel_run, session
 from labkit.lessons.panel_run import PanelRun
@@ -26,7 +26,8 @@ class LabPanel:
 
     territory   name of a shipped territory, or a folder of pictures with captions
     knobs       fields of RunConfig that can be moved; each must have a ladder
-    presets     designs to begin with, by name (presets.PRESETS, or a lesson's own)
+    presets     designs to begin with: 'verdicts', 'rank and alpha', 'epochs and batches', 'variations' of the design,
+                or {name: Preset} of one's own
     design      RunConfig, share string, file or mapping to start from
     base        'embedded', a folder, a file or a hub name
     store       folder of the run store; None takes the usual one
@@ -42,15 +43,16 @@ class LabPanel:
     first, and `verdict` is what is said of it.
     """
 
-    def __init__(self, territory="liminal", *, knobs=KNOBS, presets=PRESETS, design=None, base="embedded", store=None,
-                 lab=None, voice="both", pictures=2):
+    def __init__(self, territory="liminal", *, knobs=KNOBS, presets="verdicts", design=None, base="embedded",
+                 store=None, lab=None, voice="both", pictures=2):
         """Check the knobs and the design; base and pictures are opened at first use."""
-        self.knobs, self.presets, self.voice, self.pictures = check_knobs(knobs), dict(presets), voice, pictures
+        self.knobs, self.voice, self.pictures = check_knobs(knobs), voice, pictures
         self._lab = lab
         self._base, self._data, self._store = base, str(territory), store
         if lab is not None:
             self._base, self._data, self._store = lab.base_name, lab.data_name, lab.store.root
         self.design = self._short(load_design(design, base=self._base, data=self._data))
+        self.presets = preset_set(presets, self.design)
         self.result = self.verdict = self.error = self.preset = None
         self.is_from_store, self.pictures_known = False, None
         self._run, self._starting = None, threading.Lock()

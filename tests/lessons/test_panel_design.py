@@ -137,8 +137,16 @@ def test_an_impossible_design_is_explained_in_the_panel_and_mended_by_the_next_m
     assert panel._view.errors.value == ""
 
 
+def test_presets_are_chosen_by_the_name_of_their_set(lab):
+    assert LabPanel(lab=lab).presets == PRESETS == LabPanel(lab=lab, presets=PRESETS).presets
+    panel = LabPanel(lab=lab, design=START, presets="variations")
+    assert panel.presets == variations(panel.design)
+    with pytest.raises(LabError, match="'rank' is no set of presets: there are verdicts, rank and alpha"):
+        LabPanel(lab=lab, presets="rank")
+
+
 def test_a_lesson_brings_its_own_presets(lab):
-    panel = LabPanel(lab=lab, knobs=("rank", "alpha"), presets=RANK_AND_ALPHA)
+    panel = LabPanel(lab=lab, knobs=("rank", "alpha"), presets="rank and alpha")
     for name, preset in RANK_AND_ALPHA.items():
         panel.choose(name)
         assert all(getattr(panel.design, field) == value for field, value in preset.changes.items())
