@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.datasets.folders import load_picture
+from labkit.engine.attribute_reader import load_reader
 from labkit.engine.monitor import FIRST_SCORED
 from labkit.engine.validation import ValidationSet, untouched_losses
-from labkit.experiments.attribute_reader import load_reader
 from labkit.judge.stats import Interval, by_picture, interval_of, resampled_means, spread
 
 PICTURES, STRATA = 32, 8

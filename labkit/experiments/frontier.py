@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.datasets.folders import load_picture
+from labkit.engine.attribute_reader import load_reader
 from labkit.engine.monitor import FIRST_SCORED
-from labkit.experiments.attribute_reader import load_reader
 from labkit.experiments.distance import PICTURES, nearest
 from labkit.judge.stats import LEVEL, Interval, share_interval, shares_difference
 from labkit.view.labels import name_points

@@ -202,7 +202,7 @@ def _fresh(lab, prompts, most=FRESH) -> np.ndarray:
 
 
 def _accepted(lab, pictures, prompts, reader) -> Scored | None:
-    from labkit.experiments.attribute_reader import load_reader  # here, since it imports torch
+    from labkit.engine.attribute_reader import load_reader  # here, since it imports torch
 
     kinds, reader = _kinds(lab.territory), reader or load_reader()
     wanted = [kinds.get(prompt) for prompt in prompts]

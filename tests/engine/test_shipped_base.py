@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import warnings
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 import torch
 
 from labkit.datasets.folders import load_folder, load_picture
+from labkit.engine.attribute_reader import NO_PLACE, _log_odds, asked_of, load_reader
 from labkit.engine.base import load_base
 from labkit.engine.base_files import find_base
 from labkit.errors import LabError
-from labkit.experiments.attribute_reader import NO_PLACE, Reader, ReaderNet, load_reader
 from labkit.settings import data_dir
 from recipes.ship import tables
 
@@ -115,11 +116,34 @@ def test_an_unknown_kind_or_a_missing_reader_is_named(reader, tmp_path):
         load_reader(tmp_path)
 
 
-def test_scores_are_the_log_odds_of_the_kinds():
-    answers = {"kind": ["bedroom", "pool", NO_PLACE], "light": ["day", "night"]}
-    torch.manual_seed(0)
-    reader = Reader(ReaderNet(answers, (8, 8)), answers, 0.0)
-    logits = torch.tensor([[2.0, 1.0, -1.0]])
-    odds = reader._log_odds(logits)
-    p = logits.softmax(1)[0, :2]
-    assert torch.allclose(odds[0], torch.log(p / (1 - p)), atol=1e-5)
+def test_what_cannot_be_asked_is_named(reader):
+    black = np.zeros((2, 128, 128, 3), np.uint8)
+    with pytest.raises(LabError, match="no threshold for 'light'.*kind"):
+        reader.accepted(black, [{"kind": "pool"}, {"light": "night"}])
+    with pytest.raises(LabError, match="knows no 'no place'"):
+        reader.accepted(black, NO_PLACE)
+    with pytest.raises(LabError, match="1 kinds for 2 pictures"):
+        reader.accepted(black, ["pool"])
+
+
+def test_a_kind_asked_by_name_is_the_attribute_asked(reader, renders):
+    pictures, kinds = renders
+    others = [*kinds[1:], kinds[0]]
+    for asked in (kinds, others):
+        assert reader.accepted(pictures, asked).tolist() == reader.accepted(
+            pictures, [{"kind": kind} for kind in asked]).tolist()
+
+
+def test_the_kind_is_asked_of_places_the_style_of_drawings_and_nothing_of_a_persons_own_folder(tmp_path):
+    asked = {name: asked_of(load_folder(data_dir() / "territories" / name / "validation").take(2))
+             for name in ("liminal", "ordinary", "near")}
+    assert asked == {"liminal": [{"kind": "corridor"}, {"kind": "maze"}],
+                     "ordinary": [{"kind": "living room"}, {"kind": "bedroom"}], "near": [{"style": "storybook"}] * 2}
+    shutil.copytree(data_dir() / "territories" / "liminal" / "validation", tmp_path / "mine")
+    assert asked_of(load_folder(tmp_path / "mine")) is None
+
+
+def test_the_score_of_an_answer_is_its_log_odds_against_all_others():
+    logits = torch.tensor([[2.0, 1.0, -1.0], [0.0, 0.0, 5.0]])
+    p = logits.softmax(1)
+    assert torch.allclose(_log_odds(logits), torch.log(p / (1 - p)), atol=1e-5)

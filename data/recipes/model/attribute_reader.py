@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
-from labkit.experiments.attribute_reader import NO_PLACE, Reader, ReaderNet
+from labkit.engine.attribute_reader import NO_PLACE, Reader, ReaderNet
 from recipes.model.muon import Muon, groups
 from recipes.model.training import (
     SHARP,
@@ -136,7 +136,7 @@ def accuracy(reader, pixels, labels):
 def set_threshold(reader, pixels, labels):
     """Let through 95 % of these renders: those whose kind is not read right count as refused."""
     scores = torch.from_numpy(reader.read(pixels.permute(0, 2, 3, 1).numpy()).scores)
-    reader.threshold = scores[torch.arange(len(labels)), labels[:, 0]].quantile(1 - ACCEPTED).item()
+    reader.thresholds["kind"] = scores[torch.arange(len(labels)), labels[:, 0]].quantile(1 - ACCEPTED).item()
 
 
 def train(worlds, vae, work, budget, seed=0, every=60, log_to=None):
@@ -151,7 +151,7 @@ def train(worlds, vae, work, budget, seed=0, every=60, log_to=None):
     state = checkpoint.load(modules, optimizer) or {"step": 0, "seconds": 0.0}
     step = average.updates = state["step"]
     data, held = examples(worlds, vae, answers, False, seed), examples(worlds, vae, answers, True, seed)
-    reader = Reader(average.module, answers, 0.0)
+    reader = Reader(average.module, answers, {"kind": 0.0})
     budget.begin(state["seconds"])
     saved, total, counted = budget.seconds(), 0.0, 0
     while budget.progress(step) < 1:
@@ -180,7 +180,7 @@ def save(reader, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: t.cpu().contiguous() for k, t in reader.net.state_dict().items()}, folder / "model.safetensors")
-    config = {"answers": reader.answers, "widths": WIDTHS, "threshold": reader.threshold,
+    config = {"answers": reader.answers, "widths": WIDTHS, "thresholds": reader.thresholds,
               "resolution": reader.resolution}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 

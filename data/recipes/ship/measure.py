@@ -210,8 +210,8 @@ def main():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     a = parser.parse_args()
     if not a.tables:
+        from labkit.engine.attribute_reader import load_reader
         from labkit.engine.base import load_base
-        from labkit.experiments.attribute_reader import load_reader
         base, reader = load_base(str(DATA / "base")), load_reader(DATA / "reader")
         torch.set_num_threads(a.threads)
         measured = measure(base, reader)
