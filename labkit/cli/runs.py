@@ -27,7 +27,8 @@ from labkit.store.runs import RunFolder, Store
 from labkit.text import printable
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
-JUDGED = ("id", "status", "label", "since_step", "confidence", "evidence", "sentence")  # what `diagnose` says of a run
+# What `diagnose` says of a run in JSON, beside its path: these names stay.
+JUDGED = ("id", "status", "label", "since_step", "confidence", "evidence", "advice", "sentence")
 CHECKPOINTS = 10  # kept over a run, so that a kill costs at most a tenth of it
 
 
@@ -176,7 +177,7 @@ def judged(folders, before, error, stop):
     for folder, run in zip(folders, runs, strict=True):
         account = entry(run, siblings=runs) | {"path": str(folder.path), "adapter": str(folder.adapter_path)}
         data.append(account)
-        lines += [f"run {folder.run_id}: {account['label']}", f"  {account['sentence']}",
+        lines += [f"run {folder.run_id}: {account['label']}", f"  {account['advice']}", f"  {account['seen']}",
                   f"  adapter: {folder.adapter_path}"]
         lines += [f"  {run.provenance}"] if folder.run_id in before else []
         if run.status in ("stopped", "interrupted"):
@@ -221,7 +222,7 @@ def diagnose(options):
         if account is None:
             folder.load()                                     # raises what is wrong with it
         data.append({"path": str(folder.path)} | {name: account[name] for name in JUDGED})
-        lines += [f"{folder.run_id}: {account['label']}", f"  {account['sentence']}"]
+        lines += [f"{folder.run_id}: {account['label']}", f"  {account['advice']}", f"  {account['seen']}"]
         lines += [f"    {name}: {number(value)}" for name, value in account["evidence"].items()]
     return Outcome(0, "\n".join(map(printable, lines)) or nothing_in(Store(options.store)), data)
 
@@ -282,5 +283,5 @@ def broken(run, step=None):
     if verdict.label != "diverged" or before:
         return None
     return (f"the run {run.run_id} diverged, so its adapter spoils pictures instead of making "
-            f"them. {verdict.sentence} "
+            f"them. {verdict.seen} "
             "Export an earlier checkpoint (--step), or train again at a lower learning_rate.")

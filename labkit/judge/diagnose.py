@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labkit.judge.advice import advice
 from labkit.judge.course import resampled
 from labkit.judge.findings import FAMILY, MIN_EVALUATIONS, Findings, findings, picture_losses, slowed
 from labkit.judge.verdict_text import (
@@ -39,19 +40,29 @@ MIN_CONFIDENCE = 0.8
 
 @dataclass(frozen=True)
 class Verdict:
-    """Hold a judgement; for "not enough evidence" the confidence is that of evidence["leaning"]."""
+    """Hold a judgement and what to do; for "not enough evidence" the confidence is that of evidence["leaning"].
+
+    `labkit diagnose --json` gives of each run its path, id and status, and from here label, since_step, confidence,
+    evidence, advice and sentence. These names stay.
+    """
 
     label: str
     since_step: int | None
     evidence: dict
     confidence: float
-    sentence: str
+    advice: str  # what it means and what to do, in plain words
+    seen: str  # what was seen, in one sentence with its numbers
     still_improving: bool = False
     so_far: bool = False  # the run has not come to its last update: what it will do next is not judged
 
+    @property
+    def sentence(self) -> str:
+        """Say what to do, and then what was seen."""
+        return f"{self.advice} {self.seen}"
+
     def to_dict(self) -> dict:
         """Return the verdict in a form that strict JSON keeps."""
-        return {name: _jsonable(value) for name, value in vars(self).items()}
+        return {name: _jsonable(value) for name, value in vars(self).items()} | {"sentence": self.sentence}
 
 
 def diagnose(run: Run, siblings: Iterable[Run] = ()) -> Verdict:
@@ -74,8 +85,8 @@ def verdict(results: Findings, best: np.ndarray | None = None) -> Verdict:
     if results.first_non_finite_step is not None:
         broken = results.first_non_finite_step
         evidence = {"first_non_finite_step": broken} | results.updates
-        words = f"Diverged: at step {broken} the loss or its gradient is no longer a number."
-        return Verdict(DIVERGED, broken, evidence, 1.0, words)
+        seen = f"Diverged: at step {broken} the loss or its gradient is no longer a number."
+        return Verdict(DIVERGED, broken, evidence, 1.0, advice(DIVERGED, evidence, False, False), seen)
     if not results.is_drawn:
         return _unsure(results, results.evidence | results.updates, 0.0)
     siblings = None if best is None else resampled(results.timesteps) @ best
@@ -95,13 +106,14 @@ def verdict(results: Findings, best: np.ndarray | None = None) -> Verdict:
     improving = label == HEALTHY and evidence["change_in_last_quarter"].high < 0
     turn = evidence["best_step"]
     since = {DIVERGED: results.diverged_since, OVERSHOOTING: turn, OVERFITTING: turn}.get(label, 0)
-    words = sentence(label, since, evidence, improving, results.so_far)
-    return Verdict(label, since, evidence, shares[label], words, improving, results.so_far)
+    seen = sentence(label, since, evidence, improving, results.so_far)
+    what_to_do = advice(label, evidence, improving, results.so_far)
+    return Verdict(label, since, evidence, shares[label], what_to_do, seen, improving, results.so_far)
 
 
 def _unsure(results: Findings, evidence: dict, confidence: float) -> Verdict:
-    words = doubt(evidence, MIN_EVALUATIONS)
-    return Verdict(UNSURE, None, evidence, confidence, words, so_far=results.so_far)
+    what_to_do, seen = advice(UNSURE, evidence, False, results.so_far), doubt(evidence, MIN_EVALUATIONS)
+    return Verdict(UNSURE, None, evidence, confidence, what_to_do, seen, so_far=results.so_far)
 
 
 def _labels(results: Findings, siblings: np.ndarray | None) -> np.ndarray:

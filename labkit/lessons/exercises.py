@@ -149,9 +149,9 @@ class Checks:
         name, = differences
         change = f"{name} {getattr(healthy.config, name)} → {getattr(broken.config, name)}"
         if BROKEN.get(diagnose(healthy).label) or not _change(healthy).high < 0:
-            raise LabError(f"The first run should learn and stay stable; it is: {diagnose(healthy).sentence}")
+            raise LabError(f"The first run should learn and stay stable; it is: {diagnose(healthy).seen}")
         if BROKEN.get(diagnose(broken).label) != 1:
-            raise LabError(f"The second run does not fail ({change}): {diagnose(broken).sentence} "
+            raise LabError(f"The second run does not fail ({change}): {diagnose(broken).seen} "
                            "Go further with this knob, or try another.")
         if _finite([broken]) and not (higher := _difference([broken], [healthy])).low > 0:
             raise LabError(f"The second run ends no higher than the first beyond noise ({with_interval(higher)}): "
@@ -273,7 +273,7 @@ def _evidence(run) -> dict:
     """Return the numbers of a run's verdict."""
     verdict = diagnose(run)
     if verdict.label == DIVERGED:
-        raise LabError(f"Run {run.run_id} broke instead: {verdict.sentence}")
+        raise LabError(f"Run {run.run_id} broke instead: {verdict.seen}")
     return verdict.evidence
 
 

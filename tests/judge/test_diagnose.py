@@ -93,7 +93,8 @@ def test_a_run_that(name):
     curves, label, since = CASES[name]
     verdict = diagnose(made(**curves))
     assert (verdict.label, verdict.since_step) == (label, since), verdict
-    assert verdict.sentence.lower().startswith(label) and verdict.sentence.endswith(".")
+    assert verdict.seen.lower().startswith(label) and verdict.seen.endswith(".")
+    assert verdict.sentence == f"{verdict.advice} {verdict.seen}"
     assert 0 <= verdict.confidence <= 1 and (label == d.UNSURE or verdict.confidence >= d.MIN_CONFIDENCE)
     assert verdict.label in d.LABELS
     json.dumps(verdict.to_dict(), allow_nan=False)
@@ -141,14 +142,14 @@ def test_what_is_said_of_a_doubtful_run_is_true_of_its_curve():
     """A run that trembles and ends at its lowest is not said to end above it."""
     trembling = [0.1506, 0.1452, 0.1454, 0.1472, 0.1452, 0.1493, 0.1482, 0.1448]
     doubtful = diagnose(made(trembling, trembling, noise=0.001))
-    assert doubtful.label == d.UNSURE and "last evaluation" not in doubtful.sentence
+    assert doubtful.label == d.UNSURE and "last evaluation" not in doubtful.seen
     assert "only the last evaluation" in diagnose(made([*HEALTHY[:-1], 0.130], HEALTHY)).sentence
 
 
 def test_a_run_on_its_way_is_judged_so_far():
     begun = diagnose(made(HEALTHY[:7], HEALTHY[:7], steps=STEPS[:7], last=200))
     assert begun.so_far and begun.label == d.HEALTHY
-    assert begun.sentence.startswith("Healthy so far (after 105 updates)")
+    assert begun.seen.startswith("Healthy so far (after 105 updates)")
     assert not diagnose(made(HEALTHY, HEALTHY)).so_far
 
 
@@ -223,10 +224,10 @@ def test_a_run_that_levelled_off_is_told_from_one_that_still_falls_and_from_one_
     steps = [0, 4, 8, 15, 28, 55, 105, 130, 160, 200]
     level = diagnose(made(levelled, levelled, steps=steps, noise=0.0005))
     falling = diagnose(made(HEALTHY, HEALTHY))
-    assert not level.still_improving and level.sentence.endswith(", and has levelled off.")
-    assert falling.still_improving and falling.sentence.endswith(", and still falls.")
+    assert not level.still_improving and level.seen.endswith(", and has levelled off.")
+    assert falling.still_improving and falling.seen.endswith(", and still falls.")
     open_ = diagnose(made([*HEALTHY[:-2], 0.112, 0.107], HEALTHY, jitter=0.006))
-    assert open_.label == d.HEALTHY and "level" not in open_.sentence and "still" not in open_.sentence
+    assert open_.label == d.HEALTHY and "level" not in open_.seen and "still" not in open_.seen
 
 
 def test_evidence_holds_the_numbers_of_the_curves():

@@ -84,8 +84,8 @@ class Texts(HTMLParser):
 def cards():
     """Yield every kind of card, in every verdict's colour."""
     for label in VERDICTS:
-        verdict = SimpleNamespace(label=label, since_step=3, evidence={"gain": 0.1}, sentence="It fell.",
-                                  confidence=0.9)
+        verdict = SimpleNamespace(label=label, since_step=3, evidence={"gain": 0.1}, advice="Go on.",
+                                  seen="It fell.", confidence=0.9)
         run, other = (SimpleNamespace(run_id=f"at {rate}", provenance="Trained here.", validations={}, time_s=None,
                                       config=RunConfig(learning_rate=rate)) for rate in (1e-3, 1e-2))
         yield verdict_card(verdict, run)
