@@ -34,8 +34,7 @@ from labkit.store.events import Step
 DTYPE, PICTURES, BLOCK = torch.bfloat16, 32, 10               # a card's numbers come in blocks of ten updates
 SECONDS = 6                                                   # to spend on a cell, from its second block on
 BATCHES, RUNS = (1, 4), (8, 4, 1)
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")               # what diffusers' script adapts
-EVERY_KIND = (*ATTENTION, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2")
+ATTENTION, EVERY_KIND = ("attention",), ("all",)
 # pixels, words, width of words; the rest as diffusers has it
 SIZES = {
     False: dict(pixels=512, unet=dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8),

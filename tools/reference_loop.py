@@ -8,6 +8,8 @@ from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from torch.nn import functional as F
 
+from labkit.design.target_modules import expanded
+
 
 def draws(encoded, config, timesteps=1000):
     """Yield latents, noise, timesteps and words (B, ...) for each forward pass, drawn from torch's global state."""
@@ -23,7 +25,7 @@ def add_adapter(unet, config, initial=None):
     unet.requires_grad_(False)
     unet.add_adapter(LoraConfig(r=config.rank, lora_alpha=config.alpha or config.rank, use_rslora=config.use_rslora,
                                 init_lora_weights="gaussian" if config.init_lora_weights == "gaussian" else True,
-                                target_modules=list(config.target_modules)))
+                                target_modules=list(expanded(config.targets))))
     cast_training_params(unet, dtype=torch.float32)
     trained = {name.replace(".default", ""): p for name, p in unet.named_parameters() if p.requires_grad}
     with torch.no_grad():

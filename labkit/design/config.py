@@ -12,11 +12,13 @@ from urllib.parse import quote, unquote
 
 from labkit.design import fields
 from labkit.design.design_file import ALSO_REASONED, read_design, split
+from labkit.design.target_modules import ATTENTION, default_targets, expanded, target_names
 from labkit.errors import LabError
 from labkit.text import shown
 
 ENGINE_VERSION = 1
-SHARE_PREFIX = "lab1~"
+SHARE_PREFIX = "lab2~"
+OLD_PREFIX = "lab1~"                                          # from when every base's default was attention
 DEFAULT_STEPS = 200
 
 # What other trainers call our fields, so that a pasted setting is answered with the right name.
@@ -60,8 +62,8 @@ class RunConfig:
     resolution: int | None = knob(
         None, whole(64, 4096, optional=True), "side of a training picture in pixels; None takes the base's own")
     adapter: str = knob("lora", fields.choice("lora", "full"), "lora, or full: a dense change of the same matrices")
-    target_modules: tuple[str, ...] = knob(
-        ("to_q", "to_k", "to_v", "to_out.0"), fields.names, "layers that are adapted")
+    target_modules: tuple[str, ...] | None = knob(
+        None, target_names, "what is adapted: attention, linear, all, or names of layers; None takes the base's own")
     rank: int = knob(8, whole(1, 4096), "rank of the update")
     alpha: float | None = knob(
         None, real(0, 1e6, above=True, optional=True), "lora_alpha; None takes the rank, so that scaling is 1")
@@ -132,6 +134,11 @@ class RunConfig:
         return alpha / (math.sqrt(self.rank) if self.use_rslora else self.rank)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Return target_modules, sets by their names; the base's own where they are None."""
+        return self.target_modules or default_targets(self.base)
+
+    @property
     def effective_batch_size(self) -> int:
         """Return the pictures behind one update."""
         return self.train_batch_size * self.gradient_accumulation_steps
@@ -143,8 +150,8 @@ class RunConfig:
 
     @property
     def is_resolved(self) -> bool:
-        """Tell whether pictures, updates, alpha and the last rate are fixed."""
-        return None not in (self.n_train, self.max_train_steps, self.alpha)
+        """Tell whether pictures, updates, alpha, adapted layers and the last rate are fixed."""
+        return None not in (self.n_train, self.max_train_steps, self.alpha, self.target_modules)
 
     @property
     def pictures(self) -> int:
@@ -173,7 +180,7 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, defaults included, in a form that JSON keeps."""
         values = {knob_.name: getattr(self, knob_.name) for knob_ in dataclasses.fields(self)}
-        values["target_modules"] = list(self.target_modules)
+        values["target_modules"] = list(self.target_modules) if self.target_modules else None
         values["lr_edits"] = [list(edit) for edit in self.lr_edits]
         return values
 
@@ -212,7 +219,8 @@ class RunConfig:
         if steps is None:                                     # then epochs are given: see __post_init__
             steps = math.ceil(n_train * _known(self.num_train_epochs) / self.effective_batch_size)
         alpha = float(self.rank) if self.alpha is None else self.alpha
-        derived = {"n_train": n_train, "max_train_steps": steps, "num_train_epochs": None, "alpha": alpha}
+        derived = {"n_train": n_train, "max_train_steps": steps, "num_train_epochs": None, "alpha": alpha,
+                   "target_modules": self.targets}
         if self.lr_scheduler != "constant" and self.lr_end is None:
             derived["lr_end"] = 0.0 if self.lr_scheduler in ("linear", "cosine") else self.learning_rate / 10
         return self.replace(**derived)
@@ -232,13 +240,17 @@ def _known(value: int | None) -> int:
 
 
 def _shared(text: str) -> dict[str, str]:
-    """Return the fields and values, as texts, of a share string; LabError when it was cut short or altered."""
-    *words, checksum = text.strip().removeprefix(SHARE_PREFIX).split("~")
+    """Return the fields and values, as texts, of a share string; LabError when it was cut short or altered.
+
+    What an old one does not name is what was the default when it was written.
+    """
+    prefix, rest = text.strip()[:len(SHARE_PREFIX)], text.strip()[len(SHARE_PREFIX):]
+    *words, checksum = rest.split("~")
     words = [unquote(word) for word in words]
     pairs = dict(zip(words[::2], words[1::2], strict=False))         # of an odd number, the last is left over
-    if not text.strip().startswith(SHARE_PREFIX) or len(words) % 2 or checksum != _checksum(pairs):
-        raise LabError(f"The share string {shown(text)} is damaged: copy it again, from {SHARE_PREFIX} to its end.")
-    return pairs
+    if len(words) % 2 or checksum != _checksum(pairs):
+        raise LabError(f"The share string {shown(text)} is damaged: copy it again, from {prefix} to its end.")
+    return {"target_modules": ",".join(ATTENTION)} | pairs if prefix == OLD_PREFIX else pairs
 
 
 def _written(value: Any) -> str:
@@ -262,6 +274,11 @@ def load_design(design: RunConfig | dict[str, Any] | Path | str | None = None, *
     return config.replace(**{name: value for name, value in overrides.items() if value is not None})
 
 
+def is_share_string(design: object) -> bool:
+    """Tell whether a design is a share string, of today's form or of the one before."""
+    return isinstance(design, str) and design.strip().startswith((SHARE_PREFIX, OLD_PREFIX))
+
+
 def named_fields(design: RunConfig | dict[str, Any] | Path | str | None = None) -> dict[str, Any]:
     """Return the fields and values that a design itself gives, so that all others are open.
 
@@ -269,8 +286,8 @@ def named_fields(design: RunConfig | dict[str, Any] | Path | str | None = None) 
     """
     if isinstance(design, RunConfig):
         return design.to_dict()
-    if isinstance(design, str) and design.strip().startswith(SHARE_PREFIX):
-        return _shared(design)
+    if is_share_string(design):
+        return _shared(str(design))
     parts = split(design or {}) if isinstance(design, dict | None) else read_design(design)
     for name in parts.reasons:
         if name not in ALSO_REASONED:
@@ -291,12 +308,12 @@ def run_id(config: RunConfig, base_fingerprint: str, data_fingerprint: str) -> s
     """Return 16 hexadecimal digits that name a run: all training fields, base, pictures and captions, engine.
 
     `base`, `revision` and `data` are replaced by fingerprints of their content. `parent` is left out: it tells where
-    a run came from, and the same run replayed from step 0 gives the same curve.
+    a run came from, and the same run replayed from step 0 gives the same curve. A set of layers is named by them.
     """
     if not config.is_resolved:
         raise LabError("This configuration is not resolved: call config.resolved(n_images) before naming a run.")
     values = config.to_dict() | {"base": base_fingerprint, "data": data_fingerprint, "engine": ENGINE_VERSION}
-    values["target_modules"] = sorted(values["target_modules"])
+    values["target_modules"] = sorted(expanded(config.targets))
     del values["revision"], values["parent"]
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -86,7 +86,7 @@ def read_design(path: Path | str) -> Design:
     except (OSError, UnicodeDecodeError) as error:
         raise LabError(
             f"The design {path} cannot be read ({getattr(error, 'strerror', None) or error}): "
-            "give a YAML or JSON file, or a share string, which starts with lab1~.") from None
+            "give a YAML or JSON file, or a share string, which starts with lab2~.") from None
     if len(text) > MOST_BYTES:
         raise LabError(f"The design {path} has more than {MOST_BYTES // 1000} kB: "
                        "give the file of fields and reasons, which has about three.")

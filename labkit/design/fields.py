@@ -27,7 +27,7 @@ def number(kind: type[int] | type[float], low: float, high: float, *, above: boo
     allowed += " or None" if optional else ""
 
     def check(name: str, value: Any) -> float | None:
-        if optional and _is_nothing(value):
+        if optional and is_nothing(value):
             return None
         if isinstance(value, bool) or not isinstance(value, str | int | float) and not hasattr(value, "item"):
             refuse(name, value, allowed)
@@ -39,7 +39,8 @@ def number(kind: type[int] | type[float], low: float, high: float, *, above: boo
     return check
 
 
-def _is_nothing(value: Any) -> bool:
+def is_nothing(value: Any) -> bool:
+    """Tell whether a value stands for None: None itself, an empty text, "none" or "null"."""
     return value is None or isinstance(value, str) and value.strip().lower() in NOTHING
 
 
@@ -89,21 +90,11 @@ def text(*, optional: bool = False, pattern: str = r".*\S.*", allowed: str = "a 
     return check
 
 
-def names(name: str, value: Any) -> tuple[str, ...]:
-    """Check a list of module names, or a text of them with commas between."""
-    parts = value.split(",") if isinstance(value, str) else value
-    parts = parts if isinstance(parts, list | tuple) else [parts]
-    parts = [part.strip() if isinstance(part, str) else part for part in parts]
-    if not parts or not all(isinstance(part, str) and re.fullmatch(r"[\w.]+", part) for part in parts):
-        refuse(name, value, "names of modules such as to_q, to_k")
-    return tuple(dict.fromkeys(parts))
-
-
 def edits(name: str, value: Any) -> tuple[tuple[int, float], ...]:
     """Check ((step, rate), ...) in rising order of steps; the text form is "100:1e-4,150:3e-5"."""
     allowed = "pairs (step from 1 on, rate above 0 and at most 1000) in rising order of steps"
     if isinstance(value, str):
-        value = [] if _is_nothing(value) else [pair.split(":") for pair in value.split(",")]
+        value = [] if is_nothing(value) else [pair.split(":") for pair in value.split(",")]
     value = () if value is None else value
     is_list = isinstance(value, list | tuple)
     if not is_list or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value):

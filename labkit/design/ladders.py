@@ -63,4 +63,6 @@ def rung_text(name: str, value: Any) -> str:
         return NONE_MEANS.get(name, "default")
     if name in RATES:
         return rate_text(value)
+    if isinstance(value, tuple) and name == "target_modules":
+        return ", ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.design.config import RunConfig
+from labkit.design.target_modules import SETS, expanded, nearest
 from labkit.engine.layers import adapted
 from labkit.engine.seeding import generator
 from labkit.errors import LabError
@@ -23,7 +24,7 @@ class LoRAStack:
     """Hold the adapters of K runs in one float32 tensor `theta` (K, P), and put them on a U-Net while attached.
 
     unet              a diffusers U-Net; its own weights are never touched
-    configs           one RunConfig a run; adapter kind and target_modules are the same for all
+    configs           one RunConfig a run; adapter kind and targets are the same for all
 
     Every layer's A (K, R, in) and B (K, out, R) are views of `theta`. Ranks below R are padded with zero rows of A and
     zero columns of B, whose gradients are exactly zero, so that they stay so.
@@ -32,10 +33,10 @@ class LoRAStack:
     def __init__(self, unet: nn.Module, configs: Sequence[RunConfig]):
         """Lay the adapters out, all zero; `initialize` or `load` gives them their numbers."""
         self.unet, self.configs, self.K = unet, list(configs), len(configs)
-        if len({(c.adapter, c.target_modules) for c in configs}) > 1:
+        if len({(c.adapter, c.targets) for c in configs}) > 1:
             raise LabError("adapter and target_modules must be the same for all runs of one pass.")
         kind, R = configs[0].adapter, max(c.rank for c in configs)
-        modules = find_targets(unet, configs[0].target_modules)
+        modules = find_targets(unet, configs[0].targets)
         device = next(unet.parameters()).device
         self.scale = torch.ones(self.K, 1, 1, device=device)  # strength x scaling, read by every layer
         self.enabled = True
@@ -170,21 +171,26 @@ def _drawn_A(config: RunConfig, name: str, shape: Sequence[int]) -> Tensor:
     return A.uniform_(-bound, bound, generator=source)
 
 
-def find_targets(unet: nn.Module, target_modules: Sequence[str]) -> dict[str, nn.Module]:
-    """Return the layers whose name is, or ends with a dot and, one of target_modules, as PEFT finds them."""
-    def of(target: str) -> list[str]:
-        return [name for name, _ in unet.named_modules() if name == target or name.endswith("." + target)]
+def find_targets(unet: nn.Module, targets: Sequence[str]) -> dict[str, nn.Module]:
+    """Return the layers whose name is, or ends with a dot and, one of targets, as PEFT finds them.
 
-    found = {name: unet.get_submodule(name) for target in target_modules for name in of(target)}
-    for target in target_modules:
-        if not of(target):
-            raise LabError(f"target_modules = {target!r} names no layer of this base; "
-                           "the attention projections are to_q, to_k, to_v, to_out.0.")
+    targets   names of layers, each of which there must be, and of sets, which take those of their layers there are
+    """
+    order = {name: i for i, (name, _) in enumerate(unet.named_modules())}
+    found: dict[str, nn.Module] = {}
+    for target in targets:
+        layers = expanded([target])
+        names = [name for name in order if any(name == layer or name.endswith("." + layer) for layer in layers)]
+        if not names and target in SETS:
+            raise LabError(f"target_modules = {target!r}: this base has none of the layers of that set "
+                           f"({', '.join(layers)}); give the names of those it has.")
+        if not names:
+            raise LabError(f"target_modules = {target!r} names no layer of this base: {nearest(target, order)}")
+        found |= {name: unet.get_submodule(name) for name in names}
     for name, module in found.items():
         if not isinstance(module, nn.Linear | nn.Conv2d) or getattr(module, "groups", 1) > 1:
             raise LabError(f"target_modules: {name} is a {type(module).__name__}; "
                            "only linear and convolution layers can be adapted.")
-    order = {name: i for i, (name, _) in enumerate(unet.named_modules())}
     return dict(sorted(found.items(), key=lambda item: order[item[0]]))
 
 

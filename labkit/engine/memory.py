@@ -66,7 +66,7 @@ def predict(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Ten
     config, K, rank = configs[0], len(configs), max(one.rank for one in configs)
     rows = sum(one.rows for one in configs)
     shapes = tuple((name, tuple(value.shape[1:])) for name, value in sorted(cond.items()))
-    asked = tuple(latent_shape), shapes, rows, K, rank, config.adapter, config.target_modules, dtype, checkpointing
+    asked = tuple(latent_shape), shapes, rows, K, rank, config.adapter, config.targets, dtype, checkpointing
     known = _walked.setdefault(unet, {})
     if asked not in known:
         known[asked] = _walk(unet, latent_shape, dict(shapes), configs, rows, dtype, checkpointing)

@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 
 from labkit.design import volume
-from labkit.design.config import load_design
+from labkit.design.config import is_share_string, load_design
 from labkit.design.design_file import Design, read_design, split
 from labkit.design.ladders import rung_text
 from labkit.design.schedules import lr_at
@@ -49,7 +49,7 @@ def _sections(design) -> Design:
     """Return a design's sections; a share string and a configuration have neither reasons nor expectations."""
     if isinstance(design, dict):
         return split(design)
-    is_file = not hasattr(design, "to_dict") and not str(design).startswith("lab1~")
+    is_file = not hasattr(design, "to_dict") and not is_share_string(design)
     return read_design(design) if is_file else Design({}, {}, {})
 
 
@@ -237,7 +237,7 @@ def every_picture(config) -> Finding:
 
 def parameters(base, config, expected) -> Finding:
     """Count the trained numbers from the layers' shapes and in the adapter itself."""
-    shapes = [module.weight.shape for module in find_targets(base.unet, config.target_modules).values()]
+    shapes = [module.weight.shape for module in find_targets(base.unet, config.targets).values()]
     if config.adapter == "full":
         numbers = sum(math.prod(shape) for shape in shapes)
     else:

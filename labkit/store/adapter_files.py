@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from labkit.design.config import RunConfig
+from labkit.design.target_modules import expanded
 from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.atomic import write_file
@@ -22,20 +23,28 @@ FIELDS = ("adapter", "rank", "alpha", "use_rslora", "init_lora_weights", "target
 def adapter_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig) -> bytes:
     """Return the file of an adapter: keys `unet.<module>.lora_A.weight` (rank, in) and `.lora_B.weight` (out, rank).
 
+    A header names layers, also those of a set; PEFT is told of those that the adapter has.
     A dense adapter (`adapter = "full"`) is kept in the same file form, but other programs have no name for it.
     """
     settings = config.to_dict()
+    settings["target_modules"] = list(expanded(config.targets))
     settings["alpha"] = config.rank if config.alpha is None else config.alpha
     header = {"format": "pt", OWN_KEY: json.dumps({name: settings[name] for name in FIELDS})}
     if config.adapter == "lora":
         peft = {
             "peft_type": "LORA", "r": config.rank, "lora_alpha": settings["alpha"], "use_rslora": config.use_rslora,
-            "target_modules": list(config.target_modules), "lora_dropout": 0.0, "bias": "none",
+            "target_modules": [layer for layer in settings["target_modules"] if _has(tensors, layer)],
+            "lora_dropout": 0.0, "bias": "none",
             "rank_pattern": {}, "alpha_pattern": {},          # diffusers up to 0.36 asks for them
         }
         prefixed = {PREFIX + name: value for name, value in peft.items()}
         header[METADATA_KEY] = json.dumps(prefixed, indent=2, sort_keys=True)
     return sealed({PREFIX + name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}, header)
+
+
+def _has(tensors: Mapping[str, np.ndarray], layer: str) -> bool:
+    """Tell whether a layer called so is among those of the tensors, `<module>.lora_A.weight` and the like."""
+    return any(f".{layer}." in f".{name}" for name in tensors)
 
 
 def save_adapter(path: Path | str, tensors: Mapping[str, np.ndarray], config: RunConfig) -> None:

@@ -16,6 +16,7 @@ from small_pictures import write_territory
 
 from labkit.cli import parser as cli
 from labkit.design.config import RunConfig
+from labkit.design.target_modules import LINEAR
 from labkit.errors import LabError
 from labkit.store.runs import RunFolder, Store
 
@@ -36,7 +37,8 @@ def pictures(tmp_path_factory):
 def trained(capsys, sd_folder, pictures):
     """Train a run of four updates from the command line; give the outcome as data."""
     code, out, err = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4",
-                            "--set", "train_batch_size=2", "--set", "alpha=4", "--json")
+                            "--set", "train_batch_size=2", "--set", "alpha=4", "--set", "target_modules=linear",
+                            "--json")
     assert code == 0, err
     return json.loads(out)[0]
 
@@ -51,7 +53,8 @@ def test_training_records_judges_and_leaves_an_adapter_and_stdout_holds_json_alo
 def test_a_run_that_is_there_is_found_with_its_time_and_not_trained_again(trained, capsys, sd_folder, pictures):
     before = Store().run(trained["id"]).events_path.read_bytes()
     code, out, _ = labkit(capsys, "train", "--base", sd_folder, "--data", pictures, "--set", "max_train_steps=4",
-                          "--set", "train_batch_size=2", "--set", "alpha=4")
+                          "--set", "train_batch_size=2", "--set", "alpha=4",
+                          "--set", "target_modules=" + ",".join(LINEAR))  # the set's layers, one by one
     assert code == 0 and "not trained again" in out
     assert Store().run(trained["id"]).events_path.read_bytes() == before
 
@@ -175,6 +178,8 @@ def test_a_run_that_ends_in_an_error_gives_exit_code_1(capsys, sd_folder, pictur
     (["train", "--set", "learning_rat=1"], "did you mean learning_rate"),
     (["train", "--set", "learning_rate=fast"], "learning_rate = 'fast'"),
     (["train", "--set", "rank=0"], "rank = '0'"),
+    (["train", "--set", "target_modules=al"], "target_modules = 'al' is neither a set nor a layer's name: "
+                                              "did you mean all?"),
     *[(["train", "--set", f"{name}={'9' * 5000}"], f"{name} = '999") for name in ("rank", "learning_rate", "seed")],
     (["train", "--set", "rank"], "key=value"),
     (["sweep"], "sweep has nothing to vary: give values to try with --set"),

@@ -11,6 +11,7 @@ import pytest
 
 from labkit import settings
 from labkit.design.config import ENGINE_VERSION, RunConfig, differing_fields, load_design, run_id
+from labkit.design.target_modules import ALL, ATTENTION, LINEAR
 from labkit.errors import LabError
 
 FIELDS = [field.name for field in dataclasses.fields(RunConfig)]
@@ -19,7 +20,7 @@ FIELDS = [field.name for field in dataclasses.fields(RunConfig)]
 IMPOSSIBLE = {
     "base": ["", "  ", 3, None], "revision": [3], "data": ["", 5, None], "n_train": [0, -1, 2.5, "many", True],
     "resolution": [0, 100, 9000, 513, "big"], "adapter": ["lokr", "", None, 1],
-    "target_modules": [(), "", [3], ["to q"], None, 7], "rank": [0, -4, 5000, 8.5, "eight", None, True],
+    "target_modules": [(), [3], ["to q"], 7, "al", "to_q, attn"], "rank": [0, -4, 5000, 8.5, "eight", None, True],
     "alpha": [0, -1, "x", float("inf")], "use_rslora": ["perhaps", 1, None],
     "init_lora_weights": ["pissa", True, None],
     "learning_rate": [0, -1e-4, 1001, "fast", None, float("nan"), True, [1e-3]], "lr_ratio_B": [0, -1, None],
@@ -51,6 +52,7 @@ def test_an_impossible_value_is_refused_by_the_name_of_its_field(name, value):
     ("max_train_steps", "1e3", 1000), ("use_rslora", "true", True), ("use_rslora", "False", False),
     ("alpha", "none", None), ("snr_gamma", "5", 5.0), ("mixed_precision", False, "no"),
     ("target_modules", "to_q, to_k", ("to_q", "to_k")), ("target_modules", ["to_q", "to_q"], ("to_q",)),
+    ("target_modules", "all", ("all",)), ("target_modules", "none", None),
     ("lr_edits", "100:1e-4,150:3e-5", ((100, 1e-4), (150, 3e-5))), ("lr_edits", [[100, "1e-4"]], ((100, 1e-4),)),
     ("seed", "9007199254740993", 9007199254740993), ("revision", "", None),
 ])
@@ -130,9 +132,20 @@ def test_a_share_string_comes_back_as_the_same_configuration(config):
     assert all(letter.isalnum() or letter in "-._~%,:/" for letter in config.share()) and config.share().isascii()
 
 
+OLD_STRING = "lab1~rank~16~learning_rate~0.003~0d0c61"
+
+
+def test_an_old_share_string_means_the_layers_that_were_the_default_when_it_was_written():
+    expected = RunConfig(rank=16, learning_rate=3e-3, target_modules="attention")
+    assert load_design(OLD_STRING) == load_design(f" {OLD_STRING}\n") == expected
+    assert run_id(load_design(OLD_STRING).resolved(48), "base", "data") == "9f38608edcef45d1"
+    assert load_design("lab1~target_modules~to_q,conv1~seed~3~214030").target_modules == ("to_q", "conv1")
+    assert load_design(load_design(OLD_STRING).share()) == expected
+
+
 def test_a_damaged_share_string_is_refused():
     text = RunConfig(rank=16, learning_rate=3e-3).share()
-    for damaged in (text[:-1], text.replace("16", "61"), text[:20], "lab1~"):
+    for damaged in (text[:-1], text.replace("16", "61"), text[:20], "lab2~", "lab1~", OLD_STRING[:-1]):
         with pytest.raises(LabError, match="damaged"):
             load_design(damaged)
 
@@ -207,6 +220,31 @@ def test_every_training_field_changes_the_run_id_and_a_name_for_the_same_content
     same = plain.replace(base="./copy", data="/elsewhere", revision="main", parent="0" * 16, alpha=8, n_train=48)
     assert run_id(same.resolved(48), "b", "d") == name
     assert len({name, run_id(plain.resolved(48), "b2", "d"), run_id(plain.resolved(48), "b", "d2")}) == 3
+
+
+# stored: what the names of the layers gave before sets had one
+@pytest.mark.parametrize("name, layers, stored", [
+    ("attention", ATTENTION, "d437fc835fd9bce4"), ("linear", LINEAR, "9599892d526960a5"),
+    ("all", ALL, "c877de2a8dc9d1fd"), (("linear", "conv1", "conv2"), (*LINEAR, "conv1", "conv2"), "509288e18cb91b42"),
+])
+def test_a_set_names_the_same_run_as_its_layers(name, layers, stored):
+    by_name, by_layers = RunConfig(target_modules=name), RunConfig(target_modules=layers[::-1])
+    assert run_id(by_name.resolved(48), "base", "data") == stored == run_id(by_layers.resolved(48), "base", "data")
+    assert set(by_name.targets) == set(by_layers.targets)
+
+
+def test_layers_that_are_not_given_follow_from_the_base():
+    config = RunConfig()
+    assert config.target_modules is None and config.to_dict()["target_modules"] is None
+    assert config.resolved(48).target_modules == config.targets == ("attention",)
+    assert RunConfig(base="/models/sd15").resolved(48).target_modules == ("attention",)
+    assert RunConfig(target_modules="conv1").resolved(48).targets == ("conv1",)
+
+
+@pytest.mark.parametrize("typed, meant", [("al", "all"), ("ALL", "all"), ("attn", "attention"), ("linears", "linear")])
+def test_a_mistyped_set_is_refused_with_the_one_that_was_meant(typed, meant):
+    with pytest.raises(LabError, match=f"target_modules = '{typed}' .*did you mean {meant}"):
+        RunConfig(target_modules=f"to_q,{typed}")
 
 
 def test_a_run_that_is_not_resolved_has_no_id():

@@ -8,9 +8,11 @@ import reference_loop
 import small_bases
 import tiny
 import torch
+from torch import nn
 
+from labkit import settings
 from labkit.design.config import RunConfig
-from labkit.engine.adapters import LoRAStack, attached_to, bare
+from labkit.engine.adapters import LoRAStack, attached_to, bare, find_targets
 from labkit.engine.base import diffusers_picture, load_base
 from labkit.engine.batches import Batches
 from labkit.engine.loss import per_sample_loss
@@ -54,27 +56,37 @@ def batch_of(configs):
     return next(Batches(cache.train, cache.null_cond, configs, torch.device("cpu"))(0))
 
 
-@pytest.mark.parametrize("changes", [{}, {"target_modules": EVERYWHERE}, {"alpha": 2.0, "use_rslora": True}])
-def test_gradients_of_one_run_equal_a_unet_with_peft_layers(changes):
-    base, config = tiny.base(**TWO_LEVELS), RunConfig(rank=3, **changes)
-    stack, batch = filled(base.unet, [config]), batch_of([config])
-    theirs = copy.deepcopy(base.unet)
-    trained = reference_loop.add_adapter(theirs, config, stack.tensors(0))
+@pytest.mark.parametrize("ranks", [(3,), (3, 8, 1)], ids=["one run", "three runs"])
+@pytest.mark.parametrize("changes", [
+    {},
+    {"target_modules": "linear"},
+    {"target_modules": "all"},
+    {"alpha": 2.0, "use_rslora": True},
+])
+def test_gradients_of_each_run_equal_a_unet_with_peft_layers(changes, ranks):
+    base = tiny.base(**TWO_LEVELS)
+    configs = [RunConfig(rank=rank, seed=seed, **changes) for seed, rank in enumerate(ranks)]
+    stack, batch = filled(base.unet, configs), batch_of(configs)
+    ours = gradients(base, stack, batch)
     noisy = base.noise_scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
-    prediction = theirs(noisy, batch.timesteps, batch.cond["encoder_hidden_states"]).sample
-    torch.nn.functional.mse_loss(prediction, batch.noise).backward()
-    ours = gradients(base, stack, batch)[0]
-    assert set(ours) == set(trained)
-    for name, parameter in trained.items():
-        mine = torch.from_numpy(ours[name])
-        torch.testing.assert_close(mine, parameter.grad, rtol=1e-4, atol=1e-7, msg=lambda m, name=name: f"{name}: {m}")
+    rows = zip(*(tensor.unflatten(0, (len(ranks), -1)) for tensor in (
+        noisy, batch.noise, batch.timesteps, batch.cond["encoder_hidden_states"])), strict=True)
+    for k, (latents, noise, timesteps, words) in enumerate(rows):
+        theirs = copy.deepcopy(base.unet)
+        trained = reference_loop.add_adapter(theirs, configs[k], stack.tensors(k))
+        torch.nn.functional.mse_loss(theirs(latents, timesteps, words).sample, noise).backward()
+        assert set(ours[k]) == set(trained)
+        for name, parameter in trained.items():
+            mine = torch.from_numpy(ours[k][name])
+            torch.testing.assert_close(mine, parameter.grad, rtol=1e-4, atol=1e-7,
+                                       msg=lambda m, name=name: f"{name}: {m}")
 
 
 @pytest.mark.parametrize("changes", [
     {},
-    {"target_modules": EVERYWHERE},
+    {"target_modules": "all"},
     {"adapter": "full"},
-    {"adapter": "full", "target_modules": EVERYWHERE},
+    {"adapter": "full", "target_modules": "all"},
 ])
 def test_gradients_of_runs_side_by_side_equal_those_of_each_alone(changes):
     base = tiny.base(**TWO_LEVELS)
@@ -201,6 +213,8 @@ def test_alpha_survives_diffusers_load_lora_weights(tmp_path):
         {"alpha": 1.0},
         {"alpha": 6.0, "use_rslora": True},
         {"alpha": 2.0, "target_modules": ("to_v", "conv1")},
+        {"alpha": 2.0, "target_modules": "linear"},
+        {"alpha": 2.0, "target_modules": "all"},
     )
     with torch.no_grad():
         without = pipe.unet(*rows).sample
@@ -214,6 +228,29 @@ def test_alpha_survives_diffusers_load_lora_weights(tmp_path):
             torch.testing.assert_close(ours, pipe.unet(*rows).sample, rtol=1e-4, atol=1e-5)
             pipe.unload_lora_weights()
             assert (ours - without).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("layers", ["linear", "all"])
+def test_an_adapter_on_all_layers_of_the_shipped_base_goes_to_diffusers_and_back(tmp_path, layers):
+    from diffusers import StableDiffusionPipeline
+
+    pipe = StableDiffusionPipeline.from_pretrained(settings.REPO / "data" / "base", safety_checker=None)
+    source, config = torch.Generator().manual_seed(0), RunConfig(rank=2, alpha=3, target_modules=layers)
+    rows = (torch.randn(1, 8, 16, 16, generator=source), torch.tensor([300]),
+            torch.randn(1, 5, pipe.unet.config.cross_attention_dim, generator=source))
+    stack = filled(pipe.unet, [config])
+    save_adapter(tmp_path / "place.safetensors", stack.tensors(0), config)
+    tensors, fields = load_adapter(tmp_path / "place.safetensors")
+    again = LoRAStack(pipe.unet, [RunConfig.from_dict(fields)])
+    again.load(0, tensors)
+    with torch.no_grad(), again.attached():
+        ours = pipe.unet(*rows).sample
+    pipe.load_lora_weights(tmp_path / "place.safetensors")
+    with torch.no_grad():
+        torch.testing.assert_close(ours, pipe.unet(*rows).sample, rtol=1e-3, atol=1e-4)
+        assert sum("lora_A" in name for name, _ in pipe.unet.named_parameters()) == len(stack.layers)
+        pipe.unload_lora_weights()
+        assert (ours - pipe.unet(*rows).sample).abs().max() > 1e-2
 
 
 def test_a_picture_with_an_adapter_is_the_one_diffusers_draws_from_its_file(tmp_path):
@@ -250,8 +287,23 @@ def test_an_adapter_returns_from_its_file(tmp_path):
     assert torch.equal(again.theta, stack.theta) and torch.equal(again.scale, stack.scale)
 
 
+def test_a_set_takes_those_of_its_layers_that_the_base_has():
+    unet = tiny.unet(**TWO_LEVELS)
+    everything = {name for name, module in unet.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    assert set(find_targets(unet, ["all"])) == {name for name in everything if not name.startswith(
+        ("conv_in", "conv_out", "time_embedding"))}
+    attention = find_targets(unet, ["attention"])
+    assert list(attention) == list(find_targets(unet, ["to_v", "to_k", "to_out.0", "to_q"]))
+    alone = nn.ModuleDict({"attn1": copy.deepcopy(unet.mid_block.attentions[0].transformer_blocks[0].attn1)})
+    assert list(find_targets(alone, ["all"])) == ["attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0"]
+    with pytest.raises(LabError, match="'all': this base has none of the layers of that set"):
+        find_targets(nn.ModuleDict({"conv_in": nn.Conv2d(1, 1, 1)}), ["all"])
+
+
 def test_what_does_not_fit_is_refused_by_name():
     unet = tiny.unet()
+    with pytest.raises(LabError, match="'conv_shortcuts' names no layer of this base: did you mean conv_shortcut"):
+        LoRAStack(unet, [RunConfig(target_modules="conv_shortcuts")])
     with pytest.raises(LabError, match="'to_nowhere' names no layer"):
         LoRAStack(unet, [RunConfig(target_modules=("to_q", "to_nowhere"))])
     with pytest.raises(LabError, match="norm1 is a"):

@@ -6,6 +6,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from labkit.design.config import RunConfig
+from labkit.design.target_modules import ALL
 from labkit.errors import LabError
 from labkit.store.adapter_files import METADATA_KEY, load_adapter, save_adapter
 
@@ -26,7 +27,8 @@ def test_an_adapter_comes_back_with_everything_that_shapes_it(tmp_path, changes)
     name = "mid.to_q.lora_A.weight"
     np.testing.assert_array_equal(tensors[name], TENSORS[name].astype(np.float32))
     again = RunConfig.from_dict(fields)
-    assert again.scaling == config.scaling and again == RunConfig(rank=4, **({"alpha": 4} | changes))
+    expected = {"alpha": 4, "target_modules": "attention"} | changes
+    assert again.scaling == config.scaling and again == RunConfig(rank=4, **expected)
 
 
 def header(path):
@@ -42,7 +44,19 @@ def test_the_header_makes_the_lora_config_of_peft(tmp_path):
     settings = json.loads(header(tmp_path / "a.safetensors")[METADATA_KEY])
     peft = LoraConfig(**{name.removeprefix("unet."): value for name, value in settings.items()})
     assert (peft.r, peft.lora_alpha, peft.use_rslora) == (4, 2, True)
-    assert set(peft.target_modules) == set(config.target_modules)
+    assert set(peft.target_modules) == {"to_q"}
+
+
+def test_the_header_names_layers_where_a_set_was_trained(tmp_path):
+    config = RunConfig(rank=4, target_modules=("all", "conv_in"))
+    tensors = TENSORS | {"mid.downsamplers.0.conv.lora_A.weight": np.ones((4, 8, 3, 3)),
+                         "conv_in.lora_B.weight": np.ones((6, 4, 1, 1))}
+    save_adapter(tmp_path / "a.safetensors", tensors, config)
+    written = header(tmp_path / "a.safetensors")
+    peft = json.loads(written[METADATA_KEY])["unet.target_modules"]
+    assert peft == ["to_q", "downsamplers.0.conv", "conv_in"]            # those that there are
+    assert json.loads(written["labkit"])["target_modules"] == [*ALL, "conv_in"]
+    assert load_adapter(tmp_path / "a.safetensors")[1]["target_modules"] == ["all", "conv_in"]
 
 
 def test_a_file_tells_nothing_about_the_machine_it_was_made_on(tmp_path):

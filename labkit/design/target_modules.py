@@ -1,0 +1,76 @@
+"""Which layers of a U-Net an adapter stands on: three sets with a name, made of the names that diffusers gives layers.
+
+A name stands for every layer that is called so or ends with a dot and it, as PEFT finds target_modules.
+
+attention   queries, keys, values and outputs: what diffusers' `train_text_to_image_lora.py` adapts
+linear      and the feed-forward layers and projections around them: all of a Transformer2DModel, as kohya's LoRA does
+all         and residual blocks, down- and upsamplers, with their convolutions of 3 x 3: as kohya's LoRA does with
+            `conv_dim`, which LyCORIS calls LoCon
+
+conv_in, conv_out and time_embedding, with which a U-Net begins and ends, are in none of them, as in kohya's.
+Recorded runs rely on what these names stand for: another choice of layers gets another name.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from labkit.design.fields import is_nothing, refuse
+from labkit.errors import LabError
+from labkit.text import shown
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+LINEAR = (*ATTENTION, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
+ALL = (*LINEAR, "conv1", "conv2", "conv_shortcut", "time_emb_proj", "downsamplers.0.conv", "upsamplers.0.conv")
+SETS = {"attention": ATTENTION, "linear": LINEAR, "all": ALL}
+
+# What None means, by base: on the embedded one, and on any other what diffusers' script adapts.
+DEFAULT_TARGETS = {"embedded": "attention"}
+DEFAULT_OF_OTHERS = "attention"
+
+
+def default_targets(base: str) -> tuple[str, ...]:
+    """Return what is adapted on this base where a configuration does not say."""
+    return (DEFAULT_TARGETS.get(base, DEFAULT_OF_OTHERS),)
+
+
+def expanded(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of layers alone: those of a set in its place, each once."""
+    return tuple(dict.fromkeys(layer for name in names for layer in SETS.get(name, (name,))))
+
+
+def target_names(name: str, value: Any) -> tuple[str, ...] | None:
+    """Check names of sets and layers, a list or a text with commas between; None stands for the base's own default.
+
+    Where all layers of a set are among them, the set's name takes their place, so that equal settings compare equal.
+    """
+    if is_nothing(value):
+        return None
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = parts if isinstance(parts, list | tuple) else [parts]
+    parts = [part.strip() if isinstance(part, str) else part for part in parts]
+    if not parts or not all(isinstance(part, str) and re.fullmatch(r"[\w.]+", part) for part in parts):
+        refuse(name, value, "names of layers such as to_q, to_k, or of a set: " + ", ".join(SETS))
+    for part in parts:
+        if meant := _meant_set(part):
+            raise LabError(f"{name} = {shown(part)} is neither a set nor a layer's name: did you mean {meant}?")
+    layers = expanded(parts)
+    for set_name in reversed(SETS):                           # the largest first
+        if set(SETS[set_name]).issubset(layers):
+            return (set_name, *(layer for layer in layers if layer not in SETS[set_name]))
+    return layers
+
+
+def _meant_set(part: str) -> str | None:
+    """Return the set whose name was mistyped, as far as it can be guessed: few layers are called by letters alone."""
+    if part in SETS or not part.isalpha():
+        return None
+    return next(iter(difflib.get_close_matches(part.lower(), SETS, 1)), None)
+
+
+def nearest(target: str, layers: Iterable[str]) -> str:
+    """Return a hint at what a name that no layer has was meant to be, among the last parts of the layers' names."""
+    endings = {name.split(".", parts)[-1] for name in layers for parts in range(name.count(".") + 1)}
+    near = difflib.get_close_matches(target, endings, 1)
+    return f"did you mean {near[0]}?" if near else f"the sets are {', '.join(SETS)}."
