@@ -128,10 +128,10 @@ class Checkpoint:
         """Name the file; it need not be there yet."""
         self.path, self.previous = Path(path), Path(path).with_suffix(".previous.safetensors")
 
-    def save(self, state, modules, optimizer):
-        """Write a JSON state, modules by name and an optimizer; the file of before becomes the previous one."""
+    def save(self, state, modules, optimizer=None):
+        """Write a JSON state, modules by name (and an optimizer); the file of before becomes the previous one."""
         tensors = {f"{name}/{key}": t for name, m in modules.items() for key, t in m.state_dict().items()}
-        for i, slots in optimizer.state_dict()["state"].items():
+        for i, slots in optimizer.state_dict()["state"].items() if optimizer else ():
             tensors |= {f"optimizer/{i}/{slot}": torch.as_tensor(t) for slot, t in slots.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_suffix(".aside")

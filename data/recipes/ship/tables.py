@@ -35,6 +35,16 @@ def training():
     return table(["training", "steps", "minutes", "figure", "its course, at six even times"], rows)
 
 
+def quality():
+    """What recipes.ship.quality measured of the base that ships and of its further training, by pictures seen."""
+    path, columns = LOGS / "quality.jsonl", ("kind", "wall_color", "main_color", "second_color")
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return table(["pictures seen since", "fixed-noise loss, held out", "kind", "wall colour", "main colour",
+                  "second colour", "Fréchet distance", "of renders from others"],
+                 [[f"{line['pictures']:,}", f"{line['held_out']:.4f}", *(percent(line[name]) for name in columns),
+                   f"{line['distance']:.2f} ± {line['spread']:.2f}", f"{line['floor']:.2f}"] for line in lines])
+
+
 def confusion(counts):
     """Kinds asked for in rows, answers in columns; an empty cell is 0."""
     said = {answer for row in counts.values() for answer in row}
@@ -54,6 +64,7 @@ def parts(m):
     kept = after["ordinary"]["kind"][0] / m["reader"]["ordinary generated"]["kind"][0]
     return {
         "training": training(),
+        "quality": quality(),
         "sizes": table(["part", "MB"], [[name, f"{size / 1e6:.1f}"] for name, size in m["bytes"].items()]),
         "reconstruction": table(
             ["held-out pictures", "autoencoder, dB PSNR", "fixed-noise loss of the untouched base"],
