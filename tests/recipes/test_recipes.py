@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import recipes
-from recipes.model import architecture, autoencoder, denoiser, latents, muon, training, widen
+from recipes.model import architecture, autoencoder, denoiser, export, latents, muon, training, widen
 from recipes.model.training import Budget
 from recipes.ship import recorded
 from recipes.world import liminal, ordinary
@@ -163,12 +163,42 @@ def test_training_the_decoder_alone_keeps_the_latents(renders, tmp_path, small_b
     assert after.config.scaling_factor == base.config.scaling_factor
 
 
-def test_a_resumed_denoiser_equals_one_trained_straight(renders, tmp_path, small_batches):
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_resumed_denoiser_equals_one_trained_straight(renders, tmp_path, small_batches, bf16):
     vae = architecture.build_vae()
-    straight = denoiser.train(renders, vae, tmp_path / "a", Budget(steps=3))
-    stop_after(2, lambda budget: denoiser.train(renders, vae, tmp_path / "b", budget, every=0))
-    resumed = denoiser.train(renders, vae, tmp_path / "b", Budget(steps=3))
+    straight = denoiser.train(renders, vae, tmp_path / "a", Budget(steps=3), bf16=bf16)
+    stop_after(2, lambda budget: denoiser.train(renders, vae, tmp_path / "b", budget, every=0, bf16=bf16))
+    resumed = denoiser.train(renders, vae, tmp_path / "b", Budget(steps=3), bf16=bf16)
     assert all(map(same, resumed, straight))
+
+
+def test_averages_are_kept_and_become_a_base(renders, tmp_path, small_batches, monkeypatch):
+    monkeypatch.setattr(denoiser, "KEEP", 1)
+    vae = architecture.build_vae()
+    vae.save_pretrained(tmp_path / "vae")
+    unet, text_encoder = denoiser.train(renders, vae, tmp_path, Budget(steps=2))
+    kept = sorted((tmp_path / "kept").iterdir())
+    assert [path.name for path in kept] == ["000001.safetensors", "000002.safetensors"]
+    state = export.export(tmp_path / "vae", kept[1], tmp_path / "base")
+    base = architecture.load_base(tmp_path / "base")
+    assert state["pictures"] == 4 and same(base.text_encoder, text_encoder) and same(base.unet, unet.half().float())
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        export.export(tmp_path / "vae", tmp_path / "missing.safetensors", tmp_path / "base")
+
+
+def test_bf16_leaves_weights_and_gradients_in_float32_and_attention_too():
+    layer, seen = torch.nn.Linear(8, 8), []
+    x = torch.randn(2, 1, 4, 8, generator=torch.Generator().manual_seed(0))
+    with denoiser.precision("cpu", True):
+        q = layer(x)
+        seen += [q.dtype, torch.nn.functional.scaled_dot_product_attention(q, q, q)]
+    wide = q.detach().float()
+    exact = torch.nn.functional.scaled_dot_product_attention(wide, wide, wide)
+    assert seen[0] == torch.bfloat16 and torch.equal(seen[1].detach(), exact.bfloat16())
+    seen[1].sum().backward()
+    assert layer.weight.dtype == layer.weight.grad.dtype == torch.float32
+    with denoiser.precision("cpu", False):
+        assert layer(x).dtype == torch.float32
 
 
 def test_latents_in_a_file_are_those_of_the_pictures_to_a_255th_of_their_range(renders, tmp_path, tokenizer):
