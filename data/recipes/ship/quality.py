@@ -20,7 +20,7 @@ import torch
 from recipes.model.denoiser import fixed_noise_loss
 from recipes.model.export import export
 from recipes.model.latents import read
-from recipes.ship.measure import COLOURS, DATA, GUIDANCE, MEASURED, generate, share
+from recipes.ship.measure import COLOURS, DATA, MEASURED, generate, share
 from recipes.ship.samples import fresh_captions
 from recipes.ship.tables import LOGS, write_tables
 

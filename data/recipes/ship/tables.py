@@ -38,7 +38,9 @@ def training():
 def quality():
     """What recipes.ship.quality measured of the base that ships and of its further training, by pictures seen."""
     path, columns = LOGS / "quality.jsonl", ("kind", "wall_color", "main_color", "second_color")
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    if not path.exists():
+        return "Not measured yet.\n"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
     return table(["pictures seen since", "fixed-noise loss, held out", "kind", "wall colour", "main colour",
                   "second colour", "Fréchet distance", "of renders from others"],
                  [[f"{line['pictures']:,}", f"{line['held_out']:.4f}", *(percent(line[name]) for name in columns),
