@@ -1,51 +1,93 @@
-"""Curves that grow below a running cell while events pass through."""
+"""Curves and pictures that grow below a running cell while events pass through."""
 
 import time
 from collections.abc import Generator, Iterable
 
-from labkit.store.events import Event, Step, Validation
+from labkit.store.events import Event, Sample, Step, Validation
+from labkit.text import rate_text
 from labkit.view.curves import plot_curves
 from labkit.view.frontend import frontend, show
+from labkit.view.pictures import plot_comparison, prompts_of
 
 REDRAW_S = 0.22                                               # a drawing takes about 40 ms of one core
+ROWS = 8                                                      # more runs have no pictures below their curves
 
 
 def live(events: Iterable[Event], builders, *, label=None) -> Generator[Event, None, None]:
-    """Pass events through, each added to its run's builder; where somebody watches, draw all held-out curves anew.
+    """Pass events through, each added to its run's builder; where somebody watches, draw what is new in them.
 
     builders    what was known of each run before, by run id: a resumed run begins with what it had told
     label       names a run by its Run; its learning rate by default
+
+    Held-out curves stay when all is over. The pictures go: the cell's own figure shows them again.
     """
     if frontend() == "headless":
         for event in events:
             builders[event.run_id].add(event)
             yield event
         return
-    import ipywidgets as W  # not needed where nobody watches
-
-    picture = W.Image(format="png", layout=W.Layout(width="900px", display="none"))
-    words = W.Label("measuring the untouched base")
-    show(W.VBox([words, picture]))
-    last = max(builder.config.max_train_steps for builder in builders.values())
-    drawn, started, news = 0.0, time.monotonic(), False
+    growing = _Growing(builders, label)
     try:
         for event in events:
             builders[event.run_id].add(event)
-            news |= isinstance(event, Validation)
-            if isinstance(event, Step) and time.monotonic() - drawn > REDRAW_S:
-                words.value = f"update {event.global_step:,} of {last:,}, {time.monotonic() - started:.0f} s"
-                if news:
-                    _draw(picture, builders, label)
-                drawn, news = time.monotonic(), False
+            growing.take(event)
             yield event
     finally:
+        growing.end()
+
+
+class _Growing:
+    """Show words, curves and pictures of the builders' runs below the cell, and draw them anew as events come."""
+
+    def __init__(self, builders, label):
+        import ipywidgets as W  # not needed where nobody watches
+
+        self.builders, self.label = builders, label
+        self.words = W.Label("measuring the untouched base")
+        self.curves, self.pictures = (W.Image(format=kind, layout=W.Layout(width="900px", display="none"))
+                                      for kind in ("png", "jpeg"))
+        self.curves.add_class("lab-live-curves")
+        self.pictures.add_class("lab-live-pictures")
+        show(W.VBox([self.words, self.curves, self.pictures]))
+        self.last = max(builder.config.max_train_steps for builder in builders.values())
+        self.started, self.drawn, self.news = time.monotonic(), 0.0, set()
+
+    def take(self, event):
+        """Note what an event brings; draw at an update, when the last drawing is long enough ago."""
+        self.news.add(type(event))
+        if isinstance(event, Step) and time.monotonic() - self.drawn > REDRAW_S:
+            self.words.value = f"update {event.global_step:,} of {self.last:,}, {self._seconds()}"
+            self._draw()
+            self.drawn = time.monotonic()
+
+    def end(self):
+        """Draw all curves whole, take the pictures away and say how long it took."""
         time.sleep(0.05)                                      # a last frame sent right after others may be dropped
-        _draw(picture, builders, label)
-        words.value = f"{len(builders)} {'run' if len(builders) == 1 else 'runs'}, {time.monotonic() - started:.0f} s"
+        self.news = {Validation}
+        self._draw()
+        self.pictures.layout.display = "none"
+        counted = f"{len(self.builders)} {'run' if len(self.builders) == 1 else 'runs'}"
+        self.words.value = f"{counted}, {self._seconds()}"
 
+    def _seconds(self):
+        return f"{time.monotonic() - self.started:.0f} s"
 
-def _draw(picture, builders, label):
-    runs = [run for run in (builder.build() for builder in builders.values()) if "validation" in run.validations]
-    if runs:
-        picture.value = plot_curves(runs, label=label).figure.encoded()
-        picture.layout.display = ""
+    def _draw(self):
+        drawings = {Validation: (self.curves, self._curves), Sample: (self.pictures, self._samples)}
+        runs = [builder.build() for builder in self.builders.values()] if self.news & set(drawings) else []
+        for kind, (image, draw) in drawings.items():
+            if kind in self.news and (figure := draw(runs)) is not None:
+                image.value, image.layout.display = figure.encoded(), ""
+        self.news.clear()
+
+    def _curves(self, runs):
+        runs = [run for run in runs if "validation" in run.validations]
+        return plot_curves(runs, label=self.label).figure if runs else None
+
+    def _samples(self, runs):
+        """Draw a row of pictures a run, the same seeds up to the newest."""
+        runs = [run for run in runs if prompts_of(run)]
+        if not 0 < len(runs) <= ROWS:
+            return None
+        label = self.label or (lambda run: rate_text(run.config.learning_rate))
+        return plot_comparison(runs, names=[label(run) for run in runs])
