@@ -50,16 +50,21 @@ def data_dir() -> Path:
 
 
 def store_dir() -> Path:
-    """Return the folder of runs: LABKIT_STORE, else runs/ of the repository, else one in the user's data folder.
+    """Return the folder of runs: LABKIT_STORE, else `own_dir`."""
+    if chosen := switch("LABKIT_STORE"):
+        return _absolute(chosen)
+    return own_dir("runs")
+
+
+def own_dir(name: str) -> Path:
+    """Return a folder for what a person makes: of the repository, or one in the user's data folder.
 
     The repository's is taken only where it can be written.
     """
-    if chosen := switch("LABKIT_STORE"):
-        return _absolute(chosen)
-    runs = REPO / "runs"
-    if os.access(runs if runs.is_dir() else REPO, os.W_OK):
-        return runs
-    return _user_dir("XDG_DATA_HOME", ".local/share", "Application Support") / "runs"
+    own = REPO / name
+    if os.access(own if own.is_dir() else REPO, os.W_OK):
+        return own
+    return _user_dir("XDG_DATA_HOME", ".local/share", "Application Support") / name
 
 
 def cache_dir() -> Path:

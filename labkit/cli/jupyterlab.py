@@ -1,4 +1,4 @@
-"""Open the lessons in JupyterLab."""
+"""Open the lessons in JupyterLab: a learner's own copy of a lesson that is named, any notebook by its path."""
 
 import os
 import signal
@@ -6,7 +6,8 @@ import subprocess
 import sys
 from urllib.parse import quote
 
-from labkit.cli.parser import Outcome
+from labkit.cli import my_lessons
+from labkit.cli.parser import Outcome, tell
 from labkit.interrupts import Stop, answered_by
 from labkit.lessons import notebooks
 from labkit.settings import REPO
@@ -22,9 +23,21 @@ def command(lesson, *, port, browser):
             *["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0)]
 
 
+def own_copy(lesson):
+    """Return the learner's copy of a lesson, made or renewed where nobody worked in it, and say what it is."""
+    copy, is_old = my_lessons.bring_all()[lesson]
+    tell(f"labkit: {copy} is your own copy, with each solution folded below its exercise.", sys.stderr)
+    if is_old:
+        tell("labkit: The lesson has changed since: rename or move your copy, and the same command makes a new one.",
+             sys.stderr)
+    return copy
+
+
 def lab(options):
     """Start JupyterLab and wait until it is stopped."""
     [lesson] = notebooks.choose([options.name], files=True)
+    if not notebooks.is_path(options.name):
+        lesson = own_copy(lesson)
     if options.store:
         os.environ["LABKIT_STORE"] = os.path.abspath(options.store)
     server, stop = subprocess.Popen(command(lesson, port=options.port, browser=not options.no_browser)), Stop()

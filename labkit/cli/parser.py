@@ -18,7 +18,7 @@ from labkit.errors import LabError, LabWarning
 from labkit.text import one_sentence, printable
 
 VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it does)
-    "lab": ("cli.jupyterlab:lab", "open the lessons in JupyterLab"),
+    "lab": ("cli.jupyterlab:lab", "open your own copy of a lesson in JupyterLab"),
     "chapter": ("cli.chapter:verb", "run the lessons headless; write executed notebooks, a report and results"),
     "test": ("tools/run_tests:verb", "run the tests; --all adds browser, Colab-like environment and faults"),
     "train": ("cli.runs:train", "train one run, record it, give the verdict and the adapter"),
@@ -92,7 +92,8 @@ def parser():
 def _add_notebooks(add):
     """Give the verbs that open, run or copy notebooks their options."""
     add["lab"].add_argument("name", nargs="?", default="00_start", metavar="NAME",
-                            help="the lesson to open, or the path of any notebook (default: 00_start)")
+                            help="the lesson whose copy of your own, in my_lessons/, is opened, or the path of any "
+                                 "notebook (default: 00_start)")
     add["lab"].add_argument("--no-browser", action="store_true", help="only start the server and print its address")
     add["lab"].add_argument("--port", type=int, default=8888, help="port to try first (default: 8888)")
     add["chapter"].add_argument("names", nargs="*", metavar="NAME",

@@ -1,23 +1,14 @@
-"""Write copies of the lessons for students: the same notebook without its solutions, outputs and asserts.
-
-Marks are nbgrader's: lines `### BEGIN SOLUTION` and `### END SOLUTION` around a part of a cell. Cells tagged
-`solution` are left out whole. So are those tagged `assert`, plain asserts for nbgrader or otter, since an assert that
-fails shows a traceback, and those tagged `badges`, whose links lead to the solutions.
-"""
+"""Write copies of the lessons for students: the same notebook without its solutions, outputs and asserts."""
 
 import re
 
-from labkit.cli.clean import clean, write
+from labkit.cli import forms
+from labkit.cli.clean import write
 from labkit.cli.parser import Outcome
 from labkit.errors import LabError
 from labkit.lessons import notebooks
 from labkit.settings import given_path
 
-SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n.*?^[ \t]*### END SOLUTION[ \t]*$",
-                      re.DOTALL | re.MULTILINE)
-MARK = re.compile(r"\b(BEGIN|END) SOLUTION", re.IGNORECASE)
-STUB = {"code": "# Your turn", "markdown": "*Your turn.*", "raw": "Your turn."}
-LEFT_OUT = {"solution", "assert", "badges"}
 STUDENT = re.compile(r"^student *= *(''|\"\")", re.MULTILINE)
 
 
@@ -27,7 +18,7 @@ def verb(options):
     paths = notebooks.choose([] if "all" in options.names else options.names)
     if name is not None and not (name.strip() and name.isprintable()):
         raise LabError(f"--student {name!r} is not a name.")
-    copies = {folder / path.name: copy(notebooks.read(path), path.stem) for path in paths}
+    copies = {folder / path.name: forms.for_student(notebooks.read(path), path.stem) for path in paths}
     # Every copy is signed, hence a list: `any` of a generator would stop at the first.
     if name and not any([sign(notebook, name.strip()) for notebook in copies.values()]):
         lessons = ", ".join(path.stem for path in paths)
@@ -39,21 +30,6 @@ def verb(options):
     for target, notebook in copies.items():
         write(target, notebook, choose="--to")
     return Outcome(0, "\n".join(map(str, copies)), [str(target) for target in copies])
-
-
-def copy(notebook, name):
-    """Return a notebook without solutions and outputs; LabError where a mark stands alone: a solution would stay."""
-    notebook["cells"] = [cell for cell in notebook["cells"] if not LEFT_OUT & set(cell["metadata"].get("tags", ()))]
-    for number, cell in enumerate(notebook["cells"], 1):
-        source = SOLUTION.sub(r"\1" + STUB[cell["cell_type"]], notebooks.source(cell))
-        if MARK.search(source):
-            raise LabError(f"{name}, cell {number}: ### BEGIN SOLUTION and ### END SOLUTION must come in pairs, "
-                           "each alone on its line.")
-        cell["source"] = source.splitlines(keepends=True)
-        if cell["cell_type"] == "code":
-            cell |= {"outputs": [], "execution_count": None}
-    notebook["metadata"].pop("labkit", None)                  # the seconds that the solved lesson took
-    return clean(notebook)
 
 
 def sign(notebook, student) -> bool:

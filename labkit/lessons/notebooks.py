@@ -35,11 +35,16 @@ def choose(names, *, files=False):
     return list(dict.fromkeys(_choose_one(name, known, files) for name in names)) or known
 
 
+def is_path(name):
+    """Tell whether a notebook is named by its path rather than as a lesson."""
+    return name.endswith(".ipynb") or os.sep in name or "/" in name
+
+
 def _choose_one(name, known, files):
     for path in known:
         if name in (path.stem, path.stem[:2], path.stem[3:]):
             return path
-    if name.endswith(".ipynb") or os.sep in name or "/" in name:
+    if is_path(name):
         return _choose_file(name, known, files)
     close = difflib.get_close_matches(name, [form for path in known for form in (path.stem, path.stem[3:])], 1)
     hint = f"Did you mean {close[0]}?" if close else "There are: " + ", ".join(path.stem for path in known) + "."

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from labkit.cli import parser, student
+from labkit.cli import forms, parser, student
 from labkit.errors import LabError
 from labkit.lessons import notebooks
 from labkit.lessons.exercises import own_seed
@@ -140,7 +140,7 @@ def test_a_mark_that_stands_alone_is_refused_before_a_solution_could_leak(source
 
 def test_a_raw_cell_is_copied_without_its_solution():
     raw = cell("To print.\n### BEGIN SOLUTION\nthe answer\n### END SOLUTION\nMore.", kind="raw")
-    copied = student.copy({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [raw]}, "own")
+    copied = forms.for_student({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [raw]}, "own")
     assert "".join(copied["cells"][0]["source"]) == "To print.\nYour turn.\nMore."
 
 

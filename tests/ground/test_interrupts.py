@@ -82,4 +82,6 @@ def test_a_server_of_notebooks_is_ended_with_the_command_that_started_it(monkeyp
 
     monkeypatch.setattr(jupyterlab, "command", command)
     monkeypatch.setattr(subprocess, "Popen", Server)
-    assert jupyterlab.lab(cli.parse(["lab"])).code == 128 + number and servers[0].returncode == -signal.SIGTERM
+    lesson = str(REPO / "notebooks/00_start.ipynb")
+    assert jupyterlab.lab(cli.parse(["lab", lesson])).code == 128 + number
+    assert servers[0].returncode == -signal.SIGTERM

@@ -11,7 +11,7 @@ from mutations import bytes_damaged, json_damaged
 from PIL import Image
 from small_pictures import write_territory
 
-from labkit.cli import chapter, student
+from labkit.cli import chapter, forms
 from labkit.datasets.folders import load_folder, load_picture
 from labkit.files.content import Memo, sha256
 from labkit.lessons import notebooks
@@ -142,6 +142,6 @@ def notebook_files(folder):
         file = folder / "00_own.ipynb"
         file.write_bytes(json_damaged(whole, draw))
         chapter.given([file], []), chapter.published_seconds(file), notebooks.failure(notebooks.read(file))
-        return student.copy(notebooks.read(file), file.stem)
+        return forms.for_student(notebooks.read(file), file.stem)
 
     return case
