@@ -37,7 +37,7 @@ def verb(options):
 
 def refresh(notebook, name):
     """Fill the generated cells, those tagged badges and setup; LabError if the lesson has not exactly one of each."""
-    for tag, text in (("badges", readme.badges(name)), ("setup", readme.setup_cell())):
+    for tag, text in (("badges", readme.top_cell(name)), ("setup", readme.setup_cell())):
         cells = notebooks.tagged(notebook, tag)
         if len(cells) != 1:
             raise LabError(f"{name}.ipynb has {len(cells)} cells tagged {tag!r}; it must have one.")

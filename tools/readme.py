@@ -107,11 +107,19 @@ def is_set(url=None):
 def badges(name, url=None):
     """Return the Markdown line of badges of one notebook: they open it in Colab, and in JupyterLab on Binder."""
     repository = urlparse(url or address()).path.strip("/")
-    notebook = quote(f"lab/tree/notebooks/{name}.ipynb", safe="")
+    notebook = quote(f"lab/tree/my_lessons/{name}.ipynb", safe="")  # which binder/postBuild makes
     colab = f"https://colab.research.google.com/github/{repository}/blob/{BRANCH}/notebooks/{name}.ipynb"
     binder = f"https://mybinder.org/v2/gh/{repository}/{BRANCH}?urlpath={notebook}"
     return (f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab}) "
             f"[![Open on Binder](https://mybinder.org/badge_logo.svg)]({binder})")
+
+
+def top_cell(name, url=None):
+    """Return the source of a lesson's first cell: its badges, and what its reader looks at."""
+    return (f"{badges(name, url)}\n\n"
+            f"*Solved and executed, to read. To do it yourself: `python3 -m labkit lab {name[:2]}` and Binder open a "
+            "copy whose solutions are folded and not run; in Colab, first delete what stands between "
+            "`### BEGIN SOLUTION` and `### END SOLUTION`.*")
 
 
 def setup_cell(url=None):
@@ -119,7 +127,7 @@ def setup_cell(url=None):
 
     It finds the kit. In Colab it fetches and installs the kit first, again where that failed before.
     """
-    return f'''# Set-up: fetches and installs the lab in Colab; anywhere else it only finds it.
+    return f'''# @title Set-up: run this first (it finds the lab; in Colab it installs it)
 import importlib.metadata, importlib.util, os, subprocess, sys
 kit = "/content/parameter-design-lab" if "google.colab" in sys.modules else os.path.abspath("..")
 if "google.colab" in sys.modules:

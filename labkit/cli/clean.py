@@ -12,6 +12,8 @@ from labkit.settings import REPO
 
 LIMIT_BYTES = 1_000_000
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# What the cell of a tag is shown as, for JupyterLab and for Colab: its title, and its code at a click.
+SHOWN = {"setup": {"jupyter": {"source_hidden": True}, "cellView": "form"}}
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -22,6 +24,8 @@ def clean(notebook):
     for cell in notebook["cells"]:
         tags = cell["metadata"].get("tags")
         cell["metadata"] = {"tags": tags} if tags else {}
+        for tag in tags or ():
+            cell["metadata"] |= SHOWN.get(tag, {})
         if cell["cell_type"] == "code":
             cell["outputs"] = [output for output in map(clean_output, cell["outputs"]) if output]
     return notebook

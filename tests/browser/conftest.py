@@ -4,4 +4,4 @@ import importlib.util
 
 from jupyter_page import CHROMIUM
 
-collect_ignore = [] if CHROMIUM and importlib.util.find_spec("playwright") else ["test_panel.py"]
+collect_ignore = [] if CHROMIUM and importlib.util.find_spec("playwright") else ["test_lesson.py", "test_panel.py"]

@@ -91,12 +91,17 @@ def wait_idle(page, seconds=300):
     expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=seconds * 1000)
 
 
+def start_all(page):
+    """Run all cells through the menu."""
+    page.locator(".lm-MenuBar-item", has_text=re.compile("^ *Run *$")).click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+
+
 def run_all(page, seconds=300):
     """Run all cells through the menu and wait for the last one."""
     from playwright.sync_api import expect
 
-    page.locator(".lm-MenuBar-item", has_text=re.compile("^ *Run *$")).click()
-    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+    start_all(page)
     last = page.locator(".jp-CodeCell .jp-InputPrompt").last
     expect(last).to_have_text(re.compile(r"\[\d+\]:"), timeout=seconds * 1000)
     wait_idle(page, seconds)

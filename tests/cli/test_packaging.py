@@ -69,7 +69,7 @@ def test_every_link_and_the_colab_cell_come_from_the_one_address(part):
     assert "a/b" in text and "SET_OWNER" not in text
     if part == "badges":
         assert "colab.research.google.com/github/a/b/blob/main/notebooks/01_x.ipynb" in text
-        assert "mybinder.org/v2/gh/a/b/main?urlpath=lab%2Ftree%2Fnotebooks%2F01_x.ipynb" in text
+        assert "mybinder.org/v2/gh/a/b/main?urlpath=lab%2Ftree%2Fmy_lessons%2F01_x.ipynb" in text
 
 
 def test_no_other_file_spells_the_address():

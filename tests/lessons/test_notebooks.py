@@ -30,8 +30,15 @@ def test_there_are_lessons():
 
 def test_generated_cells_are_fresh(lesson):
     name, notebook = lesson
-    assert ["".join(cell["source"]) for cell in notebooks.tagged(notebook, "badges")] == [readme.badges(name)]
+    assert ["".join(cell["source"]) for cell in notebooks.tagged(notebook, "badges")] == [readme.top_cell(name)]
     assert ["".join(cell["source"]) for cell in notebooks.tagged(notebook, "setup")] == [readme.setup_cell()]
+
+
+def test_a_reader_sees_the_title_of_the_set_up_cell_and_its_code_at_a_click(lesson):
+    _, notebook = lesson
+    [cell] = notebooks.tagged(notebook, "setup")
+    assert cell["metadata"] == {"tags": ["setup"], "jupyter": {"source_hidden": True}, "cellView": "form"}
+    assert notebooks.source(cell).startswith("# @title ")
 
 
 def test_parameters_are_at_most_eight_plain_values(lesson):
