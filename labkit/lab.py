@@ -16,11 +16,13 @@ from labkit.design.config import RunConfig, load_design, run_id
 from labkit.design.ladders import rung_text
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import Base, load_base
+from labkit.engine.by_reader import NO_READER, scored_prompts
 from labkit.engine.cache import Cache, encode
 from labkit.engine.devices import find_device
 from labkit.engine.dtypes import check_mixed_precision
 from labkit.engine.monitor import Monitor
 from labkit.engine.out_of_memory import enough_memory
+from labkit.engine.scores import ScoredPrompts
 from labkit.engine.sweep import MAX_ROWS, sweep
 from labkit.engine.train import train
 from labkit.engine.turns import holder, turn
@@ -52,7 +54,8 @@ class Lab:
     gradient_checkpointing    whether activations are computed again in the backward pass instead of kept (Chen et
                   al. 2016), which needs less memory and about a third more time, and changes no number on a CPU;
                   None: where one run does not fit into predicted memory otherwise
-    monitor       fields of Monitor that are other than usual in all runs of this lab, as in {"images": 8}
+    monitor       fields of Monitor that are other than usual in all runs of this lab, as in {"images": 8}, or
+                  {"scored": 0} for no score beside the verdicts
 
     LabError: max_rows or gradient_checkpointing is no such value.
     Pictures are checked before the base is loaded; both happen at first use.
@@ -158,8 +161,20 @@ class Lab:
         pictures  prompts of the territory that are drawn
         options   fields of Monitor, over the lab's own
         """
-        prompts: dict[str, Any] = {"prompts": tuple(self.territory.prompts[:pictures])}
-        return Monitor(**prompts | self.usual | options)
+        own: dict[str, Any] = {"prompts": tuple(self.territory.prompts[:pictures]),
+                               "scored_prompts": lambda: self.scored_prompts}
+        return Monitor(**own | self.usual | options)
+
+    @cached_property
+    def scored_prompts(self) -> tuple[ScoredPrompts, ...]:
+        """Return what is drawn for the score of a run, as far as the reader knows these pictures."""
+        return scored_prompts(self.territory)
+
+    @property
+    def _no_score(self) -> dict[str, str]:
+        """Return what a run records where there can be no score on its territory: why."""
+        is_scored = any(scored.name == "validation" for scored in self.scored_prompts)
+        return {} if is_scored or self.usual.get("scored") == 0 else {"no_score": NO_READER}
 
     def train(self, design: Design = None, *, pictures: int = 2, **knobs: Any) -> Run:
         """Train one run, or find it in the store, and return its Run."""
@@ -201,14 +216,15 @@ class Lab:
         Yields the events of `sweep.sweep`; gradient_checkpointing is the lab's too.
         options   of `sweep.sweep`: monitor, checkpoint_at, stop, meta, tell
         """
+        about = {"meta": self._no_score | (options.pop("meta", None) or {})}
         events = sweep(self.base, self.cache, plan, self.store, max_rows=self.max_rows,
-                       gradient_checkpointing=self.gradient_checkpointing, **options)
+                       gradient_checkpointing=self.gradient_checkpointing, **about, **options)
         return kept(self.store, events)
 
     def begin(self, plan: Mapping[str, RunConfig]) -> dict[str, RunBuilder]:
         """Return what is known of planned runs before they train: nothing, or what they told until they stopped."""
         meta = {"base_fingerprint": self.base.fingerprint, "data_fingerprint": self.cache.fingerprint,
-                "measured_fingerprint": self.cache.measured_fingerprint}
+                "measured_fingerprint": self.cache.measured_fingerprint} | self._no_score
         return {name: self.store.begin(name, config, meta) for name, config in plan.items()}
 
     def one_update(self, learning_rates: Iterable[float], design: Design = None, **knobs: Any) -> list[Run]:
@@ -220,7 +236,7 @@ class Lab:
         what = f"A pass of {counted(len(plan), 'run')}"
         less = "Give fewer learning_rates, or a smaller train_batch_size."
         with turn("the single updates of a cell", say=say), enough_memory(what, less):
-            for event in train(self.base, self.cache, plan, monitor=self.monitor(pictures=0, sets=("validation",)),
+            for event in train(self.base, self.cache, plan, monitor=self.monitor(pictures=0, sets=("validation",), scored=0),
                                gradient_checkpointing=bool(self.gradient_checkpointing)):
                 builders[event.run_id].add(event)
         return [builder.build() for builder in builders.values()]

@@ -1,7 +1,7 @@
 """What is measured and drawn during a pass, when, and for which of its runs."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,15 @@ from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import Base
 from labkit.engine.cache import Cache, Encoded
+from labkit.engine.scores import ScoredPrompts
 from labkit.engine.validation import ROWS_AT_ONCE, ValidationSet, untouched_losses
 from labkit.errors import LabError
-from labkit.store.events import Sample, Validation
+from labkit.store.events import Sample, Score, Validation
+from labkit.text import shown
 
 VERDICT_IMAGES, VERDICT_STRATA = 64, 8
 SETS = ("validation", "probe", "ordinary")
+SCORED = ((16, 100), (8, 50))                                 # prompts that are scored, in runs of so many updates
 FIRST_SCORED = 128                                            # validation pictures before it serve monitoring only
 Measured = tuple[str, str, ValidationSet, Sequence[int]]      # name, grade, pictures, the runs that they speak of
 
@@ -34,14 +37,20 @@ class Monitor:
     guidance_scale: float = 3.0
     sets: tuple[str, ...] = SETS                              # which of them are measured
     verdict: bool = False                                     # 64 pictures x 8 strata first and last, for evidence
+    scored: int | None = None                                 # prompts drawn first and last for a score, and half as
+    # many ordinary ones; None: as many as a run of its length can afford; 0: none
+    scored_prompts: Callable[[], Sequence[ScoredPrompts]] = tuple     # what is drawn for it, asked for when needed
 
     def __post_init__(self) -> None:
-        """Refuse seeds that do not match the prompts, and steps without prompts."""
+        """Refuse seeds that do not match the prompts, steps without prompts, and a number of prompts that is none."""
         if self.sample_seeds and len(self.sample_seeds) != len(self.prompts):
             raise LabError(f"sample_seeds: {len(self.sample_seeds)} for {len(self.prompts)} prompts; "
                            "give one for each, or none.")
         if self.sample_at and not self.prompts:               # None draws nothing where there is nothing to draw
             raise LabError("sample_at is given without prompts: say what to draw.")
+        if self.scored is not None and (type(self.scored) is not int or self.scored < 0):
+            raise LabError(f"scored = {shown(self.scored)}: give a number of prompts such as 16, 0 for no score, or "
+                           "None for as many as a run of its length can afford.")
 
     def steps(self, last: int) -> tuple[int, ...]:
         """Return after how many updates of `last` a run is validated."""
@@ -54,6 +63,13 @@ class Monitor:
             return self.sample_at
         early = {round(last / 10)} if last >= 100 else set()      # a tenth of a short run shows the base
         return tuple(sorted({0, *early, round(last / 3), last})) if self.prompts else ()
+
+    def scores(self, last: int) -> list[ScoredPrompts]:
+        """Return what is drawn for the score of a run of `last` updates, first and last."""
+        usual = next((count for count, least in SCORED if last >= least), 0)
+        count = usual if self.scored is None else self.scored
+        asked = self.scored_prompts() if count else ()
+        return [each.take(count if each.name == "validation" else -(-count // 2)) for each in asked]
 
 
 def log_spaced(last: int) -> tuple[int, ...]:
@@ -79,6 +95,7 @@ class Measurements:
         self.prompts = tuple(monitor.prompts)
         self.seeds = tuple(monitor.sample_seeds) or tuple(range(len(self.prompts)))
         self.sets = self._sets(cache) if self.steps else []
+        self.last, self.scores = last, monitor.scores(last)
 
     def _sets(self, cache: Cache) -> list[Measured]:
         """Return (name, grade, set, runs it speaks of); each run's probe is of its own training pictures."""
@@ -109,8 +126,8 @@ class Measurements:
 
     @torch.no_grad()
     def __call__(self, step: int, stack: LoRAStack, samples_seen: Sequence[int],
-                 living: Sequence[int]) -> Iterator[Validation | Sample]:
-        """Give the Validation and Sample events that are due after `step` updates, for the living runs.
+                 living: Sequence[int]) -> Iterator[Validation | Sample | Score]:
+        """Give the Validation, Sample and Score events that are due after `step` updates, for the living runs.
 
         At step 0 every adapter is still zero: the base is measured once for all.
         """
@@ -132,3 +149,9 @@ class Measurements:
             for k in living:
                 drawn = images[k] if step else images
                 yield Sample(*at[k], drawn, self.prompts, self.seeds, self.monitor.guidance_scale)
+        for scored in self.scores if step in (0, self.last) else ():
+            accepted = (scored.untouched(self.base, rows=self.rows)[None] if step == 0
+                        else scored.accepted(self.base, stack, rows=self.rows))
+            for k in living:
+                accepted_of_run = accepted[k if step else 0].copy()
+                yield Score(*at[k], scored.name, accepted_of_run, scored.prompts, scored.words, scored.scored_by)

@@ -98,13 +98,17 @@ class ValidationSet:
 
 def untouched_losses(base: Base, fixed: ValidationSet, *, rows: int = ROWS_AT_ONCE) -> np.ndarray:
     """Return the losses (1, images, strata) of the base without adapters, measured again when its weights change."""
-    frozen = [weight for weight in base.unet.parameters() if not weight.requires_grad]
-    sums = torch.stack([weight.sum(dtype=torch.float32) for weight in frozen])
-    key = fixed.fingerprint, base.dtype, sums.cpu().numpy().tobytes()
+    key = fixed.fingerprint, base.dtype, frozen_sums(base)
     with base.lock, bare(base.unet):
         if key not in base.known_losses:
             base.known_losses[key] = fixed.losses(base.denoiser, rows=rows)
         return base.known_losses[key].copy()
+
+
+def frozen_sums(base: Base) -> bytes:
+    """Return bytes that change when a weight of the base's U-Net does."""
+    frozen = [weight for weight in base.unet.parameters() if not weight.requires_grad]
+    return torch.stack([weight.sum(dtype=torch.float32) for weight in frozen]).cpu().numpy().tobytes()
 
 
 def _bins(images: int, strata: int) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 
 from labkit.files.content import sha256_of_texts
 from labkit.judge.course import course, resampled
+from labkit.judge.score_text import score
 from labkit.judge.stats import LEVEL, Interval
 from labkit.judge.verdict_text import DIVERGED, HEALTHY, LABELS, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE
 from labkit.store.history import Curve, Run
@@ -49,6 +50,7 @@ class Findings:
     diverged_since: int | None = None  # the step, where it diverged
     is_seen_once: bool = False  # only the last evaluation lies above the lowest
     why_rising: str = ""  # why a rise cannot be named, as `verdict_text.doubt` knows it; "" where few courses rise
+    score: dict = field(default_factory=dict)  # of `labkit.judge.score_text.score`; the label does not follow from it
 
     @property
     def is_drawn(self) -> bool:
@@ -89,7 +91,7 @@ def findings(run: Run) -> Findings:
         family = sha256_of_texts([*(run.meta.get(name) for name in FAMILY), timesteps])
         if curve.steps[0] == 0 and np.isfinite(curve.losses).all():
             steps, losses = curve.steps, picture_losses(curve)
-    results = partial(Findings, family, steps, losses, _is_unfinished(run), _updates(run))
+    results = partial(Findings, family, steps, losses, _is_unfinished(run), _updates(run), score=score(run))
     broken = _first_non_finite(run)
     if broken is not None:
         return results({}, first_non_finite_step=broken)

@@ -47,6 +47,17 @@ class Sample(Event):
 
 
 @dataclass(frozen=True, eq=False)
+class Score(Event):
+    """Report which pictures, drawn with the adapter as it stands, are accepted as what was asked for."""
+
+    name: str  # "validation" (captions of held-out pictures) or "ordinary" (of the base's own)
+    accepted: np.ndarray  # (N,) bool
+    prompts: tuple[str, ...]  # (N,)
+    asked: tuple[str, ...]  # (N,) what each picture had to show
+    scored_by: str  # who accepted
+
+
+@dataclass(frozen=True, eq=False)
 class Checkpoint(Event):
     """Carry everything needed to go on: adapter and optimizer state by name, as float32 arrays.
 

@@ -12,7 +12,7 @@ import numpy as np
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.files.regular import require_regular
-from labkit.store.events import Event, Sample, Step, Stopped, Validation
+from labkit.store.events import Event, Sample, Score, Step, Stopped, Validation
 
 STEP_FIELDS = ("global_step", "samples_seen", "loss", "learning_rate", "grad_norm", "update_norm", "max_alloc")
 
@@ -27,6 +27,27 @@ class Curve(NamedTuple):
     def means(self) -> np.ndarray:
         """Return the mean loss (T,) over pictures and strata."""
         return self.losses.astype(np.float64).mean(axis=(1, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Hold which of the same N prompts were accepted over a run."""
+
+    steps: np.ndarray  # (T,) completed updates
+    accepted: np.ndarray  # (T, N) bool
+    prompts: tuple[str, ...]
+    asked: tuple[str, ...]  # what each picture had to show
+    scored_by: str
+
+    def at(self, step: int) -> np.ndarray | None:
+        """Return which prompts (N,) were accepted after `step` updates; None where nothing was drawn then."""
+        (found,) = np.nonzero(self.steps == step)
+        return self.accepted[found[0]] if len(found) else None
+
+    def share(self, step: int | None = None) -> float:
+        """Return the share accepted after `step` updates, the last of them by default; NaN where none was drawn."""
+        accepted = self.at(int(self.steps[-1]) if step is None else step)
+        return math.nan if accepted is None else float(accepted.mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +98,7 @@ class Run:
     meta: dict = field(default_factory=dict)
     origin: str = "live"  # live, store or recorded
     time_s: float | None = None  # when the last event was written, in seconds since 1970
+    scores: dict[str, Scores] = field(default_factory=dict)  # "validation", "ordinary"; empty where none were drawn
 
     @property
     def provenance(self) -> str:
@@ -103,6 +125,7 @@ class RunBuilder:
         self._samples: dict[tuple[int, float], Samples] = {}                     # by step and strength
         self._validations: dict[tuple[str, str], dict[int, np.ndarray]] = {}    # losses by grade and name, then step
         self._timesteps: dict[tuple[str, str], np.ndarray] = {}                 # by grade and name
+        self._scores: dict[str, dict[int, Score]] = {}                          # by name, then step
 
     def add(self, event: Event) -> None:
         """Take one event; it replaces one of the same step, since a resumed run repeats steps."""
@@ -120,6 +143,10 @@ class RunBuilder:
         elif isinstance(event, Sample):
             how = (event.prompts, event.seeds, event.guidance_scale, event.strength)
             self.add_samples(Samples(event.global_step, *how, images=event.images))
+        elif isinstance(event, Score):
+            alike = {at: other for at, other in self._scores.get(event.name, {}).items()
+                     if (other.prompts, other.asked, other.scored_by) == (event.prompts, event.asked, event.scored_by)}
+            self._scores[event.name] = alike | {event.global_step: event}      # no share compares other prompts
         elif isinstance(event, Stopped):
             self.stopped = event
 
@@ -133,6 +160,8 @@ class RunBuilder:
         self._samples = {key: samples for key, samples in self._samples.items() if key[0] <= step}
         self._validations = {key: {at: losses for at, losses in by_step.items() if at <= step}
                              for key, by_step in self._validations.items()}
+        self._scores = {name: {at: score for at, score in by_step.items() if at <= step}
+                        for name, by_step in self._scores.items()}
         self.stopped = None
 
     @property
@@ -147,8 +176,15 @@ class RunBuilder:
             self.run_id, self.config, status or reason, self._step_arrays(), self._curves("monitor"),
             {name: array for (grade, name), array in self._timesteps.items() if grade == "monitor"},
             self._curves("verdict"), [self._samples[key] for key in sorted(self._samples)],
-            self.stopped, self.meta, self.origin, self.time_s,
+            self.stopped, self.meta, self.origin, self.time_s, self._all_scores(),
         )
+
+    def _all_scores(self) -> dict[str, Scores]:
+        ordered = {name: [by_step[step] for step in sorted(by_step)] for name, by_step in self._scores.items()}
+        return {name: Scores(np.array([event.global_step for event in events]),
+                             np.stack([event.accepted for event in events]),
+                             events[0].prompts, events[0].asked, events[0].scored_by)
+                for name, events in ordered.items() if events}
 
     def _step_arrays(self) -> dict[str, np.ndarray]:
         events = [self._steps[step] for step in sorted(self._steps)]

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from labkit.errors import LabError
-from labkit.store.events import Event, Step, Stopped, Validation
+from labkit.store.events import Event, Score, Step, Stopped, Validation
 from labkit.store.history import Samples
 
 FAULTS = (KeyError, TypeError, ValueError, OverflowError)  # raised by fields that are not what they should be
@@ -41,6 +41,11 @@ def parse(line: dict, run_id: str, folder: Path) -> Event | Samples | None:
         files = tuple(folder / _inside(name) for name in _list(line, "files", str))
         prompts, seeds = _list(line, "prompts", str), _list(line, "seeds", int)
         return Samples(at[1], prompts, seeds, _number(line, "guidance_scale"), _number(line, "scale"), files)
+    if kind == "Score":
+        accepted, prompts, asked = _list(line, "accepted", bool), _list(line, "prompts", str), _list(line, "asked", str)
+        if not len(accepted) == len(prompts) == len(asked) or not accepted:
+            raise ValueError("accepted, prompts and asked are not of one length from 1 up")
+        return Score(*at, _text(line, "name"), np.array(accepted), prompts, asked, _text(line, "scored_by"))
     if kind == "Stopped":
         return Stopped(*at, reason(line), _text(line, "message"))
     return None

@@ -1,0 +1,57 @@
+"""What the reader that ships is asked of a territory's held-out and ordinary prompts, for the score of a run."""
+
+import functools
+
+from labkit.datasets.folders import PictureFolder, Territory
+from labkit.engine.attribute_reader import Reader, asked_of, load_reader
+from labkit.engine.monitor import FIRST_SCORED
+from labkit.engine.scores import ScoredPrompts
+from labkit.errors import LabError
+from labkit.files.content import sha256, sha256_of_texts
+from labkit.settings import data_dir
+
+NO_READER = "no reader for these pictures"
+
+
+def scored_prompts(territory: Territory) -> tuple[ScoredPrompts, ...]:
+    """Return what the reader can be asked of: the territory's held-out captions and ordinary ones, either or none.
+
+    Of the held-out captions those are taken that serve monitoring; final scores use others.
+    """
+    asked = {"validation": territory.validation.take(FIRST_SCORED), "ordinary": territory.ordinary}
+    found = [_asked(name, folder) for name, folder in asked.items()]
+    return tuple(scored for scored in found if scored is not None)
+
+
+def _asked(name: str, folder: PictureFolder) -> ScoredPrompts | None:
+    """Ask of one folder; None where the reader does not know what its pictures show."""
+    if not len(folder) or asked_of(folder) is None:
+        return None
+    try:
+        reader, fingerprint = _reader()
+    except LabError:                                          # it is not here: a run is trained all the same
+        return None
+    spread = _spread(folder)
+    asked = tuple(asked_of(spread) or ())
+    if not all(key in reader.thresholds and value in reader.answers[key] for one in asked for key, value in one.items()):
+        return None
+    return ScoredPrompts(name, spread.captions, asked, reader.accepted, f"attribute reader {fingerprint}")
+
+
+def _spread(folder: PictureFolder) -> PictureFolder:
+    """Order pictures so that the first few of them are of as many kinds as can be."""
+    met: dict[str, int] = {}
+    rounds = []
+    for i, attributes in enumerate(folder.attributes):
+        kind = str(attributes.get("kind"))
+        met[kind] = met.get(kind, 0) + 1
+        rounds.append((met[kind], i))
+    return folder.at(i for _, i in sorted(rounds))
+
+
+@functools.lru_cache(maxsize=1)
+def _reader() -> tuple[Reader, str]:
+    """Return the reader that ships and 12 hex digits of its files."""
+    files = [data_dir() / "reader" / name for name in ("config.json", "model.safetensors")]
+    reader = load_reader()
+    return reader, sha256_of_texts(map(sha256, files))[:12]
