@@ -233,10 +233,11 @@ class Lab:
                    for rate in learning_rates]
         plan = self.plan(designs)
         builders = {name: RunBuilder(name, config) for name, config in plan.items()}
+        still = self.monitor(pictures=0, sets=("validation",), scored=0)
         what = f"A pass of {counted(len(plan), 'run')}"
         less = "Give fewer learning_rates, or a smaller train_batch_size."
         with turn("the single updates of a cell", say=say), enough_memory(what, less):
-            for event in train(self.base, self.cache, plan, monitor=self.monitor(pictures=0, sets=("validation",), scored=0),
+            for event in train(self.base, self.cache, plan, monitor=still,
                                gradient_checkpointing=bool(self.gradient_checkpointing)):
                 builders[event.run_id].add(event)
         return [builder.build() for builder in builders.values()]

@@ -1,6 +1,7 @@
 """What the reader that ships is asked of a territory's held-out and ordinary prompts, for the score of a run."""
 
 import functools
+from itertools import zip_longest
 
 from labkit.datasets.folders import PictureFolder, Territory
 from labkit.engine.attribute_reader import Reader, asked_of, load_reader
@@ -39,14 +40,15 @@ def _asked(name: str, folder: PictureFolder) -> ScoredPrompts | None:
 
 
 def _spread(folder: PictureFolder) -> PictureFolder:
-    """Order pictures so that the first few of them are of as many kinds as can be."""
-    met: dict[str, int] = {}
-    rounds = []
-    for i, attributes in enumerate(folder.attributes):
-        kind = str(attributes.get("kind"))
-        met[kind] = met.get(kind, 0) + 1
-        rounds.append((met[kind], i))
-    return folder.at(i for _, i in sorted(rounds))
+    """Order pictures so that the first few of them are of as many kinds as can be.
+
+    It begins at the end, since sample pictures and those of a chosen strength are of the first captions.
+    """
+    by_kind: dict[str, list[int]] = {}
+    for i in reversed(range(len(folder))):
+        by_kind.setdefault(str(folder.attributes[i].get("kind")), []).append(i)
+    rounds = zip_longest(*by_kind.values())
+    return folder.at(i for one_of_each in rounds for i in one_of_each if i is not None)
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,11 +1,13 @@
 """A U-Net of a few thousand weights with its noise schedule and cached inputs: what tests train, in milliseconds."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 
+from labkit.datasets.folders import PictureFolder
 from labkit.engine import sweep as sweeping
 from labkit.engine import train as training
 from labkit.engine.base import Base
@@ -53,8 +55,9 @@ def cache(n=12):
 
 
 def territory(n=12, prompts=(), name="liminal"):
-    """Stand in for a territory of n training pictures that nobody opens."""
-    return SimpleNamespace(name=name, train=range(n), prompts=prompts)
+    """Stand in for a territory of n training pictures that nobody opens, and of none that are held out."""
+    none = PictureFolder(Path("none"), (), (), (), ())
+    return SimpleNamespace(name=name, train=range(n), validation=none, ordinary=none, prompts=prompts)
 
 
 def lab(**options):
