@@ -216,9 +216,9 @@ class Lab:
         Yields the events of `sweep.sweep`; gradient_checkpointing is the lab's too.
         options   of `sweep.sweep`: monitor, checkpoint_at, stop, meta, tell
         """
-        about = {"meta": self._no_score | (options.pop("meta", None) or {})}
+        options["meta"] = self._no_score | (options.get("meta") or {})
         events = sweep(self.base, self.cache, plan, self.store, max_rows=self.max_rows,
-                       gradient_checkpointing=self.gradient_checkpointing, **about, **options)
+                       gradient_checkpointing=self.gradient_checkpointing, **options)
         return kept(self.store, events)
 
     def begin(self, plan: Mapping[str, RunConfig]) -> dict[str, RunBuilder]:

@@ -19,6 +19,7 @@ from labkit.files.atomic import cannot_write, write_file
 from labkit.interrupts import stop_on_interrupt
 from labkit.judge import listing
 from labkit.judge.diagnose import diagnose as verdict_of
+from labkit.judge.score_text import told
 from labkit.lessons import session
 from labkit.settings import given_path
 from labkit.store.adapter_files import adapter_bytes, load_adapter
@@ -28,7 +29,7 @@ from labkit.text import printable
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
 # What `diagnose` says of a run in JSON, beside its path: these names stay.
-JUDGED = ("id", "status", "label", "since_step", "confidence", "evidence", "advice", "sentence")
+JUDGED = ("id", "status", "label", "since_step", "confidence", "evidence", "advice", "score", "sentence")
 CHECKPOINTS = 10  # kept over a run, so that a kill costs at most a tenth of it
 
 
@@ -177,14 +178,19 @@ def judged(folders, before, error, stop):
     for folder, run in zip(folders, runs, strict=True):
         account = entry(run, siblings=runs) | {"path": str(folder.path), "adapter": str(folder.adapter_path)}
         data.append(account)
-        lines += [f"run {folder.run_id}: {account['label']}", f"  {account['advice']}", f"  {account['seen']}",
-                  f"  adapter: {folder.adapter_path}"]
+        lines += [f"run {folder.run_id}: {account['label']}", *indented(account), f"  adapter: {folder.adapter_path}"]
         lines += [f"  {run.provenance}"] if folder.run_id in before else []
         if run.status in ("stopped", "interrupted"):
             lines.append(f"  It is {run.status}; `labkit resume {folder.run_id}` goes on with it.")
     failed = error or any(run.status == "error" for run in runs)
     cut_short = stop() and (len(folders) < requested or any(run.status == "stopped" for run in runs))
     return Outcome(1 if failed else stop.code if cut_short else 0, "\n".join(map(printable, lines)), data)
+
+
+def indented(account):
+    """Return the lines that say of a run what to do, what was seen and, where it has a score, what it is."""
+    pictures = told(account["label"], account["score"])
+    return [f"  {line}" for line in (account["advice"], account["seen"], pictures) if line]
 
 
 def find(name, store=None):
@@ -222,7 +228,7 @@ def diagnose(options):
         if account is None:
             folder.load()                                     # raises what is wrong with it
         data.append({"path": str(folder.path)} | {name: account[name] for name in JUDGED})
-        lines += [f"{folder.run_id}: {account['label']}", f"  {account['advice']}", f"  {account['seen']}"]
+        lines += [f"{folder.run_id}: {account['label']}", *indented(account)]
         lines += [f"    {name}: {number(value)}" for name, value in account["evidence"].items()]
     return Outcome(0, "\n".join(map(printable, lines)) or nothing_in(Store(options.store)), data)
 

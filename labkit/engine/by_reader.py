@@ -34,7 +34,8 @@ def _asked(name: str, folder: PictureFolder) -> ScoredPrompts | None:
         return None
     spread = _spread(folder)
     asked = tuple(asked_of(spread) or ())
-    if not all(key in reader.thresholds and value in reader.answers[key] for one in asked for key, value in one.items()):
+    pairs = {pair for one in asked for pair in one.items()}
+    if not all(name in reader.thresholds and answer in reader.answers[name] for name, answer in pairs):
         return None
     return ScoredPrompts(name, spread.captions, asked, reader.accepted, f"attribute reader {fingerprint}")
 

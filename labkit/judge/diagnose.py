@@ -8,13 +8,14 @@ evidence". Losses of single steps are never judged: each has a new timestep, whi
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from labkit.judge.advice import advice
 from labkit.judge.course import resampled
 from labkit.judge.findings import FAMILY, MIN_EVALUATIONS, Findings, findings, picture_losses, slowed
+from labkit.judge.score_text import told
 from labkit.judge.verdict_text import (
     DIVERGED,
     HEALTHY,
@@ -43,7 +44,7 @@ class Verdict:
     """Hold a judgement and what to do; for "not enough evidence" the confidence is that of evidence["leaning"].
 
     `labkit diagnose --json` gives of each run its path, id and status, and from here label, since_step, confidence,
-    evidence, advice and sentence. These names stay.
+    evidence, advice, score and sentence. These names stay.
     """
 
     label: str
@@ -54,11 +55,17 @@ class Verdict:
     seen: str  # what was seen, in one sentence with its numbers
     still_improving: bool = False
     so_far: bool = False  # the run has not come to its last update: what it will do next is not judged
+    score: dict = field(default_factory=dict)  # of drawn prompts, as `labkit.judge.score_text.score` gives it
+
+    @property
+    def pictures(self) -> str:
+        """Say how many prompts are accepted, and where that and the loss disagree; nothing without a score."""
+        return told(self.label, self.score)
 
     @property
     def sentence(self) -> str:
-        """Say what to do, and then what was seen."""
-        return f"{self.advice} {self.seen}"
+        """Say what to do, what was seen of the losses, and what of the pictures."""
+        return " ".join(part for part in (self.advice, self.seen, self.pictures) if part)
 
     def to_dict(self) -> dict:
         """Return the verdict in a form that strict JSON keeps."""
@@ -82,6 +89,10 @@ def verdict(results: Findings, best: np.ndarray | None = None) -> Verdict:
 
     best    (images,) what its best sibling had gained on each held-out picture by the run's last evaluation
     """
+    return replace(_judged(results, best), score=results.score)
+
+
+def _judged(results: Findings, best: np.ndarray | None) -> Verdict:
     if results.first_non_finite_step is not None:
         broken = results.first_non_finite_step
         evidence = {"first_non_finite_step": broken} | results.updates

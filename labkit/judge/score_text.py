@@ -5,8 +5,6 @@ A verdict follows from losses alone. Where the pictures say something else, `dis
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from labkit.judge.stats import Interval, share_interval, shares_difference
 from labkit.store.history import Run, Scores
 
@@ -88,4 +86,5 @@ def disagreement(label: str, score: Score) -> str:
 def told(label: str, score: Score) -> str:
     """Return the sentence or two about a score that belong beside a verdict; nothing without a score."""
     text = words(score)
-    return " ".join(part for part in (f"{text[0].upper()}{text[1:]}." if text else "", disagreement(label, score)) if part)
+    parts = (f"{text[0].upper()}{text[1:]}." if text else "", disagreement(label, score))
+    return " ".join(part for part in parts if part)

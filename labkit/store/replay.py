@@ -42,7 +42,8 @@ def parse(line: dict, run_id: str, folder: Path) -> Event | Samples | None:
         prompts, seeds = _list(line, "prompts", str), _list(line, "seeds", int)
         return Samples(at[1], prompts, seeds, _number(line, "guidance_scale"), _number(line, "scale"), files)
     if kind == "Score":
-        accepted, prompts, asked = _list(line, "accepted", bool), _list(line, "prompts", str), _list(line, "asked", str)
+        accepted, prompts, asked = (
+            _list(line, name, kind) for name, kind in (("accepted", bool), ("prompts", str), ("asked", str)))
         if not len(accepted) == len(prompts) == len(asked) or not accepted:
             raise ValueError("accepted, prompts and asked are not of one length from 1 up")
         return Score(*at, _text(line, "name"), np.array(accepted), prompts, asked, _text(line, "scored_by"))

@@ -23,7 +23,7 @@ QUIET = "opacity:.8"
 
 
 def verdict_card(verdict, run, voice="both") -> str:
-    """Return a verdict and what to do; behind a fold what was seen, with its numbers; and where the run comes from.
+    """Return a verdict, what to do and the score; behind a fold what was seen, with its numbers; and the run's origin.
 
     voice    "field", "chapter" or "both": whose name the verdict bears
     """
@@ -33,9 +33,10 @@ def verdict_card(verdict, run, voice="both") -> str:
     aside = f" <span style='{QUIET}'>the chapter: {html.escape(chapter)}</span>" if voice == "both" and chapter else ""
     since = f", since step {verdict.since_step:,}" if verdict.since_step is not None else ""
     numbers = "".join(_number_row(name, value) for name, value in verdict.evidence.items())
+    pictures = f"<div>{html.escape(verdict.pictures)}</div>" if verdict.pictures else ""
     return (f"<div style='{CARD.format(color=color)}'>"
             f"<b style='color:{color};font-size:115%'>{symbol} {html.escape(name)}</b>{aside}"
-            f"<div>{html.escape(verdict.advice)}</div><details>"
+            f"<div>{html.escape(verdict.advice)}</div>{pictures}<details>"
             f"<summary style='{QUIET}'>the evidence{since} (confidence {verdict.confidence:.2f})</summary>"
             f"<div>{html.escape(verdict.seen)}</div>"
             f"<table style='margin:4px 0;{PAPER}'>{numbers}</table></details>"

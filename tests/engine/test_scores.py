@@ -37,7 +37,7 @@ MONITOR = Monitor(images=0, scored=4, scored_prompts=lambda: (prompts(), prompts
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Draw grey pictures instead: 50 with the bare base, 102 plus the run's number with adapters; note what is asked."""
+    """Draw grey instead: 50 with the bare base, 102 plus the run's number with adapters; note what is asked."""
     asked = []
 
     def generate(self, prompts, seeds, *, adapters=None, num_inference_steps=None, **settings):
@@ -126,7 +126,8 @@ def test_an_interrupted_run_goes_on_to_the_same_score(drawn):
     for name, scores in straight.scores.items():
         assert np.array_equal(resumed.scores[name].accepted, scores.accepted)
         assert resumed.scores[name].steps.tolist() == [0, 6]
-    assert Store("resumed").run(resumed.run_id).load().scores["ordinary"].share(6) == straight.scores["ordinary"].share()
+    stored = Store("resumed").run(resumed.run_id).load()
+    assert stored.scores["ordinary"].share(6) == straight.scores["ordinary"].share()
 
 
 # -- what the reader that ships is asked
