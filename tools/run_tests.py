@@ -22,17 +22,20 @@ def browser():
 
 
 def commands(everything, extra):
-    """Return pytest's command lines: the fast tests and the lessons, then with --all what is slow or needs a browser.
+    """Return pytest's command lines: fast tests and lessons, then with --all the slow tests and those run alone.
 
-    Fast files are tested side by side, each on one thread, but in one process with options for pytest, some of which
-    (--pdb, -s) want that. Kills and browsers want the machine to themselves, so they come last, one by one.
+    Fast files and slow tests run side by side, each on one thread, but in one process with options for pytest, some
+    of which (--pdb, -s) want that. What is killed, drives a browser or itself uses all cores comes last, one by one.
     """
-    pytest = [sys.executable, "-P", "-m", "pytest"]
+    pytest, every_folder = [sys.executable, "-P", "-m", "pytest"], ["--override-ini", "norecursedirs=.*"]
     workers = 1 if extra else side_by_side(MOST_WORKERS)[0]
-    beside = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
-    fast = [*pytest, *NOTEBOOK, *beside, "tests", "notebooks", *extra]
-    slow = [*pytest, "--override-ini", "norecursedirs=.*", "tests/slow", "tests/browser", *extra]
-    return [fast, slow] if everything else [fast]
+    # A slow test starts a process and shares little with its file, so that tests, not files, are given out.
+    by_file, by_test = ([["-n", str(workers), "--dist", unit] for unit in ("loadfile", "loadgroup")] if workers > 1
+                        else ([], []))
+    fast = [*pytest, *NOTEBOOK, *by_file, "tests", "notebooks", *extra]
+    slow = [*pytest, *every_folder, *by_test, "tests/slow", *extra]
+    alone = [*pytest, *every_folder, "tests/alone", "tests/browser", *extra]
+    return [fast, slow, alone] if everything else [fast]
 
 
 def verb(options):

@@ -55,7 +55,7 @@ def jupyterlab(folder: Path, **environment):
 def answers(url) -> bool:
     """Tell whether a server answers."""
     try:
-        return urllib.request.urlopen(url, timeout=2).status == 200
+        return urllib.request.urlopen(url, timeout=30).status == 200
     except OSError:
         return False
 

@@ -183,10 +183,12 @@ def test_no_two_test_files_share_a_name():
     assert sorted(set(names)) == sorted(names)
 
 
-@pytest.mark.parametrize("everything, found", [(False, {"fast", "cell"}), (True, {"fast", "cell", "slow", "browser"})])
+@pytest.mark.parametrize("everything, found", [
+    (False, {"fast", "cell"}), (True, {"fast", "cell", "slow", "alone", "browser"})])
 def test_pytest_leaves_the_slow_places_to_all(tmp_path, everything, found):
     (tmp_path / "pyproject.toml").write_text((REPO / "pyproject.toml").read_text())
-    for folder, name in (("tests", "fast"), ("tests/slow", "slow"), ("tests/browser", "browser")):
+    folders = {"fast": "tests", "slow": "tests/slow", "alone": "tests/alone", "browser": "tests/browser"}
+    for name, folder in folders.items():
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"test_{name}.py").write_text("def test_one():\n    pass\n")
     (tmp_path / "notebooks").mkdir()
@@ -195,5 +197,5 @@ def test_pytest_leaves_the_slow_places_to_all(tmp_path, everything, found):
     (tmp_path / "notebooks/cell.ipynb").write_text(json.dumps(notebook))
     listed = "".join(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
                      for command in run_tests.commands(everything, ["--collect-only", "-q"]))
-    collected = {name for name in ("fast", "cell", "slow", "browser") if re.search(rf"{name}\.(py|ipynb)::", listed)}
+    collected = {name for name in (*folders, "cell") if re.search(rf"/{name}\.ipynb::|test_{name}\.py::", listed)}
     assert collected == found, listed

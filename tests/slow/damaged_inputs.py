@@ -28,7 +28,7 @@ FORMATS = {  # format: the module that makes its cases
     "settings": "damaged_settings",
 }
 SEED = 0
-CPU_S, WAITING_S = 10, 120                                    # of a case, at most; a busy machine may let it wait
+CPU_S, WAITING_S = 10, 600                                    # of a case, at most; a busy machine may let it wait
 MEGABYTES, OF_PICTURES = 300, 900                           # of a case, at most; a picture may have 89 million pixels
 MOST_CHARACTERS = 2_000                                       # of a sentence; paths in it may be long
 CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")

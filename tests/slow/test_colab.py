@@ -16,6 +16,8 @@ PINS = ("ipykernel==6.17.1 ipython==7.34.0 ipywidgets==7.7.1 traitlets==5.7.1 ju
         "jupyter_core==5.9.1 nbclient==0.10.4 matplotlib==3.10.0 matplotlib-inline==0.2.2 tornado==6.5.7 "
         "pyzmq==26.2.1 numpy==2.1.3 pillow==11.3.0 psutil==5.9.5 papermill").split()
 
+pytestmark = pytest.mark.xdist_group("colab")                    # in one worker, so that it is installed once
+
 
 @pytest.fixture(scope="module")
 def colab_python(tmp_path_factory):
@@ -37,7 +39,7 @@ def test_a_lesson_runs_with_the_versions_of_colab(path, colab_python, tmp_path):
                    "IPYTHONDIR": str(tmp_path), "JUPYTER_PREFER_ENV_PATH": "1", "LABKIT_STORE": str(tmp_path / "runs")}
     job = {"path": str(path), "target": str(tmp_path / "out.ipynb"), "parameters": {}}
     result = subprocess.run([colab_python, "-m", "labkit.cli.execute"], input=json.dumps(job), env=environment,
-                            capture_output=True, text=True, timeout=600)
+                            capture_output=True, text=True, timeout=1800)
     assert result.returncode == 0, result.stderr[-3000:]
 
 

@@ -44,7 +44,7 @@ def test_a_lesson_takes_a_design_and_a_small_folder(lesson, name, few, tmp_path)
     design.write_text(design_text(config, {"rank": "asked for"}))
     environment = {"LABKIT_STORE": str(tmp_path / "runs"), "LABKIT_FAST": "1"}
     _, error = execute(lesson, tmp_path / "done.ipynb", parameters={"design": str(design)}, environment=environment,
-                       log=tmp_path / "log", timeout=600)
+                       log=tmp_path / "log", timeout=1800)
     assert error is None
     asked = {field: value for field, value in DESIGNS[name].items()
              if field in ("rank", "resolution", "optimizer", "adapter")}

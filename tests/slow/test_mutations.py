@@ -23,7 +23,7 @@ def test_every_damaged_input_works_or_is_refused_with_one_sentence(name, tmp_pat
     command = [sys.executable, str(script), name, str(CASES[name]), str(tmp_path)]
     path = os.pathsep.join((str(REPO), str(REPO / "tests" / "support")))
     environment = {**os.environ, "PYTHONPATH": path, "LABKIT_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])
     counts, first = result["counts"], result["first"]

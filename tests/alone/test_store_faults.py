@@ -70,7 +70,7 @@ def straight(tmp_path_factory):
 
 
 def process(root, **options):
-    places = (REPO, REPO / "tests" / "support", REPO / "tests" / "slow")
+    places = (REPO, REPO / "tests" / "support", REPO / "tests" / "alone")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
     return subprocess.Popen([sys.executable, "-c", WRITER, str(root)], cwd=REPO, env=environment,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)

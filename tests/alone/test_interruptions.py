@@ -54,7 +54,7 @@ def test_a_killed_or_stopped_run_goes_on_to_the_very_numbers_of_one_that_never_s
     process = labkit(environment, "train", *words, "--store", tmp_path)
     folder = wait_for_step(tmp_path, STEPS // 3)
     process.send_signal(end)
-    code = process.wait(120)
+    code = process.wait(600)
     assert code == (-signal.SIGKILL if end == signal.SIGKILL else 128 + end)
     assert folder.status == ("interrupted" if end == signal.SIGKILL else "stopped")
     assert len(folder.load().steps["loss"]) < STEPS
