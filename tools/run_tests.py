@@ -10,7 +10,7 @@ from labkit.cli.execute import side_by_side
 from labkit.cli.parser import Outcome
 from labkit.settings import REPO, switch
 
-NOTEBOOK = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "300"]
+NOTEBOOK = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "600"]
 NO_TESTS = 5  # pytest's exit code where an option such as -k chose none
 MOST_WORKERS = 8  # beyond that the longest file alone decides
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

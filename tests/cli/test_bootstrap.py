@@ -178,7 +178,7 @@ def test_a_second_installation_waits_for_the_first(tmp_path, capsys):
         thread.start()
         time.sleep(0.5)
         order.append("first")
-    thread.join(10)
+    thread.join(120)
     assert order == ["first", "second"] and "waiting" in capsys.readouterr().err
 
 

@@ -161,7 +161,7 @@ def test_lessons_run_side_by_side_each_with_its_own_store_and_threads(tmp_path, 
     monkeypatch.setattr(chapter, "side_by_side", lambda lessons: (lessons, 3))
     meet = """
 import os, pathlib, time
-here, until = pathlib.Path(os.environ["LABKIT_STORE"]).parent, time.monotonic() + 60
+here, until = pathlib.Path(os.environ["LABKIT_STORE"]).parent, time.monotonic() + 300
 (here / f"mark {seed}").write_text(os.environ["LABKIT_THREADS"] + os.environ["LABKIT_STORE"])
 while len(list(here.glob("mark *"))) < 2:
     assert time.monotonic() < until, "the other lesson did not begin"
@@ -270,7 +270,7 @@ def test_papermill_alone_cannot_report_false_success(tmp_path, cells, arguments,
     command = [sys.executable, "-m", "papermill", "--no-progress-bar",
                tmp_path / "00_raw.ipynb", tmp_path / "out.ipynb", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(REPO), "JUPYTER_PREFER_ENV_PATH": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert result.returncode == 1 and words in result.stderr
 
 

@@ -33,7 +33,7 @@ def parts(tmp_path, monkeypatch):
     for name, body in PART.items():
         source = f"def rows(device, rehearse):\n    assert device.type and not rehearse\n{body}"
         (tmp_path / f"gpu_{name}.py").write_text(source)
-    monkeypatch.setattr(gpu_check, "PARTS", dict.fromkeys(PART, 60) | {"hangs": 3})
+    monkeypatch.setattr(gpu_check, "PARTS", dict.fromkeys(PART, 300) | {"hangs": 3})
     return [str(tmp_path)]
 
 

@@ -71,7 +71,7 @@ def executed(path):
     """Run a notebook headless; return the text of the check's result."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
     [checked] = [cell for cell in notebook.cells if "check" in cell.metadata.get("tags", ())]
     return checked.outputs[-1]["data"]["text/plain"]
 

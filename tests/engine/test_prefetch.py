@@ -33,7 +33,7 @@ def test_the_next_items_are_made_while_one_is_used_and_no_more_than_asked():
     with closing(prefetched(make, range(9), 2)) as items:
         assert next(items) == 0
         for _ in range(3):
-            assert reached.acquire(timeout=10)
+            assert reached.acquire(timeout=120)
         assert made == [0, 1, 2] and len(ours()) == 1
     assert not ours()
 

@@ -57,14 +57,14 @@ def test_a_signal_while_the_program_still_loads_gives_one_line_and_its_code(tmp_
     process = labkit("runs", env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert process.stdout.readline() == "loading\n"
     process.send_signal(number)
-    _, message = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=300)
     assert process.returncode == 128 + number and message == "labkit: interrupted\n"
 
 
 def test_a_reader_that_goes_away_ends_a_list_quietly():
     process = labkit("runs")
     process.stdout.close()                                     # before anything is written
-    assert process.stderr.read() == "" and process.wait(60) == 0
+    assert process.stderr.read() == "" and process.wait(300) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

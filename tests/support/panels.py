@@ -28,7 +28,7 @@ def begin(panel):
     until(lambda: panel._view.progress_bar.value >= 1)
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=300):
     """Wait for a condition; fail after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -24,12 +24,12 @@ def kernel(tmp_path_factory):
         name = manager.start_kernel(kernel_name="python3")
     client = manager.get_kernel(name).client()
     client.start_channels()
-    client.wait_for_ready(timeout=120)
+    client.wait_for_ready(timeout=300)
 
     def run(code, interrupt_at=None):
         printed, request = [], client.execute(code)
         while True:
-            message = client.get_iopub_msg(timeout=60)
+            message = client.get_iopub_msg(timeout=300)
             if message["parent_header"].get("msg_id") != request:
                 continue
             kind, content = message["msg_type"], message["content"]
@@ -43,7 +43,7 @@ def kernel(tmp_path_factory):
                 interrupt_at = None
             if kind == "status" and content["execution_state"] == "idle":
                 break
-        while (reply := client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != request:
+        while (reply := client.get_shell_msg(timeout=300))["parent_header"]["msg_id"] != request:
             pass
         return "".join(printed), reply["content"].get("ename")
 
