@@ -113,10 +113,10 @@ def test_a_number_of_prompts_that_is_none_is_refused(scored):
         Monitor(scored=scored)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_score(drawn):
-    lab = tiny.lab(store="straight", monitor={"images": 0, "scored": 4, "scored_prompts": MONITOR.scored_prompts})
+def test_an_interrupted_run_goes_on_to_the_same_score(drawn, tmp_path):
+    lab = tiny.lab(store=tmp_path / "straight", monitor={"images": 0, "scored": 4, "scored_prompts": MONITOR.scored_prompts})
     straight = lab.train(CONFIGS[0])
-    lab = tiny.lab(store="resumed", monitor=lab.usual)
+    lab = tiny.lab(store=tmp_path / "resumed", monitor=lab.usual)
     plan = lab.plan([CONFIGS[0]])
     halfway = iter([False, False, False] + [True] * 9)
     list(lab.sweep(plan, monitor=lab.monitor(), stop=lambda: next(halfway)))
@@ -126,7 +126,7 @@ def test_an_interrupted_run_goes_on_to_the_same_score(drawn):
     for name, scores in straight.scores.items():
         assert np.array_equal(resumed.scores[name].accepted, scores.accepted)
         assert resumed.scores[name].steps.tolist() == [0, 6]
-    stored = Store("resumed").run(resumed.run_id).load()
+    stored = Store(tmp_path / "resumed").run(resumed.run_id).load()
     assert stored.scores["ordinary"].share(6) == straight.scores["ordinary"].share()
 
 
