@@ -14,13 +14,6 @@ from labkit.settings import REPO
 
 BRANCH = "main"
 PAGES = ("README.md", "CONTRIBUTING.md")
-QUESTIONS = {
-    "00_start": "What happens when a model learns a place it has never seen?",
-    "01_learning_rate": "How hard should each update push, and how do I find out?",
-    "02_rank_and_alpha": "How much room does an adapter need, and how strongly should it act?",
-    "03_epochs_and_batches": "How often and how many at a time should pictures be shown, and when is it enough?",
-    "04_parameter_design": "How do I go from my pictures to the right parameters and a file that works elsewhere?",
-}
 
 
 def filled(page):
@@ -38,7 +31,7 @@ def lessons():
         seconds = notebooks.seconds(notebooks.read(path))
         cpu, gpu = (str(max(1, round(seconds[device] / 60))) if device in seconds else "not measured"
                     for device in ("cpu", "gpu"))
-        rows.append(f"| [{path.stem}](notebooks/{path.name}) | {QUESTIONS[path.stem]} | {cpu} | {gpu} "
+        rows.append(f"| [{path.stem}](notebooks/{path.name}) | {notebooks.QUESTIONS[path.stem]} | {cpu} | {gpu} "
                     f"| {badges(path.stem)} |")
     return "\n".join(rows) + "\n"
 

@@ -1,4 +1,4 @@
-"""The lessons as files: which there are, their parameters, what a run of one left behind. Standard library only."""
+"""The lessons as files: which there are, what each asks, its parameters, what a run left behind. Standard library."""
 
 import ast
 import difflib
@@ -10,6 +10,13 @@ from labkit.files import json_text
 from labkit.settings import REPO, given_path
 
 CELL_TYPES = ("code", "markdown", "raw")
+QUESTIONS = {
+    "00_start": "What happens when a model learns a place it has never seen?",
+    "01_learning_rate": "How hard should each update push, and how do I find out?",
+    "02_rank_and_alpha": "How much room does an adapter need, and how strongly should it act?",
+    "03_epochs_and_batches": "How often and how many at a time should pictures be shown, and when is it enough?",
+    "04_parameter_design": "How do I go from my pictures to the right parameters and a file that works elsewhere?",
+}
 MOST_BYTES = 100_000_000  # an executed notebook full of pictures takes a few megabytes
 
 

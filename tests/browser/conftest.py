@@ -4,4 +4,5 @@ import importlib.util
 
 from jupyter_page import CHROMIUM
 
-collect_ignore = [] if CHROMIUM and importlib.util.find_spec("playwright") else ["test_lesson.py", "test_panel.py"]
+NEED_A_BROWSER = ["test_lesson.py", "test_panel.py", "test_report.py"]
+collect_ignore = [] if CHROMIUM and importlib.util.find_spec("playwright") else NEED_A_BROWSER
