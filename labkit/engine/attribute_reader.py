@@ -19,6 +19,7 @@ from labkit.settings import data_dir
 
 PICTURES_AT_ONCE = 64
 NO_PLACE = "no place"  # what noise, chaos and mixtures of pictures are taught to be
+STYLE, BRANCH_AFTER = "style", 2  # the attribute that has a branch of its own, and after how many layers it begins
 
 
 @dataclass(frozen=True)
@@ -33,24 +34,52 @@ class Reading:
 
 
 class ReaderNet(nn.Module):
-    """A small convolutional network with one head for each attribute."""
+    """A small convolutional network with one head for each attribute.
 
-    def __init__(self, answers: dict[str, list[str]], widths: Sequence[int] = (24, 48, 96, 128, 128)):
-        """Build it untrained: `answers` of each attribute, and the channels of each layer."""
+    A style is how things are drawn, which the features at its end have learnt to overlook. So its head is a branch,
+    which begins at an early layer and was trained by itself when all else was fixed.
+    """
+
+    def __init__(self, answers: dict[str, list[str]], widths: Sequence[int] = (24, 48, 96, 128, 128),
+                 style_widths: Sequence[int] = (48, 64)):
+        """Build it untrained: `answers` of each attribute, and the channels of each layer, of body and branch."""
         super().__init__()
-        layers, before = [], 3
-        for width in widths:
-            layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), nn.GroupNorm(8, width), nn.SiLU()]
-            before = width
-        self.body = nn.Sequential(*layers)
-        self.neck = nn.Sequential(nn.Linear(2 * before, before), nn.SiLU())
-        self.heads = nn.ModuleDict({name: nn.Linear(before, len(values)) for name, values in answers.items()})
+        self.body = _layers(3, widths)
+        self.neck = nn.Sequential(nn.Linear(2 * widths[-1], widths[-1]), nn.SiLU())
+        self.heads = nn.ModuleDict({name: nn.Linear(widths[-1], len(values))
+                                    for name, values in answers.items() if name != STYLE})
+        if STYLE in answers:
+            self.style = _layers(widths[BRANCH_AFTER - 1], style_widths)
+            self.style_head = nn.Linear(2 * style_widths[-1], len(answers[STYLE]))
 
     def forward(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Pictures (N, 3, 128, 128) in -1..1 -> logits of each attribute, features (N, F)."""
-        x = self.body(x)
-        features = self.neck(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
-        return {name: head(features) for name, head in self.heads.items()}, features
+        early = self.early(x)
+        features = self.neck(_pooled(self.body[3 * BRANCH_AFTER:](early)))
+        logits = {name: head(features) for name, head in self.heads.items()}
+        return logits | ({STYLE: self.style_logits(early)} if hasattr(self, STYLE) else {}), features
+
+    def early(self, x: Tensor) -> Tensor:
+        """Pictures -> what the branch begins with."""
+        return self.body[:3 * BRANCH_AFTER](x)
+
+    def style_logits(self, early: Tensor) -> Tensor:
+        """What `early` gives -> logits of the style's answers."""
+        return self.style_head(_pooled(self.style(early)))
+
+
+def _layers(before: int, widths: Sequence[int]) -> nn.Sequential:
+    """Three modules for each width: a convolution that halves the picture, a norm and an activation."""
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), nn.GroupNorm(8, width), nn.SiLU()]
+        before = width
+    return nn.Sequential(*layers)
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """Mean and maximum of each channel: (N, C, H, W) -> (N, 2 C)."""
+    return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
 
 
 class Reader:
@@ -133,7 +162,7 @@ def asked_of(folder: PictureFolder) -> list[dict[str, str]] | None:
     """
     if data_dir() / "territories" not in folder.folder.parents:
         return None
-    return [{name: attributes[name] for name in ("style",) if name in attributes} or {"kind": attributes["kind"]}
+    return [{STYLE: attributes[STYLE]} if STYLE in attributes else {"kind": attributes["kind"]}
             for attributes in folder.attributes]
 
 

@@ -93,6 +93,13 @@ def test_the_tables_of_the_model_card_are_those_that_were_measured_on_this_base(
     assert tables.filled(page, measured) == page, "in data/, run recipes.ship.measure --tables"
 
 
+@pytest.mark.parametrize("world, least, most", [("near", 0.85, 1.0), ("ordinary", 0.0, 0.03), ("liminal", 0.0, 0.1)])
+def test_drawings_are_accepted_as_drawings_and_plain_pictures_are_not(reader, world, least, most):
+    folder = load_folder(data_dir() / "territories" / world / "validation").take(40)
+    pictures = np.stack([load_picture(path, reader.resolution) for path in folder.paths])
+    assert least <= reader.accepted(pictures, [{"style": "storybook"}] * 40).mean() <= most
+
+
 def test_a_picture_is_never_accepted_for_two_kinds(reader, renders):
     pictures, _ = renders
     assert np.stack([reader.accepted(pictures, kind) for kind in reader.kinds]).sum(0).max() == 1
