@@ -152,7 +152,7 @@ def row(entry, run, names, pictured: bool, lowest: float) -> str:
     drawing = report_run.sparkline(entry, run, lowest)
     cells.append(f'<td role="cell" class="loss">{report_run.losses(run)}{drawing}</td>')
     accepted = score_text.short(entry["score"])
-    accepted = f'<p class="quiet">{accepted} prompts accepted</p>' if accepted else ""
+    accepted = f'<p class="quiet">{accepted} accepted</p>' if accepted else ""
     cells.append(f'<td role="cell">{report_run.verdict(entry)}{accepted}</td>')
     cells.append(f'<td role="cell" class="told">{report_run.evidence(entry, run, html.escape(entry["advice"]))}</td>')
     return f'<tr role="row"><th scope="row" role="rowheader">{name}</th>{"".join(cells)}</tr>'

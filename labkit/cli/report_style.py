@@ -47,7 +47,8 @@ th, td {{ border-top: 1px solid var(--rule); padding: .55rem .9rem .55rem 0; tex
   font-weight: 400 }}
 .runs > thead th {{ border: 0; color: var(--quiet); font-size: .875rem; padding-bottom: .2rem }}
 .runs > tbody th span {{ display: block; white-space: nowrap; font-weight: 650 }}
-.runs td:has(> .verdict) {{ min-width: 9rem }} .runs .told {{ width: 100%; padding-right: 0 }}
+.runs td:has(> .verdict) {{ min-width: 9rem }} .runs td > p {{ margin: .1rem 0 }}
+.runs .told {{ width: 100%; padding-right: 0 }}
 .thumbs {{ display: flex; gap: .3rem }} .thumbs img {{ width: 76px; height: 76px; border-radius: 3px; display: block }}
 .loss {{ white-space: nowrap }}
 summary {{ cursor: pointer; width: fit-content; max-width: 46rem }} summary::marker {{ color: var(--link) }}

@@ -90,7 +90,7 @@ def test_a_score_stands_beside_the_verdict_and_its_absence_leaves_nothing():
     prompts = ("a pool",) * 16
     scores = Scores(np.array([0, 200]), np.arange(32).reshape(2, 16) >= 17, prompts, prompts, "a reader")
     text = made_page([dataclasses.replace(run, scores={"validation": scores}), made_run("stagnating")])
-    assert "<p>15 of 16 prompts accepted (" in text and '<p class="quiet">15 of 16 prompts accepted</p>' in text
+    assert "<p>15 of 16 prompts accepted (" in text and '<p class="quiet">15 of 16 accepted</p>' in text
 
 
 def test_runs_on_two_territories_are_told_apart():
