@@ -4,7 +4,10 @@ import json
 import re
 from pathlib import Path
 
+from labkit.text import rate_text
+
 LOGS = Path(__file__).parent / "log"
+STYLE_LOG = LOGS / "style.json"            # what style_race.py measured
 README = Path(__file__).parents[2] / "README.md"
 # training: (the figure that its log follows, its name in the table)
 WATCHED = {"autoencoder": ("dB_ordinary", "dB, held-out ordinary"), "polish": ("dB_ordinary", "dB, held-out ordinary"),
@@ -55,6 +58,16 @@ def confusion(counts):
     return table(["", *answers], rows)
 
 
+def style():
+    """How many pictures are accepted as storybook drawings: of real ones, and of those drawn after each run."""
+    measured = json.loads(STYLE_LOG.read_text())
+    runs = [[f"near captions, drawn after 150 updates at {rate_text(run['learning_rate'])}", percent(run["accepted"]),
+             f"{run['loss']:.3f}", run["verdict"]] for run in measured["rates"]]
+    rows = [[where, percent(share), "", ""] for where, share in measured["pictures"].items()]
+    untouched = ["near captions, drawn by the untouched base", percent(measured["untouched"]), "", ""]
+    return table(["pictures", "accepted as storybook", "held-out loss", "verdict"], [*rows, untouched, *runs])
+
+
 def parts(m):
     """Text of every part of data/README.md that holds measured numbers."""
     columns = ("kind", "wall_color", "main_color", "second_color", "accepted")
@@ -73,6 +86,7 @@ def parts(m):
             [[w, f"{m['decibels'][w]:.1f}", f"{m['loss'][w]:.3f}"] for w in m["decibels"]]),
         "reader": table(["pictures", "kind", "wall colour", "main colour", "second colour", "accepted"],
                         [[where, *(percent(right[name]) for name in columns)] for where, right in readings.items()]),
+        "style": style(),
         "confusion": "\n".join(confusion(counts) for counts in m["confusion"].values()),
         "neighbours": table(["kind", "nearest, median", "nearest, least"], neighbours),
         "pairs": f"Of all (alike, unlike) couples of labelled pairs {100 * pairs['order']:.0f} % have their distances "
