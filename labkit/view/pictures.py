@@ -7,6 +7,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from labkit.design.ladders import rung_text
 from labkit.judge.diagnose import diagnose
+from labkit.judge.score_text import short
 from labkit.text import rate_text
 from labkit.view.curves import plot_curves
 from labkit.view.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, ordered_colors
@@ -153,13 +154,15 @@ class Comparison:
 
 
 def name_row(ax, y, half, name, verdict, color, marker) -> None:
-    """Write a run's marker, name and verdict at the left of its row of pictures."""
+    """Write a run's marker, name, verdict and score at the left of its row of pictures."""
     symbol, tint = VERDICTS[verdict.label]
+    accepted = short(verdict.score).replace(" of ", "/")      # there is room for so much
+    words = f"{symbol} {verdict.label}".replace("enough ", "enough\n    ")
+    words += f"\n{accepted} accepted" if accepted else ""
     where = {"xycoords": ("figure fraction", "data"), "textcoords": "offset points", "ha": "left",
              "annotation_clip": False}
     ax.annotate(name, (0, y), (30, 1), va="bottom", fontsize=STYLE["title"], fontweight="bold", color=color, **where)
-    ax.annotate(f"{symbol} {verdict.label}".replace("enough ", "enough\n    "), (0, y), (30, -3), va="top",
-                fontsize=STYLE["small"], color=tint, **where)
+    ax.annotate(words, (0, y), (30, -3), va="top", fontsize=STYLE["small"], color=tint, **where)
     ax.plot(0.022, y - 0.26 * half, marker, color=color, markersize=7, clip_on=False,
             transform=blended_transform_factory(ax.figure.transFigure, ax.transData))
 
@@ -196,16 +199,20 @@ def plot_race(runs, name="learning_rate", *, verdicts=None, prompts=None, width=
     verdicts = verdicts or [diagnose(run, runs) for run in runs]
     names = [rung_text(name, getattr(run.config, name)) for run in runs]
     layout, above = Comparison(runs, prompts, width), 4.3
-    figure = LabFigure(width, above + layout.height, photographic=True, summary=summary_of(names, verdicts))
+    figure = LabFigure(width, above + layout.height, photographic=True)
     left, right, bottom = STYLE["margins"]
     ax = figure.place_axes(left, layout.height + bottom, width - left - right, above - bottom - 0.4)
     plot_curves(runs, ax, verdicts=verdicts, label=lambda run: rung_text(name, getattr(run.config, name)))
     ax.set_title(f"One design at {len(runs)} {name.replace('_', ' ')}s: loss on held-out pictures", loc="left",
                  fontsize=STYLE["title"], fontweight="bold", color=STYLE["text"], pad=10)
     layout.draw(figure, names, verdicts, ordered_colors(len(runs)))
+    figure.summary = summary_of(names, verdicts)              # the curves' own knows no score
     return figure
 
 
 def summary_of(names, verdicts) -> str:
-    """Say each run's verdict in one line."""
-    return "; ".join(f"{name}: {verdict.label}" for name, verdict in zip(names, verdicts, strict=True))
+    """Say each run's verdict in one line, with its score where it has one."""
+    accepted = [short(verdict.score) for verdict in verdicts]
+    outcomes = [f"{verdict.label}, {score} accepted" if score else verdict.label
+                for verdict, score in zip(verdicts, accepted, strict=True)]
+    return "; ".join(f"{name}: {outcome}" for name, outcome in zip(names, outcomes, strict=True))

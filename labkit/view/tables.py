@@ -8,24 +8,30 @@ from labkit.design import volume
 from labkit.design.ladders import rung_text
 from labkit.judge.arms import losses, nearest
 from labkit.judge.diagnose import LABELS, diagnose
+from labkit.judge.score_text import short
 from labkit.judge.seed_spread import caution, recorded_noise
 from labkit.judge.stats import LEVEL, paired_difference, seeds_difference, t_interval
 from labkit.text import rate_text, with_interval
 from labkit.view.style import VERDICTS
 
+# Columns of a score: the head, whose prompts, and when.
+SCORES = (("accepted before", "validation", "before"), ("accepted after", "validation", "after"),
+          ("ordinary", "ordinary", "after"))
+
 
 class Table:
     """Hold rows of text under heads; a notebook shows it as a table, anything else as aligned text."""
 
-    def __init__(self, heads, rows):
-        """Hold `heads` and as many cells in each of `rows`, all written as text."""
-        self.heads, self.rows = list(heads), [[str(cell) for cell in row] for row in rows]
+    def __init__(self, heads, rows, note=""):
+        """Hold `heads` and as many cells in each of `rows`, all written as text. note: a sentence below."""
+        self.heads, self.rows, self.note = list(heads), [[str(cell) for cell in row] for row in rows], note
 
     def __repr__(self):
         """Return the table in columns of text."""
         lines = [self.heads, *self.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        written = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+        return "\n".join([*written, self.note] if self.note else written)
 
     def _repr_html_(self):
         def line(cells, tag):
@@ -33,23 +39,31 @@ class Table:
             return f"<tr>{''.join(written)}</tr>"
 
         body = "".join(line(row, "td") for row in self.rows)
-        return f"<table><thead>{line(self.heads, 'th')}</thead><tbody>{body}</tbody></table>"
+        note = f"<div>{html.escape(self.note)}</div>" if self.note else ""
+        return f"<table><thead>{line(self.heads, 'th')}</thead><tbody>{body}</tbody></table>{note}"
 
 
 def table(runs, *names) -> Table:
-    """Return one row a run: what differs, the sum of the rates of all updates, the held-out loss, the verdict.
+    """Return one row a run: what differs, the sum of the rates of all updates, the held-out loss, verdict and score.
+
+    The score has columns where one of the runs has any, and a sentence where there can be none.
 
     names    fields that differ between the runs, the learning rate by default
     """
     names, runs, rows = names or ("learning_rate",), list(runs), []
+    verdicts = {run.run_id: diagnose(run, runs) for run in runs}
+    columns = [column for column in SCORES if any(short(each.score, *column[1:]) for each in verdicts.values())]
+    why = next((each.score["none"]["why"] for each in verdicts.values() if "none" in each.score), None)
     for run in runs:
-        verdict, held = diagnose(run, runs), run.validations["validation"]
+        verdict, held = verdicts[run.run_id], run.validations["validation"]
         settings = [rung_text(name, getattr(run.config, name)) for name in names]
         since = "" if verdict.since_step is None else f"step {verdict.since_step:,}"
         rows.append([*settings, f"{volume.lr_sum(run.config):.3g}", loss(held.means[0]), change(held),
-                     f"{VERDICTS[verdict.label][0]} {verdict.label}", since, f"{verdict.confidence:.2f}"])
+                     f"{VERDICTS[verdict.label][0]} {verdict.label}", since, f"{verdict.confidence:.2f}",
+                     *(short(verdict.score, *column[1:]) for column in columns)])
     return Table([*(name.replace("_", " ") for name in names), "sum of the rate", "held-out loss before",
-                  "change (95 % interval)", "verdict", "since", "confidence"], rows)
+                  "change (95 % interval)", "verdict", "since", "confidence", *(column[0] for column in columns)],
+                 rows, f"No score: {why}." if why else "")
 
 
 def loss(value) -> str:

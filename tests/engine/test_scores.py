@@ -114,7 +114,8 @@ def test_a_number_of_prompts_that_is_none_is_refused(scored):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_score(drawn, tmp_path):
-    lab = tiny.lab(store=tmp_path / "straight", monitor={"images": 0, "scored": 4, "scored_prompts": MONITOR.scored_prompts})
+    usual = {"images": 0, "scored": 4, "scored_prompts": MONITOR.scored_prompts}
+    lab = tiny.lab(store=tmp_path / "straight", monitor=usual)
     straight = lab.train(CONFIGS[0])
     lab = tiny.lab(store=tmp_path / "resumed", monitor=lab.usual)
     plan = lab.plan([CONFIGS[0]])

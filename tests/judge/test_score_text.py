@@ -3,28 +3,18 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
-from made_runs import made_run
+from made_runs import made_run, scored_race, with_score
 
 from labkit.judge.diagnose import diagnose
 from labkit.judge.score_text import disagreement, score, short, told, words
-from labkit.store.history import Scores
 from labkit.view.cards import verdict_card
+from labkit.view.tables import table
 
 
-def scores(before, after, n=16):
-    """Return the scores of a run that had so many of n prompts accepted at its begin and at its end; None: not drawn."""
-    found = [(step, np.arange(n) < count) for step, count in ((0, before), (200, after)) if count is not None]
-    steps, accepted = zip(*found, strict=True)
-    return Scores(np.array(steps), np.array(accepted), ("a pool",) * n, ("pool",) * n, "the reader")
-
-
-def scored(kind="healthy", held_out=(0, 15), ordinary=(8, 7), **meta):
-    """Return a made run with scores."""
-    found = {"validation": held_out and scores(*held_out), "ordinary": ordinary and scores(*ordinary, 8)}
-    kept = {name: value for name, value in found.items() if value}
-    return dataclasses.replace(made_run(kind, pictures=False), scores=kept, meta=meta)
+def scored(held_out=(0, 15), ordinary=(8, 7), **meta):
+    """Return a made run with a score."""
+    return dataclasses.replace(with_score(made_run(pictures=False), held_out, ordinary), meta=meta)
 
 
 def test_a_score_tells_both_shares_and_the_interval_of_the_later_one():
@@ -71,3 +61,13 @@ def test_the_label_follows_from_losses_alone_and_the_verdict_shows_the_score_bes
     json.dumps(good.to_dict(), allow_nan=False)
     assert "15 of 16 prompts accepted" in verdict_card(good, scored())
     assert "prompts accepted" not in verdict_card(plain, made_run())
+
+
+def test_a_table_has_columns_for_scores_where_a_run_has_one_and_says_why_there_is_none():
+    shown = table(scored_race())
+    assert shown.heads[-3:] == ["accepted before", "accepted after", "ordinary"]
+    assert shown.rows[1][-3:] == ["0 of 16", "16 of 16", "7 of 8"] and shown.rows[-1][-3:] == ["0 of 16", "", ""]
+    assert "accepted before" not in table([made_run()]).heads and not table([made_run()]).note
+    without = table([dataclasses.replace(made_run(), meta={"no_score": "no reader for these pictures"})])
+    assert repr(without).endswith("No score: no reader for these pictures.")
+    assert "No score: no reader for these pictures." in without._repr_html_()

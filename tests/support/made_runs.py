@@ -1,12 +1,13 @@
 """Runs that nobody trained, for everything that shows runs: smooth curves and a few pictures."""
 
+import dataclasses
 import hashlib
 
 import numpy as np
 
 from labkit.design.config import RunConfig
 from labkit.store.events import Sample, Step, Stopped, Validation
-from labkit.store.history import RunBuilder
+from labkit.store.history import Run, RunBuilder, Scores
 
 STEPS = (0, 4, 10, 30, 90, 150, 200)
 MEANS = {
@@ -48,6 +49,27 @@ def made_race(pictures=True):
     """Return runs at five rates, from stagnating to blown up."""
     kinds = ((3e-5, "stagnating"), (1e-3, "healthy"), (1e-2, "overshooting"), (3e-2, "diverged"), (3e-1, "blown up"))
     return [made_run(kind, learning_rate=rate, pictures=pictures) for rate, kind in kinds]
+
+
+def with_score(run: Run, held_out=(0, 15), ordinary=(8, 7)) -> Run:
+    """Return a run with a score: how many of 16 held-out and 8 ordinary prompts were accepted first and last.
+
+    None stands for what was not drawn.
+    """
+    counts = {"validation": (16, held_out), "ordinary": (8, ordinary)}
+    return dataclasses.replace(run, scores={name: _scores(n, *each) for name, (n, each) in counts.items() if each})
+
+
+def _scores(n, before, after):
+    drawn = [(step, np.arange(n) < count) for step, count in ((0, before), (200, after)) if count is not None]
+    steps, accepted = zip(*drawn, strict=True)
+    return Scores(np.array(steps), np.array(accepted), ("a pool",) * n, ("pool",) * n, "the reader")
+
+
+def scored_race():
+    """Return the runs of `made_race` with scores; the last, which broke, was not drawn at its end."""
+    return [with_score(run, (0, after), (8, after and 7))
+            for run, after in zip(made_race(), (1, 16, 4, 0, None), strict=True)]
 
 
 def made_seeds():

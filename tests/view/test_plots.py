@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from figures import assert_bands_are_whole, assert_words_keep_apart
-from made_runs import MEANS, PROMPTS, STEPS, made_race, made_run, made_seeds
+from made_runs import MEANS, PROMPTS, STEPS, made_race, made_run, made_seeds, scored_race
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -37,6 +37,7 @@ FIGURES = {
     "validation of another rank than the pinned run's": lambda: curves.plot_validation(
         made_run(rank=64, lr_scheduler="three_phase"), pinned=made_run()).figure,
     "race": lambda: pictures.plot_race(made_race()),
+    "race with scores": lambda: pictures.plot_race(scored_race()),
     "race without pictures": lambda: pictures.plot_race(made_race(pictures=False)),
     "U-curve": lambda: by_rate.plot_u_curve(made_seeds()).figure,
     "U-curve of one seed": lambda: by_rate.plot_u_curve(made_race()).figure,

@@ -155,12 +155,13 @@ def train(lab, name, configs, bar):
     from labkit.engine.sweep import sweep
     from labkit.experiments.overfitting import asked
 
-    recorded, monitor = SETS[name], Monitor()
+    recorded, scored = SETS[name], {"scored_prompts": lambda: lab.scored_prompts}
+    monitor = Monitor(**scored)
     if recorded.ends_only:
-        monitor = Monitor(validate_at=())
+        monitor = Monitor(validate_at=(), **scored)
     elif recorded.drawn and all(config.seed == 0 for config in configs):
         prompts, seeds = asked(lab.territory)
-        monitor = Monitor(prompts=prompts, sample_seeds=seeds, sample_at=recorded.drawn)
+        monitor = Monitor(prompts=prompts, sample_seeds=seeds, sample_at=recorded.drawn, **scored)
     checkpoint_at = (100, 200, 300, 400, 1000)
     events = sweep(lab.base, lab.cache, lab.plan(configs), lab.store, monitor=monitor, checkpoint_at=checkpoint_at,
                    meta={"made_by": f"python -m recipes.ship.recorded {name}"})
