@@ -286,3 +286,17 @@ def test_a_recorded_set_of_ends_ships_the_first_and_last_losses_alone(tmp_path, 
         assert run.validations["validation"].steps.tolist() == [0, 4] and not len(run.steps["loss"])
     assert capacity(found).ranks == [1, 2] and found[0].origin == "recorded" and found[0].config.data == "near"
     assert (tmp_path / "runs" / "ranks_near.zip").stat().st_size / len(found) < 3000
+
+
+def test_a_thinned_journal_keeps_its_scores():
+    import numpy as np
+    from told_runs import ID, keep, some_events
+
+    from labkit.store.events import Score
+    from labkit.store.runs import Store
+
+    first, *rest = some_events()
+    keep(Store(), [first, Score(ID, 0, 0, "validation", np.array([True, False]), ("a", "b"), ("a", "b"), "c"), *rest])
+    folder = Store().run(ID)
+    recorded.thin(folder.events_path)
+    assert folder.load().scores["validation"].accepted.tolist() == [[True, False]]
