@@ -35,6 +35,7 @@ from labkit.store.events import Step
 reference_loop = load("reference_loop")
 
 RUNS, BATCHES, ROUNDS = (1, 2, 4, 8), (1, 4), 5
+MORE_LAYERS = ("linear", "all")                               # sets that are timed beside attention, 8 runs at batch 4
 ORDER = 2048                                                  # of the matrices whose product measures the machine
 
 
@@ -85,16 +86,19 @@ class _Bench:
             for K in RUNS:
                 cells["pass", K, B] = self._pass(K, B)
         cells["base", 8, 4] = self._base()
+        for layers in MORE_LAYERS:
+            cells[layers] = self._base(layers), self._pass(8, 4, layers)
         cells["product"] = self._product()
         cells["resident_mib"] = _resident_mib()
         return cells
 
-    def _configs(self, K, B):
-        return [self.config.replace(train_batch_size=B, seed=k, learning_rate=1e-3 / (k + 1)) for k in range(K)]
+    def _configs(self, K, B, layers="attention"):
+        return [self.config.replace(train_batch_size=B, seed=k, learning_rate=1e-3 / (k + 1), target_modules=layers)
+                for k in range(K)]
 
-    def _pass(self, K, B):
+    def _pass(self, K, B, layers="attention"):
         """Time updates as a caller of `train` sees them, from event to event."""
-        configs = self._configs(K, B)
+        configs = self._configs(K, B, layers)
         last = run_id(configs[-1], self.base.fingerprint, self.cache.fingerprint)
         with closing(train(self.base, self.cache, configs, monitor=Monitor(images=0))) as events:
             return self._timed(event for event in events if isinstance(event, Step) and event.run_id == last)
@@ -118,10 +122,10 @@ class _Bench:
     def _on_device(self, part):
         return part.to(self.base.device, self.base.dtype if part.is_floating_point() else None)
 
-    def _base(self):
+    def _base(self, layers="attention"):
         """Time the frozen base's own forward and backward, down to the first layers that a run would adapt."""
         K, B = 8, 4
-        stack = LoRAStack(self.base.unet, self._configs(K, B))
+        stack = LoRAStack(self.base.unet, self._configs(K, B, layers))
         batches = Batches(self.cache.train, self.cache.null_cond, self._configs(K, B), self.base.device)
 
         def differentiable(module, inputs, output):
@@ -178,6 +182,11 @@ def _figures(rows) -> dict:
     def share(row):
         return 1 - row["base", 8, 4] / row["pass", 8, 4]
 
+    def above(layers):
+        pairs = {"attention": lambda row: (row["base", 8, 4], row["pass", 8, 4])}
+        times = pairs.get(layers, lambda row: row[layers])
+        return over(lambda row: 100 * (times(row)[1] / times(row)[0] - 1))
+
     def floor(row):
         rate, flops = row["product"]
         return row["pass", 8, 4] * rate / flops
@@ -192,6 +201,7 @@ def _figures(rows) -> dict:
         } for K in RUNS[1:]},
         "reference_ms_per_step": {str(B): over(lambda row, B=B: 1000 * row["reference", 1, B]) for B in BATCHES},
         "overhead_fraction": over(share),
+        "percent_above_base": {layers: above(layers) for layers in ("attention", *MORE_LAYERS)},
         "floor_ratio": over(floor),
         "resident_mib": over(lambda row: row["resident_mib"]),
     }

@@ -5,7 +5,7 @@ for the module's own while attached, so that names, dtype and state of the U-Net
 forward (gradient checkpointing) sees the same rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -99,8 +99,96 @@ class LoRAConv(AdaptedLayer):
         return {"A": (R, *weight[1:]), "B": (weight[0], R, 1, 1)}
 
     def _forward(self, x: Tensor, scale: Tensor, A: Tensor, B: Tensor) -> Tensor:
-        h = _conv_per_run(x, A, self.module.stride, self.module.padding, self.module.dilation)
+        conv = self.module
+        if _keeps_size(conv):
+            return _LoRAConv.apply(x, A, B, scale, conv.weight, conv.bias, conv.padding, conv.dilation)
+        h = _conv_per_run(x, A, conv.stride, conv.padding, conv.dilation)
         return self.plain(x) + _conv_per_run(h, B * scale.to(x.dtype)[..., None, None])
+
+
+def _keeps_size(conv: nn.Module) -> bool:
+    """Tell whether a convolution's output has its input's height and width: as all have but downsamplers."""
+    centred = tuple(d * (size - 1) / 2 for size, d in zip(conv.kernel_size, conv.dilation, strict=True))
+    return conv.padding == centred and conv.stride == (1, 1) and conv.padding_mode == "zeros"
+
+
+class _LoRAConv(torch.autograd.Function):
+    """Fuse the frozen convolution and the adapter's, added in place both ways; nothing large is kept but the input.
+
+    A tap of A's kernel is a matrix, and R channels are few: each tap's product with x is moved to its place and added
+    up, instead of moving the many channels of x. N rows, T taps, p positions.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, A: Tensor, B: Tensor, scale: Tensor, weight: Tensor, bias: Tensor | None,
+                padding: tuple[int, int], dilation: tuple[int, int]) -> Tensor:
+        y = F.conv2d(x, weight, bias, 1, padding, dilation)
+        given = torch.bmm(_for_rows(_taps(A), x), x.flatten(2))               # (N, T R, p)
+        given = given.view(len(x), *A.shape[3:], A.shape[1], *x.shape[2:])    # (N, h, w, R, H, W)
+        h = _added(_added(given, -2, dilation[0]), -1, dilation[1]).flatten(2).contiguous()
+        h.mul_(_for_rows(scale, x))                                           # (N, R, p)
+        y.view(*y.shape[:2], -1).baddbmm_(_for_rows(B.flatten(2), x), h)
+        ctx.save_for_backward(x, h, A, B, scale, weight)
+        ctx.geometry = padding, dilation
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+        x, h, A, B, scale, weight = ctx.saved_tensors
+        padding, dilation = ctx.geometry
+        out = grad_y.flatten(2)                                               # (N, out, p)
+        grad_h = torch.bmm(_for_rows(B.flatten(2), x).mT, out).mul_(_for_rows(scale, x))
+        taken = _spread(grad_h.unflatten(2, x.shape[2:]), A.shape[4], -1, dilation[1])
+        taken = _spread(taken, A.shape[3], -2, dilation[0]).view(len(x), -1, h.shape[2])    # (N, T R, p)
+        grad_taps = torch.bmm(taken, x.flatten(2).mT).unflatten(0, (len(A), -1)).sum(1)
+        grad_A = grad_taps.view(len(A), *A.shape[3:], *A.shape[1:3]).permute(0, 3, 4, 1, 2)
+        grad_B = torch.bmm(out, h.mT).unflatten(0, (len(B), -1)).sum(1).view_as(B)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x, _, _ = torch.ops.aten.convolution_backward(
+                grad_y, x, weight, None, (1, 1), padding, dilation, False, (0, 0), 1, (True, False, False))
+            grad_x.view(*x.shape[:2], -1).baddbmm_(_for_rows(_taps(A), x).mT, taken)
+        return grad_x, grad_A, grad_B, None, None, None, None, None
+
+
+def _taps(A: Tensor) -> Tensor:
+    """Return the kernels (K, R, in, h, w) as one matrix a run, (K, h w R, in)."""
+    return A.permute(0, 3, 4, 1, 2).flatten(1, 3)
+
+
+def _for_rows(value: Tensor, x: Tensor) -> Tensor:
+    """Repeat what each run has (K, ...) for each of its rows (N, ...), as many as x has."""
+    return value.unsqueeze(1).expand(-1, len(x) // len(value), *value.shape[1:]).flatten(0, 1)
+
+
+def _added(given: Tensor, axis: int, dilation: int) -> Tensor:
+    """Add up what taps along an axis give, (N, taps, ...) to (N, ...): each is moved to the pixel that looks there.
+
+    The middle tap's memory is used for the sum.
+    """
+    total = given[:, given.shape[1] // 2]
+    for tap, here, there in _moves(given.shape[1], total.shape[axis], dilation):
+        total.narrow(axis, *here).add_(given[:, tap].narrow(axis, *there))
+    return total
+
+
+def _spread(taken: Tensor, taps: int, axis: int, dilation: int) -> Tensor:
+    """Undo `_added`: hand what a pixel gets (N, ...) back to the taps that it looks through, (N, taps, ...)."""
+    parts = taken.new_zeros(len(taken), taps, *taken.shape[1:])
+    parts[:, taps // 2] = taken
+    for tap, here, there in _moves(taps, taken.shape[axis], dilation):
+        parts[:, tap].narrow(axis, *there).copy_(taken.narrow(axis, *here))
+    return parts
+
+
+def _moves(taps: int, length: int, dilation: int) -> Iterator[tuple[int, tuple[int, int], tuple[int, int]]]:
+    """Yield, for each tap beside the middle one, the (start, length) of pixels and of what they see through it."""
+    for tap in range(taps):
+        offset = dilation * (tap - taps // 2)
+        if offset and abs(offset) < length:
+            left = length - abs(offset)
+            yield tap, (max(0, -offset), left), (max(0, offset), left)
 
 
 class FullConv(AdaptedLayer):

@@ -27,6 +27,8 @@ def test_every_figure_has_lowest_median_and_highest_and_the_table_shows_all(monk
     for figure in leaves(figures):
         assert set(figure) == {"min", "median", "max"} and figure["min"] <= figure["median"] <= figure["max"]
     assert figures["overhead_fraction"]["max"] < 1 < figures["floor_ratio"]["min"]
+    assert set(figures["percent_above_base"]) == {"attention", "linear", "all"}
     assert {"system", "processor", "threads", "versions"} < set(json.loads(json.dumps(figures))["machine"])
     text = bench.table(figures)
-    assert "k_runs 8 speedup_at_batch_1" in text and figures["machine"]["versions"]["torch"] in text
+    assert "k_runs 8 speedup_at_batch_1" in text and "percent_above_base all" in text
+    assert figures["machine"]["versions"]["torch"] in text
