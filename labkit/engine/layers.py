@@ -168,27 +168,30 @@ def _added(given: Tensor, axis: int, dilation: int) -> Tensor:
     The middle tap's memory is used for the sum.
     """
     total = given[:, given.shape[1] // 2]
-    for tap, here, there in _moves(given.shape[1], total.shape[axis], dilation):
-        total.narrow(axis, *here).add_(given[:, tap].narrow(axis, *there))
+    for tap, start, seen, length in _moves(given.shape[1], total.shape[axis], dilation):
+        total.narrow(axis, start, length).add_(given[:, tap].narrow(axis, seen, length))
     return total
 
 
 def _spread(taken: Tensor, taps: int, axis: int, dilation: int) -> Tensor:
     """Undo `_added`: hand what a pixel gets (N, ...) back to the taps that it looks through, (N, taps, ...)."""
-    parts = taken.new_zeros(len(taken), taps, *taken.shape[1:])
+    parts = taken.new_empty(len(taken), taps, *taken.shape[1:])
     parts[:, taps // 2] = taken
-    for tap, here, there in _moves(taps, taken.shape[axis], dilation):
-        parts[:, tap].narrow(axis, *there).copy_(taken.narrow(axis, *here))
+    size = taken.shape[axis]
+    for tap, start, seen, length in _moves(taps, size, dilation):
+        part = parts[:, tap]
+        part.narrow(axis, seen, length).copy_(taken.narrow(axis, start, length))
+        part.narrow(axis, 0 if seen else length, size - length).zero_()       # nobody looks there through this tap
     return parts
 
 
-def _moves(taps: int, length: int, dilation: int) -> Iterator[tuple[int, tuple[int, int], tuple[int, int]]]:
-    """Yield, for each tap beside the middle one, the (start, length) of pixels and of what they see through it."""
+def _moves(taps: int, size: int, dilation: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield a tap, the first pixel, the first that it sees through the tap, and how many; not for the middle tap."""
     for tap in range(taps):
         offset = dilation * (tap - taps // 2)
-        if offset and abs(offset) < length:
-            left = length - abs(offset)
-            yield tap, (max(0, -offset), left), (max(0, offset), left)
+        length = max(0, size - abs(offset))
+        if offset:
+            yield tap, min(max(0, -offset), size), min(max(0, offset), size), length
 
 
 class FullConv(AdaptedLayer):
