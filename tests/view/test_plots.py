@@ -71,7 +71,7 @@ def test_a_plot_draws_on_given_axes_and_returns_them():
 def test_the_title_is_the_verdict_and_its_evidence_the_alternative_text():
     ax = curves.plot_validation(made_run("diverged", learning_rate=3e-2))
     assert "diverged" in ax.get_title("left") and "3e-2" in ax.get_title("left")
-    assert ax.figure.summary.startswith("diverged: Diverged since step")
+    assert ax.figure.summary.startswith("diverged: Far too fast")
 
 
 def test_validation_and_probe_are_drawn_with_different_lines_and_labelled_at_their_ends():
