@@ -26,37 +26,40 @@ def preset(presets: Mapping[str, Preset], name: str) -> Preset:
     return presets[name]
 
 
+# All were recorded with adapters on the attention layers alone.
+ATTENTION: dict[str, Any] = {"target_modules": ("attention",)}
+
 # Rates and steps are those of the embedded base; on another base the same six happen at other rates. A test compares
 # what a text claims with recorded runs (presets.zip, lesson_presets.zip in data/runs); what nobody measured is asked.
 PRESETS = {
     "healthy": Preset(
         "The held-out loss falls, faster at first, and stays down, and the training pictures' loss falls with it."
         " Watch when the rooms stop being ordinary ones: is the curve flat by then?",
-        {"learning_rate": 3e-3, "max_train_steps": 200}),
+        {**ATTENTION, "learning_rate": 3e-3, "max_train_steps": 200}),
     "stagnating": Preset(
         "The curve is nearly a level line: less than a third of the healthy run's gain, and still falling at the "
         "end. Nothing is broken: the steps are too short to arrive anywhere in this many of them. Do the pictures"
         " change at all?",
-        {"learning_rate": 3e-5, "max_train_steps": 200}),
+        {**ATTENTION, "learning_rate": 3e-5, "max_train_steps": 200}),
     "overshooting": Preset(
         "Its rate is five times the healthy run's, and after 15 updates it already lags behind it. Then both "
         "losses turn and rise together, on pictures it trains on as well: the steps have become longer than the "
         "valley is wide. When it turns is chance: one of three recorded seeds had not turned by the end.",
-        {"learning_rate": 1.4e-2, "max_train_steps": 200}),
+        {**ATTENTION, "learning_rate": 1.4e-2, "max_train_steps": 200}),
     "diverged": Preset(
         "Within four updates the loss is several times the untouched base's, and it stays so to the end of the "
         "run. Look at the samples, and compare the rate with the healthy one.",
-        {"learning_rate": 1e-1, "max_train_steps": 60}),
+        {**ATTENTION, "learning_rate": 1e-1, "max_train_steps": 60}),
     "overfitting": Preset(
         "Only four pictures and a large adapter. The two losses part: the training pictures' goes on falling "
         "while the held-out one turns and rises above where it began. Look at the samples: what of those four do "
         "they keep to?",
-        {"learning_rate": 1e-3, "max_train_steps": 500, "n_train": 4, "rank": 32}),
+        {**ATTENTION, "learning_rate": 1e-3, "max_train_steps": 500, "n_train": 4, "rank": 32}),
     "not enough evidence": Preset(
         "One update and two measurements. The loss has moved, but from two points nobody can tell a good "
         "beginning from the first step of a disaster: most overshooting runs begin like this, too. Train longer, "
         "then ask again.",
-        {"learning_rate": 3e-3, "max_train_steps": 1}),
+        {**ATTENTION, "learning_rate": 3e-3, "max_train_steps": 1}),
 }
 
 # How much is shown, how often, and how many at a time.
@@ -64,27 +67,27 @@ EPOCHS_AND_BATCHES = {
     "one epoch": Preset(
         "Every picture is shown once. The curve is still on its way down when the run ends: what is missing is "
         "updates. Look at the pictures: have they left the base yet?",
-        {"learning_rate": 1e-3, "num_train_epochs": 1}),
+        {**ATTENTION, "learning_rate": 1e-3, "num_train_epochs": 1}),
     "ten epochs": Preset(
         "The same with ten views of each picture, and nearly twice the gain. Look where the two losses lie at the"
         " end: is there a gap between training pictures and held-out ones?",
-        {"learning_rate": 1e-3, "num_train_epochs": 10}),
+        {**ATTENTION, "learning_rate": 1e-3, "num_train_epochs": 10}),
     "too many epochs": Preset(
         "Four pictures, shown three hundred times each. The two losses part, and the held-out one turns and ends "
         "above where it began: what is learned now is only about those four.",
-        {"learning_rate": 3e-3, "num_train_epochs": 300, "n_train": 4, "rank": 32}),
+        {**ATTENTION, "learning_rate": 3e-3, "num_train_epochs": 300, "n_train": 4, "rank": 32}),
     "one at a time": Preset(
         "Batch 1, as many pictures shown as in five epochs at any other batch. Look at the single steps: they "
         "scatter far more than sixteen at once do. Then look at the held-out loss: does it?",
-        {"learning_rate": 1e-3, "num_train_epochs": 5, "train_batch_size": 1}),
+        {**ATTENTION, "learning_rate": 1e-3, "num_train_epochs": 5, "train_batch_size": 1}),
     "sixteen at once": Preset(
         "Batch 16 with the same five epochs and the same rate: the single steps are calmer, and there are so few "
         "of them that the curve gets less far than one at a time.",
-        {"learning_rate": 1e-3, "num_train_epochs": 5, "train_batch_size": 16}),
+        {**ATTENTION, "learning_rate": 1e-3, "num_train_epochs": 5, "train_batch_size": 16}),
     "sixteen, rate doubled": Preset(
         "The same with the rate raised by the square root of what the batch was raised by, from 4 to 16. Pin the "
         "run before and compare the ends.",
-        {"learning_rate": 2e-3, "num_train_epochs": 5, "train_batch_size": 16}),
+        {**ATTENTION, "learning_rate": 2e-3, "num_train_epochs": 5, "train_batch_size": 16}),
 }
 
 # A lesson's own, at the default rate: only rank and alpha differ.
@@ -93,22 +96,22 @@ RANK_AND_ALPHA = {
         "A single direction in every matrix, and still more than half of what sixty-four gain at this rate. Look "
         "at the pictures: does more than one thing change, the kind of place, its colours, its light? Pin this "
         "run and compare the ends of the curves with those of more ranks.",
-        {"rank": 1, "max_train_steps": 100}),
+        {**ATTENTION, "rank": 1, "max_train_steps": 100}),
     "many directions": Preset(
         "Sixty-four directions at the same rate. Look at the beginning of the curve: it starts faster than one "
         "direction, since a larger adapter takes longer steps as well. Pin it and lower the rate by a rung before"
         " you say what the directions themselves gave.",
-        {"rank": 64, "max_train_steps": 100}),
+        {**ATTENTION, "rank": 64, "max_train_steps": 100}),
     "alpha forgotten": Preset(
         "The rank was raised and alpha left at 1, as some trainers do unless told otherwise: see the scaling "
         "below the knobs. Nothing is broken, the loss falls, only slower than with many directions. Now raise the"
         " rate instead of alpha.",
-        {"rank": 32, "alpha": 1, "max_train_steps": 100}),
+        {**ATTENTION, "rank": 32, "alpha": 1, "max_train_steps": 100}),
     "alpha too high": Preset(
         "The rate is that of the other three and the scaling is not: within four updates the loss jumps above the"
         " untouched base's, and it has not come back to it at the end. Look at the pictures, then at the scaling "
         "below the knobs.",
-        {"rank": 8, "alpha": 1024, "max_train_steps": 60}),
+        {**ATTENTION, "rank": 8, "alpha": 1024, "max_train_steps": 60}),
 }
 
 SETS = {"verdicts": PRESETS, "rank and alpha": RANK_AND_ALPHA, "epochs and batches": EPOCHS_AND_BATCHES}
