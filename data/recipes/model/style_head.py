@@ -2,7 +2,10 @@
 
 In the folder data:
 
-    python -m recipes.model.style_head WORK/ordinary WORK/near --vae base/vae --reader reader --log LOG
+    python -m recipes.model.style_head WORK/ordinary WORK/near WORK/drawn/* --vae base/vae --reader reader --log LOG
+
+It learns from renders, and from what runs draw (style_drawings.py): a short run draws the style softer and paler than
+a render has it, and a broken one draws rubble with the style's lines in it.
 """
 
 import argparse
@@ -67,7 +70,7 @@ def with_branch(reader, seed):
 
 
 def set_threshold(reader, pixels, labels):
-    """Let through 95 % of these storybook renders."""
+    """Let through 95 % of these that are storybook: renders and drawings, plain, autoencoded and softened."""
     drawn = labels[:, 0] == ANSWERS.index(STORYBOOK)
     odds = reader.read(pixels[drawn].permute(0, 2, 3, 1).numpy()).log_odds[STYLE][:, ANSWERS.index(STORYBOOK)]
     reader.thresholds[STYLE] = torch.from_numpy(odds).quantile(1 - ACCEPTED).item()
@@ -104,7 +107,7 @@ def train(reader, worlds, vae, steps, seed=0, log_to=None):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", help="ordinary renders, and near ones of the reader's own index range")
+    parser.add_argument("folders", nargs="+", help="ordinary renders, near ones of the reader's index range, drawings")
     parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
     parser.add_argument("--reader", default=str(Path(__file__).parents[2] / "reader"), help="gets the branch")
     parser.add_argument("--steps", type=int, default=300)

@@ -25,7 +25,8 @@ LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj
 DESIGN = {"target_modules": LAYERS, "rank": 8, "train_batch_size": 4, "lr_scheduler": "linear",
           "max_train_steps": 150}
 KEPT = (4, 8, 15, 25, 40, 60, 80, 100, 125)                   # updates after which adapters are kept, to draw with
-PROMPTS, REAL, INFERENCE_STEPS = 32, 64, 8                   # prompts and real pictures that are scored
+PROMPTS, REAL = 64, 64                                       # prompts and real pictures that are scored
+INFERENCE_STEPS, MORE_STEPS = 8, 16                          # of what is shown and scored, and of what is scored too
 
 
 def race(lab):
@@ -34,15 +35,21 @@ def race(lab):
     return lab.train_all(designs, pictures=0, checkpoint_at=KEPT)
 
 
-def drawn(lab, run=None, step=None, prompts=PROMPTS):
+def drawn(lab, run=None, step=None, prompts=PROMPTS, inference_steps=INFERENCE_STEPS):
     """Draw held-out captions of the territory, each with its own seed: uint8 (prompts, H, W, 3)."""
     captions = lab.territory.validation.captions[:prompts]
-    return lab.generate(captions, run=run, step=step, num_inference_steps=INFERENCE_STEPS)
+    return lab.generate(captions, run=run, step=step, num_inference_steps=inference_steps)
 
 
 def accepted(lab, reader, pictures):
     """Say how many pictures of the first captions the reader accepts: a share with its interval."""
     return share_interval(reader.accepted(pictures, asked_of(lab.territory.validation.take(len(pictures)))))
+
+
+def scores(lab, reader, run=None):
+    """Measure the share accepted of a run's drawings, or the untouched base's, by the number of inference steps."""
+    return {str(steps): accepted(lab, reader, drawn(lab, run, inference_steps=steps))
+            for steps in (INFERENCE_STEPS, MORE_STEPS)}
 
 
 def measured(lab, reader):
@@ -55,10 +62,9 @@ def measured(lab, reader):
     runs = race(lab)
     verdicts = [diagnose(run, runs) for run in runs]
     rates = [{"learning_rate": run.config.learning_rate, "loss": float(curve(run)[1][-1]),
-              "verdict": verdict.label, "accepted": accepted(lab, reader, drawn(lab, run))}
+              "verdict": verdict.label, "accepted": scores(lab, reader, run)}
              for run, verdict in zip(runs, verdicts, strict=True)]
-    return {"base": lab.base.fingerprint, "pictures": found, "untouched": accepted(lab, reader, drawn(lab)),
-            "rates": rates}
+    return {"base": lab.base.fingerprint, "pictures": found, "untouched": scores(lab, reader), "rates": rates}
 
 
 def main():

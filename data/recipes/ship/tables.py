@@ -61,11 +61,15 @@ def confusion(counts):
 def style():
     """How many pictures are accepted as storybook drawings: of real ones, and of those drawn after each run."""
     measured = json.loads(STYLE_LOG.read_text())
-    runs = [[f"near captions, drawn after 150 updates at {rate_text(run['learning_rate'])}", percent(run["accepted"]),
-             f"{run['loss']:.3f}", run["verdict"]] for run in measured["rates"]]
-    rows = [[where, percent(share), "", ""] for where, share in measured["pictures"].items()]
-    untouched = ["near captions, drawn by the untouched base", percent(measured["untouched"]), "", ""]
-    return table(["pictures", "accepted as storybook", "held-out loss", "verdict"], [*rows, untouched, *runs])
+    steps = [*measured["untouched"]]
+    runs = [[f"near captions, drawn after 150 updates at {rate_text(run['learning_rate'])}",
+             *map(percent, run["accepted"].values()), f"{run['loss']:.3f}", run["verdict"]]
+            for run in measured["rates"]]
+    rows = [[where, percent(share), "", "", ""] for where, share in measured["pictures"].items()]
+    untouched = ["near captions, drawn by the untouched base", *map(percent, measured["untouched"].values()), "", ""]
+    head = ["pictures", f"accepted as storybook (drawings: {steps[0]} inference steps)",
+            *(f"{more} inference steps" for more in steps[1:]), "held-out loss", "verdict"]
+    return table(head, [*rows, untouched, *runs])
 
 
 def parts(m):
