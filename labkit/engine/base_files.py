@@ -1,4 +1,4 @@
-"""The files of a base: found by name, checked and fingerprinted before anything is loaded. No torch here.
+"""The files of a base: named by name, checked and fingerprinted before anything is loaded. No torch here.
 
 A base is named in one of four ways: `embedded` (ships with the kit), a folder in diffusers' layout, one `.safetensors`
 file with the original Stable Diffusion keys, or a name on the Hugging Face hub such as
@@ -85,9 +85,9 @@ def _check_configs(folder: Path) -> None:
         raise LabError(f"base: {index} describes a {shown(parts.get('_class_name'))} with two text encoders. "
                        f"{SUPPORTED}.")
     for part, wanted in CLASSES.items():
-        found = parts.get(part)
-        if not (isinstance(found, list) and len(found) == 2 and found[1] == wanted):
-            raise LabError(f"base: {index} names {shown(found)} as its {part}, not {wanted}. {SUPPORTED}.")
+        named = parts.get(part)
+        if not (isinstance(named, list) and len(named) == 2 and named[1] == wanted):
+            raise LabError(f"base: {index} names {shown(named)} as its {part}, not {wanted}. {SUPPORTED}.")
     for file in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"):
         for name, number in _whole_numbers(_json(folder / file)):
             if abs(number) > LARGEST:

@@ -11,10 +11,10 @@ def find_device(device: str | torch.device | None = None) -> torch.device:
     if device is None:
         return torch.device("cuda" if has["cuda"] else "mps" if has["mps"] else "cpu")
     try:
-        found = torch.device(device)
+        chosen = torch.device(device)
     except (RuntimeError, TypeError):
         raise LabError(f"device: {device!r} is not one of cpu, cuda, mps.") from None
-    if not has.get(found.type, False):
+    if not has.get(chosen.type, False):
         raise LabError(f"device: {device} is not available to this torch ({torch.__version__}); "
                        f"available here: {', '.join(name for name, there in has.items() if there)}.")
-    return found
+    return chosen

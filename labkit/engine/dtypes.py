@@ -17,31 +17,32 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def chosen_dtype(asked: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+def chosen_dtype(requested: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     """Return the dtype that is given, as torch.dtype or text; where None, LABKIT_DTYPE's, else the device's best.
 
     bfloat16 on a CUDA device that computes in it, float16 on one that does not, float32 on CPU and mps.
     LabError: no such dtype.
     """
-    where, asked = ("dtype", asked) if asked is not None else ("LABKIT_DTYPE", switch("LABKIT_DTYPE").strip() or None)
-    if asked is None:
+    where = "dtype" if requested is not None else "LABKIT_DTYPE"
+    requested = requested if requested is not None else switch("LABKIT_DTYPE").strip() or None
+    if requested is None:
         return torch.float32 if device.type != "cuda" else torch.bfloat16 if has_bfloat16(device) else torch.float16
-    found = DTYPES.get(asked, asked)
-    if found not in DTYPES.values():
-        raise LabError(f"{where}: {asked!r} is not one of float32, bfloat16, float16.")
-    return found
+    dtype = DTYPES.get(requested, requested)
+    if dtype not in DTYPES.values():
+        raise LabError(f"{where}: {requested!r} is not one of float32, bfloat16, float16.")
+    return dtype
 
 
-def check_mixed_precision(asked: str, device: torch.device) -> None:
+def check_mixed_precision(mixed_precision: str, device: torch.device) -> None:
     """Raise LabError where a run's mixed_precision gains nothing on the device or is not computed by it."""
     remedy = "leave mixed_precision out (it is 'no'), which computes in what the device is best at."
-    if asked == "bf16" and device.type == "cpu" and not has_amx():
+    if mixed_precision == "bf16" and device.type == "cpu" and not has_amx():
         raise LabError("mixed_precision = 'bf16' is not possible on this CPU: "
                        f"without AMX it takes longer than float32; {remedy}")
-    if asked == "fp16" and device.type == "cpu":
+    if mixed_precision == "fp16" and device.type == "cpu":
         raise LabError("mixed_precision = 'fp16' is not possible on a CPU, which computes in float32 or, with AMX, "
                        f"in bf16; {remedy}")
-    if asked == "bf16" and device.type == "cuda" and not has_bfloat16(device):
+    if mixed_precision == "bf16" and device.type == "cuda" and not has_bfloat16(device):
         raise LabError(f"mixed_precision = 'bf16' is not possible on {torch.cuda.get_device_name(device)}, "
                        f"which has no bfloat16: give fp16, or {remedy}")
 

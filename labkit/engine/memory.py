@@ -63,18 +63,18 @@ def predict(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Ten
     checkpointing     whether activations are computed again in the backward (Chen et al. 2016)
     """
     dtype = dtype or next(unet.parameters()).dtype
-    config, K, rank = configs[0], len(configs), max(one.rank for one in configs)
-    rows = sum(one.rows for one in configs)
+    config, K, rank = configs[0], len(configs), max(config.rank for config in configs)
+    rows = sum(config.rows for config in configs)
     shapes = tuple((name, tuple(value.shape[1:])) for name, value in sorted(cond.items()))
-    asked = tuple(latent_shape), shapes, rows, K, rank, config.adapter, config.targets, dtype, checkpointing
+    walked = tuple(latent_shape), shapes, rows, K, rank, config.adapter, config.targets, dtype, checkpointing
     known = _walked.setdefault(unet, {})
-    if asked not in known:
-        known[asked] = _walk(unet, latent_shape, dict(shapes), configs, rows, dtype, checkpointing)
-    kept, most, P = known[asked]
+    if walked not in known:
+        known[walked] = _walk(unet, latent_shape, dict(shapes), configs, rows, dtype, checkpointing)
+    kept, most, P = known[walked]
     whole, moments = 4 * K * P, len(OPTIMIZERS[config.optimizer].moments)
     if config.gradient_accumulation_steps > 1:                # gradients lie there from the batch before
         most += whole
-    update = (UPDATE + RATES * any(one.lr_ratio_B != 1 for one in configs)) * whole
+    update = (UPDATE + RATES * any(config.lr_ratio_B != 1 for config in configs)) * whole
     return Memory(weights=sum(p.numel() for p in unet.parameters()) * dtype.itemsize, adapters=(1 + moments) * whole,
                   kept=kept, passing=max(most, update) - kept)
 

@@ -32,18 +32,18 @@ def room(base: Base, cache: Cache, config: RunConfig, max_rows: int,
     """
     free = free_bytes(base.device)
     if free is None:
-        said = "Activations are computed again in the backward pass, as asked (gradient checkpointing)."
-        return Room(max_rows, True, said) if gradient_checkpointing else Room(max_rows, False)
-    asked = base.unet, tuple(cache.train.mean.shape[1:]), cache.null_cond
+        reason = "Activations are computed again in the backward pass, as asked (gradient checkpointing)."
+        return Room(max_rows, True, reason) if gradient_checkpointing else Room(max_rows, False)
+    of_the_base = base.unet, tuple(cache.train.mean.shape[1:]), cache.null_cond
     dtype = MIXED.get(config.mixed_precision, base.dtype)
     if dtype != base.dtype:                                   # the pass casts a U-Net of its own
-        free -= predict(*asked, [config], dtype=dtype).weights
-    runs, again = fitting(*asked, config, free, dtype=dtype, checkpointing=gradient_checkpointing)
-    needed = predict(*asked, [config], dtype=dtype, checkpointing=again).beside_weights
-    said = f"{needed / GIB:.2g} GiB for one run, {free / GIB:.2g} GiB are free"
+        free -= predict(*of_the_base, [config], dtype=dtype).weights
+    runs, again = fitting(*of_the_base, config, free, dtype=dtype, checkpointing=gradient_checkpointing)
+    needed = predict(*of_the_base, [config], dtype=dtype, checkpointing=again).beside_weights
+    reason = f"{needed / GIB:.2g} GiB for one run, {free / GIB:.2g} GiB are free"
     if not runs:
         raise LabError(f"train_batch_size = {config.train_batch_size} does not fit into this device's memory "
-                       f"({said}): "
+                       f"({reason}): "
                        "give fewer pictures a batch with "
                        "more gradient_accumulation_steps, or a smaller resolution"
                        + ("." if again else ", or let activations be computed again (gradient checkpointing)."))
@@ -51,7 +51,7 @@ def room(base: Base, cache: Cache, config: RunConfig, max_rows: int,
     if rows == max_rows and not again:
         return Room(rows, again)
     recomputed = ", activations are computed again (gradient checkpointing)" if again else ""
-    return Room(rows, again, f"A pass holds {counted(rows, 'picture')}{recomputed}: {said}.")
+    return Room(rows, again, f"A pass holds {counted(rows, 'picture')}{recomputed}: {reason}.")
 
 
 def free_bytes(device: torch.device) -> int | None:
