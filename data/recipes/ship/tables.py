@@ -21,7 +21,9 @@ def table(head, rows):
 
 
 def percent(share):
-    """A share with its interval, [share, low, high], as text."""
+    """A share with its interval, [share, low, high], as text; nothing for None, which was not measured."""
+    if share is None:
+        return ""
     middle, low, high = (f"{100 * x:.0f}" for x in share)
     return f"{middle} % ({low} to {high})"
 
