@@ -26,8 +26,10 @@ def bfloat16(values) -> np.ndarray:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
-def update_of(checkpoint, config) -> dict[str, np.ndarray]:
+def update_of(checkpoint, config, rate: float | None = None) -> dict[str, np.ndarray]:
     """Return the update of AdamW at the end of a run, from its moments: Loshchilov & Hutter 2019, algorithm 2.
+
+    rate      of the update; None: what the schedule had there
 
     Returns arrays by the names of the adapter's. LabError: the run is not LoRA with AdamW.
     """
@@ -35,17 +37,20 @@ def update_of(checkpoint, config) -> dict[str, np.ndarray]:
         raise LabError("What rounding costs is measured for LoRA with AdamW alone; "
                        f"here it is {config.adapter} with {config.optimizer}.")
     step, update = int(checkpoint.optimizer["step"]), {}
-    last_rate = rates(config)[step - 1]
+    rate = rates(config)[step - 1] if rate is None else rate
     for name, theta in checkpoint.adapter.items():
         first = checkpoint.optimizer[f"exp_avg.{name}"] / (1 - config.adam_beta1**step)
         second = checkpoint.optimizer[f"exp_avg_sq.{name}"] / (1 - config.adam_beta2**step)
-        rate = last_rate * (config.lr_ratio_B if ".lora_B." in name else 1.0)
-        update[name] = -rate * (first / (np.sqrt(second) + config.adam_epsilon) + config.weight_decay * theta)
+        of_factor = rate * (config.lr_ratio_B if ".lora_B." in name else 1.0)
+        update[name] = -of_factor * (first / (np.sqrt(second) + config.adam_epsilon) + config.weight_decay * theta)
     return update
 
 
 def lost(lab, runs) -> Lost:
-    """Measure the share of numbers that the last update of each run would not change, if stored in bfloat16.
+    """Measure the share of numbers that an update would not change at the end of each run, if stored in bfloat16.
+
+    It is an update at the run's full rate: where a schedule lets the rate fall to nothing, the last one of all says
+    nothing about the rate.
 
     runs      of the lab's store; those that diverged are left out
     LabError: none is left.
@@ -56,7 +61,7 @@ def lost(lab, runs) -> Lost:
         if checkpoint is None or not all(np.isfinite(values).all() for values in checkpoint.adapter.values()):
             continue
         rates.append(run.config.learning_rate)
-        update = update_of(checkpoint, run.config)
+        update = update_of(checkpoint, run.config, run.config.learning_rate)
         for part, of in PARTS.items():
             kept = []
             for name in (name for name in update if f".{part}." in name):
@@ -81,9 +86,9 @@ def plot(result: Lost, ax=None):
     ax.set_xticks(result.rates, [rate_text(rate) for rate in result.rates])
     ax.minorticks_off()
     ax.set_ylim(-4, 104)
-    name_axes(ax, "learning rate (logarithmic)", "numbers that the last\nupdate does not change (%)")
+    name_axes(ax, "learning rate (logarithmic)", "numbers that an\nupdate does not change (%)")
     direct_labels(ax, labels)
     kept = "; ".join(f"at {rate_text(rate)} {a:.0%} of A and {b:.0%} of B"
                      for rate, a, b in zip(result.rates, result.shares["A"], result.shares["B"], strict=True))
-    ax.figure.summary = f"Stored in bfloat16, the last update would not change {kept}."
+    ax.figure.summary = f"Stored in bfloat16, an update at the end would not change {kept}."
     return ax

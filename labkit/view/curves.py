@@ -26,6 +26,7 @@ STEP_AXIS = "updates done (logarithmic)"
 LOSS_AXIS = "loss on fixed noise\n(mean squared error, no unit)"
 SETS = {"validation": ("held-out pictures", "-"), "probe": ("training pictures", LINES[2]),
         "ordinary": ("ordinary places", LINES[3])}
+WORTH_SEEING = 2.0, 0.15  # above the start: times what the best run gained, or this share of the start if that is more
 FAR_ABOVE = 1e30  # where a label goes whose curve ends at no number: pushed to the top edge
 
 
@@ -90,7 +91,7 @@ def plot_curves(runs, ax=None, *, name="validation", verdicts=None, label=None):
     """Draw the same measure of several runs, each with its own marker and its label at the line's end.
 
     `label(run)` names a run (its learning rate by default). The axis is that of the runs that did not diverge; one
-    that did leaves it at the top.
+    that did, or rises far above its start, leaves it at the top: what the others gained would not be seen else.
     """
     ax = new_axes(ax)
     runs = list(runs)
@@ -112,7 +113,9 @@ def plot_curves(runs, ax=None, *, name="validation", verdicts=None, label=None):
         last_step = max(last_step, steps[-1])
         labels.append((end(mean), f"{label(run)}  {VERDICTS[verdict.label][0]} {verdict.label}", color))
     step_axis(ax, last_step)
-    loss_axis(ax, kept_means or means, bands)
+    highest = _worth_seeing(kept_means)
+    loss_axis(ax, [numpy.minimum(mean, highest) for mean in kept_means] or means,
+              [numpy.minimum(band, highest) for band in bands])
     top = ax.get_ylim()[1]
     labels = [(value, text + (" ↑" if value > top else ""), color) for value, text, color in labels]
     name_axes(ax, STEP_AXIS, LOSS_AXIS)
@@ -120,6 +123,15 @@ def plot_curves(runs, ax=None, *, name="validation", verdicts=None, label=None):
     outcomes = zip(runs, verdicts, strict=True)
     ax.figure.summary = "; ".join(f"{label(run)}: {verdict.label}" for run, verdict in outcomes)
     return ax
+
+
+def _worth_seeing(curves) -> float:
+    """Return up to where curves are drawn: high enough for a run that ends somewhat worse than it began."""
+    finite = _finite(curves)
+    if not finite.size:
+        return math.inf
+    start, (gains, share) = max(curve[0] for curve in curves), WORTH_SEEING
+    return float(start + max(gains * (start - finite.min()), share * start))
 
 
 def step_axis(ax, last_step: int) -> None:

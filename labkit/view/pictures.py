@@ -14,6 +14,7 @@ from labkit.view.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, order
 
 GAP = 4  # pixels of white between pictures
 COLUMNS = 6  # pictures in a row
+BRIEF = 3  # steps of a race: the start, one between, the end
 
 
 def sample_pictures(run) -> dict[int, numpy.ndarray]:
@@ -26,15 +27,15 @@ def prompts_of(run) -> list[str]:
     return list(run.samples[0].prompts) if run.samples else []
 
 
-def mosaic(rows, columns_apart=()) -> tuple[numpy.ndarray, list[float], list[float]]:
+def mosaic(rows, columns_apart=(), row_gap=GAP) -> tuple[numpy.ndarray, list[float], list[float]]:
     """Lay rows of equal pictures (None: left white) out on white.
 
     Returns the pixels, the x of every column's centre and the y of every row's centre. `columns_apart` are numbers of
-    columns that get a wider gap before them.
+    columns that get a wider gap before them; `row_gap` is the gap between rows, in pixels.
     """
     height, width = next(picture.shape[:2] for row in rows for picture in row if picture is not None)
     lefts = [i * (width + GAP) + sum(3 * GAP for c in columns_apart if c <= i) for i in range(max(map(len, rows)))]
-    tops = [i * (height + GAP) for i in range(len(rows))]
+    tops = [i * (height + row_gap) for i in range(len(rows))]
     pixels = numpy.full((tops[-1] + height, lefts[-1] + width, 3), 255, numpy.uint8)
     for top, row in zip(tops, rows, strict=True):
         for left, picture in zip(lefts, row, strict=False):
@@ -43,9 +44,9 @@ def mosaic(rows, columns_apart=()) -> tuple[numpy.ndarray, list[float], list[flo
     return pixels, [left + width / 2 for left in lefts], [top + height / 2 for top in tops]
 
 
-def show_mosaic(ax, rows, columns_apart=()):
+def show_mosaic(ax, rows, columns_apart=(), row_gap=GAP):
     """Draw a mosaic on bare axes; returns the centres of columns and rows in its data coordinates."""
-    pixels, xs, ys = mosaic(rows, columns_apart)
+    pixels, xs, ys = mosaic(rows, columns_apart, row_gap)
     ax.imshow(pixels, interpolation="antialiased", extent=(0, pixels.shape[1], pixels.shape[0], 0))
     ax.set_axis_off()
     return xs, ys
@@ -115,17 +116,29 @@ class Comparison:
     """
 
     NAMES, HEADS = 1.5, 0.55  # inches for the names at left, for the words above
+    APART = 3 * GAP  # pixels between two rows: they must not run into one picture
 
-    def __init__(self, runs, prompts=None, width=STYLE["width"]):
-        """Measure what pictures `runs` have; `prompts` chooses them by number, the first two by default."""
+    def __init__(self, runs, prompts=None, width=STYLE["width"], *, is_brief=False):
+        """Measure what pictures `runs` have; `prompts` chooses them by number, the first two by default.
+
+        is_brief    three steps alone, the first, the last and one between, so that pictures are larger
+        """
         self.width, self.pictures = width, [sample_pictures(run) for run in runs]
         self.steps = sorted(set().union(*self.pictures))
+        if is_brief and len(self.steps) > BRIEF:
+            first, *between, last = self.steps
+            self.steps = [first, min(between, key=lambda step: abs(step - last / 2)), last]
         written = max(map(prompts_of, runs), key=len, default=[])
         self.shown = list(prompts if prompts is not None else range(min(2, len(written))))
         self.prompts = [written[i] for i in self.shown]
-        self.columns = max(len(self.steps), 4)  # of a prompt; those of a run just begun are still empty
-        self.side = min((width - self.NAMES) / max(self.columns * len(self.shown), 1), 1.15)
-        self.height = (self.side * len(runs) + self.HEADS) if self.steps else 0.0
+        # Of a prompt; those of a run just begun are still empty.
+        self.columns = max(len(self.steps), BRIEF if is_brief else 4)
+        pixels = next((len(by_step[step][0]) for by_step in self.pictures for step in by_step), 1)
+        count = max(self.columns * len(self.shown), 1)
+        across = count * pixels + (count - 1 + 3 * max(len(self.shown) - 1, 0)) * GAP  # as `mosaic` lays them out
+        self.side = min((width - self.NAMES - 0.03) * pixels / across, 1.25)
+        self.rows = self.side * (len(runs) + (len(runs) - 1) * self.APART / pixels)  # inches
+        self.height = (self.rows + self.HEADS) if self.steps else 0.0
 
     def draw(self, figure, names, verdicts, colors, markers=MARKERS) -> None:
         """Draw at the bottom of a figure; `names` are the runs' names."""
@@ -133,8 +146,8 @@ class Comparison:
             return
         rows = [[picture for number in self.shown for picture in self._over_steps(by_step, number)]
                 for by_step in self.pictures]
-        ax = figure.place_axes(self.NAMES, 0.03, self.width - self.NAMES - 0.03, self.side * len(rows))
-        xs, ys = show_mosaic(ax, rows, [self.columns * i for i in range(1, len(self.shown))])
+        ax = figure.place_axes(self.NAMES, 0.03, self.width - self.NAMES - 0.03, self.rows)
+        xs, ys = show_mosaic(ax, rows, [self.columns * i for i in range(1, len(self.shown))], self.APART)
         ax.set_anchor("NW")
         for first, prompt in zip(range(0, len(xs), self.columns), self.prompts, strict=True):
             name_columns(ax, xs[first:], self.steps)
@@ -191,14 +204,15 @@ def plot_beside(run, verdict, pinned=None):
 
 
 def plot_race(runs, name="learning_rate", *, verdicts=None, prompts=None, width=STYLE["width"]):
-    """Draw a race over the field `name`: all curves above, below a row of pictures per run, and each run's verdict.
+    """Draw a race over the field `name`: all curves above, below a row of pictures per run, its verdict and score.
 
-    `prompts` chooses pictures by number (two fit a notebook's width). Returns the Figure.
+    A row shows the same prompts and seeds before training, midway and at its end. `prompts` chooses them by number
+    (two fit a notebook's width). Returns the Figure.
     """
     runs = sorted(runs, key=lambda run: getattr(run.config, name))
     verdicts = verdicts or [diagnose(run, runs) for run in runs]
     names = [rung_text(name, getattr(run.config, name)) for run in runs]
-    layout, above = Comparison(runs, prompts, width), 4.3
+    layout, above = Comparison(runs, prompts, width, is_brief=True), 4.1
     figure = LabFigure(width, above + layout.height, photographic=True)
     left, right, bottom = STYLE["margins"]
     ax = figure.place_axes(left, layout.height + bottom, width - left - right, above - bottom - 0.4)

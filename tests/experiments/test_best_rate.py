@@ -14,7 +14,7 @@ from labkit.engine.train import train
 from labkit.errors import LabError
 from labkit.experiments import best_rate
 from labkit.experiments import bf16_rounding as precision
-from labkit.experiments import trainer_defaults as published
+from labkit.experiments import short_test as published
 from labkit.experiments.short_test import among, short_test
 from labkit.store.events import Checkpoint
 
@@ -81,7 +81,7 @@ def test_published_rates_lie_between_what_was_recorded_and_never_beyond_it():
 
 def test_every_published_default_has_a_row_with_its_scaling():
     runs = [made_run("stagnating", learning_rate=1e-5), made_run("healthy", learning_rate=1e-3)]
-    rows = published.table(runs).rows
+    rows = published.defaults_table(runs).rows
     assert len(rows) == len(published.PUBLISHED)
     assert {row[0]: row[5] for row in rows}["ai-toolkit"] == "1" and rows[2][5] == "depends on the rank"
 
@@ -111,6 +111,9 @@ def test_low_rates_are_lost_and_high_ones_kept_in_bfloat16(tmp_path):
     found = precision.lost(lab, race)
     assert found.rates == (1e-6, 1e-2) and found.shares["A"][0] > 0.9 > 0.3 > found.shares["A"][1]
     assert_words_keep_apart(precision.plot(found).figure)
+    falling = lab.race("learning_rate", [1e-2], rank=2, train_batch_size=2, max_train_steps=6, pictures=0,
+                       lr_scheduler="linear")
+    assert precision.lost(lab, falling).shares["A"][0] < 0.3  # though its very last rate was a sixth
     with pytest.raises(LabError, match="no update is left"):
         precision.lost(lab, [])
 

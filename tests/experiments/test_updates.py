@@ -1,4 +1,4 @@
-"""What one update does, by its rate and by the rank."""
+"""What one update does, by its rate, by the rank and by the width of a layer."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ import random_lab
 from figures import assert_words_keep_apart
 
 from labkit.design.config import RunConfig
-from labkit.experiments.updates import change_by_rank, plot_change_by_rank, plot_one_update
+from labkit.experiments.updates import change_by_rank, change_by_width, plot_change_by_rank, plot_one_update
 
 
 @pytest.mark.parametrize("last, words", [(1.3, "↑ 1.3"), (np.nan, "↑")])
@@ -33,3 +33,12 @@ def test_an_update_of_equal_rate_moves_the_output_further_at_a_higher_rank_unles
     figure = plot_change_by_rank(found).figure
     assert_words_keep_apart(figure)
     assert "with alpha = 8" in figure.summary
+
+
+def test_an_update_of_equal_rate_moves_wide_layers_more_not_less():
+    lab, config = random_lab.lab(), RunConfig(rank=4, learning_rate=1e-3).resolved(8)
+    full = change_by_width(lab.base, lab.cache, config.replace(adapter="full"), n=8)
+    assert len(set(full.d_in)) >= 3
+    assert full.interval[0] > 0
+    lora = change_by_width(lab.base, lab.cache, config, n=8)
+    assert lora.slope < full.slope

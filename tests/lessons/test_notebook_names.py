@@ -10,13 +10,20 @@ import pytest
 from labkit.lessons import notebooks
 
 MOST_LINES = 8  # that import from the kit, besides `import labkit as lk`
+MOST_MODULES = 8  # that they bring in
+MORE_MODULES = {"02_rank_and_alpha": 14, "03_epochs_and_batches": 9, "04_parameter_design": 16}  # only to go down
 FROM_IPYTHON = {"display"}
 
 
 @pytest.fixture(params=notebooks.lessons(), ids=lambda path: path.stem)
-def cells(request):
+def lesson(request):
+    return request.param
+
+
+@pytest.fixture
+def cells(lesson):
     """Return the parsed code cells of a lesson, without the one that finds the kit."""
-    notebook = notebooks.read(request.param)
+    notebook = notebooks.read(lesson)
     codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     return [ast.parse(notebooks.source(cell)) for cell in codes if "setup" not in cell["metadata"].get("tags", ())]
 
@@ -79,6 +86,11 @@ def test_a_notebook_imports_the_face_and_modules_by_their_names(cells):
 
 def test_a_notebook_imports_from_the_kit_in_few_lines(cells):
     assert 1 <= len(imports_of_the_kit(cells)) <= MOST_LINES
+
+
+def test_a_notebook_brings_in_few_modules_of_the_kit(lesson, cells):
+    count = sum(len(node.names) for node in imports_of_the_kit(cells))
+    assert count <= MORE_MODULES.get(lesson.stem, MOST_MODULES)
 
 
 def test_whatever_is_imported_is_used(cells):

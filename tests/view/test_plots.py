@@ -162,6 +162,14 @@ def test_a_diverged_run_leaves_the_figure_and_does_not_flatten_the_others():
     assert curves.plot_curves(race[3:]).get_ylim()[1] > gone    # where all have diverged, they are what is shown
 
 
+def test_a_run_that_rises_far_and_comes_back_does_not_flatten_the_others():
+    spiked = made_run("overshooting", learning_rate=2e-2)
+    spiked.validations["validation"].losses[3] *= 20
+    ax = curves.plot_curves([made_run("stagnating", learning_rate=1e-5), made_run(learning_rate=1e-3), spiked])
+    *others, broken = [line.get_ydata() for line in ax.lines if len(line.get_ydata())]
+    assert np.ptp(others) > 0.2 * np.ptp(ax.get_ylim()) and max(broken) > ax.get_ylim()[1]
+
+
 def test_a_loss_that_is_no_number_is_marked_not_hidden():
     ax = curves.plot_validation(made_run("blown up"))
     marks = [line for line in ax.lines if line.get_marker() == "X"]
@@ -181,6 +189,13 @@ def test_the_race_shows_the_same_seeds_at_the_same_steps_in_every_row():
     assert any(word.startswith("a still indoor") for word in words)
 
 
+def test_a_race_shows_the_start_the_end_and_one_moment_between():
+    race = made_race()
+    layout = pictures.Comparison(race, is_brief=True)
+    assert layout.steps == [0, 30, 200] and layout.side > pictures.Comparison(race).side
+    assert pictures.Comparison(race[:1], is_brief=True).columns == 3
+
+
 def test_a_schedule_is_drawn_as_it_is_applied():
     config = RunConfig(lr_scheduler="cosine", lr_warmup_steps=20, lr_edits=((120, 8e-4),)).resolved(96)
     assert list(curves.plot_schedules([config]).lines[0].get_ydata()) == rates(config)
@@ -194,6 +209,7 @@ def test_pictures_come_in_the_order_of_prompts_and_steps():
     one, two, three = (np.full((8, 8, 3), value, np.uint8) for value in (1, 2, 3))
     pixels, xs, ys = mosaic([[one, two], [None, three]], [1])
     assert [pixels[int(y), int(x), 0] for y in ys for x in xs] == [1, 2, 255, 3]
+    assert np.diff(mosaic([[one], [two]], row_gap=12)[2]) == 8 + 12
     assert [text.get_text() for text in pictures.plot_samples(made_run()).texts] == list(PROMPTS)
 
 
