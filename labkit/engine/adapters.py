@@ -177,7 +177,7 @@ def find_targets(unet: nn.Module, targets: Sequence[str]) -> dict[str, nn.Module
     targets   names of layers, each of which there must be, and of sets, which take those of their layers there are
     """
     order = {name: i for i, (name, _) in enumerate(unet.named_modules())}
-    targets: dict[str, nn.Module] = {}
+    modules: dict[str, nn.Module] = {}
     for target in targets:
         layers = expanded([target])
         names = [name for name in order if any(name == layer or name.endswith("." + layer) for layer in layers)]
@@ -186,12 +186,12 @@ def find_targets(unet: nn.Module, targets: Sequence[str]) -> dict[str, nn.Module
                            f"({', '.join(layers)}); give the names of those it has.")
         if not names:
             raise LabError(f"target_modules = {target!r} names no layer of this base: {nearest(target, order)}")
-        targets |= {name: unet.get_submodule(name) for name in names}
-    for name, module in targets.items():
+        modules |= {name: unet.get_submodule(name) for name in names}
+    for name, module in modules.items():
         if not isinstance(module, nn.Linear | nn.Conv2d) or getattr(module, "groups", 1) > 1:
             raise LabError(f"target_modules: {name} is a {type(module).__name__}; "
                            "only linear and convolution layers can be adapted.")
-    return dict(sorted(targets.items(), key=lambda item: order[item[0]]))
+    return dict(sorted(modules.items(), key=lambda item: order[item[0]]))
 
 
 def attached_to(unet: nn.Module) -> LoRAStack | None:
