@@ -5,17 +5,25 @@ there is.
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from labkit.design import volume
-from labkit.design.config import RunConfig
+from labkit.design.config import RunConfig, named_fields
 from labkit.errors import LabError
 from labkit.text import counted, rounded
 
-VIEWS = 50                                                    # a picture: half of diffusers' DreamBooth LoRA example
+EMBEDDED, STABLE_DIFFUSION = "embedded", "stable diffusion"
+START_RATE = {EMBEDDED: 3e-3, STABLE_DIFFUSION: 1e-4}         # where the short test begins on each
+VIEWS = {EMBEDDED: 25, STABLE_DIFFUSION: 50}                  # of a picture
+SOURCES = {                                                   # of rate and views, on each base
+    EMBEDDED: ("this kit's own trials with adapters on all layers (LOG.md, Lesson 04)",) * 2,
+    STABLE_DIFFUSION: ("the default of diffusers' train_text_to_image_lora.py (Stable Diffusion)",
+                       "diffusers' DreamBooth LoRA example for Stable Diffusion 1.5: 500 updates of 1 on 5 pictures, "
+                       f"100 views; {VIEWS[STABLE_DIFFUSION]} is half of it"),
+}
 FEWEST_UPDATES, MOST_UPDATES = 100, 5000
 FEW_A_KIND = 12
-START_RATE = {"embedded": 1e-3, "stable diffusion": 1e-4}     # where the short test begins on each
 
 
 class Proposal(NamedTuple):
@@ -44,10 +52,10 @@ def propose(pictures: int, *, kinds: int = 1, near: bool = False, base: str = "e
                        "and no more kinds than pictures.")
     if seconds is not None and not (seconds_per_update and seconds_per_update > 0 and seconds > 0):
         raise LabError("seconds needs seconds_per_update, both above 0: train a few updates and see what one takes.")
-    is_embedded = base == "embedded"
-    name = "the embedded base" if is_embedded else f"{base}, taken to be a Stable Diffusion"
-    return [*_amount(pictures, kinds, seconds, seconds_per_update), *_adapter(pictures, kinds, near, name),
-            *_rate(is_embedded, name)]
+    family = EMBEDDED if base == EMBEDDED else STABLE_DIFFUSION
+    name = "the embedded base" if family == EMBEDDED else f"{base}, taken to be a Stable Diffusion"
+    return [*_amount(pictures, kinds, family, seconds, seconds_per_update), *_adapter(kinds, near, name),
+            *_rate(family, name)]
 
 
 def proposed_batch(pictures: int) -> int:
@@ -55,12 +63,12 @@ def proposed_batch(pictures: int) -> int:
     return min(4, pictures)
 
 
-def _amount(pictures: int, kinds: int, seconds: float | None,
+def _amount(pictures: int, kinds: int, family: str, seconds: float | None,
             seconds_per_update: float | None) -> Iterator[Proposal]:
     """Propose how many pictures, in which batches, for how many updates."""
     batch = proposed_batch(pictures)
     most_epochs = max(1, MOST_UPDATES * batch // pictures)
-    wanted = min(max(VIEWS, volume.epochs_for(FEWEST_UPDATES, batch, pictures)), most_epochs)
+    wanted = min(max(VIEWS[family], volume.epochs_for(FEWEST_UPDATES, batch, pictures)), most_epochs)
     epochs, steps, lack = wanted, 0, ""
     if seconds and seconds_per_update:
         steps = max(1, int(seconds / seconds_per_update))
@@ -83,12 +91,10 @@ def _amount(pictures: int, kinds: int, seconds: float | None,
                    "chosen for it",
                    "Marek et al. 2025, arXiv:2507.07101 (language models); the batch race of the third lesson "
                    "(embedded base)")
-    yield Proposal("max_train_steps", steps, reason,
-                   "diffusers' DreamBooth LoRA example for Stable Diffusion 1.5: 500 updates of 1 on 5 pictures, "
-                   f"100 views; {VIEWS} is half of it")
+    yield Proposal("max_train_steps", steps, reason, SOURCES[family][1])
 
 
-def _adapter(pictures: int, kinds: int, near: bool, name: str) -> Iterator[Proposal]:
+def _adapter(kinds: int, near: bool, name: str) -> Iterator[Proposal]:
     """Propose the adapter of a base: its rank and what follows from it."""
     rank = 4 if near else 8
     rank *= 2 if kinds > 3 else 1
@@ -106,13 +112,11 @@ def _adapter(pictures: int, kinds: int, near: bool, name: str) -> Iterator[Propo
                    "Kalajdzievski 2023, arXiv:2312.03732")
 
 
-def _rate(is_embedded: bool, name: str) -> Iterator[Proposal]:
+def _rate(family: str, name: str) -> Iterator[Proposal]:
     """Propose the rate and its schedule."""
-    rate = START_RATE["embedded" if is_embedded else "stable diffusion"]
-    default = "the default of diffusers' train_text_to_image_lora.py (Stable Diffusion)"
-    yield Proposal("learning_rate", rate,
+    yield Proposal("learning_rate", START_RATE[family],
                    f"where the short test begins on {name}, not where it ends: it climbs or descends from there",
-                   "the kit's default" if is_embedded else default)
+                   SOURCES[family][0])
     yield Proposal("lr_scheduler", "linear",
                    "falls to zero, so that the last updates settle what the first ones found; the short test itself "
                    "runs at a constant rate",
@@ -123,11 +127,13 @@ def _rate(is_embedded: bool, name: str) -> Iterator[Proposal]:
                    "Hu et al. 2021, section 4.1")
 
 
-def given_first(proposals: Iterable[Proposal], fields: dict[str, Any]) -> list[Proposal]:
-    """Replace what is proposed by the fields that a design gives, base, data and seed left aside.
+def given_first(proposals: Iterable[Proposal],
+                design: RunConfig | dict[str, Any] | Path | str | None) -> list[Proposal]:
+    """Replace what is proposed by the fields that a design gives itself, base, data and seed left aside.
 
-    fields: as `config.named_fields` returns them.
+    design: as `load_design` takes it; None leaves all proposals.
     """
+    fields = named_fields(design)
     values = RunConfig.from_dict(fields).to_dict()
     chosen = {name: value for name, value in values.items()
               if fields.get(name) is not None and name not in ("base", "data", "seed")}
@@ -136,6 +142,11 @@ def given_first(proposals: Iterable[Proposal], fields: dict[str, Any]) -> list[P
     replaced |= {"max_train_steps"} if "num_train_epochs" in chosen else set()
     return [*(proposal for proposal in proposals if proposal.field not in replaced),
             *(Proposal(name, value, "given", "the design that was handed in") for name, value in chosen.items())]
+
+
+def whole_epochs(updates: int, batch: int, pictures: int) -> int:
+    """Return the number of whole epochs that lies nearest to so many updates, at least one: a design can expect it."""
+    return max(1, round(volume.views(updates, batch, pictures)))
 
 
 def proposed(proposals: Iterable[Proposal], **changes: Any) -> RunConfig:

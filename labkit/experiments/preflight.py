@@ -1,33 +1,27 @@
 """Will a design train what was decided? Twelve points to look over before its first update.
 
 They are those of the chapter's synthesis. A design's `expected` section says what was decided and found; here it is
-held against what would really be trained.
+held against what would really be trained. `caught` plants mistakes in a design, to see whether that finds them.
 """
 
+import json
 import math
-from collections import Counter
-
-import numpy as np
 
 from labkit.design import volume
 from labkit.design.config import is_share_string, load_design
 from labkit.design.design_file import Design, read_design, split
 from labkit.design.ladders import rung_text
 from labkit.design.schedules import lr_at
-from labkit.engine import batches
-from labkit.engine.adapters import LoRAStack, attached_to, find_targets
-from labkit.engine.monitor import FIRST_SCORED, Monitor
-from labkit.engine.train import train
-from labkit.experiments import gradients
-from labkit.experiments.distance import base_losses
+from labkit.engine.adapters import LoRAStack
+from labkit.errors import LabError
+from labkit.experiments.preflight_base import foreign_adapter, on_base, untouched_loss
 from labkit.lab import Lab
-from labkit.machine import Finding, facts
-from labkit.store.events import Checkpoint
+from labkit.machine import Finding
 from labkit.text import counted, rounded
+from labkit.view.tables import Table
 
+MARKS = {"good": "✓", "note": "·", "bad": "✗"}
 RUNG = 3.4                                  # a little more than half a decade, the step of the short test's ladder
-# Relative: other machines stay below, a merged adapter that has learned does not.
-SAME_LOSS = {"float32": 1e-3, "bfloat16": 1e-2, "float16": 1e-2}
 COMPARED = ("short_test_rate", "scaling", "num_train_epochs", "base_loss", "base", "data")
 
 
@@ -43,6 +37,14 @@ def look_over(design, *, lab=None, **overrides) -> list[Finding]:
     resolved = config.resolved(len(lab.territory.train))
     findings = [*on_paper(resolved, sections), data(lab.territory, resolved, sections.expected)]
     return findings + on_base(lab.base, lab.cache, resolved, sections.expected)
+
+
+def checklist(design, *, lab=None, **overrides) -> Table:
+    """Return what `look_over` finds as a table, with a remedy beside whatever is not as it should be."""
+    findings = look_over(design, lab=lab, **overrides)
+    return Table(["", "checked", "found"],
+                 [[MARKS[finding.state], finding.name, f"{finding.found}. {finding.remedy}".rstrip(". ")]
+                  for finding in findings])
 
 
 def _sections(design) -> Design:
@@ -62,7 +64,7 @@ def expectations(lab, config, *, short_test_rate=None, epochs=None) -> dict:
     config = lab.config(config)
     values = {"short_test_rate": short_test_rate, "scaling": config.scaling, "n_train": config.n_train,
               "num_train_epochs": epochs, "parameters": LoRAStack(lab.base.unet, [config]).theta.numel(),
-              "base_loss": _base_loss(lab.base, lab.cache),
+              "base_loss": untouched_loss(lab.base, lab.cache),
               "base": lab.base.fingerprint, "data": lab.cache.fingerprint}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -165,8 +167,6 @@ def start(config, reasons) -> Finding:
     return Finding("adapter", "bad", words, "Take parent out for a fresh adapter, or give its reason under reasons.")
 
 
-# -- what pictures and base tell
-
 def data(territory, config, expected) -> Finding:
     """Judge the three sets: no picture in two of them, and the pictures those that the design was made for."""
     sets = {name: getattr(territory, name) for name in ("train", "validation", "ordinary")}
@@ -184,137 +184,46 @@ def data(territory, config, expected) -> Finding:
     return Finding("data", "good", words)
 
 
-def on_base(base, cache, config, expected) -> list[Finding]:
-    """Judge what only the loaded base shows; nothing on it is changed."""
-    clean = foreign_adapter(base)
-    findings = [held_out(cache), frozen(base, expected), clean, every_picture(config)]
-    if clean.state == "good":                                 # else nothing about a fresh adapter could be measured
-        findings += [parameters(base, config, expected), step_zero(base, cache, config),
-                     base_loss(base, cache, expected), dry_run(base, cache, config)]
-    return findings + [objective(base, config), environment(base)]
+# -- does it find anything?
+
+def planted(config, expected) -> dict[str, tuple[dict, dict]]:
+    """Return {mistake: (fields that it changes, what the design then expects)}: every trainer lets these pass.
+
+    config      the resolved design
+    expected    of `expectations`; LabError where short_test_rate, scaling or num_train_epochs is missing
+    """
+    n, batch, epochs = config.n_train, config.effective_batch_size, expected.get("num_train_epochs")
+    if not epochs or not expected.get("scaling") or not expected.get("short_test_rate"):
+        raise LabError("A mistake can be told from an intention only where the design says what it expects: "
+                       "give short_test_rate, scaling and num_train_epochs.")
+    fewer = n if n % batch else n - 1  # with whole batches only, drop_last loses nothing
+    updates = volume.updates(fewer, batch, epochs, last_batch="drop")
+    return {
+        "the rate is off by ten": ({"learning_rate": 10 * config.learning_rate}, {}),
+        "alpha holds the intended scaling": ({"alpha": expected["scaling"]}, {}),
+        "use_rslora is flipped": ({"use_rslora": not config.use_rslora}, {}),
+        "the last pictures of every epoch are dropped": (
+            {"n_train": fewer, "max_train_steps": updates}, {"n_train": fewer}),
+        "updates are counted without the batch": ({"max_train_steps": int(n * epochs)}, {}),
+    }
 
 
-def held_out(cache) -> Finding:
-    """State what the run is judged by."""
-    return Finding("judged by", "good", f"{len(cache.validation)} held-out pictures on stored noise, "
-                                        "measured before the first update too")
+def caught(lab, config, expected) -> Table:
+    """Return one row a mistake: what it changes, by what the checklist found it, and what it says."""
+    config, rows = lab.config(config), []
+    for mistake, (changes, intended) in planted(config, expected).items():
+        notes = split({"expected": dict(expected) | intended})
+        findings = on_paper(load_design(config.to_dict(), **changes).resolved(config.n_train), notes)
+        written = ", ".join(f"{name}: {json.dumps(value)}" for name, value in changes.items())
+        rows.append(_row(mistake, written, "the file", findings))
+    stack = LoRAStack(lab.base.unet, [config])
+    with lab.base.lock, stack.attached():
+        finding = foreign_adapter(lab.base)
+    rows.append(_row("an earlier adapter is left on", "nothing in the file", "the loaded base", [finding]))
+    return Table(["planted", "what it changes", "found in", "by", "what to do"], rows)
 
 
-def frozen(base, expected) -> Finding:
-    """Judge whether the base is the one intended, and frozen."""
-    words = f"{base.name} ({base.fingerprint[:8]}), {base.prediction_type}"
-    if expected.get("base", base.fingerprint) != base.fingerprint:
-        return Finding("base", "bad", f"{words}; the design was made for {expected['base'][:8]}",
-                       "Give that base, or do the short test again on this one.")
-    if any(parameter.requires_grad for parameter in base.unet.parameters()):
-        return Finding("base", "bad", f"{words}; some of its own weights would be trained",
-                       "Load the base again with load_base, which freezes it.")
-    return Finding("base", "good", words + ", frozen")
-
-
-def foreign_adapter(base) -> Finding:
-    """Judge whether an earlier adapter still acts: one of labkit's, or layers that PEFT put in."""
-    modules = base.unet.named_modules()
-    of_peft = [name for name, module in modules if type(module).__module__.split(".")[0] == "peft"]
-    if attached_to(base.unet) is not None or of_peft:
-        place = f", first at {of_peft[0]}" if of_peft else ""
-        return Finding("stale adapter", "bad", f"an earlier adapter is still on the U-Net{place}",
-                       "Unload it, or load the base again.")
-    return Finding("U-Net", "good", "carries no other adapter")
-
-
-def every_picture(config) -> Finding:
-    """Count in the batches themselves that an epoch shows every picture once."""
-    n, epochs = config.n_train, 2
-    shown = Counter(batches.pictures(config.seed, n, 0, n * epochs))
-    if sorted(shown) == list(range(n)) and set(shown.values()) == {epochs}:
-        return Finding("batches", "good", f"cut across epochs: every one of {n} pictures is shown once in each, "
-                                          "none is dropped")
-    words = (f"{n - len(shown)} of {n} pictures are never shown in {epochs} epochs" if len(shown) < n
-             else "pictures are not shown equally often")
-    return Finding("drop_last", "bad", words, "The batches of this labkit are broken: run labkit test.")
-
-
-def parameters(base, config, expected) -> Finding:
-    """Count the trained numbers from the layers' shapes and in the adapter itself."""
-    shapes = [module.weight.shape for module in find_targets(base.unet, config.targets).values()]
-    if config.adapter == "full":
-        numbers = sum(math.prod(shape) for shape in shapes)
-    else:
-        numbers = sum(config.rank * (shape[0] + math.prod(shape[1:])) for shape in shapes)
-    stack = LoRAStack(base.unet, [config])
-    wanted, factor = expected.get("parameters", numbers), float(stack.scale[0])
-    words = f"{numbers:,} numbers in {len(shapes)} layers, the factor on each {factor:.4g}"
-    if numbers == stack.theta.numel() == wanted and math.isclose(factor, config.scaling, rel_tol=1e-6):
-        return Finding("trained", "good", words)
-    return Finding("trained", "bad", f"{words}; intended {wanted:,.0f}, factor {config.scaling:.4g}",
-                   "Compare rank, adapter and target_modules with what was decided.")
-
-
-def step_zero(base, cache, config) -> Finding:
-    """Measure that the fresh adapter changes nothing."""
-    measured = gradients.step_zero(base, cache, config)
-    if measured["largest_change"] or measured["grad_A"]:
-        return Finding("step zero", "bad", f"the fresh adapter changes the output by {measured['largest_change']:.2g}",
-                       "An adapter of before is active: load the base again.")
-    return Finding("step zero", "good", "with the fresh adapter the output is the base's to the last bit")
-
-
-def base_loss(base, cache, expected) -> Finding:
-    """Measure the untouched base and compare with what the design recorded."""
-    wanted = expected.get("base_loss")
-    if wanted is None:
-        return Finding("base loss", "good", "not recorded in the design, so not measured")
-    loss = _base_loss(base, cache)
-    if math.isclose(loss, wanted, rel_tol=SAME_LOSS[_dtype(base)]):
-        return Finding("base loss", "good", f"{loss:.4g} before training, as recorded")
-    return Finding("stale adapter", "bad", f"the loss before training is {loss:.4g}, the design recorded {wanted:.4g}",
-                   "The base's weights in memory are not those it was measured with, as after merging an adapter: "
-                   "load it again. Else pictures or base are others.")
-
-
-def _base_loss(base, cache) -> float:
-    return float(base_losses(base, cache.validation.take(FIRST_SCORED)).mean())
-
-
-def _dtype(base) -> str:
-    return str(base.dtype).removeprefix("torch.")
-
-
-def dry_run(base, cache, config) -> Finding:
-    """Make 3 updates, and 2 with a checkpoint and 1 after it: the same adapter must come out."""
-    short, monitor = config.replace(max_train_steps=3, lr_edits=(), parent=None), Monitor(images=0)
-
-    def checkpoints(**options):
-        events = train(base, cache, [short], monitor=monitor, **options)
-        return {event.global_step: event for event in events if isinstance(event, Checkpoint)}
-
-    straight = checkpoints(checkpoint_at=(2,))
-    if 3 not in straight:
-        return Finding("dry run", "bad", "the loss is not finite within three updates",
-                       "Lower learning_rate: this design diverges at once.")
-    resumed = checkpoints(resume=[straight[2]])[3]
-    on_cpu = base.device.type == "cpu"
-    for name, array in straight[3].adapter.items():
-        other = resumed.adapter[name]
-        if not (np.array_equal(array, other) if on_cpu else np.allclose(array, other, rtol=1e-3, atol=1e-6)):
-            return Finding("dry run", "bad", "two updates, a checkpoint and a third are not three updates",
-                           "Resuming would change this run here: keep it going to its end.")
-    return Finding("dry run", "good", "two updates, a checkpoint and a third are the same as three")
-
-
-def objective(base, config) -> Finding:
-    """State what is minimized, and by what."""
-    loss = f"{base.prediction_type}, Min-SNR {config.snr_gamma or 'off'}, caption dropout {config.caption_dropout:g}"
-    optimizer = (f"{config.optimizer}, betas {config.adam_beta1:g} and {config.adam_beta2:g}, "
-                 f"epsilon {config.adam_epsilon:g}, weight decay {config.weight_decay:g}, "
-                 f"clipping at {config.max_grad_norm:g}")
-    return Finding("objective", "good", f"{loss}; {optimizer}")
-
-
-def environment(base) -> Finding:
-    """State what the run would be computed with."""
-    about = facts()
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return Finding("machine", "good", f"{base.device.type}, U-Net in {_dtype(base)}, {about['threads']} threads, "
-                                      f"{versions}")
+def _row(mistake, changes, where, findings) -> list[str]:
+    """Return a row with the first finding that is bad, or one that says there is none."""
+    bad = next((finding for finding in findings if finding.state == "bad"), None)
+    return [mistake, changes, where, bad.name, bad.remedy] if bad else [mistake, changes, "not found", "", ""]

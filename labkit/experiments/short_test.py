@@ -51,9 +51,9 @@ def among(runs: Iterable[Run]) -> Callable[[RunConfig], Run]:
 
 
 def first_rungs(start: float) -> list[float]:
-    """Return the rungs that a test from `start` needs while it climbs, to be trained in one pass: three of them."""
+    """Return the rungs that a test from `start` is likely to need, for one pass: the nearest and its neighbours."""
     rung = _rung(start)
-    return list(LADDER[rung : rung + 3])
+    return list(LADDER[max(rung - 1, 0) : rung + 2])
 
 
 def short_test(train: Callable[[RunConfig], Run], config: RunConfig, *, start: float = 1e-4) -> Iterator[Trial]:

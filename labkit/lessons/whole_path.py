@@ -1,23 +1,37 @@
-"""One territory from start to finish in one figure: the rate that was found, the run, the strength that was chosen."""
+"""One territory from its pictures to a file: the tables, figures and verdicts of the lesson on parameter design."""
 
+import dataclasses
 import math
+import textwrap
 
 import numpy as np
 
 from labkit.datasets.folders import load_picture
+from labkit.design.config import RunConfig
 from labkit.design.ladders import rung_text
 from labkit.engine.base import diffusers_picture
 from labkit.errors import LabError
 from labkit.experiments.short_test import chosen
+from labkit.judge.diagnose import diagnose
+from labkit.judge.early_stopping import kept_step
+from labkit.judge.score_text import short
+from labkit.lessons import claims
+from labkit.lessons.claims import HOLDS, IF, OPEN, OTHERWISE, Claim
 from labkit.store.adapter_files import save_adapter
+from labkit.store.recorded import recorded_or_none
 from labkit.text import counted, rate_text
 from labkit.view.pictures import caption_below, show_mosaic
-from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes
+from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, LabFigure, name_axes, new_axes
 from labkit.view.tables import Table
 
 SAME = 2.0  # of 255, in the mean: what rounding in another order comes to stays far below
-PANEL, GAP, LEFT = 2.15, 0.72, 0.8  # inches
 BLUE = "#0072B2"  # what was decided
+SEEDS = 6  # prompts of the closing figure, each with a seed of its own
+NAMES, PANELS, HEAD = 1.0, 1.9, 0.62  # inches: at left of the pictures, of both curves, of the verdict above them
+DISTINCT = 0.1  # of the variance: where pairs explain less, knobs act apart
+SIX = {"learning_rate", "lr_scheduler", "rank", "alpha", "train_batch_size", "num_train_epochs", "max_train_steps"}
+PLACES = {"base", "revision", "data", "parent", "n_train", "resolution"}  # what is trained on, not how
+
 
 
 def reasons_table(proposals) -> Table:
@@ -27,39 +41,51 @@ def reasons_table(proposals) -> Table:
     return Table(["field", "proposed", "because", "from"], rows)
 
 
-def plot_journey(lab, trials, run, kept, frontier, *, caption=None, seed=0):
-    """Draw the short test, the run, both scores over the strength, and one caption's picture along the way.
+def checkpoint_to_keep(lab, run) -> tuple[int, str]:
+    """Return the update whose checkpoint to keep of those that the lab's store has, and the reason."""
+    return kept_step(run, lab.store.run(run.run_id).checkpoints())
+
+
+def plot_journey(lab, trials, run, kept, *, seeds=SEEDS):
+    """Draw the short test, the run, and the first held-out prompts: untouched, trained, and a real picture of each.
 
     trials      of `short_test.short_test`
-    kept        the update whose checkpoint is kept
-    frontier    of `measure_frontier` at that checkpoint
-    caption     of the pictures; None takes the first held-out one
-    seed        of the noise from which all pictures are drawn
+    kept        the update whose checkpoint is kept, and draws
+    seeds       how many prompts, each from noise of its own
     """
-    validation = lab.territory.validation
-    place = validation.captions.index(caption) if caption in validation.captions else 0
-    caption, strength = caption or validation.captions[place], frontier.strengths[frontier.chosen]
-    stable = [trial for trial in trials if math.isfinite(trial.loss)]
-    first = stable[0].run
-    drawn = [lab.generate(caption, [seed])[0], lab.generate(caption, [seed], run=first)[0],
-             *lab.generate(caption, [seed], run=run, step=kept, strength=[1.0, strength])[:, 0],
-             load_picture(validation.paths[place], lab.base.resolution)]
-    names = ["untouched base", f"short test, {rate_text(first.config.learning_rate)}", "the run, strength 1",
-             f"the run, strength {strength:g}", "a real picture\nof this caption"]
-    side = STYLE["width"] / len(drawn)
-    height = PANEL * 0.8
-    figure = LabFigure(height=side + 0.55 + height + 1.0, photographic=True)
-    bottom = side + 0.55 + 0.55
-    axes = [new_axes(figure.place_axes(LEFT + i * (PANEL + GAP), bottom, PANEL, height)) for i in range(3)]
+    validation, verdict = lab.territory.validation.take(seeds), diagnose(run)
+    captions, stable = validation.captions, [trial for trial in trials if math.isfinite(trial.loss)]
+    rows = {"untouched": lab.generate(captions), "trained": lab.generate(captions, run=run, step=kept),
+            "a real picture": [load_picture(path, lab.base.resolution) for path in validation.paths]}
+    side = (STYLE["width"] - NAMES) / len(captions)
+    words = [textwrap.fill(textwrap.shorten(caption, 66, placeholder=" …"), round(side * 13)) for caption in captions]
+    below = 0.1 + 0.15 * max(text.count("\n") + 1 for text in words)
+    figure = LabFigure(height=below + side * len(rows) + HEAD + PANELS + 1.0, photographic=True)
+    bottom, room = below + side * len(rows) + HEAD + 0.55, STYLE["width"] / 2
+    axes = [new_axes(figure.place_axes(left, bottom, room - 1.15, PANELS)) for left in (0.85, room + 0.85)]
     _rates(axes[0], stable)
     _losses(axes[1], run, kept)
-    _strengths(axes[2], frontier)
-    xs, ys = show_mosaic(figure.place_axes(0, 0.5, STYLE["width"], side), [drawn])
-    for x, name in zip(xs, names, strict=True):
-        caption_below(figure.axes[-1], x, 2 * ys[0], name, STYLE["small"])
-    figure.summary = (f"{caption}: {len(stable)} short runs led to the rate {rate_text(run.config.learning_rate)}; "
+    ax = figure.place_axes(NAMES, below, STYLE["width"] - NAMES, side * len(rows))
+    xs, ys = show_mosaic(ax, list(rows.values()))
+    for y, name in zip(ys, rows, strict=True):
+        ax.annotate(name.replace(" real", "\nreal"), (0, y), (-6, 0), textcoords="offset points", ha="right",
+                    va="center", fontsize=STYLE["small"], color=STYLE["text"], annotation_clip=False)
+    for x, text in zip(xs, words, strict=True):
+        caption_below(ax, x, ys[-1] + ys[0], text, STYLE["small"] - 1.5)
+    symbol, tint = VERDICTS[verdict.label]
+    before, after, ordinary = (short(verdict.score, *of) for of in (("validation", "before"), ("validation", "after"),
+                                                                  ("ordinary", "after")))
+    outcome = f"{symbol} {verdict.label}" + (f": {after} prompts accepted, {before} untouched" if after else "")
+    outcome += f"; ordinary {ordinary}" if ordinary else ""
+    height = (below + side * len(rows)) / figure.get_figheight()
+    figure.text(0, height + 0.36 / figure.get_figheight(), f"3  {outcome}", fontsize=STYLE["title"], color=tint,
+                fontweight="bold", va="center")
+    figure.text(0, height + 0.13 / figure.get_figheight(), f"the first {counted(len(captions), 'held-out prompt')}, "
+                "none of them trained on; the same seed in a column", fontsize=STYLE["small"], color=STYLE["text"],
+                va="center", fontstyle="italic")
+    figure.summary = (f"{len(stable)} short runs led to the rate {rate_text(run.config.learning_rate)}; "
                       f"of {counted(run.config.max_train_steps, 'update')} the checkpoint after {kept:,} is kept; "
-                      f"{frontier.sentence}")
+                      f"{outcome}. Pictures of {'; '.join(captions)}")
     return figure
 
 
@@ -89,17 +115,7 @@ def _losses(ax, run, kept):
     ax.annotate(f"kept: {kept:,}", (kept, 1), (-3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
                 ha="right", va="top", fontsize=STYLE["small"], color=BLUE)
     ax.legend(fontsize=STYLE["small"] - 1, frameon=False, loc="best")
-    name_axes(ax, "update", "", "2  training")
-
-
-def _strengths(ax, frontier):
-    """Draw both scores over the inference strength and mark the one that was chosen."""
-    for number, (scores, name) in enumerate([(frontier.target, "territory"), (frontier.kept, "ordinary")]):
-        _line(ax, number, frontier.strengths, scores.mean(1), name)
-    ax.axvline(frontier.strengths[frontier.chosen], color=BLUE, linestyle=LINES[3])
-    ax.set_ylim(-0.05, 1.05)
-    ax.legend(fontsize=STYLE["small"] - 1, frameon=False, loc="best")
-    name_axes(ax, "strength", "", "3  score of prompts")
+    name_axes(ax, "update", "loss", "2  training")
 
 
 def _line(ax, number, x, y, name) -> None:
@@ -124,3 +140,87 @@ def take_home(lab, run, step, adapter_file) -> str:
     what = "the same picture" if difference.mean() < SAME else "ANOTHER picture"
     return (f"{adapter_file.name}, {adapter_file.stat().st_size / 1e3:,.0f} kB: plain diffusers draws {what} with it, "
             f"pixels differ by {difference.mean():.2f} of 255 on average, {difference.max()} at most.")
+
+
+# -- what the chapter's synthesis says, each sentence judged by what the lesson measured
+
+def claims_table(**measured) -> Table:
+    """Return the verdicts on the synthesis, ordered as `claims.table` does.
+
+    measured    divided (Sensitivity), trials (of the short test), proposals (with the rate that was derived),
+                caught (Table of `preflight.caught`)
+    """
+    evidence = {"knobs": recorded_or_none("knobs"), "fields": True} | measured
+    if {"proposals", "trials"} <= measured.keys():
+        evidence["derived"] = measured["proposals"], measured["trials"]
+    return claims.table(CLAIMS, IMAGES, evidence, section="synthesis")
+
+
+def distinct(divided):
+    """Judge: each parameter is a dimension of its own."""
+    together = divided.together
+    pair, share = max(divided.pairs.items(), key=lambda item: item[1].mean)
+    verdict = HOLDS if together.high < DISTINCT else OTHERWISE if together.low > DISTINCT else OPEN
+    return verdict, (
+        f"Pairs of knobs explain {together.mean:.0%} ({together.low:.0%} to {together.high:.0%}) of what separates "
+        f"{divided.runs} runs beyond what each does alone, most of it {pair[0]} with {pair[1]} "
+        f"({share.mean:.0%}, {share.low:.0%} to {share.high:.0%}).")
+
+
+def tasks(divided):
+    """Judge: each setting has its own effect, so that one line can say what it does."""
+    has_effect = any(share.low > 0 and share.mean >= 0.01 for share in divided.alone.values())
+    ranked = sorted(divided.alone.items(), key=lambda item: -item[1].mean)
+    shares = ", ".join(f"{name} {share.mean:.0%}" for name, share in ranked)
+    return (IF if has_effect else OTHERWISE), f"Alone they explain {shares}: averaged over all settings of the others."
+
+
+def derived(evidence):
+    """Judge: values are derived from understanding and need no search; evidence: (proposals, trials)."""
+    proposals, trials = evidence
+    rate = next(proposal.value for proposal in proposals if proposal.field == "learning_rate")
+    stable = [trial for trial in trials if math.isfinite(trial.loss)]
+    best = chosen(trials)
+    nearest = min(stable, key=lambda trial: abs(math.log(trial.learning_rate / rate)))
+    if nearest is best:
+        return IF, (f"The proposed rate of {rate_text(rate)} was the best of {len(trials)} that were tried here, "
+                    "with one seed each; that it is could only be known by trying its neighbours.")
+    return OTHERWISE, (f"The short test found {rate_text(best.learning_rate)} where {rate_text(rate)} was proposed: "
+                       f"held-out loss {best.loss:.3f} instead of {nearest.loss:.3f} after as many updates, "
+                       "one seed each.")
+
+
+def complete(_):
+    """Judge: with these six settings the training loop is fully determined."""
+    others = [field.name for field in dataclasses.fields(RunConfig) if field.name not in SIX | PLACES]
+    return OTHERWISE, (f"A design needs {len(others)} more fields, each of which changes the numbers of a run: "
+                       f"{', '.join(others)}.")
+
+
+def between(trials):
+    """Judge: too aggressive is chaos, too cautious is stagnation, and the good region lies between."""
+    ordered = sorted(trials, key=lambda trial: trial.learning_rate)
+    outcomes = ", ".join(f"{rate_text(trial.learning_rate)} {trial.verdict.label} ({trial.loss:.3f})"
+                         for trial in ordered)
+    if 0 < ordered.index(chosen(trials)) < len(ordered) - 1:
+        return HOLDS, f"For the rate: {outcomes}, one seed each."
+    return OPEN, f"The best rate is at the edge of those that the short test tried: {outcomes}, one seed each."
+
+
+def checked(caught):
+    """Judge: verify before the start that everything is exactly as specified."""
+    count = sum(row[2] != "not found" for row in caught.rows)
+    verdict = HOLDS if count == len(caught.rows) else OTHERWISE
+    return verdict, f"{count} of {len(caught.rows)} planted mistakes were found before the first update."
+
+
+CLAIMS = (
+    Claim(("SYN-02",), "Each parameter is a distinct dimension of learning.", distinct, "divided"),
+    Claim(("SYN-06",), "One line says what each of the six is for.", tasks, "divided"),
+    Claim(("SYN-03",), "The values are derived from understanding, not searched for.", derived, "derived"),
+    Claim(("SYN-04",), "With these six settings the training loop is completely determined.", complete, "fields"),
+    Claim(("SYN-07",), "Before the first step, verify methodically that all is as specified.", checked, "caught"),
+    Claim(("SYN-08", "LR-06"), "Too aggressive is chaos, too conservative is stagnation.", between, "trials"),
+)
+IMAGES = ("The parameters are fixed constants, the physics of a creation.",
+          "Laws of assimilation; the threshold of activation.")

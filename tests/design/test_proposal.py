@@ -6,7 +6,7 @@ import pytest
 
 from labkit.design.config import load_design
 from labkit.design.design_file import read_design, write_design
-from labkit.design.proposal import FEWEST_UPDATES, VIEWS, propose, proposed, reasons
+from labkit.design.proposal import FEWEST_UPDATES, VIEWS, given_first, propose, proposed, reasons, whole_epochs
 from labkit.design.volume import updates
 from labkit.errors import LabError
 
@@ -25,15 +25,35 @@ def test_every_proposal_is_a_possible_run_of_that_many_pictures(pictures, base):
 
 def test_updates_are_whole_epochs_and_are_cut_by_the_time_there_is():
     free = values(96)["max_train_steps"]
-    assert free == updates(96, 4, VIEWS)
+    assert free == updates(96, 4, VIEWS["embedded"])
     short = propose(90, seconds=60, seconds_per_update=0.5)
     steps = next(proposal for proposal in short if proposal.field == "max_train_steps")
     assert steps.value == updates(90, 4, 5) == 113             # of 120 affordable ones
-    assert f"{VIEWS} times would be the aim" in steps.reason and "60 s" in steps.reason
+    assert f"{VIEWS['embedded']} times would be the aim" in steps.reason and "60 s" in steps.reason
     assert values(96, seconds=1e6, seconds_per_update=0.5)["max_train_steps"] == free
     assert values(96, seconds=5, seconds_per_update=1)["max_train_steps"] == 5
     assert FEWEST_UPDATES <= values(2)["max_train_steps"] < 2 * FEWEST_UPDATES
     assert values(10**5)["max_train_steps"] == updates(10**5, 4, 1)
+
+
+def test_pictures_are_shown_as_often_as_its_source_says_on_each_base():
+    for base, views in (("embedded", VIEWS["embedded"]), ("my/sd", VIEWS["stable diffusion"])):
+        steps = next(proposal for proposal in propose(96, base=base) if proposal.field == "max_train_steps")
+        assert steps.value == updates(96, 4, views) and whole_epochs(steps.value, 4, 96) == views
+    assert VIEWS["embedded"] < VIEWS["stable diffusion"] and "500 updates" in steps.source
+    assert whole_epochs(1, 4, 96) == 1
+
+
+def test_what_a_design_gives_itself_goes_before_what_is_proposed(tmp_path):
+    def chosen(design):
+        return {proposal.field: (proposal.value, proposal.reason) for proposal in given_first(propose(24), design)}
+
+    assert chosen(None) == {proposal.field: (proposal.value, proposal.reason) for proposal in propose(24)}
+    given = chosen({"rank": 4, "num_train_epochs": 10, "base": "embedded"})
+    assert given["rank"] == (4, "given") and given["num_train_epochs"] == (10, "given")
+    assert not {"alpha", "max_train_steps", "base"} & given.keys() and given["learning_rate"][1] != "given"
+    (tmp_path / "mine.yaml").write_text("learning_rate: 2.0e-3\n")
+    assert chosen(tmp_path / "mine.yaml")["learning_rate"] == (2e-3, "given")
 
 
 def test_a_near_territory_gets_less_capacity_than_a_far_one_and_many_kinds_more():

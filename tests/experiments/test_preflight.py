@@ -15,7 +15,7 @@ from labkit.engine import batches
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import load_base
 from labkit.errors import LabError
-from labkit.experiments.preflight import expectations, look_over
+from labkit.experiments.preflight import caught, checklist, expectations, look_over
 from labkit.lab import Lab
 
 DESIGN = RunConfig(rank=4, alpha=4, learning_rate=1e-3, lr_scheduler="linear", max_train_steps=28).to_dict()
@@ -158,3 +158,22 @@ def test_the_command_lists_what_is_wrong_and_exits_with_2_and_training_takes_the
 def test_a_design_that_asks_for_more_pictures_than_there_are_is_refused_with_a_sentence(clean, lab):
     with pytest.raises(LabError, match="n_train"):
         look_over(clean | {"n_train": 50}, lab=lab)
+
+
+def test_the_checklist_has_a_row_a_finding_and_its_remedy(clean, lab):
+    found, table = look_over(clean, lab=lab), checklist(clean | {"learning_rate": 1e-2}, lab=lab)
+    assert [row[1] for row in table.rows] == [finding.name for finding in found]
+    assert table.rows[0][0] == "✗" and table.rows[0][2].endswith("or do the short test again and record what it finds")
+    assert {row[0] for row in table.rows[1:]} == {"✓"}
+
+
+def test_all_six_planted_mistakes_are_found_by_their_names_before_anything_is_trained(lab):
+    config = RunConfig(rank=4, alpha=8, max_train_steps=30).resolved(len(lab.territory.train))
+    table = caught(lab, config, expectations(lab, config, short_test_rate=1e-3, epochs=10))
+    assert [row[3] for row in table.rows] == ["rate", "alpha", "use_rslora", "drop_last", "schedule", "stale adapter"]
+    assert all(row[4] for row in table.rows) and not lab.store.runs()
+
+
+def test_without_an_intention_there_is_no_mistake(lab):
+    with pytest.raises(LabError, match="short_test_rate"):
+        caught(lab, RunConfig(max_train_steps=30), {"scaling": 1.0})

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from figures import assert_words_keep_apart
 from grid_runs import runs
-from made_frontier import made
 from made_runs import made_run
 from small_pictures import write_territory
 
@@ -14,8 +14,7 @@ from labkit.experiments.sensitivity import sensitivity
 from labkit.experiments.short_test import short_test
 from labkit.judge.diagnose import diagnose
 from labkit.lab import Lab
-from labkit.lessons import claims_design
-from labkit.lessons.whole_path import plot_journey, reasons_table, take_home
+from labkit.lessons.whole_path import checkpoint_to_keep, claims_table, plot_journey, reasons_table, take_home
 from labkit.view.tables import Table
 
 
@@ -36,12 +35,25 @@ def trained(tmp_path_factory, sd_folder):
     return lab, trials, run
 
 
-def test_the_closing_figure_names_what_was_found_kept_and_chosen(trained):
+def test_the_closing_figure_names_what_was_found_kept_and_drawn(trained):
     lab, trials, run = trained
     assert lab.store.run(run.run_id).checkpoints() == [2, 4]
-    found = plot_journey(lab, trials, run, 2, made((0, 0.5, 0.9, 0.95, 0.2), (1, 1, 0.95, 0.6, 0.1)))
-    assert "after 2 is kept" in found.summary and "strength 1" in found.summary and len(found.axes) == 4
-    assert found.encoded("png")
+    found = plot_journey(lab, trials, run, 2)
+    captions = lab.territory.validation.take(6).captions
+    assert "after 2 is kept" in found.summary and all(caption in found.summary for caption in captions)
+    assert found.encoded("png") and len(found.axes) == 3
+    pictures = found.axes[-1].images[0].get_array()
+    side = lab.base.resolution
+    assert pictures.shape[0] == 3 * side + 8 and pictures.shape[1] == len(captions) * (side + 4) - 4
+    assert (pictures[:side, :side] == lab.generate(captions)[0]).all()
+    assert (pictures[side + 4:2 * side + 4, :side] == lab.generate(captions, run=run, step=2)[0]).all()
+    assert_words_keep_apart(found)
+
+
+def test_the_checkpoint_to_keep_is_one_that_the_store_has(trained):
+    lab, _, run = trained
+    kept, reason = checkpoint_to_keep(lab, run)
+    assert kept in (2, 4) and "is kept" in reason
 
 
 def test_diffusers_draws_the_same_picture_from_the_exported_checkpoint(trained, tmp_path):
@@ -64,7 +76,7 @@ def test_each_sentence_of_the_synthesis_is_judged_by_its_numbers():
     joint = sensitivity(runs(lambda i, j, k: 0.2 + 0.02 * i + 0.03 * (2 * j - 1) * (2 * k - 1)))
 
     def verdicts(divided, trials=trials):
-        table = claims_design.table(divided=divided, trials=trials, proposals=propose(24, kinds=2), caught=caught)
+        table = claims_table(divided=divided, trials=trials, proposals=propose(24, kinds=2), caught=caught)
         return {row[1].split()[0] + " " + row[1].split()[1]: row for row in table.rows}
 
     one, other = verdicts(apart), verdicts(joint)
@@ -77,5 +89,5 @@ def test_each_sentence_of_the_synthesis_is_judged_by_its_numbers():
 
 
 def test_what_was_not_measured_is_not_judged():
-    rows = {" ".join(row[1].split()[:2]): row for row in claims_design.table().rows}
+    rows = {" ".join(row[1].split()[:2]): row for row in claims_table().rows}
     assert rows["Before the"][0] == rows["The values"][0] == "not decided here"
