@@ -58,8 +58,8 @@ def plot_journey(lab, trials, run, kept, *, seeds=SEEDS):
     rows = {"untouched": lab.generate(captions), "trained": lab.generate(captions, run=run, step=kept),
             "a real picture": [load_picture(path, lab.base.resolution) for path in validation.paths]}
     side = (STYLE["width"] - NAMES) / len(captions)
-    words = [textwrap.fill(textwrap.shorten(caption, 66, placeholder=" …"), round(side * 13)) for caption in captions]
-    below = 0.1 + 0.15 * max(text.count("\n") + 1 for text in words)
+    wrapped = [textwrap.wrap(caption, round(side * 13), max_lines=4, placeholder=" …") for caption in captions]
+    below = 0.1 + 0.15 * max(map(len, wrapped))
     figure = LabFigure(height=below + side * len(rows) + HEAD + PANELS + 1.0, photographic=True)
     bottom, room = below + side * len(rows) + HEAD + 0.55, STYLE["width"] / 2
     axes = [new_axes(figure.place_axes(left, bottom, room - 1.15, PANELS)) for left in (0.85, room + 0.85)]
@@ -68,10 +68,10 @@ def plot_journey(lab, trials, run, kept, *, seeds=SEEDS):
     ax = figure.place_axes(NAMES, below, STYLE["width"] - NAMES, side * len(rows))
     xs, ys = show_mosaic(ax, list(rows.values()))
     for y, name in zip(ys, rows, strict=True):
-        ax.annotate(name.replace(" real", "\nreal"), (0, y), (-6, 0), textcoords="offset points", ha="right",
+        ax.annotate(name.replace("real ", "real\n"), (0, y), (-6, 0), textcoords="offset points", ha="right",
                     va="center", fontsize=STYLE["small"], color=STYLE["text"], annotation_clip=False)
-    for x, text in zip(xs, words, strict=True):
-        caption_below(ax, x, ys[-1] + ys[0], text, STYLE["small"] - 1.5)
+    for x, lines in zip(xs, wrapped, strict=True):
+        caption_below(ax, x, ys[-1] + ys[0], "\n".join(lines), STYLE["small"] - 1.5)
     symbol, tint = VERDICTS[verdict.label]
     before, after, ordinary = (short(verdict.score, *of) for of in (("validation", "before"), ("validation", "after"),
                                                                   ("ordinary", "after")))
@@ -80,9 +80,10 @@ def plot_journey(lab, trials, run, kept, *, seeds=SEEDS):
     height = (below + side * len(rows)) / figure.get_figheight()
     figure.text(0, height + 0.36 / figure.get_figheight(), f"3  {outcome}", fontsize=STYLE["title"], color=tint,
                 fontweight="bold", va="center")
+    drawn_by = "" if kept == run.config.max_train_steps else f"; drawn after {kept:,} updates, scored at the end"
     figure.text(0, height + 0.13 / figure.get_figheight(), f"the first {counted(len(captions), 'held-out prompt')}, "
-                "none of them trained on; the same seed in a column", fontsize=STYLE["small"], color=STYLE["text"],
-                va="center", fontstyle="italic")
+                f"none of them trained on; the same seed in a column{drawn_by}", fontsize=STYLE["small"],
+                color=STYLE["text"], va="center", fontstyle="italic")
     figure.summary = (f"{len(stable)} short runs led to the rate {rate_text(run.config.learning_rate)}; "
                       f"of {counted(run.config.max_train_steps, 'update')} the checkpoint after {kept:,} is kept; "
                       f"{outcome}. Pictures of {'; '.join(captions)}")
