@@ -149,6 +149,17 @@ def whole_epochs(updates: int, batch: int, pictures: int) -> int:
     return max(1, round(volume.views(updates, batch, pictures)))
 
 
+def peak_rate(config: RunConfig, found: float) -> float:
+    """Return the peak of a schedule that spends as much as the constant rate a short test found, to one digit.
+
+    Adam moves a weight by the sum of the rates at most. The peak is at most twice the rate that was found.
+
+    config: resolved; of its schedule only the form counts
+    """
+    share = volume.lr_sum(config) / (config.learning_rate * config.steps)
+    return float(f"{found * min(1 / share, 2):.1g}")
+
+
 def proposed(proposals: Iterable[Proposal], **changes: Any) -> RunConfig:
     """Return the configuration of some proposals, with fields changed or added."""
     return RunConfig.from_dict({proposal.field: proposal.value for proposal in proposals} | changes)

@@ -11,8 +11,8 @@ from labkit.design.config import RunConfig
 from labkit.design.ladders import rung_text
 from labkit.engine.base import diffusers_picture
 from labkit.errors import LabError
-from labkit.experiments.short_test import chosen
-from labkit.judge.diagnose import diagnose
+from labkit.experiments.short_test import UNSTABLE, chosen
+from labkit.judge.diagnose import STAGNATING, diagnose
 from labkit.judge.early_stopping import kept_step
 from labkit.judge.score_text import short
 from labkit.lessons import claims
@@ -204,7 +204,11 @@ def between(trials):
     outcomes = ", ".join(f"{rate_text(trial.learning_rate)} {trial.verdict.label} ({trial.loss:.3f})"
                          for trial in ordered)
     if 0 < ordered.index(chosen(trials)) < len(ordered) - 1:
-        return HOLDS, f"For the rate: {outcomes}, one seed each."
+        is_chaos, is_still = ordered[-1].verdict.label in UNSTABLE, ordered[0].verdict.label == STAGNATING
+        if is_chaos and is_still:
+            return HOLDS, f"For the rate: {outcomes}, one seed each."
+        return IF, (f"For the rate: {outcomes}, one seed each. Either side of the best is worse; how far one must go "
+                    "to meet both chaos and stagnation was not tried here.")
     return OPEN, f"The best rate is at the edge of those that the short test tried: {outcomes}, one seed each."
 
 

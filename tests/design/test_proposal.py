@@ -6,7 +6,16 @@ import pytest
 
 from labkit.design.config import load_design
 from labkit.design.design_file import read_design, write_design
-from labkit.design.proposal import FEWEST_UPDATES, VIEWS, given_first, propose, proposed, reasons, whole_epochs
+from labkit.design.proposal import (
+    FEWEST_UPDATES,
+    VIEWS,
+    given_first,
+    peak_rate,
+    propose,
+    proposed,
+    reasons,
+    whole_epochs,
+)
 from labkit.design.volume import updates
 from labkit.errors import LabError
 
@@ -54,6 +63,13 @@ def test_what_a_design_gives_itself_goes_before_what_is_proposed(tmp_path):
     assert not {"alpha", "max_train_steps", "base"} & given.keys() and given["learning_rate"][1] != "given"
     (tmp_path / "mine.yaml").write_text("learning_rate: 2.0e-3\n")
     assert chosen(tmp_path / "mine.yaml")["learning_rate"] == (2e-3, "given")
+
+
+@pytest.mark.parametrize("schedule, peak", [
+    ("constant", 3e-3), ("linear", 6e-3), ("cosine", 6e-3), ("exponential", 6e-3)])
+def test_a_schedule_that_falls_may_begin_up_to_twice_as_high_as_a_constant_rate(schedule, peak):
+    config = proposed(propose(24), lr_scheduler=schedule).resolved(24)
+    assert peak_rate(config, 3e-3) == peak
 
 
 def test_a_near_territory_gets_less_capacity_than_a_far_one_and_many_kinds_more():
