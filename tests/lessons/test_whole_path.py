@@ -12,7 +12,7 @@ from small_pictures import write_territory
 from labkit.design.proposal import propose
 from labkit.experiments.sensitivity import sensitivity
 from labkit.experiments.short_test import short_test
-from labkit.judge.diagnose import diagnose
+from labkit.judge.diagnose import LABELS, diagnose
 from labkit.lab import Lab
 from labkit.lessons.whole_path import checkpoint_to_keep, claims_table, plot_journey, reasons_table, take_home
 from labkit.view.tables import Table
@@ -63,7 +63,8 @@ def test_diffusers_draws_the_same_picture_from_the_exported_checkpoint(trained, 
 
 def trial(rate, loss, kind="healthy"):
     history = made_run(kind, learning_rate=rate)
-    return SimpleNamespace(learning_rate=rate, loss=loss, run=history, verdict=diagnose(history))
+    label = kind if kind in LABELS else diagnose(history).label
+    return SimpleNamespace(learning_rate=rate, loss=loss, run=history, verdict=SimpleNamespace(label=label))
 
 
 def test_each_sentence_of_the_synthesis_is_judged_by_its_numbers():
