@@ -57,6 +57,6 @@ def test_the_page_of_the_public_face_is_current():
 def test_the_ten_lines_of_the_readme_run(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_STORE", str(tmp_path / "runs"))
     monkeypatch.chdir(tmp_path)
-    assert "max_train_steps=200" in ten_lines() and len([line for line in ten_lines().splitlines() if line]) <= 10
-    exec(ten_lines().replace("max_train_steps=200", "max_train_steps=4"), {})
+    assert "max_train_steps=150" in ten_lines() and len([line for line in ten_lines().splitlines() if line]) <= 10
+    exec(ten_lines().replace("max_train_steps=150", "max_train_steps=4"), {})
     assert (tmp_path / "race.png").stat().st_size > 10_000
