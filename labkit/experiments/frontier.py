@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.datasets.folders import load_picture
-from labkit.engine.attribute_reader import load_reader
+from labkit.engine.attribute_reader import STYLE as STYLE_ASKED
+from labkit.engine.attribute_reader import asked_of, load_reader
 from labkit.engine.monitor import FIRST_SCORED
 from labkit.experiments.distance import PICTURES, nearest
 from labkit.judge.stats import LEVEL, Interval, share_interval, shares_difference
@@ -118,7 +119,8 @@ def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affor
 def by_reader(lab) -> tuple[Callable, str]:
     """Return the best score that the reader which ships can give for a lab's territory, and its name.
 
-    It is whether the kind of place asked for is accepted, where the reader knows the kinds, else `nearest_by_reader`.
+    It is whether the kind of place, or the style, that was asked for is accepted, where the reader knows all of them,
+    else `nearest_by_reader`.
     """
     reader, sets = load_reader(), (lab.territory.validation, lab.territory.ordinary)
     if not all(attributes.get("kind") in reader.kinds for folder in sets for attributes in folder.attributes):
@@ -126,9 +128,11 @@ def by_reader(lab) -> tuple[Callable, str]:
                                                 "than to those of the other set")
 
     def accepted(pictures, folder):
-        return reader.accepted(pictures, [attributes["kind"] for attributes in folder.attributes])
+        kinds = [{"kind": attributes["kind"]} for attributes in folder.attributes]
+        return reader.accepted(pictures, asked_of(folder) or kinds)
 
-    return accepted, "accepted by the reader as the kind of place asked for"
+    is_style = STYLE_ASKED in (asked_of(lab.territory.validation) or [{}])[0]
+    return accepted, f"accepted by the reader as the {'style' if is_style else 'kind of place'} asked for"
 
 
 def nearest_by_reader(lab, reader) -> Callable:

@@ -118,6 +118,17 @@ def test_places_that_the_reader_knows_are_scored_by_its_acceptance():
     assert not score(pictures, lab.territory.ordinary.take(10)).any()
 
 
+def test_pictures_in_a_style_are_scored_by_the_style():
+    lab = Lab(data="near")
+    score, name = by_reader(lab)
+    assert name == "accepted by the reader as the style asked for"
+    for folder in (lab.territory.validation.take(8), lab.territory.ordinary.take(8)):
+        real = np.stack([load_picture(path, 128) for path in folder.paths])
+        assert score(real, folder).mean() >= 0.75
+    plain = np.stack([load_picture(path, 128) for path in lab.territory.ordinary.take(8).paths])
+    assert not score(plain, lab.territory.validation.take(8)).any()
+
+
 def test_the_figure_is_drawn_and_says_the_choice():
     found = made((0, 0.4, 0.75, 0.95, 0.1), (1, 1, 0.95, 0.95, 0.1), strengths=STRENGTHS)
     figure = plot_frontier(found)
