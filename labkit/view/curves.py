@@ -5,6 +5,7 @@ import math
 import numpy
 from matplotlib.ticker import MaxNLocator
 
+from labkit.design.ladders import rung_text
 from labkit.design.naming import apart
 from labkit.design.schedules import rates
 from labkit.judge.diagnose import DIVERGED, diagnose
@@ -90,12 +91,13 @@ def plot_validation(run, ax=None, *, names=("validation", "probe"), verdict=None
 def plot_curves(runs, ax=None, *, name="validation", verdicts=None, label=None):
     """Draw the same measure of several runs, each with its own marker and its label at the line's end.
 
-    `label(run)` names a run (its learning rate by default). The axis is that of the runs that did not diverge; one
+    `label(run)` names a run (its learning rate by default); so do names of fields, as in ("scaling", "learning_rate"),
+    written in lines of their own. The axis is that of the runs that did not diverge; one
     that did, or rises far above its start, leaves it at the top: what the others gained would not be seen else.
     """
-    ax = new_axes(ax)
+    ax = new_axes(ax, right=2.5) if isinstance(label, tuple) else new_axes(ax)
     runs = list(runs)
-    label = label or (lambda run: rate_text(run.config.learning_rate))
+    label = _fields_named(label) if isinstance(label, tuple) else label or _rate
     verdicts = verdicts or [diagnose(run, runs) for run in runs]
     labels, last_step, means, kept_means, bands = [], 1, [], [], []
     for i, (run, verdict, color) in enumerate(zip(runs, verdicts, ordered_colors(len(runs)), strict=True)):
@@ -123,6 +125,19 @@ def plot_curves(runs, ax=None, *, name="validation", verdicts=None, label=None):
     outcomes = zip(runs, verdicts, strict=True)
     ax.figure.summary = "; ".join(f"{label(run)}: {verdict.label}" for run, verdict in outcomes)
     return ax
+
+
+def _rate(run) -> str:
+    return rate_text(run.config.learning_rate)
+
+
+def _fields_named(names):
+    """Return what names a run by some of its fields, each in a line."""
+    def label(run) -> str:
+        return ",\n".join(f"{name.removeprefix('learning_')} {rung_text(name, getattr(run.config, name))}"
+                          for name in names)
+
+    return label
 
 
 def _worth_seeing(curves) -> float:

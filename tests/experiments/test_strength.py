@@ -9,7 +9,6 @@ from figures import assert_bands_are_whole, assert_words_keep_apart
 from small_pictures import write_territory
 
 from labkit.errors import LabError
-from labkit.experiments.mixing import mixing, plot_mixing, scaling_table
 from labkit.experiments.rank import sizes, sizes_table
 from labkit.experiments.spectrum import spectra_of
 from labkit.experiments.strength import (
@@ -17,8 +16,11 @@ from labkit.experiments.strength import (
     measure_scenarios,
     measure_scores,
     measure_strengths,
+    mixing,
+    plot_mixing,
     plot_scenarios,
     plot_strengths,
+    scaling_table,
 )
 from labkit.lab import Lab
 

@@ -11,7 +11,6 @@ from labkit.lessons import notebooks
 
 MOST_LINES = 8  # that import from the kit, besides `import labkit as lk`
 MOST_MODULES = 8  # that they bring in
-MORE_MODULES = {"02_rank_and_alpha": 11}  # only to go down
 FROM_IPYTHON = {"display"}
 
 
@@ -90,7 +89,7 @@ def test_a_notebook_imports_from_the_kit_in_few_lines(cells):
 
 def test_a_notebook_brings_in_few_modules_of_the_kit(lesson, cells):
     count = sum(len(node.names) for node in imports_of_the_kit(cells))
-    assert count <= MORE_MODULES.get(lesson.stem, MOST_MODULES)
+    assert count <= MOST_MODULES
 
 
 def test_whatever_is_imported_is_used(cells):

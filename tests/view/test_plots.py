@@ -74,6 +74,12 @@ def test_the_title_is_the_verdict_and_its_evidence_the_alternative_text():
     assert ax.figure.summary.startswith("diverged: Far too fast")
 
 
+def test_runs_are_named_by_the_fields_that_are_asked_for():
+    run = made_run("healthy", learning_rate=3e-3, rank=8, alpha=4)
+    ax = curves.plot_curves([run], label=("scaling", "learning_rate"))
+    assert ax.figure.summary == "scaling 0.5,\nrate 3e-3: healthy"
+
+
 def test_validation_and_probe_are_drawn_with_different_lines_and_labelled_at_their_ends():
     ax = curves.plot_validation(made_run("overfitting"))
     validation, probe = ax.lines[:2]
