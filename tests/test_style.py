@@ -28,8 +28,3 @@ def test_no_source_has_more_lines_than_a_reader_keeps_in_mind():
     sources = [path for room in ("labkit", "tools", "data", "tests") for path in (REPO / room).rglob("*.py")]
     lines = {path.relative_to(REPO).as_posix(): len(path.read_text("utf-8").splitlines()) for path in sources}
     assert not {path for path, count in lines.items() if count > MOST_LINES}
-
-
-def test_no_two_test_files_have_one_name():
-    names = [path.name for path in (REPO / "tests").rglob("test_*.py")]
-    assert not {name for name in names if names.count(name) > 1}  # pytest would refuse to collect the second

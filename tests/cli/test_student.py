@@ -21,7 +21,7 @@ import tiny
 from labkit.lessons.exercises import Checks, own_seed
 lab = tiny.lab()
 checks = Checks(lab, own_seed(student))
-design = {{"max_train_steps": 30, "train_batch_size": 4}}"""
+design = {{"max_train_steps": 30, "train_batch_size": 4, "target_modules": "attention"}}"""
 ANSWER = """my_rate = None  # a rate of the ladder
 ### BEGIN SOLUTION
 for own in checks.seeds[:2]:

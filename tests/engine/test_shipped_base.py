@@ -93,7 +93,8 @@ def test_the_tables_of_the_model_card_are_those_that_were_measured_on_this_base(
     assert tables.filled(page, measured) == page, "in data/, run recipes.ship.measure --tables"
 
 
-@pytest.mark.parametrize("world, least, most", [("near", 0.85, 1.0), ("ordinary", 0.0, 0.03), ("liminal", 0.0, 0.1)])
+# Of the liminal it was taught nothing, and is asked nothing of it; more than this would tell of a broken branch.
+@pytest.mark.parametrize("world, least, most", [("near", 0.85, 1.0), ("ordinary", 0.0, 0.03), ("liminal", 0.0, 0.35)])
 def test_drawings_are_accepted_as_drawings_and_plain_pictures_are_not(reader, world, least, most):
     folder = load_folder(data_dir() / "territories" / world / "validation").take(40)
     pictures = np.stack([load_picture(path, reader.resolution) for path in folder.paths])

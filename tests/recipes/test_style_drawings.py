@@ -7,8 +7,8 @@ import pytest
 
 from labkit.engine.attribute_reader import STYLE
 from labkit.lab import Lab
-from recipes.model import style_drawings
 from recipes.model.training import Pictures
+from recipes.ship import style_drawings
 from recipes.ship.style_race import DESIGN, race
 
 

@@ -85,7 +85,7 @@ def cards():
     """Yield every kind of card, in every verdict's colour."""
     for label in VERDICTS:
         verdict = SimpleNamespace(label=label, since_step=3, evidence={"gain": 0.1}, advice="Go on.",
-                                  seen="It fell.", confidence=0.9)
+                                  seen="It fell.", pictures="8 of 8", confidence=0.9)
         run, other = (SimpleNamespace(run_id=f"at {rate}", provenance="Trained here.", validations={}, time_s=None,
                                       config=RunConfig(learning_rate=rate)) for rate in (1e-3, 1e-2))
         yield verdict_card(verdict, run)

@@ -4,8 +4,8 @@ In the folder data:
 
     python -m recipes.model.style_head WORK/ordinary WORK/near WORK/drawn/* --vae base/vae --reader reader --log LOG
 
-It learns from renders, and from what runs draw (style_drawings.py): a short run draws the style softer and paler than
-a render has it, and a broken one draws rubble with the style's lines in it.
+It learns from renders, and from what runs draw (`recipes.ship.style_drawings`): a short run draws the style softer
+and paler than a render has it, and a broken one draws rubble with the style's lines in it.
 """
 
 import argparse

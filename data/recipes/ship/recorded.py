@@ -107,7 +107,7 @@ def make(name, work, out):
     recorded = SETS[name]
     lab = Lab(data=recorded.data, resolution=recorded.resolution, store=work / name)
     configs = [config for part in recorded.grids for config in grid(**part)]
-    total = sum(config.resolved(len(lab.cache.train)).max_train_steps for config in configs)
+    total = sum(lab.config(config).steps for config in configs)
     kept = rounded_adapters() if recorded.rounded else nullcontext()
     with tqdm(total=total, unit="run-step", desc=name) as bar, kept:
         for part in recorded.grids:
@@ -115,7 +115,7 @@ def make(name, work, out):
     target = work / "thinned" / name
     shutil.rmtree(target, ignore_errors=True)
     for config in configs:
-        history = lab.store.find(config.resolved(len(lab.cache.train)), lab.base.fingerprint, lab.cache.fingerprint)
+        history = lab.store.find(lab.config(config), lab.base.fingerprint, lab.cache.fingerprint)
         folder = lab.store.run(history.run_id)
         if (target / history.run_id).exists():  # of two grids
             continue

@@ -2,7 +2,7 @@
 
 In the folder data; runs that the run store has are not trained again, nor is what is drawn drawn again:
 
-    python -m recipes.model.style_drawings WORK/drawn --store WORK/runs
+    python -m recipes.ship.style_drawings WORK/drawn --store WORK/runs
 
 It makes a folder of pictures for each answer. Their captions are those of training pictures, and neither runs nor
 drawings share a seed with those that recipes/ship/style_race.py measures.
