@@ -9,6 +9,7 @@ GiB = 2**30
 
 
 def config(batch=1, **fields):
+    fields = {"target_modules": "attention"} | fields         # what bases of this size adapt where nothing is said
     return RunConfig(rank=8, train_batch_size=batch, max_train_steps=10, **fields).resolved(12)
 
 
