@@ -163,7 +163,8 @@ def test_a_design_that_asks_for_more_pictures_than_there_are_is_refused_with_a_s
 def test_the_checklist_has_a_row_a_finding_and_its_remedy(clean, lab):
     found, table = look_over(clean, lab=lab), checklist(clean | {"learning_rate": 1e-2}, lab=lab)
     assert [row[1] for row in table.rows] == [finding.name for finding in found]
-    assert table.rows[0][0] == "✗" and table.rows[0][2].endswith("or do the short test again and record what it finds")
+    assert table.rows[0][0] == "✗"
+    assert table.rows[0][2].endswith("or do the short test again and record what it finds")
     assert {row[0] for row in table.rows[1:]} == {"✓"}
 
 
