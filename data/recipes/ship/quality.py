@@ -6,7 +6,7 @@ In the folder data:
 
 Each further name is a base's folder or a checkpoint of `recipes.model.denoiser`, whose averages are measured as they
 would ship. A line for each goes into log/quality.jsonl, where it takes the place of an earlier one of the same base,
-and the table of data/README.md is written anew. One thread draws the pictures of a base in Some minutes.
+and the table of data/README.md is written anew. One thread draws the pictures of a base in some minutes.
 """
 
 import argparse
