@@ -11,13 +11,21 @@ from labkit.cli.tools import load
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
 from labkit.lessons import notebooks
-from labkit.settings import REPO
+from labkit.settings import REPO, given_path
+from labkit.text import counted
 
 readme = load("readme")
 
 
 def verb(options):
-    """Refresh generated cells, and unless --badges was given execute each lesson and write it back."""
+    """Refresh generated cells, and unless --badges was given execute each lesson and write it back.
+
+    With --site nothing but the pages to read on the web is written.
+    """
+    if options.site is not None:
+        if options.names or options.badges:
+            raise LabError("--site builds pages of all lessons as they are: give neither names nor --badges with it.")
+        return site(options.site)
     paths = notebooks.choose(options.names)
     if not readme.is_set():
         print("labkit: badges and the Colab cell lead nowhere until pyproject.toml names the repository's address.",
@@ -33,6 +41,14 @@ def verb(options):
     for page in (REPO / name for name in readme.PAGES):
         write_file(page, readme.filled(page.read_text(encoding="utf-8")).encode(), choose="the checkout")
     return Outcome(0, "\n".join(lines))
+
+
+def site(folder):
+    """Write the chapter as web pages."""
+    folder = given_path(folder or REPO / "out" / "site")
+    sizes = load("static_site").write_site(folder)
+    total = sum(sizes.values()) / 1e6
+    return Outcome(0, f"{counted(len(sizes), 'page')}, {total:.1f} MB: open {folder / 'index.html'}")
 
 
 def refresh(notebook, name):

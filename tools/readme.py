@@ -18,7 +18,8 @@ PAGES = ("README.md", "CONTRIBUTING.md")
 
 def filled(page):
     """Return the text of a page with every part between `<!-- name -->` and `<!-- /name -->` written anew."""
-    for name, text in {"lessons": lessons(), "verbs": verbs(), "map": project_map(), "rooms": rooms()}.items():
+    parts = {"site": site(), "lessons": lessons(), "verbs": verbs(), "map": project_map(), "rooms": rooms()}
+    for name, text in parts.items():
         page = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
                       lambda match, text=text: match[1] + text + match[2], page, flags=re.DOTALL)
     return page
@@ -95,6 +96,16 @@ def address():
 def is_set(url=None):
     """Say whether the address is a real one rather than the placeholder."""
     return "SET_OWNER" not in (url or address())
+
+
+def site(url=None):
+    """Return the line that leads to the web pages of the lessons, or says how they are built."""
+    owner, name = urlparse(url or address()).path.strip("/").split("/")
+    build = "`python3 -m labkit publish --site` builds them from a checkout"
+    if not is_set(url):
+        return f"**To read without installing**: the executed lessons as web pages; {build}.\n"
+    pages = f"https://{owner.lower()}.github.io/{name}/"
+    return f"**To read without installing**: [the executed lessons as web pages]({pages}); {build}.\n"
 
 
 def badges(name, url=None):

@@ -156,6 +156,8 @@ def _add_maintenance(add):
                                 help="a lesson: 01, learning_rate or 01_learning_rate (default: all)")
     add["publish"].add_argument("--badges", action="store_true",
                                 help="write badges and set-up cells only; execute nothing")
+    add["publish"].add_argument("--site", nargs="?", const="", default=None, metavar="FOLDER",
+                                help="build the lessons, as executed last, as web pages (default: out/site)")
     add["bench"].add_argument("--out", default=None, metavar="FILE",
                               help="where to write the figures (default: out/bench.json)")
 

@@ -12,6 +12,7 @@ from labkit.cli.requirements import pyproject
 from labkit.settings import REPO
 
 WORKFLOW = yaml.safe_load((REPO / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+SITE = yaml.safe_load((REPO / ".github/workflows/site.yml").read_text(encoding="utf-8"))
 HOOKS = yaml.safe_load((REPO / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
 
 
@@ -49,6 +50,18 @@ def test_the_workflow_may_only_read_stops_in_time_and_takes_actions_of_stated_ve
     assert all(job["timeout-minutes"] <= 120 and "permissions" not in job for job in WORKFLOW["jobs"].values())
     used = [step["uses"] for step in steps() if "uses" in step]
     assert used and all(re.fullmatch(r"actions/[a-z-]+@v\d+(\.\d+)*", name) for name in used)
+
+
+def test_the_workflow_of_the_site_writes_nothing_but_pages_and_builds_with_the_kits_own_command():
+    [job] = SITE["jobs"].values()
+    assert SITE["permissions"] == {"contents": "read"}
+    assert job["permissions"] == {"pages": "write", "id-token": "write"}
+    [command] = [step["run"] for step in job["steps"] if "run" in step]
+    options = parser.parse(command.split()[3:])
+    [uploaded] = [step["with"]["path"] for step in job["steps"] if "upload" in step.get("uses", "")]
+    assert options.verb == "publish" and options.site == uploaded
+    for pattern in SITE[True]["push"]["paths"]:               # YAML reads the key `on` as true
+        assert any(REPO.glob(pattern.removesuffix("/**")))
 
 
 def test_the_workflow_tests_every_system_and_the_oldest_and_newest_python_of_the_project():

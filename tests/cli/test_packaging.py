@@ -72,6 +72,11 @@ def test_every_link_and_the_colab_cell_come_from_the_one_address(part):
         assert "mybinder.org/v2/gh/a/b/main?urlpath=lab%2Ftree%2Fmy_lessons%2F01_x.ipynb" in text
 
 
+def test_the_link_to_the_web_pages_follows_the_address_and_says_how_to_build_them_without_one():
+    assert "(https://a.github.io/b/)" in readme.site("https://github.com/A/b")
+    assert "http" not in readme.site("https://github.com/SET_OWNER/b") and "publish --site" in readme.site()
+
+
 def test_no_other_file_spells_the_address():
     tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True).stdout.split("\n")
     path = readme.address().removeprefix("https://github.com/")
