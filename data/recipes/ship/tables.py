@@ -4,11 +4,13 @@ import json
 import re
 from pathlib import Path
 
+from labkit.experiments import loss_and_pictures
 from labkit.text import rate_text
 
 LOGS = Path(__file__).parent / "log"
 STYLE_LOG = LOGS / "style.json"            # what style_race.py measured
 README = Path(__file__).parents[2] / "README.md"
+STUDY = README.parent / "studies" / loss_and_pictures.FILE     # what loss_pictures.py measured
 # training: (the figure that its log follows, its name in the table)
 WATCHED = {"autoencoder": ("dB_ordinary", "dB, held-out ordinary"), "polish": ("dB_ordinary", "dB, held-out ordinary"),
            "denoiser": ("held_out", "fixed-noise loss, held out"), "reader": ("kind", "share of kinds read right")}
@@ -74,6 +76,15 @@ def style():
     return table(head, [*rows, untouched, *runs])
 
 
+def loss_pictures():
+    """What loss and pictures say of each other, over many short runs."""
+    if not STUDY.exists():
+        return "Not measured yet.\n"
+    found = loss_and_pictures.study(STUDY)
+    chosen, pairs = loss_and_pictures.agreement(found), loss_and_pictures.correlations(found)
+    return "\n".join([table(chosen.heads, chosen.rows), chosen.note + "\n", table(pairs.heads, pairs.rows)])
+
+
 def parts(m):
     """Text of every part of data/README.md that holds measured numbers."""
     columns = ("kind", "wall_color", "main_color", "second_color", "accepted")
@@ -93,6 +104,7 @@ def parts(m):
         "reader": table(["pictures", "kind", "wall colour", "main colour", "second colour", "accepted"],
                         [[where, *(percent(right[name]) for name in columns)] for where, right in readings.items()]),
         "style": style(),
+        "loss_pictures": loss_pictures(),
         "confusion": "\n".join(confusion(counts) for counts in m["confusion"].values()),
         "neighbours": table(["kind", "nearest, median", "nearest, least"], neighbours),
         "pairs": f"Of all (alike, unlike) couples of labelled pairs {100 * pairs['order']:.0f} % have their distances "
