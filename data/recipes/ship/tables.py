@@ -6,6 +6,8 @@ from pathlib import Path
 
 from labkit.experiments import loss_and_pictures
 from labkit.text import rate_text
+from recipes.ship.bars_table import bars
+from recipes.ship.markdown import percent, table
 
 LOGS = Path(__file__).parent / "log"
 STYLE_LOG = LOGS / "style.json"            # what style_race.py measured
@@ -14,20 +16,6 @@ STUDY = README.parent / "studies" / loss_and_pictures.FILE     # what loss_pictu
 # training: (the figure that its log follows, its name in the table)
 WATCHED = {"autoencoder": ("dB_ordinary", "dB, held-out ordinary"), "polish": ("dB_ordinary", "dB, held-out ordinary"),
            "denoiser": ("held_out", "fixed-noise loss, held out"), "reader": ("kind", "share of kinds read right")}
-
-
-def table(head, rows):
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
-
-
-def percent(share):
-    """A share with its interval, [share, low, high], as text; nothing for None, which was not measured."""
-    if share is None:
-        return ""
-    middle, low, high = (f"{100 * x:.0f}" for x in share)
-    return f"{middle} % ({low} to {high})"
 
 
 def training():
@@ -105,6 +93,7 @@ def parts(m):
                         [[where, *(percent(right[name]) for name in columns)] for where, right in readings.items()]),
         "style": style(),
         "loss_pictures": loss_pictures(),
+        "bars": bars(),
         "confusion": "\n".join(confusion(counts) for counts in m["confusion"].values()),
         "neighbours": table(["kind", "nearest, median", "nearest, least"], neighbours),
         "pairs": f"Of all (alike, unlike) couples of labelled pairs {100 * pairs['order']:.0f} % have their distances "

@@ -10,7 +10,7 @@ from unittest import mock
 from labkit.design.presets import PRESETS
 from labkit.judge import diagnose
 from labkit.store.recorded import recorded
-from recipes.ship.tables import table
+from recipes.ship.markdown import table
 
 THRESHOLDS = ("DIVERGED_FACTOR", "RISE_OF_GAIN", "SHARED_RISE", "NEGLIGIBLE", "LITTLE", "PROPORTIONAL",
               "OF_BEST_SIBLING", "FAR_BELOW_SIBLING", "MIN_UPDATES", "MIN_CONFIDENCE")

@@ -1,0 +1,120 @@
+"""Measure what the lessons' runs and the panel's designs are held to: `python -m recipes.ship.bars`.
+
+The runs are those that the lessons train (`lesson_runs.py`), so that no number of a lesson is written here. 64 prompts
+of each run's territory are drawn, and as many ordinary ones after the best healthy run of each; the reader says which
+pictures it accepts. The panel's six designs are trained with ten seeds. Each run gets a line in log/bars.jsonl, from
+which the table of data/README.md is written; what is not in it stands there as not measured yet. Started again it goes
+on where it stopped: runs are found in the working folder, and pictures that were scored are not drawn again.
+
+In the folder data:
+
+    python -m recipes.ship.bars                         everything
+    python -m recipes.ship.bars presets "00, pools"     these parts alone
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from labkit import machine
+from labkit.design.presets import PRESETS
+from labkit.judge.diagnose import HEALTHY, diagnose
+from labkit.judge.stats import share_interval
+from labkit.text import rate_text
+from recipes.ship.bars_table import PRESETS_PART, PROMPTS, SEEDS, read_lines, write_lines
+from recipes.ship.lesson_runs import LESSONS, POOLS, trained
+from recipes.ship.measure import MEASURED
+from recipes.ship.tables import write_tables
+
+DATA = Path(__file__).resolve().parents[2]
+
+
+def design(config):
+    """A run's settings in a few words, as far as they differ between the runs of the table."""
+    layers = "" if config.target_modules == ("all",) else f", {' and '.join(config.target_modules)} layers"
+    alpha = "" if config.scaling == 1 else f", scaling {config.scaling:g}"
+    return f"{rate_text(config.learning_rate)} {config.lr_scheduler}, {config.max_train_steps} updates{layers}{alpha}"
+
+
+def best(runs, verdicts):
+    """The run that a lesson holds up: the healthy one whose held-out loss ends lowest; None without a healthy one."""
+    healthy = [run for run, verdict in zip(runs, verdicts, strict=True) if verdict.label == HEALTHY]
+    return min(healthy, key=lambda run: run.validations["validation"].means[-1], default=None)
+
+
+def accepted(lab, scored, run=None):
+    """Share of prompts whose pictures are accepted, with its interval: of a run, or of the untouched base."""
+    from labkit.engine.adapters import LoRAStack
+    scored = scored.take(PROMPTS)
+    if run is None:
+        return share_interval(scored.untouched(lab.base))
+    stack = LoRAStack(lab.base.unet, [run.config])
+    stack.load(0, lab.store.named(run.run_id).checkpoint().adapter)
+    with lab.base.lock, stack.attached():
+        return share_interval(scored.accepted(lab.base, stack)[0])
+
+
+def drawn(lab, run, with_ordinary):
+    """Shares accepted of a run's pictures and of the untouched base's."""
+    sets = {"validation": "territory", "ordinary": "ordinary"}
+    scored = {sets[each.name]: each for each in lab.scored_prompts}
+    return {name: {"untouched": accepted(lab, scored[name]), "after": accepted(lab, scored[name], run)}
+            for name in ("territory", "ordinary")[:1 + with_ordinary]}
+
+
+def measure_lesson(name):
+    """Measure a lesson's runs, and write each line as it comes."""
+    lab, runs = trained(name)
+    verdicts = [diagnose(run, [other for other in runs if other is not run]) for run in runs]
+    best_run = best(runs, verdicts)
+    known = {line["run"]: line["accepted"] for line in read_lines() if line["of"] == name}
+    asked = {words for scored in lab.scored_prompts if scored.name == "validation" for words in scored.words}
+    found = []
+    for run, verdict in zip(runs, verdicts, strict=True):
+        is_best, shares = run is best_run, known.get(run.run_id, {})
+        if len(shares) < 1 + is_best:
+            shares = drawn(lab, run, is_best)
+        found.append({"of": name, "run": run.run_id, "base": lab.base.fingerprint, "design": design(run.config),
+                      "verdict": verdict.label, "is_best": is_best, "asked": len(asked), "accepted": shares})
+        write_lines(name, found)
+
+
+def measure_presets(store):
+    """Train each design of the panel with all seeds, and keep its verdicts."""
+    from labkit.lab import Lab
+    lab, found = Lab(data=POOLS, store=store), []
+    for name, preset in PRESETS.items():
+        plan = lab.plan([lab.config(preset.changes, seed=seed) for seed in SEEDS])
+        for _ in lab.sweep(plan, monitor=lab.monitor(pictures=0)):
+            pass
+        for run_id, config in plan.items():
+            verdict = diagnose(lab.store.run(run_id).load())
+            found.append({"of": PRESETS_PART, "run": run_id, "base": lab.base.fingerprint, "preset": name,
+                          "seed": config.seed, "verdict": verdict.label, "confidence": round(verdict.confidence, 2)})
+        write_lines(PRESETS_PART, found)
+
+
+def main():
+    """Measure the parts that the command line names, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = (*LESSONS, PRESETS_PART)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {'; '.join(parts)}: all by default")
+    parser.add_argument("--work", type=Path, default=DATA.parent / "out" / "recorded",
+                        help="where runs are trained (default out/recorded in the checkout)")
+    options = parser.parse_args()
+    for part in options.parts:
+        if part not in parts:
+            parser.error(f"{part!r} is not one of {'; '.join(parts)}")
+    os.environ["LABKIT_STORE"] = str(options.work / "lessons")
+    machine.limit_torch()
+    for part in options.parts or parts:
+        if part == PRESETS_PART:
+            measure_presets(options.work / "presets")   # where `recipes.ship.recorded presets` finds its runs
+        else:
+            measure_lesson(part)
+        write_tables(json.loads(MEASURED.read_text()))
+
+
+if __name__ == "__main__":
+    main()
