@@ -18,12 +18,11 @@ if not __package__ or (__name__ == "__main__" and not sys.flags.safe_path):
 
 def main():
     """Parse the command line, make or find an environment for its verb, and run it there."""
-    # Imported here, since a signal may come while they load, and an old Python must not read them at all.
     try:
-        from labkit import interrupts
+        from labkit import interrupts  # here: an old Python must not read it at all
 
         with interrupts.answered_by(interrupts.raise_interrupted):
-            from labkit.cli import bootstrap
+            from labkit.cli import bootstrap  # here: a signal may come while it loads
 
             return bootstrap.main(sys.argv[1:])
     except KeyboardInterrupt as stop:

@@ -2,9 +2,11 @@
 
 import ast
 import functools
+import io
 import json
 import subprocess
 import sys
+import tokenize
 import tomllib
 
 import pytest
@@ -91,6 +93,46 @@ def imported(tree):
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.split(".")[0])
     return names
+
+
+def without_reason(source):
+    """Return the lines of imports inside functions that no comment explains, on their line or on the one above.
+
+    Imports that follow each other share the comment of the first.
+    """
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    explained = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    imports = {node.lineno: node.end_lineno for function in functions for node in ast.walk(function)
+               if isinstance(node, ast.Import | ast.ImportFrom)}
+    lacking = []
+    for first, last in sorted(imports.items()):
+        if explained.isdisjoint(range(first - 1, last + 1)):
+            lacking.append(first)
+        else:
+            explained |= {last, last + 1}
+    return lacking
+
+
+def test_every_import_inside_a_function_has_its_reason_in_a_comment():
+    lacking = {path.relative_to(PACKAGE).as_posix(): without_reason(path.read_text(encoding="utf-8"))
+               for path in PACKAGE.rglob("*.py")}
+    assert not {path: lines for path, lines in lacking.items() if lines}
+
+
+def test_an_import_inside_a_function_without_a_reason_is_found():
+    source = """def f():
+    import torch  # heavy
+    from torch import nn
+
+    import numpy
+
+    x = numpy.ones(3)
+    import json
+    # only here
+    import re
+"""
+    assert without_reason(source) == [8]
 
 
 @pytest.mark.parametrize("library, allowed", [

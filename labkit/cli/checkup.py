@@ -1,7 +1,4 @@
-"""Say what this machine has and lacks for the lab, with the remedy. Works where nothing is installed yet.
-
-What needs installed packages is imported where it is used.
-"""
+"""Say what this machine has and lacks for the lab, with the remedy. Works where nothing is installed yet."""
 
 import importlib
 import os
@@ -48,7 +45,7 @@ def verb(options):
     Exit code 1 where something of the machine is bad, 2 where a design, a base or a folder of pictures is.
     """
     if options.design:
-        from labkit.experiments.preflight import look_over
+        from labkit.experiments.preflight import look_over  # needs packages, which may not be installed yet
 
         results = inputs_found = look_over(options.design, base=options.base, data=options.data)
     else:
@@ -67,7 +64,7 @@ def inputs(base=None, data=None):
     """Return the Findings on a base's files and on a folder of pictures, where they are given; no model is loaded."""
     results = []
     if base is not None:
-        from labkit.engine.base_files import find_base
+        from labkit.engine.base_files import find_base  # needs packages, as above
 
         try:
             files = find_base(base)
@@ -75,7 +72,7 @@ def inputs(base=None, data=None):
         except LabError as error:
             results.append(Finding("base", "bad", str(error).removeprefix("base: ")))
     if data is not None:
-        from labkit.datasets.folders import territory
+        from labkit.datasets.folders import territory  # needs packages, as above
 
         try:
             pictures = territory(data)
@@ -151,7 +148,7 @@ def torch():
         there = "not installed" + (f"; GPU: {gpu_name()}" if gpu_name() else "")
         return Finding("torch", "note", there, "`python3 -m labkit lab` installs it with the rest.")
     try:
-        import torch as library
+        import torch as library  # heavy, and whether it loads is the question
     except Exception as error:  # a broken torch raises OSError, ImportError and more; all mean the same here
         return Finding("torch", "bad", f"{version} does not load: {error}", reinstall())
     if library.cuda.is_available():

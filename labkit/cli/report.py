@@ -93,7 +93,7 @@ def sentence(result):
 
 def notebook_html(path):
     """Write an executed notebook as HTML beside it; widgets, which need a kernel, give way to their pictures."""
-    import nbformat
+    import nbformat  # both are heavy, and of the extra `lab`, which `runs` and `train` do without
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(path, as_version=4)

@@ -1,7 +1,4 @@
-"""The verbs that train, list, judge and export runs: each drains the same iterators as a notebook.
-
-What loads torch or matplotlib is imported where it is used, so that bad input is answered at once.
-"""
+"""The verbs that train, list, judge and export runs: each drains the same iterators as a notebook."""
 
 import os
 import sys
@@ -40,7 +37,7 @@ def train(options):
 
 def sweep(options):
     """Train every combination of the values given, commas between them."""
-    from labkit.engine.sweep import grid
+    from labkit.engine.sweep import grid  # loads torch, and bad input is to be answered before that
 
     if not options.set:
         raise LabError("sweep has nothing to vary: give values to try with --set, such as "
@@ -74,7 +71,7 @@ def train_all(configs, options, expected=None):
 
     expected    the id of a run that must be among them
     """
-    from labkit.lab import Lab
+    from labkit.lab import Lab  # loads torch, and bad input is to be answered before that
 
     if options.rows < 1:
         raise LabError(f"--rows {options.rows}: give a whole number from 1 up, such as 16.")
@@ -169,7 +166,7 @@ class Progress:
 
 def judged(folders, before, error, stop):
     """Return the outcome of training: verdict, adapter and, for runs that were recorded before, when that was."""
-    from labkit.cli.report import entry
+    from labkit.cli.report import entry  # loads matplotlib, and bad input is to be answered before that
 
     requested = len(folders)
     folders = [folder for folder in folders if folder.path.exists()]  # a sweep may have been stopped before their turn
@@ -202,7 +199,7 @@ def find(name, store=None):
 
 def runs(options):
     """List the runs of the store."""
-    from labkit.cli import report
+    from labkit.cli import report  # loads matplotlib, which other verbs of this file do without
 
     store = Store(options.store)
     entries = listing.entries(store)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import safetensors
+
 from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.content import Memo, sha256, sha256_of_texts
@@ -133,8 +135,6 @@ def _weights(folder: Path, stem: str) -> Path:
 
 def tensors(path: Path) -> dict[str, list[int]]:
     """Read the names and shapes in a .safetensors file without its numbers; LabError where the file is damaged."""
-    import safetensors
-
     try:
         # the header's size, types and places are held against the file
         with safetensors.safe_open(path, "np") as file:
@@ -178,7 +178,7 @@ def _single_file(name: str, path: Path) -> BaseFiles:
 
 def _download(name: str, revision: str | None, *, weights: bool = True, beside: Path | None = None) -> Path:
     """Fetch what labkit loads of a hub repository (never a pickle) into the hub's own cache, and give the folder."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download  # most bases lie on this machine
 
     small = ["model_index.json", "*/config.json", "scheduler/*.json", "tokenizer/*"]
     large = [f"{part}/{stem}.safetensors" for part, stem in WEIGHTS.items()]

@@ -1,7 +1,4 @@
-"""Load the models of a base from its files with diffusers and transformers.
-
-Both take seconds to import, so every import of them stands in the function that needs it.
-"""
+"""Load the models of a base from its files with diffusers and transformers."""
 
 import contextlib
 import warnings
@@ -36,6 +33,7 @@ def load_libraries() -> tuple[type, ...]:
     LabError with the true cause where that fails, which is no fault of any base.
     """
     try:
+        # here: they take seconds to import
         from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
     except Exception as error:                                # they wrap what they meet in errors of many kinds
@@ -47,7 +45,7 @@ def load_libraries() -> tuple[type, ...]:
 
 def load_models(files: BaseFiles) -> tuple[Any, ...]:
     """Return U-Net, autoencoder, text encoder, tokenizer and noise scheduler, as the libraries load them."""
-    from diffusers import DDPMScheduler
+    from diffusers import DDPMScheduler  # here: seconds to import
 
     parts = _from_single_file(files.single_file, files) if files.single_file else _from_folder(files)
     return *parts, DDPMScheduler.from_pretrained(**_local(files), subfolder="scheduler")
@@ -82,7 +80,7 @@ def _from_single_file(path: Path, files: BaseFiles) -> tuple[Any, ...]:
 
 def _from_folder(files: BaseFiles) -> tuple[Any, ...]:
     """Load from a folder in diffusers' layout, in the variant that its weights have."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL, UNet2DConditionModel  # here: seconds to import
     from transformers import CLIPTextModel, CLIPTokenizer
 
     def weights(part: str) -> dict[str, Any]:
@@ -98,7 +96,7 @@ def _from_folder(files: BaseFiles) -> tuple[Any, ...]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the libraries' progress bars and remarks on loading out of the notebook, and put their settings back."""
-    from diffusers.utils import logging as diffusers_logging
+    from diffusers.utils import logging as diffusers_logging  # here: seconds to import
     from transformers.utils import logging as transformers_logging
 
     logs = diffusers_logging, transformers_logging

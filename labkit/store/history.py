@@ -70,7 +70,7 @@ class Samples:
 
 
 def _picture(path: Path) -> np.ndarray:
-    from PIL import Image  # not at the top, as in `labkit.datasets.pixels`: plain numbers are read without Pillow
+    from PIL import Image  # not at the top: plain numbers are read without Pillow
 
     from labkit.datasets.pixels import DAMAGED
 

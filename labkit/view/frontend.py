@@ -33,7 +33,7 @@ def _started_for_a_person() -> bool:
     kernels and names each one's connection file by the kernel's id, while the others let jupyter_client take a
     temporary name.
     """
-    from ipykernel.connect import get_connection_file  # only a kernel has it
+    from ipykernel.connect import get_connection_file  # here: only a kernel has it
 
     from_server = "JPY_SESSION_NAME" in os.environ or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
     return from_server and re.fullmatch(r"kernel-[0-9a-f-]{36}\.json", Path(get_connection_file()).name) is not None
@@ -47,6 +47,6 @@ def say(*words) -> None:
 def show(*things) -> None:
     """Display things below the running cell; outside IPython do nothing."""
     if "IPython" in sys.modules:
-        from IPython.display import display
+        from IPython.display import display  # here: plain Python need not have it
 
         display(*things)
