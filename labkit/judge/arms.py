@@ -113,9 +113,9 @@ def difference(run: Run, other: Run, among: int = 1, noise: SeedNoise | None = N
     return seeds_difference(losses(run), losses(other), noise, 1 - (1 - LEVEL) / max(among, 1))
 
 
-def rise(run: Run, at: int) -> Interval:
-    """Return how much higher an arm (or a run) ends than it stood at an evaluation."""
-    return seeds_difference(losses(run), losses(run, at))
+def rise(run: Run, at: int, name: str = "validation") -> Interval:
+    """Return how much higher an arm (or a run) ends than it stood at an evaluation; not a number where it broke."""
+    return seeds_difference(losses(run, name=name), losses(run, at, name))
 
 
 def seeds(*runs: Run) -> int:

@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from labkit.design import volume
 from labkit.design.config import load_design
 from labkit.design.design_file import read_design
@@ -14,7 +12,8 @@ from labkit.errors import LabError
 from labkit.experiments.preflight import look_over
 from labkit.experiments.sensitivity import KNOBS, sensitivity
 from labkit.experiments.turning_points import boundary
-from labkit.judge.stats import Interval, by_picture, interval_of, paired_difference
+from labkit.judge.arms import difference, losses, rise
+from labkit.judge.stats import by_picture, interval_of
 from labkit.lessons.exercises import Checks, given_differently
 from labkit.lessons.results import Result, check
 from labkit.store.history import Run
@@ -44,7 +43,9 @@ class FirstChecks(Checks):
         if "ordinary" not in run.validations:
             raise LabError(f"Run {run.run_id} was trained without measuring ordinary pictures: "
                            "train it again with the usual measurements.")
-        change = _change(run, "ordinary")
+        change = rise(run, 0, "ordinary")
+        if not math.isfinite(change.mean):
+            raise LabError(f"Run {run.run_id} broke before its end: train one at a lower rate.")
         observation = f"the loss on ordinary pictures changed by {with_interval(change)}"
         right = RISES if change.low > 0 else FALLS if change.high < 0 else STAYS
         if answer != right:
@@ -63,11 +64,11 @@ class FirstChecks(Checks):
         if answer is None:
             raise LabError("There is no answer yet: a number of updates, read off the curve.")
         measured = run.validations["validation"]
-        if not _change(run).high < 0:
+        if not rise(run, 0).high < 0:
             raise LabError("The held-out loss of this run has not fallen beyond noise, so there is no half of it: "
                            "train a run that learns.")
         half = (by_picture(measured.losses[0]) + by_picture(measured.losses[-1])) / 2
-        above_half = [interval_of(by_picture(losses) - half) for losses in measured.losses]
+        above_half = [interval_of(by_picture(values) - half) for values in measured.losses]
         evaluations = list(zip(measured.steps, above_half, strict=True))
         before = max(step for step, above in evaluations if above.low > 0)
         after = min(step for step, above in evaluations if above.high < 0 and step > before)
@@ -93,15 +94,14 @@ class FirstChecks(Checks):
         if others or run.config.learning_rate == learned.config.learning_rate:
             raise LabError("Change the learning rate and nothing else (fewer updates are fine); "
                            f"here differ: {', '.join(differences) or 'none'}.")
-        if not _change(learned).high < 0:
+        if not rise(learned, 0).high < 0:
             raise LabError("The first run should have learned beyond noise, or breaking the second says nothing.")
-        worse = _change(run)
-        if np.isfinite(worse.mean) and not worse.low > 0:
+        worse = rise(run, 0)
+        if math.isfinite(worse.mean) and not worse.low > 0:
             raise LabError("This run does not end above the untouched model beyond noise "
                            f"({with_interval(worse)}): push harder.")
-        start, end = run.validations["validation"].means[[0, -1]]
-        after = f"{end:.3f}" if np.isfinite(end) else "no number any more"
-        better = learned.validations["validation"].means[-1]
+        start, end, better = losses(run, 0).mean(), losses(run).mean(), losses(learned).mean()
+        after = f"{end:.3f}" if math.isfinite(end) else "no number any more"
         return (f"Held-out loss {start:.3f} before and {after} after: at {run.config.learning_rate:g} training made "
                 f"the model worse than leaving it alone, at {learned.config.learning_rate:g} it made it better "
                 f"({better:.3f}).")
@@ -122,15 +122,13 @@ class TwinChecks(Checks):
         if larger < APART * smaller * (1 - 1e-9):
             raise LabError(f"The scalings {smaller:g} and {larger:g} are too near to each other: "
                            f"take alphas at least {APART} times apart.")
-        first, second = run.validations["validation"].losses, other.validations["validation"].losses
-        gain = float(np.mean(by_picture(first[0]) - by_picture(first[-1])))
-        if not gain > 0 or not np.isfinite(second[-1]).all():
+        gain, apart = -rise(run, 0).mean, difference(other, run)
+        if not gain > 0 or not math.isfinite(apart.mean):
             raise LabError("Both runs must learn something and stay finite: lower the rate of the one that broke.")
-        apart = interval_of(by_picture(second[-1]) - by_picture(first[-1]))
         observation = (f"the second ends {with_interval(apart)} from the first, "
                        f"{abs(apart.mean) / gain:.0%} of its gain (over pictures, one seed)")
         if abs(apart.mean) > ALIKE * gain:
-            has_learned_less = apart.mean > 0 and second[-1].mean() < first[0].mean()
+            has_learned_less = apart.mean > 0 and losses(other).mean() < losses(run, 0).mean()
             raise LabError(f"Not alike yet: {observation}; at most {ALIKE:.0%} is asked. "
                            f"{'Raise' if has_learned_less else 'Change'} the second run's rate and train it again.")
         return (f"Scaling {run.config.scaling:g} and {other.config.scaling:g} learned alike at rates "
@@ -237,12 +235,6 @@ class SynthesisChecks(Checks):
             raise LabError(f"The checklist would stop it: {bad[0].name}: {bad[0].found}. {bad[0].remedy}")
         return (f"{len(notes.reasons)} decisions have their reasons, "
                 "and the checklist finds nothing that would spoil the run.")
-
-
-def _change(run: Run, name: str = "validation") -> Interval:
-    """Return by how much a loss changed over a run."""
-    losses = run.validations[name].losses
-    return paired_difference(losses[-1], losses[0])
 
 
 def _number(answer) -> float:

@@ -11,10 +11,10 @@ from labkit.design.naming import DERIVED
 from labkit.design.parameters import checked
 from labkit.engine.seeding import seed63
 from labkit.errors import LabError
-from labkit.judge.arms import noise_among
+from labkit.judge.arms import difference, losses, noise_among, rise
 from labkit.judge.diagnose import DIVERGED, MIN_CONFIDENCE, OVERSHOOTING, UNSURE, diagnose
 from labkit.judge.findings import SHARED_RISE
-from labkit.judge.stats import by_picture, interval_of, paired_difference, seeds_difference
+from labkit.judge.stats import seeds_difference
 from labkit.lessons.results import Result, check
 from labkit.store.history import Run
 from labkit.store.runs import COMPLETE
@@ -61,14 +61,12 @@ class Checks:
         value, neighbours = LADDERS[name][at], LADDERS[name][max(at - 1, 0):at] + LADDERS[name][at + 1:at + 2]
         by_value = self._by_value(name, (value, *neighbours), design, runs)
         words = rung_text(name, value)
-        if not _finite(by_value[value]):
+        ends = {value: _losses(group) for value, group in by_value.items()}
+        if not np.isfinite(ends[value]).all():
             raise LabError(f"At {words} the loss is no longer a number: go down the ladder.")
-        finite = [group for group in by_value.values() if _finite(group)]
-        noise = noise_among([_losses(group) for group in finite], [_losses(group, 0).mean() for group in finite])
+        noise = noise_among(list(ends.values()), [_losses(group, 0).mean() for group in by_value.values()])
         for neighbour in neighbours:
-            if not _finite(by_value[neighbour]):
-                continue
-            higher = _difference(by_value[value], by_value[neighbour], noise)
+            higher = seeds_difference(ends[value], ends[neighbour], noise)
             if higher.low > 0:
                 raise LabError(f"{rung_text(name, neighbour)} ends lower than {words}, by {with_interval(higher)} "
                                f"over pictures and {len(by_value[neighbour])} seeds. "
@@ -96,11 +94,11 @@ class Checks:
         if _broken_share(group) >= _broken_share(next_group):
             raise LabError(f"Your seeds do not tell {words} and {above} apart ({ends}): "
                            "add a seed at both, or train longer.")
-        if not any(_change(run).high < 0 for run in group):
+        if not any(rise(run, 0).high < 0 for run in group):
             raise LabError(f"At {words} nothing was learned beyond noise ({ends}): "
                            "stable is more than standing still.")
         pairs = zip(next_group, group, strict=True)  # of one seed each
-        if _finite(next_group) and not all(_difference([upper], [lower]).low > 0 for upper, lower in pairs):
+        if not _broke(next_group) and not all(difference(upper, lower).low > 0 for upper, lower in pairs):
             raise LabError(f"{above} does not end higher than {words} with every seed ({ends}): "
                            "add a seed at both, or train longer.")
         return f"{words} learns and is stable, {above} is not: {ends}."
@@ -113,11 +111,11 @@ class Checks:
         """
         run, gentler = self._own(run), self._own(gentler)
         evidence = _evidence(run)
-        rise, best_step = evidence["rise"], evidence["best_step"]
+        since_best, best_step = evidence["rise"], evidence["best_step"]
         if not _rises(evidence):
-            raise LabError(f"The held-out loss does not rise beyond noise from its lowest ({with_interval(rise)} "
+            raise LabError(f"The held-out loss does not rise beyond noise from its lowest ({with_interval(since_best)} "
                            f"since step {best_step}): fewer pictures, a larger rank or more updates make it.")
-        if evidence["probe_since_best"].mean >= SHARED_RISE * rise.mean:
+        if evidence["probe_since_best"].mean >= SHARED_RISE * since_best.mean:
             shared = with_interval(evidence["probe_since_best"])
             raise LabError(f"The loss on training pictures rises with it ({shared}), so this is overshooting: "
                            "lower the rate.")
@@ -130,7 +128,7 @@ class Checks:
             begin = "There is no answer yet" if answer is None else f"Your answer {answer!r} does not fit"
             raise LabError(f"{begin}: compare when each run turned, and how low its loss on training pictures had "
                            "come by then. Is it 'prevents' or 'delays'?")
-        return (f"The first run turned at step {best_step} and rose by {with_interval(rise)}; "
+        return (f"The first run turned at step {best_step} and rose by {with_interval(since_best)}; "
                 f"{observation} One seed each.")
 
     @check
@@ -148,14 +146,16 @@ class Checks:
             raise LabError(f"One knob must differ, other than the rate and the seed; here differ: {listed}.")
         name, = differences
         change = f"{name} {getattr(healthy.config, name)} → {getattr(broken.config, name)}"
-        if BROKEN.get(diagnose(healthy).label) or not _change(healthy).high < 0:
+        if BROKEN.get(diagnose(healthy).label) or not rise(healthy, 0).high < 0:
             raise LabError(f"The first run should learn and stay stable; it is: {diagnose(healthy).seen}")
         if BROKEN.get(diagnose(broken).label) != 1:
             raise LabError(f"The second run does not fail ({change}): {diagnose(broken).seen} "
                            "Go further with this knob, or try another.")
-        if _finite([broken]) and not (higher := _difference([broken], [healthy])).low > 0:
-            raise LabError(f"The second run ends no higher than the first beyond noise ({with_interval(higher)}): "
-                           "go further with this knob, or train longer.")
+        if not _broke([broken]):
+            _comparable("validation", [broken, healthy])
+            if not (higher := difference(broken, healthy)).low > 0:
+                raise LabError(f"The second run ends no higher than the first beyond noise ({with_interval(higher)}): "
+                               "go further with this knob, or train longer.")
         return (f"{change} was enough: held-out loss {_end([healthy])} in one run, {_end([broken])} in the other, "
                 "at the same rate and with one seed.")
 
@@ -234,21 +234,10 @@ def _same(value, answer) -> bool:
         return False
 
 
-def _losses(runs, at=-1):
-    """Return the held-out losses (seeds, pictures) of runs that differ by the seed, at one evaluation."""
-    return np.stack([by_picture(run.validations["validation"].losses[at]) for run in runs])
-
-
-def _difference(runs, others, noise=None):
-    """Return how much higher `runs` end than `others`, over pictures and seeds; of one run each, over pictures."""
-    _comparable("validation", [*runs, *others])
-    return seeds_difference(_losses(runs), _losses(others), noise)
-
-
-def _change(run):
-    """Return by how much the held-out loss changed over one run."""
-    losses = run.validations["validation"].losses
-    return paired_difference(losses[-1], losses[0])
+def _losses(runs, at=-1) -> np.ndarray:
+    """Return the held-out losses (seeds, pictures) of runs that differ by the seed; infinite where a run broke."""
+    # `over_seeds` makes arms of such runs, but needs evaluations at the same steps, and a learner's may differ.
+    return np.concatenate([losses(run, at) for run in runs])
 
 
 def _comparable(name, runs):
@@ -259,9 +248,9 @@ def _comparable(name, runs):
                            "train both again, with the same measurements.")
 
 
-def _finite(runs) -> bool:
-    """Tell whether all runs end with a loss that is a number."""
-    return all(np.isfinite(run.validations["validation"].losses[-1]).all() for run in runs)
+def _broke(runs) -> bool:
+    """Tell whether one of the runs broke, so that its losses at the end are no numbers."""
+    return not np.isfinite(_losses(runs)).all()
 
 
 def _broken_share(runs) -> float:
@@ -294,8 +283,8 @@ def _what_kept_it_from_turning(run, gentler) -> tuple[set[str], str]:
                            "choose a rate further down.")
         return {"delays"}, f"at the lower rate it turned later, at step {second['best_step']}."
     _comparable("probe", [run, gentler])
-    turned = run.validations["probe"].losses[list(run.validations["probe"].steps).index(first["best_step"])]
-    left = interval_of(by_picture(gentler.validations["probe"].losses[-1]) - by_picture(turned))
+    turned = list(run.validations["probe"].steps).index(first["best_step"])
+    left = seeds_difference(losses(gentler, name="probe"), losses(run, turned, "probe"))
     if left.low > 0:
         return {"delays"}, ("at the lower rate it has not come so far yet: on training pictures its loss is still "
                             f"{with_interval(left)} above where the first turned.")
@@ -314,9 +303,7 @@ def given_differently(run: Run, other: Run) -> list[str]:
 
 def _end(runs) -> str:
     """Write the mean of the final held-out losses."""
-    if not _finite(runs):
-        return "not finite"
-    return f"{np.mean([run.validations['validation'].means[-1] for run in runs]):.3f}"
+    return "not finite" if _broke(runs) else f"{_losses(runs).mean():.3f}"
 
 
 def _ends(name, by_value) -> str:

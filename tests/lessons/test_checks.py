@@ -7,7 +7,7 @@ import grid_runs
 import numpy as np
 import pytest
 from made_lab import made_lab
-from own_runs import lab_of_names, own, owned
+from own_runs import broke_early, lab_of_names, own, owned
 from volume_runs import course, turned
 
 from labkit.design.config import RunConfig
@@ -100,6 +100,14 @@ def test_any_other_way_to_break_a_run_gets_a_sentence(first, broken, learned, wo
     assert not result.passed and words in result.sentence
 
 
+def test_a_run_that_broke_ends_worse_whatever_it_was_last_measured_at(first):
+    broken = broke_early(short((0.2, 0.19, 0.15, 0.12), learning_rate=0.1))
+    result = first.too_hard(broken, short(learning_rate=1e-3))
+    assert result.passed and "no number any more" in result.sentence
+    assert "broke" in first.forgetting("stays", broke_early(short(ordinary=STEADY))).sentence
+    assert "has not fallen" in first.half_way(20, broke_early(short())).sentence
+
+
 # -- twin runs
 
 @pytest.fixture
@@ -119,6 +127,7 @@ def test_two_runs_of_other_alpha_and_rate_that_end_alike_are_twins(twins):
     (own("healthy", 3e-4), "here differ: learning_rate"),
     (own("healthy", 3e-4, alpha=10), "too near to each other"),
     (own("blown up", 3e-4, alpha=32), "stay finite"),
+    (broke_early(own("healthy", 3e-4, alpha=32)), "stay finite"),
     (None, "no run yet"),
     (own("healthy", 3e-4, alpha=32, seed=40), "somebody else's")])
 def test_any_other_pair_gets_a_sentence(twins, other, words):

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from made_runs import made_run
-from own_runs import lab_of_names, own
+from own_runs import broke_early, lab_of_names, own
 
 from labkit.errors import LabError
 from labkit.lessons.exercises import Checks, own_seed
@@ -80,6 +80,20 @@ def test_the_best_rate_is_one_that_no_neighbour_beats_beyond_noise(checks):
     assert "3e-3 ends lower than 1e-3, by +0.02" in result.sentence and "2 seeds" in result.sentence
     broken = [*RUNS, own("blown up", 3e-1, 0), own("blown up", 3e-1, 1)]
     assert "no longer a number" in checks.best(1e-1, None, runs=broken).sentence
+
+
+def test_a_run_that_broke_counts_as_broken_whatever_it_was_last_measured_at(checks):
+    low_until_it_broke = [broke_early(own("healthy", 3e-3, seed)) for seed in (0, 1)]
+    below = [own("stagnating", rate, seed) for rate in (3e-4, 1e-3) for seed in (0, 1)]
+    runs = [*below, *low_until_it_broke]
+    assert checks.best(1e-3, None, runs=runs).passed
+    above = [own("healthy", 1e-2, seed) for seed in (0, 1)]
+    assert "no longer a number: go down" in checks.best(3e-3, None, runs=[*runs, *above]).sentence
+    learned = [own("healthy", 1e-3, seed) for seed in (0, 1)]
+    result = checks.largest_stable(1e-3, None, runs=[*learned, *low_until_it_broke])
+    assert result.passed and "1e-3: 0.100, 3e-3: not finite" in result.sentence
+    result = checks.failure(own(), broke_early(own("healthy", alpha=64)))
+    assert result.passed and "held-out loss 0.100 in one run, not finite in the other" in result.sentence
 
 
 def test_other_knobs_have_their_ladders_too(checks):

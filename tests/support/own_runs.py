@@ -23,6 +23,14 @@ def owned(run):
     return dataclasses.replace(run, run_id=run_id(run.config, BASE, DATA))
 
 
+def broke_early(run):
+    """Return a run as real ones break: between two measurements, so that the last measured loss is a number."""
+    cut = {name: curve._replace(steps=curve.steps[:-1], losses=curve.losses[:-1])
+           for name, curve in run.validations.items()}
+    loss = np.append(run.steps["loss"][:-1], np.nan)
+    return dataclasses.replace(run, status="diverged", validations=cut, steps=run.steps | {"loss": loss})
+
+
 def own(kind="healthy", rate=1e-3, seed=0, *, end=0.0, **knobs):
     """Make a learner's run; `end` is added to its last held-out losses."""
     knobs = {"target_modules": "attention", "max_train_steps": 200} | knobs          # as on a base of another name
