@@ -113,8 +113,9 @@ class Checks:
         evidence = _evidence(run)
         since_best, best_step = evidence["rise"], evidence["best_step"]
         if not _rises(evidence):
-            raise LabError(f"The held-out loss does not rise beyond noise from its lowest "
-                           f"({with_interval(since_best)} since step {best_step}): fewer pictures, a larger rank or more updates make it.")
+            raise LabError("The held-out loss does not rise beyond noise from its lowest "
+                           f"({with_interval(since_best)} since step {best_step}): "
+                           "fewer pictures, a larger rank or more updates make it.")
         if evidence["probe_since_best"].mean >= SHARED_RISE * since_best.mean:
             shared = with_interval(evidence["probe_since_best"])
             raise LabError(f"The loss on training pictures rises with it ({shared}), so this is overshooting: "
