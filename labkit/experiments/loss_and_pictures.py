@@ -263,6 +263,8 @@ def _regret(shares: dict[str, np.ndarray], words: str) -> Interval:
 
 def _against(gain: np.ndarray) -> str:
     """Say how a choice compares with the last checkpoint; gain (R,)."""
+    if not gain.any():
+        return "has as many pictures accepted as the last one"
     interval = interval_of(gain)
     much = f"({_points(interval)} percentage points)"
     if not interval.excludes_zero:
@@ -304,10 +306,14 @@ def _draw_ends(ax, found: Study) -> None:
     for verdict, (_, color) in VERDICTS.items():
         of_it = [i for i, other in enumerate(found.verdicts) if other == verdict]
         if of_it:
-            marker = MARKERS[verdict]
-            ax.plot(loss[of_it], share[of_it], marker, color=color, markersize=STYLE["marker"] + 1, alpha=0.75,
-                    markeredgewidth=1.5, clip_on=False, label=f"{verdict} ({len(of_it)})", zorder=3)
+            ax.plot(loss[of_it], share[of_it], linestyle="", marker=MARKERS[verdict], color=color, alpha=0.75,
+                    markersize=STYLE["marker"] + 1, markeredgewidth=1.5, clip_on=False, zorder=3,
+                    label=f"{verdict} ({len(of_it)})")
     ax.set_ylim(-3, 103)
+    low, high = ax.get_xlim()
+    ticks = [tick for tick in ax.get_xticks() if low <= tick < BROKEN - 0.12 * (high - low)]
+    if loss.max() == BROKEN:
+        ax.set_xticks([*ticks, BROKEN], [*(f"{tick:g}" for tick in ticks), "higher"])
     ax.legend(fontsize=STYLE["small"], frameon=False, loc="upper right", handletextpad=0.2, borderaxespad=0)
     name_axes(ax, "held-out loss at the end,\nshare of the untouched base's", "pictures accepted (%)", "A run's end")
 

@@ -11,6 +11,7 @@ from figures import assert_words_keep_apart
 from labkit.errors import LabError
 from labkit.experiments import loss_and_pictures as asked
 from labkit.experiments.loss_and_pictures import QUANTITIES
+from labkit.judge.diagnose import LABELS
 
 PROMPTS, CHECKPOINTS = 16, 4
 COLUMNS = ["run", "data", "learning_rate", "step", *QUANTITIES, "accepted", "verdict"]
@@ -37,7 +38,7 @@ def made(folder, course, runs=24):
             values, count = course(run, checkpoint)
             accepted = None if count is None else bits(count)
             rows.append([f"{run:02d}", ("near", "pool")[run % 2], 1e-3, 25 * (checkpoint + 1), *values, accepted,
-                         "healthy" if run % 3 else "diverged"])
+                         LABELS[run % len(LABELS)]])
     return asked.study(written(folder, rows=rows))
 
 
