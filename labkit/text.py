@@ -66,6 +66,11 @@ def rate_text(rate: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
+def loss_text(loss: float) -> str:
+    """Write a loss: '0.151', or 'not finite'."""
+    return f"{loss:.3f}" if math.isfinite(loss) else "not finite"
+
+
 def with_interval(interval: tuple[float, float, float]) -> str:
     """Write a difference (mean, low, high): '+0.021 (+0.015 to +0.027)', or 'not finite' where the mean is not."""
     mean, low, high = interval

@@ -1,5 +1,6 @@
 """What notebooks call: one lab, its races, tables and protocol, on a base of a few thousand weights."""
 
+import dataclasses
 import os
 import signal
 from contextlib import closing
@@ -139,6 +140,9 @@ def test_stability_counts_verdicts_over_seeds():
     runs = [made(rate, end, seed=seed) for rate, end in ((1e-5, 0.1999), (1e-3, 0.12)) for seed in range(3)]
     text = repr(tables.stability(runs))
     assert "3 × healthy" in text and "3 × stagnating" in text
+    broke = dataclasses.replace(runs[-1], status="diverged")
+    assert "not finite" in repr(tables.stability([*runs[:-1], broke]))
+    assert "not finite" in repr(tables.table([broke]))
 
 
 def test_a_run_that_goes_on_comes_back_whole(lab):

@@ -13,6 +13,7 @@ from labkit.judge.diagnose import DIVERGED, HEALTHY
 from labkit.judge.what_holds import what_holds
 from labkit.lessons.notebooks import QUESTIONS
 from labkit.text import counted
+from labkit.view.cards import loss_change
 
 TITLE = "Parameter Design Lab: report"
 PAGE = """<!DOCTYPE html>
@@ -150,7 +151,7 @@ def row(entry, run, names, pictured: bool, lowest: float) -> str:
     name = "".join(f"<span>{words},</span> " for words in most) + f"<span>{last}</span>"
     cells = [f'<td role="cell" class="pictured">{report_run.thumbs(run)}</td>'] if pictured else []
     drawing = report_run.sparkline(entry, run, lowest)
-    cells.append(f'<td role="cell" class="loss">{report_run.losses(run)}{drawing}</td>')
+    cells.append(f'<td role="cell" class="loss">{loss_change(run) or "not measured"}{drawing}</td>')
     accepted = score_text.short(entry["score"])
     accepted = f'<p class="quiet">{accepted} accepted</p>' if accepted else ""
     cells.append(f'<td role="cell">{report_run.verdict(entry)}{accepted}</td>')

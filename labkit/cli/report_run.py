@@ -8,7 +8,7 @@ import math
 from labkit.cli.report_style import tint
 from labkit.errors import LabError
 from labkit.judge.stats import Interval
-from labkit.view.cards import evidence_text
+from labkit.view.cards import evidence_text, loss_change
 from labkit.view.style import VERDICTS
 
 PROMPTS = 2  # whose pictures are shown
@@ -90,14 +90,6 @@ def image(pixels, alt: str) -> str:
             f'src="data:image/jpeg;base64,{data}">')
 
 
-def losses(run) -> str:
-    """Write the held-out loss before and after: "0.151 → 0.129"."""
-    held = run.validations.get("validation")
-    if held is None:
-        return "not measured"
-    return " → ".join(f"{mean:.3f}" if math.isfinite(mean) else "not finite" for mean in held.means[[0, -1]])
-
-
 def sparkline(entry, run, lowest: float) -> str:
     """Return the held-out curve as a small drawing; its numbers stand beside it.
 
@@ -115,18 +107,14 @@ def curve(entry, run) -> str:
     if not lines:
         return ""
     last = int(run.validations["validation"].steps[-1])
-    words = (f"Loss on held-out pictures {losses(run)}"
-             + (f", on training pictures {_ends(run.validations['probe'])}" if "probe" in names else ""))
+    words = (f"Loss on held-out pictures {loss_change(run)}"
+             + (f", on training pictures {loss_change(run, 'probe')}" if "probe" in names else ""))
     dashed = "; dashed: on training pictures" if "probe" in names else ""
     return (f'<figure class="curve"><svg viewBox="0 -3 {width} {height + 6}" preserveAspectRatio="none" role="img" '
             f'aria-label="{words}" style="{tint(entry["label"])}">{lines}</svg>'
             f'<p class="ends" aria-hidden="true"><span>untouched</span> <span>{last:,} updates</span></p>'
-            f"<figcaption>Loss on held-out pictures: {losses(run)}{dashed}. Updates on a logarithmic axis."
+            f"<figcaption>Loss on held-out pictures: {loss_change(run)}{dashed}. Updates on a logarithmic axis."
             "</figcaption></figure>")
-
-
-def _ends(held) -> str:
-    return " → ".join(f"{mean:.3f}" for mean in held.means[[0, -1]])
 
 
 def _lines(run, names, width: int, height: int, lowest: float) -> str:

@@ -1,7 +1,6 @@
-"""The arithmetic of a run before it starts: updates, exposures, views, the sum of the rate, the cost."""
+"""The arithmetic of a run before it starts: updates, exposures, views, the sum of the rate, durations."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from labkit.design import fields
@@ -82,24 +81,6 @@ def scaled_learning_rate(learning_rate: float, from_batch: int, to_batch: int, r
     if not (from_batch > 0 and to_batch > 0):
         raise LabError(f"from_batch = {from_batch}, to_batch = {to_batch}: a batch holds at least one picture.")
     return learning_rate * (to_batch / from_batch) ** powers[rule]
-
-
-class Cost(NamedTuple):
-    """Hold what a set of runs costs."""
-
-    run_steps: int  # forward and backward passes, each of one run
-    seconds: float
-    pictures_shown: int
-
-
-def cost(configs: Sequence[RunConfig], ms_per_run_step: float, *, monitoring_frac: float = 0.0) -> Cost:
-    """Estimate the cost of resolved configurations trained at ms_per_run_step.
-
-    monitoring_frac: share of the whole time that validation and sample pictures take.
-    """
-    run_steps = sum(config.steps * config.gradient_accumulation_steps for config in configs)
-    shown = sum(config.steps * config.effective_batch_size for config in configs)
-    return Cost(run_steps, run_steps * ms_per_run_step / 1000 / (1 - monitoring_frac), shown)
 
 
 def duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from labkit.judge.stats import seeds_difference
 from labkit.lessons.results import Result, check
 from labkit.store.history import Run
 from labkit.store.runs import COMPLETE
-from labkit.text import counted, with_interval
+from labkit.text import counted, loss_text, with_interval
 
 SEEDS = 2  # runs needed at a rung: one alone is one draw of order and noise
 OWN_SEEDS = 10  # a learner's seeds: the first and those after it
@@ -304,7 +304,7 @@ def given_differently(run: Run, other: Run) -> list[str]:
 
 def _end(runs) -> str:
     """Write the mean of the final held-out losses."""
-    return "not finite" if _broke(runs) else f"{_losses(runs).mean():.3f}"
+    return loss_text(_losses(runs).mean())
 
 
 def _ends(name, by_value) -> str:

@@ -10,6 +10,7 @@ from labkit.design.ladders import rung_text
 from labkit.design.naming import differing
 from labkit.errors import LabError
 from labkit.judge.stats import Interval
+from labkit.text import loss_text
 from labkit.view.style import VERDICTS
 
 # A page may be light or dark, and only JupyterLab says so: colours are chosen for paper that a card brings along
@@ -113,13 +114,9 @@ def trained_at(run) -> str:
     return time.strftime("%H:%M" if then[:3] == today[:3] else "%d %b", then)
 
 
-def loss_change(run) -> str:
-    """Write the held-out loss at the beginning and at the end."""
-    held = run.validations.get("validation")
-    if held is None:
-        return ""
-    words = [f"{mean:.3f}" if math.isfinite(mean) else "not finite" for mean in (held.means[0], held.means[-1])]
-    return " → ".join(words)
+def loss_change(run, name="validation") -> str:
+    """Write the loss on a set of pictures at the beginning and as it was last measured: "0.151 → 0.129"."""
+    return " → ".join(map(loss_text, run.validations[name].means[[0, -1]])) if name in run.validations else ""
 
 
 def sparkline(run, color, width=72, height=18) -> str:

@@ -10,7 +10,7 @@ from labkit.design.naming import apart
 from labkit.design.schedules import rates
 from labkit.judge.diagnose import DIVERGED, diagnose
 from labkit.judge.stats import by_picture, paired_difference
-from labkit.text import rate_text
+from labkit.text import loss_text, rate_text
 from labkit.view.style import (
     LINES,
     MARKERS,
@@ -64,7 +64,7 @@ def plot_validation(run, ax=None, *, names=("validation", "probe"), verdict=None
         means.append(mean)
         bands += [low, high]
         last_step = max(last_step, steps[-1])
-        labels.append((end(mean), f"{words} {loss_text(mean)}", tint))
+        labels.append((end(mean), f"{words} {loss_text(mean[-1])}", tint))
         mark_not_finite(ax, steps, mean, tint)
     if raw and len(run.steps["loss"]):
         ax.plot(run.steps["global_step"], run.steps["loss"], ".", color=STYLE["faint"], alpha=0.35, markersize=3,
@@ -79,7 +79,7 @@ def plot_validation(run, ax=None, *, names=("validation", "probe"), verdict=None
         mark_not_finite(ax, steps, mean, tint)
         means.append(mean)
         last_step = max(last_step, steps[-1])
-        labels.append((end(mean), f"pinned {loss_text(mean)}:  {apart(pinned, run)}", tint))
+        labels.append((end(mean), f"pinned {loss_text(mean[-1])}:  {apart(pinned, run)}", tint))
     step_axis(ax, last_step)
     loss_axis(ax, means, bands)
     name_axes(ax, STEP_AXIS, LOSS_AXIS, title or f"{symbol} {verdict.label}: {apart(run, pinned or run)}", color)
@@ -195,11 +195,6 @@ def middle(losses) -> float:
 def end(mean) -> float:
     """Return where a curve's label belongs: its last value, or far above where that is not finite."""
     return float(mean[-1]) if numpy.isfinite(mean[-1]) else FAR_ABOVE
-
-
-def loss_text(mean) -> str:
-    """Write the last loss of a curve."""
-    return f"{mean[-1]:.3f}" if numpy.isfinite(mean[-1]) else "not finite"
 
 
 def mark_not_finite(ax, steps, mean, color) -> None:

@@ -4,13 +4,16 @@ import html
 import math
 from collections import Counter, defaultdict
 
+import numpy as np
+
 from labkit.design import volume
 from labkit.design.ladders import rung_text
-from labkit.judge.arms import losses, nearest
+from labkit.judge.arms import losses, nearest, rise
 from labkit.judge.diagnose import LABELS, diagnose
 from labkit.judge.score_text import short
 from labkit.judge.seed_spread import caution, recorded_noise
-from labkit.judge.stats import LEVEL, paired_difference, seeds_difference, t_interval
+from labkit.judge.stats import LEVEL, seeds_difference, t_interval
+from labkit.text import loss_text as loss
 from labkit.text import rate_text, with_interval
 from labkit.view.style import VERDICTS
 
@@ -58,22 +61,12 @@ def table(runs, *names) -> Table:
         verdict, held = verdicts[run.run_id], run.validations["validation"]
         settings = [rung_text(name, getattr(run.config, name)) for name in names]
         since = "" if verdict.since_step is None else f"step {verdict.since_step:,}"
-        rows.append([*settings, f"{volume.lr_sum(run.config):.3g}", loss(held.means[0]), change(held),
+        rows.append([*settings, f"{volume.lr_sum(run.config):.3g}", loss(held.means[0]), with_interval(rise(run, 0)),
                      f"{VERDICTS[verdict.label][0]} {verdict.label}", since, f"{verdict.confidence:.2f}",
                      *(short(verdict.score, *column[1:]) for column in columns)])
     return Table([*(name.replace("_", " ") for name in names), "sum of the rate", "held-out loss before",
                   "change (95 % interval)", "verdict", "since", "confidence", *(column[0] for column in columns)],
                  rows, f"No score: {why}." if why else "")
-
-
-def loss(value) -> str:
-    """Write a loss."""
-    return f"{value:.3f}" if math.isfinite(value) else "not finite"
-
-
-def change(curve) -> str:
-    """Write the change of a curve from its start to its end, paired over pictures."""
-    return with_interval(paired_difference(curve.losses[-1], curve.losses[0]))
 
 
 def lowest(runs, share=1.0) -> list:
@@ -122,8 +115,8 @@ def stability(runs, name="learning_rate") -> Table:
     rows = []
     for value, group in sorted(by_value.items()):
         counts = Counter(diagnose(run, by_seed[run.config.seed]).label for run in group)
-        final = t_interval([run.validations["validation"].means[-1] for run in group])
-        ends = f"{final.mean:.3f} ({final.low:.3f} to {final.high:.3f})" if math.isfinite(final.mean) else "not finite"
+        final = np.array([losses(run).mean() for run in group])
+        ends = "{:.3f} ({:.3f} to {:.3f})".format(*t_interval(final)) if np.isfinite(final).all() else "not finite"
         verdicts = ", ".join(f"{counts[label]} × {label}" for label in LABELS if counts[label])
         rows.append([rung_text(name, value), len(group), ends, verdicts])
     return Table([name.replace("_", " "), "seeds", "final held-out loss (95 % interval over seeds)", "verdicts"], rows)

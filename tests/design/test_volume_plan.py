@@ -84,11 +84,6 @@ def test_the_sum_of_the_chapters_schedule():
     assert volume.lr_sum(RunConfig(lr_scheduler="three_phase", max_train_steps=5100)) == pytest.approx(1.980, abs=5e-4)
 
 
-def test_cost_counts_passes_and_adds_the_share_of_monitoring():
-    configs = [RunConfig(max_train_steps=200, gradient_accumulation_steps=2), RunConfig(max_train_steps=100)]
-    assert volume.cost(configs, 40, monitoring_frac=0.2) == (500, 25.0, 200 * 8 + 100 * 4)
-
-
 @pytest.mark.parametrize("seconds, words", [
     (0.2, "1 s"), (40, "40 s"), (200, "3 min"), (7500, "2 h 5 min"), (7200, "2 h"),
 ])

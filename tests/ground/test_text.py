@@ -4,7 +4,7 @@ import pytest
 
 from labkit.design.fields import refuse
 from labkit.errors import LabError
-from labkit.text import MOST, counted, printable, rounded, shown
+from labkit.text import MOST, counted, loss_text, printable, rounded, shown, with_interval
 
 
 def bomb(levels=12):
@@ -49,3 +49,8 @@ def test_counts_read_as_a_person_would_write_them():
     numbers = {0.0417: "0.042", 1: "1", 1.53: "1.5", 9.96: "10",
                12.4: "12", 487.0: "490", 500.0: "500", 12345.0: "12,000"}
     assert {number: rounded(number) for number in numbers} == numbers
+
+
+def test_losses_and_their_differences_say_where_they_are_no_numbers():
+    assert (loss_text(0.1514), with_interval((0.0214, 0.015, 0.0268))) == ("0.151", "+0.021 (+0.015 to +0.027)")
+    assert {loss_text(float("inf")), loss_text(float("nan")), with_interval((float("nan"),) * 3)} == {"not finite"}
