@@ -29,6 +29,8 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "export": ("cli.runs:export", "write a run's adapter to a file other programs load"),
     "checkup": ("cli.checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a "
                                     "folder of pictures, with the remedy"),
+    "inspect": ("cli.inspect:verb", "say what a folder of pictures, an adapter of any trainer, a base or a run is, "
+                                    "and what is odd about it"),
     "student": ("cli.student:verb", "write copies of the lessons without their solutions, for a class or one student"),
     "publish": ("tools/publish:verb", "execute the notebooks and write them back clean, badges and set-up cells "
                                       "included"),
@@ -144,6 +146,8 @@ def _add_runs(add):
                                help="the file to write, for example place.safetensors")
     add["diagnose"].add_argument("paths", nargs="*", metavar="PATH",
                                  help="run ids or folders (default: all runs of the store)")
+    add["inspect"].add_argument("path", metavar="PATH",
+                                help="a folder of pictures, an adapter file, a base or a run's folder")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
                                 help="a design file to look over before training (default: this machine)")
 

@@ -1,0 +1,53 @@
+"""Say what a file or a folder is, what is odd about it and what would happen to it, before any model is loaded."""
+
+from pathlib import Path
+
+from labkit.cli import checkup
+from labkit.cli.parser import Outcome
+from labkit.errors import LabError
+from labkit.machine import Finding
+from labkit.settings import given_path
+
+SETTINGS = ("learning_rate", "lr_scheduler", "rank", "alpha", "train_batch_size", "max_train_steps", "seed")
+
+
+def verb(options):
+    """Print what is found; exit code 2 where something is bad."""
+    results = inspect(given_path(options.path))
+    return Outcome(2 if checkup.is_bad(results) else 0, checkup.text(results), [each._asdict() for each in results])
+
+
+def inspect(path: Path) -> list[Finding]:
+    """Return the Findings on a folder of pictures, an adapter, a base or a run; LabError for anything else."""
+    if not path.exists():
+        raise LabError(f"{path} is not there: give a folder of pictures, an adapter, a base or a run's folder.")
+    if path.is_dir():
+        return _folder(path)
+    from labkit.experiments.adapter_inspection import inspect_adapter  # loads numpy and matplotlib
+
+    try:
+        return inspect_adapter(path)
+    except LabError as error:
+        if path.suffix != ".safetensors" or "no adapter" not in str(error):
+            raise
+    return checkup.inputs(base=str(path))
+
+
+def _folder(path: Path) -> list[Finding]:
+    if (path / "model_index.json").is_file() or (path / "unet").is_dir():
+        return checkup.inputs(base=str(path))
+    if (path / "events.jsonl").is_file():
+        return _run(path)
+    return checkup.inputs(data=str(path))
+
+
+def _run(path: Path) -> list[Finding]:
+    from labkit.judge.diagnose import diagnose  # loads numpy
+    from labkit.store.runs import Store
+
+    folder = Store(path.parent).run(path.name)
+    run, kept = folder.load(), folder.checkpoints()
+    after = f"kept after {', '.join(f'{step:,}' for step in kept)} updates" if kept else "no adapter is kept"
+    return [Finding("run", "good", f"{run.run_id} on {run.config.data}, {folder.status}; {after}"),
+            Finding("settings", "good", ", ".join(f"{name} {getattr(run.config, name)}" for name in SETTINGS)),
+            Finding("verdict", "good", diagnose(run).sentence)]

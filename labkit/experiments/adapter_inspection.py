@@ -1,0 +1,145 @@
+"""What is an adapter file, and is anything about it odd? Answered from the file alone, without a base and a GPU."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from labkit.experiments.spectrum import Spectrum
+from labkit.machine import Finding
+from labkit.store.adapter_headers import settings, trainer
+from labkit.store.foreign_adapters import AdapterLayer, ForeignAdapter, read_adapter
+from labkit.text import counted, printable
+
+# Width of the text that a cross-attention layer reads: it tells the families of bases apart.
+FAMILIES = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL", 1280: "Kandinsky or SDXL refiner",
+            4096: "a transformer with T5 (Flux, SD 3 and the like)"}
+TRANSFORMERS = ("double_blocks", "single_transformer_blocks", "joint_transformer_blocks", "transformer_blocks.18.")
+USED = 0.35                                                   # of the rank: below, a smaller rank would have done
+STRONG = 4.0                                                  # a scaling above multiplies the rate's effect as well
+NAMED = 3                                                     # layers that a sentence names
+
+
+def inspect_adapter(path: Path | str) -> list[Finding]:
+    """Return what an adapter file is and what is odd about it, as Findings; LabError where it cannot be read."""
+    adapter = read_adapter(path)
+    return [_what(adapter), _base(adapter), *_settings(adapter), *_sizes(adapter.layers), *_odd(adapter)]
+
+
+def _what(adapter: ForeignAdapter) -> Finding:
+    kinds = Counter(layer.kind for layer in adapter.layers)
+    parts = Counter(layer.part or "a part that is not named" for layer in adapter.layers)
+    told = ", ".join(f"{counted(count, 'layer')} of {part}" for part, count in parts.items())
+    by = trainer(adapter.header)
+    written = f"written by {printable(by)}" if by else "by a trainer that its header does not name"
+    return Finding("adapter", "good", f"{' and '.join(kinds)}, keys as {adapter.form} writes them, {written}: {told}; "
+                                      f"stored as {', '.join(adapter.dtypes)}")
+
+
+def family(layers: Iterable[AdapterLayer]) -> str | None:
+    """Name the family of bases that an adapter was made for, by the text that its layers read; None if unknown."""
+    if any(mark in layer.name for layer in layers for mark in TRANSFORMERS):
+        return FAMILIES[4096]
+    widths = {layer.arrays["A"].shape[1] for layer in layers
+              if "A" in layer.arrays and layer.arrays["A"].ndim >= 2 and _reads_text(layer.name)}
+    return FAMILIES.get(widths.pop()) if len(widths) == 1 else None
+
+
+def _reads_text(name: str) -> bool:
+    return "attn2" in name and name.replace(".", "_").endswith(("to_k", "to_v"))
+
+
+def _base(adapter: ForeignAdapter) -> Finding:
+    known, told = family(adapter.layers), settings(adapter.header).get("base")
+    says = f"; its header says {printable(told)}" if told else ""
+    if known:
+        return Finding("base", "good", f"made for {known}, by the width of the text that its layers read{says}")
+    return Finding("base", "note", f"no layer tells the family of its base{says}",
+                   "Use it on the base that it was trained on; on another, loaders fail or draw noise.")
+
+
+def _settings(adapter: ForeignAdapter) -> list[Finding]:
+    told = settings(adapter.header)
+    told.pop("base", None)
+    if not told:
+        return []
+    return [Finding("settings", "good", ", ".join(f"{name} {printable(value)}" for name, value in told.items()))]
+
+
+def _sizes(layers: Sequence[AdapterLayer]) -> list[Finding]:
+    """Return rank, alpha, scaling and how much of the rank is used."""
+    ranked = [layer for layer in layers if layer.rank]
+    if not ranked:
+        return []
+    ranks = Counter(layer.rank for layer in ranked)
+    alphas = Counter(layer.alpha for layer in ranked if layer.alpha is not None)
+    scalings = sorted({round(layer.scaling, 4) for layer in ranked})
+    words = (f"rank {_range(ranks)}, alpha {_range(alphas) if alphas else 'not told'}, "
+             f"scaling {scalings[0]:g}{f' to {scalings[-1]:g}' if len(scalings) > 1 else ''}")
+    found = [Finding("size", "good", words)]
+    used = {layer.name: (Spectrum(layer.name, values, 1.0).effective_rank, layer.rank)
+            for layer in ranked if (values := singular_values(layer)) is not None}
+    if used:
+        effective = np.array([value for value, _ in used.values()])
+        share = float(np.median([value / rank for value, rank in used.values()]))
+        middle = f"{np.median(effective):.1f} (from {effective.min():.1f} to {effective.max():.1f}) over layers"
+        remedy = ("A smaller rank would hold the same: compare one of half the rank, at its own best rate."
+                  if share < USED and max(ranks) > 1 else "")
+        found.append(Finding("rank used", "note" if remedy else "good",
+                             f"the effective rank of the change is {middle}, {share:.0%} of the nominal", remedy))
+    return found
+
+
+def _range(counts: Counter) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g} (mostly {counts.most_common(1)[0][0]:g})"
+
+
+def singular_values(layer: AdapterLayer) -> np.ndarray | None:
+    """Return the singular values (rank,) of a LoRA's change; None for other kinds and where numbers are not finite."""
+    if layer.kind not in ("LoRA", "DoRA") or not {"A", "B"} <= set(layer.arrays) or not layer.is_finite:
+        return None
+    lower, upper = (np.asarray(layer.arrays[role], dtype=np.float64).reshape(len(layer.arrays[role]), -1)
+                    for role in ("A", "B"))
+    if "mid" in layer.arrays or upper.shape[1] != lower.shape[0]:
+        return None
+    (_, left), (_, right) = np.linalg.qr(upper), np.linalg.qr(lower.T)
+    return layer.scaling * np.linalg.svd(left @ right.T, compute_uv=False)
+
+
+def _odd(adapter: ForeignAdapter) -> list[Finding]:
+    layers, found = adapter.layers, []
+    if broken := [layer.name for layer in layers if not layer.is_finite]:
+        found.append(Finding("numbers", "bad", f"{_named(broken)} hold numbers that are not finite",
+                             "The run that made it diverged: take an earlier file, or train at a lower rate."))
+    dead = [layer.name for layer in layers if layer.is_finite and layer.is_dead]
+    if len(dead) == len(layers):
+        found.append(Finding("change", "bad", "every layer is zero: it changes nothing",
+                             "It was saved before its first update, or its updates were lost to the number format."))
+    elif dead:
+        found.append(Finding("change", "note", f"{_named(dead)} are zero and change nothing",
+                             "They were not trained; a loader that names them misses nothing."))
+    halves = [layer.name for layer in layers if layer.kind == "LoRA" and not {"A", "B"} <= set(layer.arrays)]
+    if halves:
+        found.append(Finding("halves", "bad", f"{_named(halves)} have one of their two matrices only",
+                             "The file is cut or was merged wrongly: export it again."))
+    if any(layer.alpha is None and layer.rank for layer in layers):
+        found.append(Finding("alpha", "note", "neither the layers nor the header say alpha, so loaders take scaling 1",
+                             "If it was trained with another alpha, give the strength alpha / rank when it is used."))
+    if (strongest := max((layer.scaling for layer in layers), default=1.0)) > STRONG:
+        found.append(Finding("scaling", "note", f"scaling {strongest:g} multiplies every change",
+                             "Its rate means another thing than at scaling 1: with Adam a step is that much longer."))
+    if any(layer.part.startswith("text_encoder") for layer in layers):
+        found.append(Finding("text", "note", "it changes the text encoder too",
+                             "Loaders that take the U-Net's layers alone, such as this kit, draw something else."))
+    if adapter.unknown:
+        found.append(Finding("keys", "note", f"{_named(list(adapter.unknown))} belong to no kind known here",
+                             "They are left out of all that is said above."))
+    return found
+
+
+def _named(names: Sequence[str]) -> str:
+    """Name a few of many: "3 layers (a, b, c)"."""
+    few = ", ".join(map(printable, names[:NAMED]))
+    return f"{len(names):,} ({few}{', ...' if len(names) > NAMED else ''})"
