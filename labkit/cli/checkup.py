@@ -132,13 +132,13 @@ def imports():
 
 def failures(modules):
     """Return {module: true cause} of the modules that do not import."""
-    found = {}
+    causes = {}
     for name in modules:
         try:
             importlib.import_module(name)
         except Exception as error:  # a broken library raises OSError, RuntimeError and more; all mean the same here
-            found[name] = first_cause(error)
-    return found
+            causes[name] = first_cause(error)
+    return causes
 
 
 def torch():

@@ -19,9 +19,9 @@ def scored_prompts(territory: Territory) -> tuple[ScoredPrompts, ...]:
 
     Of the held-out captions those are taken that serve monitoring; final scores use others.
     """
-    asked = {"validation": territory.validation.take(FIRST_SCORED), "ordinary": territory.ordinary}
-    found = [_asked(name, folder) for name, folder in asked.items()]
-    return tuple(scored for scored in found if scored is not None)
+    folders = {"validation": territory.validation.take(FIRST_SCORED), "ordinary": territory.ordinary}
+    prompts = [_asked(name, folder) for name, folder in folders.items()]
+    return tuple(scored for scored in prompts if scored is not None)
 
 
 def _asked(name: str, folder: PictureFolder) -> ScoredPrompts | None:

@@ -14,8 +14,8 @@ from labkit.experiments.memorization import CLOSE
 from labkit.judge.early_stopping import (
     Rule,
     Time,
+    apply_rule,
     over_resamples,
-    score,
     time_of_lowest_loss,
     time_of_minimum,
     usual_rules,
@@ -90,7 +90,7 @@ def stopping_table(run: Run, rules: Iterable[Rule] | None = None) -> Table:
     """Return one row a rule: when it stopped, which checkpoint it gives, and its share of the best one's gain."""
     rows = []
     for rule in rules or usual_rules(run):
-        result = score(rule, run)
+        result = apply_rule(rule, run)
         mean, low, high = result.gain
         spent = f"{result.stopped:,.0f}" if math.isfinite(result.stopped) else "the run ends first"
         rows.append([result.rule, spent, f"{result.kept:,}", f"{mean:.0%} ({low:.0%} to {high:.0%})"])

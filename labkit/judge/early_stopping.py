@@ -151,7 +151,7 @@ def usual_rules(run: Run) -> list[Rule]:
     ]
 
 
-class Score(NamedTuple):
+class RuleResult(NamedTuple):
     """Hold what a rule would have done to a run; 1 is the gain of the best checkpoint."""
 
     rule: str
@@ -160,7 +160,7 @@ class Score(NamedTuple):
     gain: tuple[float, float, float]                          # share of the best checkpoint's gain: mean, low, high
 
 
-class Outcome(NamedTuple):
+class CurveResults(NamedTuple):
     """Hold what a rule makes of D curves of losses; each array is (D,)."""
 
     stop: np.ndarray                                          # number of the evaluation at which it stops, or the last
@@ -169,18 +169,18 @@ class Outcome(NamedTuple):
     gain: np.ndarray                                          # of that checkpoint, as a share of the best one's
 
 
-def score(rule: Rule, run: Run) -> Score:
+def apply_rule(rule: Rule, run: Run) -> RuleResult:
     """Apply a rule to a finished run: to the mean loss, and to that of every resample of the pictures."""
     held = run.validations["validation"]
     losses = np.nan_to_num(held.losses.astype(np.float64).mean(axis=2).T, nan=np.inf)
-    of_mean = outcome(rule, losses.mean(axis=0, keepdims=True))
-    low, high = np.quantile(outcome(rule, resampled_means(losses)).gain, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    of_mean = apply_to_curves(rule, losses.mean(axis=0, keepdims=True))
+    low, high = np.quantile(apply_to_curves(rule, resampled_means(losses)).gain, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     stopped = float(held.steps[of_mean.stop[0]]) if of_mean.stops[0] else math.inf
     gain = float(of_mean.gain[0]), float(low), float(high)
-    return Score(rule.name, stopped, int(held.steps[of_mean.kept[0]]), gain)
+    return RuleResult(rule.name, stopped, int(held.steps[of_mean.kept[0]]), gain)
 
 
-def outcome(rule: Rule, means: np.ndarray) -> Outcome:
+def apply_to_curves(rule: Rule, means: np.ndarray) -> CurveResults:
     """Apply a rule to curves of losses (D, T), each from the untouched base on."""
     says_stop, row = rule.says_stop(means), np.arange(len(means))
     stops = np.asarray(says_stop.any(axis=1))
@@ -188,7 +188,7 @@ def outcome(rule: Rule, means: np.ndarray) -> Outcome:
     kept = _best_so_far(means)[row, stop] if rule.restores else stop
     best = means[:, 0] - means.min(axis=1)
     gain = np.where(best > 0, (means[:, 0] - means[row, kept]) / np.where(best > 0, best, 1), 1.0)
-    return Outcome(stop, stops, kept, gain)
+    return CurveResults(stop, stops, kept, gain)
 
 
 def _best_so_far(losses: np.ndarray) -> np.ndarray:

@@ -22,9 +22,9 @@ def score(run: Run) -> dict[str, dict]:
     None where none were drawn), `share` (accepted after, with the ends of its 95 % interval) and `change` (after less
     before, the same), `scored_by`. Where there can be no score: {"none": {"why": ...}} beside them.
     """
-    found = {name: _counts(run.scores[name]) for name in SETS if name in run.scores}
+    counts = {name: _counts(run.scores[name]) for name in SETS if name in run.scores}
     why = run.meta.get("no_score")
-    return found | ({"none": {"why": str(why)}} if why and "validation" not in found else {})
+    return counts | ({"none": {"why": str(why)}} if why and "validation" not in counts else {})
 
 
 def _counts(scores: Scores) -> dict:

@@ -95,7 +95,7 @@ def five_to_fifty(runs):
     is_inside, seen, turned = [], [], _turned(runs)
     for run, time, _ in turned:
         rules = [early_stopping.fixed_epochs(passes, run) for passes in (5, 10, 50)]
-        gains = [early_stopping.score(rule, run).gain[0] for rule in rules]
+        gains = [early_stopping.apply_rule(rule, run).gain[0] for rule in rules]
         has_turned = math.isfinite(time.step)
         best = views(run, time.step if has_turned else run.validations["validation"].steps[-1])
         low, high = views(run, time.low), views(run, time.high)

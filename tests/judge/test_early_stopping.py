@@ -9,13 +9,13 @@ from volume_runs import turned
 from labkit.errors import LabError
 from labkit.judge.arms import over_seeds
 from labkit.judge.early_stopping import (
+    apply_rule,
+    apply_to_curves,
     fixed_epochs,
     generalization_loss,
     kept_step,
-    outcome,
     patience,
     rise_of_gain,
-    score,
     time_of_lowest_loss,
 )
 
@@ -23,7 +23,7 @@ DIP = [10, 6, 5, 5.4, 4, 4.2, 4.1, 4.3, 5, 6]
 
 
 def played(rule, losses):
-    at, says, kept, gain = outcome(rule, np.array([losses], dtype=float))
+    at, says, kept, gain = apply_to_curves(rule, np.array([losses], dtype=float))
     return (int(at[0]) if says[0] else None), int(kept[0]), float(gain[0])
 
 
@@ -42,7 +42,7 @@ def test_a_run_that_only_gets_worse_is_stopped_at_once_and_given_back_untouched(
 
 
 def test_a_fixed_number_of_epochs_gives_what_there_is_then():
-    found = score(fixed_epochs(10, long_run()), long_run())
+    found = apply_rule(fixed_epochs(10, long_run()), long_run())
     assert (found.stopped, found.kept) == (40, 40)                    # 30 updates of 8 pictures are 10 epochs of 24
     assert found.gain[0] < 0.95 and found.gain[1] <= found.gain[0] <= found.gain[2]
 
