@@ -22,6 +22,7 @@ _HOMES = {
     "plot_validation": "view.curves", "plot_curves": "view.curves", "plot_schedules": "view.curves",
     "plot_step_loss": "view.curves", "plot_loss_by_timestep": "view.curves", "plot_u_curve": "view.by_rate",
     "table": "view.tables",
+    "RaceView": "view.race_view",
     "plot_race": "view.pictures", "plot_samples": "view.pictures", "plot_pictures": "view.pictures",
     "evidence": "view.evidence", "or_note": "view.evidence",
     "measure_distance": "experiments.distance",
@@ -31,7 +32,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "Lab", "LabError", "LabPanel", "Monitor", "PromptBox", "RunConfig", "RunShelf", "Store", "diagnose",
+    "Lab", "LabError", "LabPanel", "Monitor", "PromptBox", "RaceView", "RunConfig", "RunShelf", "Store", "diagnose",
     "encode", "evidence", "folder_pictures", "grid", "load_base", "load_design", "measure_distance", "or_note",
     "own_seed", "plot_curves", "plot_loss_by_timestep", "plot_pictures", "plot_race", "plot_samples",
     "plot_schedules", "plot_step_loss", "plot_u_curve", "plot_validation", "record", "sweep", "table", "territory",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     )
     from labkit.view.evidence import evidence, or_note
     from labkit.view.pictures import plot_pictures, plot_race, plot_samples
+    from labkit.view.race_view import RaceView
     from labkit.view.tables import table
 
 

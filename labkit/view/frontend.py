@@ -50,3 +50,16 @@ def show(*things) -> None:
         from IPython.display import display  # here: plain Python need not have it
 
         display(*things)
+
+
+def show_anew(thing):
+    """Display a thing below the running cell, and return a function that puts another in its place.
+
+    Outside IPython both do nothing.
+    """
+    if "IPython" not in sys.modules:
+        return lambda other: None
+    from IPython.display import display
+
+    shown = display(thing, display_id=True)
+    return shown.update if shown else lambda other: None

@@ -1,13 +1,16 @@
 """Curves and pictures that grow below a running cell while events pass through."""
 
+import importlib.util
 import time
 from collections.abc import Generator, Iterable
 
 from labkit.store.events import Event, Sample, Step, Validation
 from labkit.text import rate_text
 from labkit.view.curves import plot_curves
-from labkit.view.frontend import frontend, show
+from labkit.view.frontend import frontend, show, show_anew
 from labkit.view.pictures import plot_comparison, prompts_of
+from labkit.view.race_data import MOST
+from labkit.view.race_view import RaceView
 
 REDRAW_S = 0.22                                               # a drawing takes about 40 ms of one core
 ROWS = 8                                                      # more runs have no pictures below their curves
@@ -19,14 +22,15 @@ def live(events: Iterable[Event], builders, *, label=None) -> Generator[Event, N
     builders    what was known of each run before, by run id: a resumed run begins with what it had told
     label       names a run by its Run; its learning rate by default
 
-    Held-out curves stay when all is over. The pictures go: the cell's own figure shows them again.
+    Where a browser has anywidget it is a race to scrub in, which stays. Elsewhere held-out curves stay when all is
+    over and the pictures go: the cell's own figure shows them again.
     """
     if frontend() == "headless":
         for event in events:
             builders[event.run_id].add(event)
             yield event
         return
-    growing = _Growing(builders, label)
+    growing = _Race(builders, label) if _can_race(builders) else _Growing(builders, label)
     try:
         for event in events:
             builders[event.run_id].add(event)
@@ -34,6 +38,29 @@ def live(events: Iterable[Event], builders, *, label=None) -> Generator[Event, N
             yield event
     finally:
         growing.end()
+
+
+def _can_race(builders) -> bool:
+    """Tell whether a race can be shown: not in Colab, where a widget's code comes from elsewhere while a cell runs."""
+    is_there = importlib.util.find_spec("anywidget") is not None
+    return is_there and frontend() == "browser" and len(builders) <= MOST
+
+
+class _Race:
+    """Show the builders' runs as a race that grows; when all is over, as one that plays without a kernel."""
+
+    def __init__(self, builders, label):
+        self.view = RaceView.live(builders, label)
+        self.shown = show_anew(self.view.widget)
+
+    def take(self, event):
+        """Pass an event on to the view."""
+        self.view.append([event])
+
+    def end(self):
+        """Put the race that plays by itself in the place of the widget: a saved notebook keeps it."""
+        self.view.end()
+        self.shown(self.view)
 
 
 class _Growing:

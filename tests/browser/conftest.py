@@ -4,5 +4,5 @@ import importlib.util
 
 from jupyter_page import CHROMIUM
 
-NEED_A_BROWSER = ["test_lesson.py", "test_panel.py", "test_report.py"]
+NEED_A_BROWSER = ["test_lesson.py", "test_panel.py", "test_race.py", "test_report.py"]
 collect_ignore = [] if CHROMIUM and importlib.util.find_spec("playwright") else NEED_A_BROWSER

@@ -19,6 +19,7 @@ def shown(monkeypatch):
     boxes = []
     monkeypatch.setenv("LABKIT_FRONTEND", "browser")
     monkeypatch.setattr(live_module, "show", boxes.append)
+    monkeypatch.setattr(live_module, "_can_race", lambda builders: False)
     monkeypatch.setattr(live_module, "REDRAW_S", 0.0)
     return boxes
 
@@ -69,6 +70,26 @@ def test_at_the_end_the_curves_stay_and_the_pictures_are_left_to_the_cells_own_f
 def test_each_run_has_a_row_of_pictures_unless_they_would_fill_the_page(shown, count, with_pictures):
     seen, _ = watched(shown, count)
     assert seen[3][1] == [True, with_pictures]
+
+
+def test_where_a_browser_has_anywidget_a_race_grows_and_a_page_that_plays_takes_its_place(monkeypatch):
+    shown, anew = [], []
+    monkeypatch.setenv("LABKIT_FRONTEND", "browser")
+    monkeypatch.setattr(live_module.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(live_module.RaceView, "widget", "the widget")
+    monkeypatch.setattr(live_module, "show_anew", lambda thing: shown.append(thing) or anew.append)
+    builder = RunBuilder("0" * 16, RunConfig(max_train_steps=4).resolved(8))
+    assert len(list(live(events(["0" * 16]), {"0" * 16: builder}))) == 10
+    [view] = anew
+    assert shown == ["the widget"] and len([piece for piece in view.data.pieces if piece["kind"] == "loss"]) == 3
+
+
+def test_colab_and_races_of_more_runs_than_are_told_apart_stay_with_pictures_of_figures(monkeypatch):
+    monkeypatch.setattr(live_module.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setenv("LABKIT_FRONTEND", "browser")
+    assert live_module._can_race(range(8)) and not live_module._can_race(range(9))
+    monkeypatch.setenv("LABKIT_FRONTEND", "colab")
+    assert not live_module._can_race(range(2))
 
 
 def test_where_nobody_watches_events_pass_and_nothing_is_drawn(shown, monkeypatch):

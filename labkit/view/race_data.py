@@ -1,0 +1,208 @@
+"""What a race shows, as small pieces in the order in which they came: numbers for JSON, pictures as WebP bytes.
+
+`race_data.js` reads them. A piece is told once, and the same pieces describe recorded runs and runs that train.
+"""
+
+import io
+import math
+from dataclasses import replace
+from itertools import combinations
+
+import matplotlib
+import numpy
+from matplotlib.colors import to_hex
+
+from labkit.design.ladders import rung_text
+from labkit.design.naming import differing, setting_text
+from labkit.errors import LabError
+from labkit.files.regular import read_regular
+from labkit.judge.diagnose import diagnose
+from labkit.judge.score_text import short
+from labkit.judge.stats import by_picture, paired_difference
+from labkit.store.events import Event, Sample, Step, Validation
+from labkit.store.history import Run, Samples
+from labkit.view.pictures import prompts_of
+from labkit.view.style import VERDICTS, ordered_colors
+
+MOST = 8              # runs: more are not told apart by eye
+SEEDS = 2             # pictures of a run side by side
+SIDE, QUALITY = 256, 70  # pixels of a picture at most, and of WebP from 0 to 100: what a page shows of it
+ON_DARK = 0.38, 0.95  # the stretch of the palette whose colours are readable on a dark page
+ORIGINS = {"recorded": "recorded", "store": "from the store", "live": "trained here"}
+
+
+class RaceData:
+    """Tell runs and events as pieces; `pieces` holds all that were told, in their order.
+
+    A piece is a dict with `kind`: "race" (title and what all runs share), "run" (name and colours), "loss" (one
+    evaluation: step, mean and the ends of its interval), "pictures" (of one step), "verdict" or "progress".
+    """
+
+    def __init__(self, runs, label=None):
+        """Tell what is known of some runs, at most MOST, in the order of the legend.
+
+        label   names a run by its Run; by default the value of the one field in which the runs differ
+        """
+        self.pieces: list[dict] = []
+        self.field = field_of(runs)
+        self.label = label or (lambda run: name_of(run, runs, self.field))
+        self.notes: list[str] = []
+        self._first: dict[str, numpy.ndarray] = {}            # held-out losses (images, strata) of the untouched base
+        self._progress = 0
+        self._begin(runs)
+
+    def _begin(self, runs):
+        race = f"A race over {self.field}" if self.field else f"A race of {len(runs)} runs"
+        last, prompts = max(run.config.max_train_steps for run in runs), max(map(prompts_of, runs), key=len)
+        self._tell("race", title=race if len(runs) > 1 else "One run", field=self.field, last=last,
+                   prompts=prompts[:SEEDS], origin=ORIGINS[runs[0].origin])
+        light = ordered_colors(len(runs))
+        dark = matplotlib.colormaps["plasma"](numpy.linspace(*ON_DARK, max(len(runs), 2)))
+        for run, on_light, on_dark in zip(runs, light, dark, strict=False):
+            self._tell("run", run=run.run_id, name=self.label(run), light=to_hex(on_light), dark=to_hex(on_dark))
+        for run in runs:
+            for step, losses in zip(*run.validations.get("validation", ((), ())), strict=True):
+                self._loss(run.run_id, int(step), losses)
+            for samples in run.samples:
+                self._samples(run.run_id, samples)
+
+    def add(self, event: Event) -> None:
+        """Tell what an event brings, if a race shows it."""
+        if isinstance(event, Validation) and (event.name, event.grade) == ("validation", "monitor"):
+            self._loss(event.run_id, event.global_step, event.losses)
+        elif isinstance(event, Sample):
+            how = (event.prompts, event.seeds, event.guidance_scale, event.strength)
+            self._samples(event.run_id, Samples(event.global_step, *how, images=event.images))
+        elif isinstance(event, Step):
+            self._progress = max(self._progress, event.global_step)
+
+    def judge(self, runs) -> None:
+        """Tell the verdicts of runs as they stand, and what the race comes to; those that did not change are not told.
+
+        runs    all runs of the race, with what is known of them by now
+        """
+        known = {piece["run"]: piece for piece in self.pieces if piece["kind"] == "verdict"}
+        measured = [run for run in runs if "validation" in run.validations]
+        verdicts = [diagnose(run, measured) for run in measured]
+        for run, verdict in zip(measured, verdicts, strict=True):
+            symbol, color = VERDICTS[verdict.label]
+            accepted = short(verdict.score)
+            piece = {"kind": "verdict", "run": run.run_id, "label": verdict.label, "symbol": symbol, "color": color,
+                     "sentence": verdict.sentence, "score": f"{accepted} accepted" if accepted else "",
+                     "end": run.stopped.global_step if run.stopped else None}
+            if piece != known.get(run.run_id):
+                self.pieces.append(piece)
+        self._tell_once("race", summary=self.summary(measured, verdicts), note=" ".join(self.notes))
+
+    def progress(self) -> None:
+        """Tell the newest update."""
+        self._tell_once("progress", step=self._progress)
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence that stands below the view once the race is judged."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def origin(self, words: str) -> None:
+        """Tell where the runs come from by now: "live" while they train."""
+        self._tell_once("race", origin=words)
+
+    def summary(self, runs, verdicts) -> str:
+        """Say which run ends lowest, and which runs got which verdict."""
+        ends = {self.label(run): run.validations["validation"].means[-1] for run in runs}
+        finite = {name: loss for name, loss in ends.items() if math.isfinite(loss)}
+        parts = [f"{min(finite, key=finite.get)} ends lowest, at {min(finite.values()):.3f}."] if finite else []
+        for label in dict.fromkeys(verdict.label for verdict in verdicts):
+            names = [self.label(run) for run, verdict in zip(runs, verdicts, strict=True) if verdict.label == label]
+            parts.append(f"{label[0].upper()}{label[1:]}: {', '.join(names)}.")
+        return " ".join(parts)
+
+    def _loss(self, run_id, step, losses):
+        first = self._first.setdefault(run_id, losses)
+        start = by_picture(first).mean()
+        _, low, high = paired_difference(losses, first)       # paired: each picture meets the same noise every time
+        self._tell("loss", run=run_id, at=[step, *map(plain, (by_picture(losses).mean(), start + low, start + high))])
+
+    def _samples(self, run_id, samples):
+        if samples.strength != 1:
+            return
+        try:
+            images = encoded(samples, SEEDS)
+        except LabError as error:
+            self.note(f"Some pictures are left out: {error}")
+            return
+        self._tell("pictures", run=run_id, step=samples.global_step, images=images)
+
+    def _tell(self, kind, **told):
+        self.pieces.append({"kind": kind, **told})
+
+    def _tell_once(self, kind, **told):
+        """Tell a piece unless the newest of its kind with these keys said the same."""
+        alike = [piece for piece in self.pieces if piece["kind"] == kind and told.keys() <= piece.keys()]
+        if not alike or any(alike[-1][name] != value for name, value in told.items()):
+            self._tell(kind, **told)
+
+
+def chosen(runs) -> list[Run]:
+    """Return the runs that a race shows of some: those of the lowest seed, at most MOST, in the order of their fields.
+
+    LabError: there are none.
+    """
+    if not runs:
+        raise LabError("There are no runs to race: train some, or name a recorded set.")
+    names = [name for name in differing(runs) if name != "seed"]
+    lowest = min(run.config.seed for run in runs)
+    runs = [run for run in runs if run.config.seed == lowest] if names_differ(runs, names) else list(runs)
+    return sorted(runs, key=lambda run: [_order(getattr(run.config, name)) for name in [*names, "seed"]])[:MOST]
+
+
+def names_differ(runs, names) -> bool:
+    """Tell whether runs differ in any of some fields."""
+    return any(len({str(getattr(run.config, name)) for run in runs}) > 1 for name in names)
+
+
+def field_of(runs) -> str:
+    """Return the one field in which runs differ; nothing where there is no such field, or more than one."""
+    names = [name for name in differing(runs) if names_differ(runs, [name])]
+    return names[0] if len(names) == 1 else ""
+
+
+def name_of(run, runs, field) -> str:
+    """Name a run by the field's value; where several differ, by the fewest of them that tell all runs apart."""
+    if field:
+        return rung_text(field, getattr(run.config, field))
+    names = [name for name in differing(runs) if names_differ(runs, [name])] or ["learning_rate"]
+
+    def words(each, some):
+        return ", ".join(setting_text(name, getattr(each.config, name)) for name in some)
+
+    some = (some for count in (1, 2, 3) for some in combinations(names, count))
+    return words(run, next((some for some in some if len({words(each, some) for each in runs}) == len(runs)), names))
+
+
+def _order(value):
+    """Return what values of one field are sorted by: numbers by size, words by letters, None first."""
+    return (value is not None, value if isinstance(value, (int, float)) else 0, str(value))
+
+
+def encoded(samples: Samples, count: int) -> list[bytes]:
+    """Return the first pictures of one step as WebP, of at most SIDE pixels; LabError names a file that is damaged."""
+    from PIL import Image  # only where pictures are shown
+
+    samples = replace(samples, paths=samples.paths[:count])
+    pictures = samples.load()[:count]
+    is_webp = samples.images is None and {path.suffix for path in samples.paths} == {".webp"}
+    if is_webp and max(pictures.shape[1:3]) <= SIDE:
+        return [read_regular(path) for path in samples.paths]
+    files = []
+    for pixels in pictures:
+        picture, buffer = Image.fromarray(pixels), io.BytesIO()
+        picture.thumbnail((SIDE, SIDE))
+        picture.save(buffer, "WEBP", quality=QUALITY, method=2)
+        files.append(buffer.getvalue())
+    return files
+
+
+def plain(value) -> float | None:
+    """Return a number with six digits, or None where it is not finite: JSON has no other."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -1,0 +1,203 @@
+"""A race one can hold in the hand: pictures and curves of several runs under one slider, live or recorded.
+
+`RaceView` plays with a kernel and without one: a race that is over is a piece of HTML with all that it needs, and
+where nothing may run it is the figure of `plot_race`, a sentence and a table. While runs train it is a widget.
+"""
+
+import base64
+import functools
+import html
+import json
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from labkit.errors import LabError
+from labkit.store.events import Event, Stopped, Validation
+from labkit.store.history import Run, RunBuilder
+from labkit.store.recorded import recorded
+from labkit.view import race_data, tables
+from labkit.view.curves import plot_curves
+from labkit.view.pictures import plot_race
+from labkit.view.race_data import RaceData
+
+HERE = Path(__file__).parent
+MODULES = ("race_data", "race_curves", "race_view")           # in an order in which each knows those before it
+SENT_S = 0.2  # between two messages: the front end draws each
+
+
+class RaceView:
+    """Show several runs as one race: a film strip of pictures, all curves, and a slider that moves both.
+
+    A notebook shows it as it is. `.widget` is the same as an ipywidget, for a box of widgets or for runs that train;
+    `.figure()` is the same in matplotlib.
+    """
+
+    def __init__(self, runs: Iterable[Run], label=None):
+        """Show runs as they are: of several seeds those of the first, of more than 8 the first 8.
+
+        label   names a run by its Run; by default the value of the one field in which the runs differ
+        LabError: there are no runs.
+        """
+        runs = list(runs)
+        self._runs = race_data.chosen(runs)
+        self.data = RaceData(self._runs, label)
+        if len(self._runs) < len(runs):
+            self.data.note(f"{len(self._runs)} of {len(runs)} runs, those of seed {self._runs[0].config.seed}.")
+        if self._runs[0].origin == "recorded":
+            self.data.note(self._runs[0].provenance)
+        self.builders: Mapping[str, RunBuilder] = {}
+        self._sent, self._sent_s, self._is_judged = 0, 0.0, False
+        if all(run.stopped for run in self._runs):
+            self.data.judge(self._runs)
+
+    @classmethod
+    def replay(cls, name: str, label=None) -> "RaceView":
+        """Show a recorded set, without torch; LabError: there is no such set, or its file is damaged."""
+        return cls(recorded(name), label)
+
+    @classmethod
+    def live(cls, builders: Mapping[str, RunBuilder], label=None) -> "RaceView":
+        """Show runs that train.
+
+        builders    what is known of each run, by run id: whoever feeds `append` adds each event there first
+        """
+        view = cls([builder.build() for builder in builders.values()], label)
+        view.builders = builders
+        view.data.origin("live")
+        return view
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return the runs with all that is known of them by now."""
+        return [builder.build() for builder in self.builders.values()] or self._runs
+
+    def append(self, events: Iterable[Event]) -> None:
+        """Take events that the builders have; what is new in them goes to the front end a few times a second."""
+        for event in events:
+            self.data.add(event)
+            self._is_judged &= not isinstance(event, Validation | Stopped)
+        if time.monotonic() - self._sent_s > SENT_S:
+            self._send()
+
+    def end(self) -> None:
+        """Tell the front end all that is left, and that nothing more will come."""
+        self.data.origin(race_data.ORIGINS["live"])
+        self._send()
+
+    def _send(self):
+        if not self._is_judged:
+            self.data.judge(self.runs)
+            self._is_judged = True
+        self.data.progress()
+        if "widget" in vars(self):
+            self._tell(self._sent)
+        self._sent, self._sent_s = len(self.data.pieces), time.monotonic()
+
+    def _tell(self, first):
+        """Send the pieces from a number on, their pictures as buffers."""
+        pieces, buffers = [], []
+        for piece in self.data.pieces[first:]:
+            images = piece.get("images", ())
+            buffers += images
+            pieces.append(piece | {"images": len(images)} if images else piece)
+        if pieces:
+            self.widget.send({"first": first, "pieces": pieces}, buffers)
+
+    @functools.cached_property
+    def widget(self):
+        """Return the race as a widget; LabError where anywidget is not installed."""
+        made = _widget_class()(name=uuid.uuid4().hex, pieces=self.data.pieces)
+        made.on_msg(lambda _, message, __: self._tell(int(message.get("missed", 0))))
+        self._sent = len(self.data.pieces)
+        return made
+
+    def figure(self):
+        """Return the race as a matplotlib figure: curves, and a row of pictures a run where there is one field."""
+        runs = [run for run in self.runs if "validation" in run.validations]
+        if self.data.field and any(run.samples for run in runs):
+            return plot_race(runs, self.data.field)
+        return plot_curves(runs, label=self.data.label).figure
+
+    def page(self) -> str:
+        """Return the race as HTML that plays without a kernel and offline.
+
+        Where scripts may not run it is the figure, a sentence and a table.
+        """
+        return self._page(*self._still())
+
+    def _page(self, kind, data, look):
+        name, still = f"race-{uuid.uuid4().hex}", f"data:image/{kind};base64,{_text(data)}"
+        image = f'<img src="{still}" alt="{html.escape(look["alt"])}" style="max-width:100%">'
+        pieces = [piece | {"images": [_text(image) for image in piece["images"]]} if "images" in piece else piece
+                  for piece in self.data.pieces]
+        told = json.dumps(pieces, separators=(",", ":")).replace("</", "<\\/")
+        play = (f'const holder = document.getElementById("{name}"), still = holder.firstElementChild;\n'
+                f"mount(holder, {told});\nstill.remove();")
+        words = f"<p>{html.escape(self.sentence)}</p>{self.table()._repr_html_()}"
+        return (f'<div id="{name}"><div>{image}{words}</div></div><style>{_read("race_view.css")}</style>'
+                f"<script>(() => {{\n{script()}\n{play}\n}})()</script>")
+
+    def _still(self):
+        """Return the figure's kind, its bytes, and size and alternative text."""
+        figure = self.figure()
+        kind = "jpeg" if figure.photographic else "png"
+        return kind, *figure._display(kind)
+
+    @property
+    def sentence(self) -> str:
+        """Say what the race comes to, and where it comes from."""
+        heads = [piece for piece in self.data.pieces if piece["kind"] == "race"]
+        told = {name: value for piece in heads for name, value in piece.items()}
+        return " ".join(filter(None, (f"{told['title']}, {told['origin']}.", told.get("summary"), told.get("note"))))
+
+    def table(self):
+        """Return what differs, losses and verdict of each run."""
+        runs = [run for run in self.runs if "validation" in run.validations]
+        return tables.table(runs, *filter(None, [self.data.field]))
+
+    def __repr__(self):
+        """Return the sentence and the table as text."""
+        return f"{self.sentence}\n\n{self.table()}"
+
+    def _repr_mimebundle_(self, **_):
+        kind, data, look = self._still()
+        image = f"image/{kind}"
+        return {"text/html": self._page(kind, data, look), image: _text(data), "text/plain": repr(self)}, {image: look}
+
+
+def script(*more: str) -> str:
+    """Return the modules of the front end, and `more` of them, as one script without imports and exports."""
+    lines = [line for name in (*MODULES, *more) for line in _read(f"{name}.js").splitlines()]
+    return "\n".join(line.removeprefix("export ") if not line.startswith("export default") else line
+                     for line in lines if not line.startswith("import "))
+
+
+@functools.cache
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _widget_class():
+    """Return the class of the widget, made where one is first asked for: anywidget loads IPython and ipywidgets."""
+    try:
+        import anywidget
+        import traitlets
+    except ImportError:
+        raise LabError("A race that grows needs the package anywidget: install it with `pip install anywidget`, "
+                       "or use figure().") from None
+
+    class RaceWidget(anywidget.AnyWidget):
+        """The state of a race for its front end: all pieces told so far. They are appended by messages."""
+
+        _esm, _css = script("race_widget"), _read("race_view.css")
+        name = traitlets.Unicode().tag(sync=True)
+        pieces = traitlets.Any().tag(sync=True)
+
+    return RaceWidget
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,196 @@
+"""A race as a person meets it: replayed, scrubbed by keyboard, compared, growing while runs train, and reopened."""
+
+import re
+
+import nbformat
+import pytest
+from jupyter_page import jupyterlab, notebook_page, wait_idle, wait_until
+
+from labkit import settings
+
+SHOTS = settings.REPO / "out/browser"
+CELLS = ["""import time, numpy as np
+from labkit.design.config import RunConfig
+from labkit.store.events import Sample, Step, Stopped, Validation
+from labkit.store.history import RunBuilder
+from labkit.view.live import live
+from labkit.view.race_view import RaceView""", """RaceView.replay("long_runs")""", """def events(rates):
+    noise = np.random.default_rng(0).uniform(0.8, 1.2, (8, 1))
+    for update in range(21):
+        time.sleep(0.1)
+        for k, rate in rates.items():
+            if update:
+                yield Step(k, update, 4 * update, 0.2, rate, 1.0, 0.01)
+            if update in (0, 1, 2, 4, 7, 12, 20):
+                losses = (noise * (0.2 - update * min(rate, 4e-3))).astype(np.float32)
+                yield Validation(k, update, 4 * update, "validation", "monitor", losses, np.zeros((8, 1), int))
+                images = np.full((2, 32, 32, 3), 10 * update, np.uint8)
+                yield Sample(k, update, 4 * update, images, ("a pool", "a maze"), (0, 1), 3.0)
+    for k in rates:
+        yield Stopped(k, 20, 80, "finished")
+
+rates = {f"{k:016x}": rate for k, rate in enumerate((1e-4, 1e-3, 3e-3))}
+builders = {k: RunBuilder(k, RunConfig(learning_rate=rate, max_train_steps=20).resolved(8))
+            for k, rate in rates.items()}
+for _ in live(events(rates), builders):
+    pass"""]
+FRAME = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("race")
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, CELLS)))
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, folder / "race.ipynb")
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    environment = {"LABKIT_CACHE": str(folder / "cache"), "PYTHONPATH": str(settings.REPO),
+                   "LABKIT_FRONTEND": "browser"}
+    with jupyterlab(folder, **environment) as (address, token):
+        yield folder, address, token
+
+
+@pytest.fixture(scope="module")
+def page(lab):
+    _, address, token = lab
+    with notebook_page(address, token, "race.ipynb", width=1600) as page:
+        page.locator(".jp-CodeCell").first.click()
+        for cell in (0, 1):                                           # the imports first: they are not the view's time
+            page.keyboard.press("Shift+Enter")
+            if cell:
+                page.locator(".lab-race .now img").first.wait_for(state="visible")
+            wait_idle(page)
+        yield page
+
+
+def replay(page):
+    return page.locator(".lab-race").first
+
+
+def cursor(page):
+    return replay(page).locator(".cursor").get_attribute("transform")
+
+
+def test_a_replay_shows_its_end_at_once_with_pictures_curves_and_where_it_comes_from(page):
+    view = replay(page)
+    assert view.locator(".badge").inner_text() == "recorded"
+    assert view.locator(".update").inner_text() == "update 1,000 of 1,000"
+    assert view.locator(".row").count() == 4 and view.locator(".now img").count() == 8
+    assert page.evaluate("[...document.querySelectorAll('.lab-race .now img')].every(e => e.naturalWidth > 0)")
+    drawn = page.evaluate(f"""async () => {{
+        const holder = document.querySelector('.lab-race').parentElement;
+        const script = holder.parentElement.querySelector('script').textContent, start = performance.now();
+        holder.replaceChildren(document.createElement('div'));
+        new Function(script)();
+        await {FRAME};
+        return performance.now() - start; }}""")
+    print(f"\na replay's first frame, from its data: {drawn:.0f} ms")
+    assert drawn < 1000
+    page.screenshot(path=SHOTS / "race-1-replay.png")
+
+
+def test_the_slider_moves_cursor_and_pictures_by_keyboard_and_says_the_update(page):
+    view = replay(page)
+    slider = view.get_by_role("slider", name="update")
+    slider.focus()
+    end, pictures = cursor(page), view.locator(".now img").evaluate_all("all => all.map(e => e.src)")
+    slider.press("Home")
+    assert slider.get_attribute("aria-valuetext") == "the untouched base"
+    assert cursor(page) != end
+    for _ in range(5):
+        slider.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") == "update 25 of 1,000"
+    early = view.locator(".now img").evaluate_all("all => all.map(e => e.src)")
+    assert len(early) == 8 and not set(early) & set(pictures)
+    assert page.locator(".jp-Cell.jp-mod-active .lab-race").count() <= 1  # the notebook did not take the key
+    answers = page.evaluate(f"""async () => {{
+        const slider = document.querySelector('.lab-race input'), all = [];
+        for (let i = 0; i <= Number(slider.max); i++) {{
+            const start = performance.now();
+            slider.value = i; slider.dispatchEvent(new Event('input'));
+            await {FRAME}; all.push(performance.now() - start);
+        }}
+        return all.sort((a, b) => a - b); }}""")
+    print(f"\na slider's answer: {answers[len(answers) // 2]:.0f} ms, {answers[-1]:.0f} at most")
+    assert answers[len(answers) // 2] < 100
+
+
+def test_play_runs_from_the_base_to_the_end_and_can_be_paused(page):
+    view = replay(page)
+    view.get_by_role("button", name="Play from the beginning").click()
+    wait_until(lambda: view.locator(".update").inner_text().startswith("update"), 20)
+    view.get_by_role("button", name="Pause").click()
+    held = view.locator(".update").inner_text()
+    page.wait_for_timeout(1200)
+    assert view.locator(".update").inner_text() == held != "update 1,000 of 1,000"
+    view.get_by_role("button", name="Play on").click()
+    wait_until(lambda: view.locator(".update").inner_text() == "update 1,000 of 1,000", 30)
+
+
+def test_two_pinned_runs_stand_side_by_side_and_escape_lets_them_go(page):
+    view = replay(page)
+    keys = view.get_by_role("button", name=re.compile("^n_train "))
+    names = [keys.nth(i).get_attribute("aria-label") for i in range(4)]
+    assert re.match(r"n_train 12, overfitting, loss 0\.\d+ after 1000", names[0])
+    view.get_by_role("button", name=re.compile("^n_train 12,")).press("Enter")
+    assert view.locator(".words .card").count() == 1
+    view.get_by_role("button", name=re.compile("^n_train 96,")).press("Enter")
+    boxes = [box.bounding_box() for box in view.locator(".row.pinned").all()]
+    assert len(boxes) == 2 and abs(boxes[0]["y"] - boxes[1]["y"]) < 2 and boxes[0]["x"] != boxes[1]["x"]
+    assert view.locator(".words .card").count() == 2
+    assert view.locator("svg.curves .chosen .line").count() == 4     # before and behind the cursor
+    page.screenshot(path=SHOTS / "race-2-compared.png")
+    page.keyboard.press("Escape")
+    assert view.locator(".row.pinned").count() == 0
+
+
+def test_every_control_has_a_name_and_pointing_at_the_curves_gives_numbers(page):
+    view = replay(page)
+    for control in view.locator("button, input, [role=img]").all():
+        assert control.get_attribute("aria-label")
+    assert all(view.locator(".now img").evaluate_all("all => all.map(e => e.alt)"))
+    view.locator("svg.curves").hover()
+    assert re.search(r"96: 0\.\d+ \(0\.\d+ to 0\.\d+\)", view.locator(".tip").inner_text())
+
+
+def test_dark_and_light_come_from_the_page(page):
+    view = replay(page)
+    assert view.get_attribute("data-theme") == "light"
+    page.evaluate("document.querySelectorAll('.jp-NotebookPanel, .jp-Notebook, .jp-Cell').forEach("
+                  "e => e.style.background = '#111'); document.body.style.background = '#111'")
+    wait_until(lambda: view.get_attribute("data-theme") == "dark", 10)
+    page.evaluate("document.querySelectorAll('.jp-NotebookPanel, .jp-Notebook, .jp-Cell').forEach("
+                  "e => e.style.background = ''); document.body.style.background = ''")
+
+
+def test_a_race_grows_while_runs_train_and_plays_by_itself_afterwards(page):
+    page.locator(".jp-CodeCell").last.locator(".jp-InputArea").click()
+    page.keyboard.press("Shift+Enter")
+    view = page.locator(".lab-race").nth(1)
+    view.wait_for(state="visible")
+    wait_until(lambda: view.locator(".badge").inner_text() == "live", 30)
+    wait_until(lambda: re.match(r"update ([4-9]|1\d) of 20", view.locator(".update").inner_text()), 60)
+    assert view.locator(".now img").count() == 6
+    page.screenshot(path=SHOTS / "race-3-growing.png")
+    wait_idle(page)
+    view = page.locator(".lab-race").nth(1)
+    wait_until(lambda: view.locator(".badge").inner_text() == "trained here", 60)
+    assert view.locator(".update").inner_text() == "update 20 of 20"
+    assert page.locator(".jupyter-widgets").count() == 0
+
+
+def test_a_saved_notebook_shows_its_races_without_a_kernel_and_a_strangers_shows_the_figure(page, lab):
+    folder, address, token = lab
+    page.keyboard.press("Control+s")
+    wait_until(lambda: "trained here" in (folder / "race.ipynb").read_text("utf-8"), 30)
+    saved = nbformat.read(folder / "race.ipynb", 4)
+    [output] = saved.cells[-1].outputs
+    assert {"text/html", "image/jpeg", "text/plain"} == set(output.data)
+    saved.cells[1].source += "  # somebody else's"
+    saved.metadata.pop("kernelspec")
+    nbformat.write(saved, folder / "strange.ipynb")
+    other = page.context.new_page()
+    other.goto(f"{address}/lab/tree/strange.ipynb?token={token}&reset")
+    other.locator(".jp-RenderedHTMLCommon img").first.wait_for(state="visible")
+    assert other.locator(".lab-race").count() == 0 and other.locator(".jp-RenderedHTMLCommon table").count() == 2
+    other.screenshot(path=SHOTS / "race-4-untrusted.png")
