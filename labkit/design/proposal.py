@@ -24,6 +24,7 @@ SOURCES = {                                                   # of rate and view
 }
 FEWEST_UPDATES, MOST_UPDATES = 100, 5000
 FEW_A_KIND = 12
+MOST_ABOVE_FOUND = 4 / 3                                      # of a schedule's peak over the rate that was found
 
 
 class Proposal(NamedTuple):
@@ -152,12 +153,13 @@ def whole_epochs(updates: int, batch: int, pictures: int) -> int:
 def peak_rate(config: RunConfig, found: float) -> float:
     """Return the peak of a schedule that spends as much as the constant rate a short test found, to one digit.
 
-    Adam moves a weight by the sum of the rates at most. The peak is at most twice the rate that was found.
+    Adam moves a weight by the sum of the rates at most. The peak is at most a third above the rate that was found:
+    what the territory gains beyond that is paid for with what the base knew.
 
     config: resolved; of its schedule only the form counts
     """
     share = volume.lr_sum(config) / (config.learning_rate * config.steps)
-    return float(f"{found * min(1 / share, 2):.1g}")
+    return float(f"{found * min(1 / share, MOST_ABOVE_FOUND):.1g}")
 
 
 def proposed(proposals: Iterable[Proposal], **changes: Any) -> RunConfig:

@@ -19,7 +19,7 @@ from labkit.text import shown
 
 VERDICT_IMAGES, VERDICT_STRATA = 64, 8
 SETS = ("validation", "probe", "ordinary")
-SCORED = ((16, 150), (8, 100))                                # prompts that are scored, in runs of so many updates
+SCORED = ((16, 200), (8, 100))                                # prompts that are scored, in runs of so many updates
 FIRST_SCORED = 128                                            # validation pictures before it serve monitoring only
 Measured = tuple[str, str, ValidationSet, Sequence[int]]      # name, grade, pictures, the runs that they speak of
 

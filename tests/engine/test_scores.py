@@ -102,6 +102,7 @@ def test_prompts_are_drawn_again_with_other_seeds_where_there_are_fewer_than_ask
 def test_a_run_too_short_for_its_measurements_has_no_score_unless_it_is_asked_for():
     usual = Monitor(scored_prompts=MONITOR.scored_prompts)
     assert usual.scores(6) == [] and Monitor().scores(1000) == []
+    assert [len(each.prompts) for each in usual.scores(150)] == [8, 4]        # 16 would cost a fifth of its training
     assert [len(each.prompts) for each in usual.scores(1000)] == [16, 8]
     assert [len(each.prompts) for each in dataclasses.replace(usual, scored=3).scores(6)] == [3, 2]
     assert dataclasses.replace(usual, scored=0).scores(1000) == []
