@@ -59,7 +59,7 @@ def show_anew(thing):
     """
     if "IPython" not in sys.modules:
         return lambda other: None
-    from IPython.display import display
+    from IPython.display import display  # here: plain Python need not have it
 
     shown = display(thing, display_id=True)
     return shown.update if shown else lambda other: None

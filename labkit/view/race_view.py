@@ -183,7 +183,7 @@ def _read(name: str) -> str:
 def _widget_class():
     """Return the class of the widget, made where one is first asked for: anywidget loads IPython and ipywidgets."""
     try:
-        import anywidget
+        import anywidget  # here: figures do without, and it loads IPython and ipywidgets
         import traitlets
     except ImportError:
         raise LabError("A race that grows needs the package anywidget: install it with `pip install anywidget`, "
