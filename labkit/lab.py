@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from labkit import settings
 from labkit.datasets.folders import Territory, territory
 from labkit.datasets.notes import cut_texts
 from labkit.design.config import RunConfig, load_design, run_id
@@ -215,8 +216,14 @@ class Lab:
 
         Yields the events of `sweep.sweep`; gradient_checkpointing is the lab's too.
         options   of `sweep.sweep`: monitor, checkpoint_at, stop, meta, tell
+
+        LabError: LABKIT_GRADING=1, and one of them would have to be trained.
         """
-        options["meta"] = self._no_score | (options.get("meta") or {})
+        if settings.switch("LABKIT_GRADING") == "1" and self._is_incomplete(plan):
+            raise LabError("A run of this cell is not among those that were handed in, and none is trained while "
+                           "answers are graded (LABKIT_GRADING=1): train it before handing in.")
+        lesson = {"lesson": name} if (name := settings.switch("LABKIT_LESSON")) else {}
+        options["meta"] = self._no_score | lesson | (options.get("meta") or {})
         events = sweep(self.base, self.cache, plan, self.store, max_rows=self.max_rows,
                        gradient_checkpointing=self.gradient_checkpointing, **options)
         return kept(self.store, events)

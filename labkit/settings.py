@@ -27,6 +27,8 @@ VARIABLES = {
     "LABKIT_CHROMIUM": "browser of the tests",
     "LABKIT_FAST": "1: the short form of the lessons, which tests run",
     "LABKIT_RESULTS": "file in which a lesson accounts for its training",
+    "LABKIT_LESSON": "the lesson that runs are trained for, noted with them; its first cell sets it",
+    "LABKIT_GRADING": "1: runs are read and none is trained, as where answers are graded",
     "LABKIT_INSTALLED": "1 in a process that has just installed its own environment",
 }
 

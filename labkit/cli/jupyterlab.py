@@ -10,7 +10,7 @@ from labkit.cli import my_lessons
 from labkit.cli.parser import Outcome, tell
 from labkit.interrupts import Stop, answered_by
 from labkit.lessons import notebooks
-from labkit.settings import REPO
+from labkit.settings import REPO, given_path
 
 
 def command(lesson, *, port, browser):
@@ -23,10 +23,14 @@ def command(lesson, *, port, browser):
             *["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0)]
 
 
-def own_copy(lesson):
-    """Return the learner's copy of a lesson, made or renewed where nobody worked in it, and say what it is."""
-    copy, is_old = my_lessons.bring_all()[lesson]
-    tell(f"labkit: {copy} is your own copy, with each solution folded below its exercise.", sys.stderr)
+def own_copy(lesson, folder=None):
+    """Return the learner's copy of a lesson, made or renewed where nobody worked in it, and say what it is.
+
+    folder    of the copies; None takes the usual one
+    """
+    copy, is_old = my_lessons.bring_all(folder)[lesson]
+    folded = "" if folder else ", with each solution folded below its exercise"
+    tell(f"labkit: {copy} is your own copy{folded}.", sys.stderr)
     if is_old:
         tell("labkit: The lesson has changed since: rename or move your copy, and the same command makes a new one.",
              sys.stderr)
@@ -37,7 +41,7 @@ def lab(options):
     """Start JupyterLab and wait until it is stopped."""
     [lesson] = notebooks.choose([options.name], files=True)
     if not notebooks.is_path(options.name):
-        lesson = own_copy(lesson)
+        lesson = own_copy(lesson, given_path(options.notebooks).absolute() if options.notebooks else None)
     if options.store:
         os.environ["LABKIT_STORE"] = os.path.abspath(options.store)
     server, stop = subprocess.Popen(command(lesson, port=options.port, browser=not options.no_browser)), Stop()

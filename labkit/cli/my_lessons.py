@@ -15,12 +15,15 @@ def folder():
     return own_dir("my_lessons")
 
 
-def bring_all():
+def bring_all(to=None):
     """Write the copies that are missing and renew those that nobody touched; links lead from one to the next.
 
-    Returns {path of a lesson: (path of its copy, whether the lesson has changed since)}.
+    to    their folder; None takes the usual one
+
+    Returns {path of a lesson: (path of its copy, whether the lesson has changed since)}. A copy without solutions, as
+    a class gets it, is somebody's and stays as it is.
     """
-    return {lesson: _bring(lesson, folder() / lesson.name) for lesson in notebooks.lessons()}
+    return {lesson: _bring(lesson, (to or folder()) / lesson.name) for lesson in notebooks.lessons()}
 
 
 def _bring(lesson, target):

@@ -32,13 +32,16 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "inspect": ("cli.inspect:verb", "say what a folder of pictures, an adapter of any trainer, a base or a run is, "
                                     "and what is odd about it"),
     "student": ("cli.student:verb", "write copies of the lessons without their solutions, for a class or one student"),
+    "submit": ("cli.submit:verb", "pack your notebooks and the records of your runs into one file to hand in"),
+    "collect": ("cli.collect:verb", "read what a class handed in: a table, a page and a figure; nothing is executed"),
     "publish": ("tools/publish:verb", "execute the notebooks and write them back clean, badges and set-up cells "
                                       "included"),
     "bench": ("tools/bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }
 # What sets where a verb writes, if not --store does, and the verbs that read or write runs.
-PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "student": "--to FOLDER"}
-STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export")
+PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "student": "--to FOLDER",
+          "submit": "--to FILE", "collect": "--to FOLDER"}
+STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export", "submit")
 CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -96,6 +99,9 @@ def _add_notebooks(add):
     add["lab"].add_argument("name", nargs="?", default="00_start", metavar="NAME",
                             help="the lesson whose copy of your own, in my_lessons/, is opened, or the path of any "
                                  "notebook (default: 00_start)")
+    for verb in ("lab", "submit"):
+        add[verb].add_argument("--notebooks", metavar="FOLDER",
+                               help="where your own copies are (default: my_lessons/)")
     add["lab"].add_argument("--no-browser", action="store_true", help="only start the server and print its address")
     add["lab"].add_argument("--port", type=int, default=8888, help="port to try first (default: 8888)")
     add["chapter"].add_argument("names", nargs="*", metavar="NAME",
@@ -111,6 +117,17 @@ def _add_notebooks(add):
                                 help="where the copies go; nothing there is written over")
     add["student"].add_argument("--student", metavar="NAME",
                                 help="a student's name: it sets the seed, so that runs differ from everybody else's")
+    add["student"].add_argument("--form", default="plain", choices=["plain", "nbgrader", "otter"],
+                                help="plain copies to hand out (default), or what nbgrader or otter begins with, "
+                                     "solutions included")
+    add["submit"].add_argument("--student", metavar="NAME",
+                               help="your name (default: the one among the parameters of your notebooks)")
+    add["submit"].add_argument("--to", metavar="FILE", help="the zip file to write (default: NAME.zip, here)")
+    add["collect"].add_argument("folder", metavar="FOLDER", help="where the zip files are, in folders of it too")
+    add["collect"].add_argument("--to", metavar="FOLDER", help="where table, page and figure go "
+                                                               "(default: out/class)")
+    add["collect"].add_argument("--nbgrader", metavar="COURSE",
+                                help="put notebooks and runs into the submitted/ of an nbgrader course as well")
 
 
 def _add_runs(add):

@@ -17,6 +17,8 @@ QUESTIONS = {
     "03_epochs_and_batches": "How often and how many at a time should pictures be shown, and when is it enough?",
     "04_parameter_design": "How do I go from my pictures to the right parameters and a file that works elsewhere?",
 }
+BEGIN = "session.begin()"  # stands in the cell with which the code of a lesson begins
+ALIKE = 0.6  # of the lines of such a cell: about half of them are the same in two lessons
 MOST_BYTES = 100_000_000  # an executed notebook full of pictures takes a few megabytes
 
 
@@ -144,6 +146,23 @@ def assigned(code):
                 except ValueError:
                     values[target.id] = ...
     return values
+
+
+def first_cells():
+    """Return {lesson: lines of the cell with which its code begins}."""
+    cells = {path.stem: [source(cell) for cell in read(path)["cells"] if BEGIN in source(cell)] for path in lessons()}
+    return {name: found[0].splitlines() for name, found in cells.items() if found}
+
+
+def lesson_of(code, among=None):
+    """Return the name of the lesson whose first cell of code this is, if need be changed a little; "" for none.
+
+    among    what `first_cells` returns; None reads the lessons
+    """
+    lines, among = set(code.splitlines()), first_cells() if among is None else among
+    alike = {name: sum(line in lines for line in first) / len(first) for name, first in among.items()}
+    name = max(alike, key=alike.get, default="")
+    return name if alike.get(name, 0) > ALIKE else ""
 
 
 def parameters(path):

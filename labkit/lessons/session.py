@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import sys
 import time
 import warnings
@@ -10,7 +11,7 @@ from labkit import settings
 from labkit.design.parameters import PAPERMILL, checked
 from labkit.errors import LabError, LabWarning
 from labkit.files.atomic import write_file
-from labkit.lessons.notebooks import assigned
+from labkit.lessons.notebooks import assigned, lesson_of
 from labkit.store import recorded as recorded_sets
 from labkit.store.runs import written_here
 from labkit.text import counted, in_lines, one_sentence
@@ -36,13 +37,14 @@ def monitor() -> dict:
 
 
 def begin():
-    """Check this notebook's parameters, and note the time: what trains from here on is its own."""
+    """Check this notebook's parameters, and note lesson and time: what trains from here on is its own."""
     global _begun_s
     shell = _shell()
     cells = list(shell.user_ns.get("In", [])[1:-1]) if shell else []  # without the cell that runs
     check_injected(cells)
     check_parameters(cells, shell.user_ns if shell else {})
     if shell:
+        os.environ["LABKIT_LESSON"] = lesson_of(shell.user_ns["In"][-1])  # this cell's
         shell.set_custom_exc((KeyboardInterrupt,), _say_interrupted)
         warnings.showwarning = _say_warning
     _begun_s = time.time()
