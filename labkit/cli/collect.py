@@ -36,7 +36,8 @@ def verb(options):
                 if options.nbgrader:
                     left_out += for_nbgrader(handed_in, lessons, given_path(options.nbgrader))
             except LabError as error:
-                left_out.append(str(error))
+                sentence = str(error).replace(f"{place}/{number}/", "")
+                left_out.append(sentence if sentence.startswith(file.name) else f"{file.name}: {sentence}")
                 continue
             except Exception as error:                        # of one file, whatever it holds: the others are kept
                 left_out.append(f"{file.name} is left out, its records cannot be read ({type(error).__name__}).")
@@ -123,8 +124,8 @@ def for_nbgrader(handed_in, known, course):
             left.append(f"{printable(target)} is there already and stays as it is: move it away to take a later one.")
             continue
         write_file(target / f"{lesson}.ipynb", read_regular(path), choose="--nbgrader")
-        for record in (handed_in.folder / "runs").glob("*/*"):
-            write_file(target / "runs" / record.parent.name / record.name, read_regular(record), choose="--nbgrader",
+        for record in (path for path in handed_in.folder.glob("runs/**/*") if path.is_file()):
+            write_file(target / record.relative_to(handed_in.folder), read_regular(record), choose="--nbgrader",
                        durable=False)
     return left
 

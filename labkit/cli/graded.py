@@ -21,8 +21,8 @@ COURSE = f'''"""How nbgrader makes and grades the assignments of this course."""
 
 c = get_config()
 c.CourseDirectory.course_id = "parameter-design-lab"
-# Of a student's runs the records are handed in, adapters and pictures are not.
-c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", ".pytest_cache", "*.safetensors", "*.png"]
+# Of a student's runs the records and pictures are handed in, adapters and checkpoints are not.
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", ".pytest_cache", "*.safetensors"]
 c.ClearSolutions.code_stub = {{"python": "{forms.STUB['code']}"}}
 c.Execute.timeout = 120
 '''

@@ -2,7 +2,8 @@
 
     submission.json                     who handed it in, and when
     notebooks/NAME.ipynb                the notebooks in which something was run
-    runs/ID/config.json, events.jsonl   the record of each run, without adapters and pictures
+    runs/ID/config.json, events.jsonl   the record of each run, without adapters
+    runs/ID/samples/NAME.png            its pictures, where there is room for them
 """
 
 import io
@@ -21,10 +22,11 @@ from labkit.store.recorded import DAMAGED, EPOCH
 from labkit.text import printable, shown
 
 VERSION = 1
-MOST_ZIPPED, MOST_BYTES, MOST_FILES = 30_000_000, 300_000_000, 5_000  # a whole chapter has about 3 MB in 200 files
+MOST_ZIPPED, MOST_BYTES, MOST_FILES = 30_000_000, 300_000_000, 5_000
 ABOUT = "submission.json"
 RECORD = ("config.json", "events.jsonl")
-NAME = re.compile(r"submission\.json|notebooks/\w[\w .,+()-]{0,98}\.ipynb|runs/\w{1,64}/(config\.json|events\.jsonl)")
+NAME = re.compile(r"submission\.json|notebooks/\w[\w .,+()-]{0,98}\.ipynb|"
+                  r"runs/\w{1,64}/(config\.json|events\.jsonl|samples/\w[\w.-]{0,80}\.png)")
 LONGEST = 100                                                 # characters of a student's name
 
 
@@ -48,8 +50,8 @@ def safe_name(student: str) -> str:
     return re.sub(r"[^\w.-]+", "_", student).strip("._-")[:60] or "student"
 
 
-def packed(student: str, made: str, notebooks: dict[str, bytes], runs: list[Path]) -> bytes:
-    """Return the bytes of the zip file.
+def packed(student: str, made: str, notebooks: dict[str, bytes], runs: list[Path]) -> tuple[bytes, bool]:
+    """Return the bytes of the zip file, and whether the runs' pictures are in it, for which there may be no room.
 
     notebooks    {name: bytes}
     runs         folders of runs
@@ -63,16 +65,32 @@ def packed(student: str, made: str, notebooks: dict[str, bytes], runs: list[Path
     if odd := next((name for name in members if not NAME.fullmatch(name)), None):
         raise LabError(f"{printable(Path(odd).name)} cannot be handed in under this name: give it one of letters, "
                        "digits, spaces and hyphens.")
+    pictures = {f"runs/{run.name}/samples/{path.name}": path for run in runs for path in run.glob("samples/*.png")}
+    pictures = {name: path for name, path in pictures.items() if NAME.fullmatch(name)}
+    if sum(path.stat().st_size for path in pictures.values()) < MOST_ZIPPED:
+        whole = members | {name: read_regular(path) for name, path in sorted(pictures.items())}
+        data = _zipped(whole)
+        if _fits(data, whole):
+            return data, True
+    data = _zipped(members)
+    if not _fits(data, members):
+        raise LabError(f"The submission would have {len(members):,} files and {len(data) / 1e6:.0f} MB, and at most "
+                       f"{MOST_FILES:,} and {MOST_ZIPPED / 1e6:.0f} MB are taken: give a store that holds the runs "
+                       "of this course alone (--store).")
+    return data, not pictures
+
+
+def _zipped(members: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name, data in members.items():
             file.writestr(zipfile.ZipInfo(name, EPOCH), data, zipfile.ZIP_DEFLATED)
-    size, whole = buffer.tell(), sum(map(len, members.values()))
-    if size > MOST_ZIPPED or whole > MOST_BYTES or len(members) > MOST_FILES:
-        raise LabError(f"The submission would have {len(members):,} files and {size / 1e6:.0f} MB, and at most "
-                       f"{MOST_FILES:,} and {MOST_ZIPPED / 1e6:.0f} MB are taken: give a store that holds the runs "
-                       "of this course alone (--store).")
     return buffer.getvalue()
+
+
+def _fits(data: bytes, members: dict[str, bytes]) -> bool:
+    size = sum(map(len, members.values()))
+    return len(data) <= MOST_ZIPPED and size <= MOST_BYTES and len(members) <= MOST_FILES
 
 
 def unpacked(file: Path, folder: Path) -> Submission:

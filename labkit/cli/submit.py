@@ -31,12 +31,13 @@ def verb(options):
     target = given_path(options.to or f"{submission.safe_name(student)}.zip")
     if target.exists() and not submission.is_submission(target):
         raise LabError(f"{printable(target)} is there already and is no submission: give another name with --to.")
-    data = submission.packed(
+    data, is_whole = submission.packed(
         student.strip()[:submission.LONGEST], datetime.now(UTC).isoformat(timespec="seconds"),
         {name: _bytes(notebook) for name, notebook in answers.items()},
         [store.root / entry["id"] for entries in runs.values() for entry in entries])
     write_file(target, data, choose="--to")
     lines = [progress.line(lesson, entries) for lesson, entries in runs.items()]
+    lines += [] if is_whole else ["There is no room for the pictures of the runs; those in notebooks are handed in."]
     lines += [f"Notebooks: {', '.join(answers) or 'none'}.", f"{target}, {len(data) / 1e6:.1f} MB, is what {student} "
               "hands in."]
     account = {"path": str(target), "student": student, "notebooks": list(answers),

@@ -158,6 +158,15 @@ def test_records_that_are_damaged_inside_are_told_and_the_rest_of_them_counts(tm
     assert data["left_out"][0].startswith(f"Ada.zip: Line 1 of {journal}") and str(tmp_path) not in data["left_out"][0]
 
 
+def test_a_notebook_that_is_none_leaves_its_submission_out_by_name(tmp_path, capsys):
+    zipped(tmp_path / "eve.zip", ("notebooks/00_start.ipynb", b"{}"))
+    hand_in(tmp_path, "Ada", rates=(1e-3,), lessons=slice(0, 1))
+    code, out, _ = labkit(capsys, "collect", tmp_path, "--to", tmp_path / "out", "--json")
+    data = json.loads(out)
+    assert code == 1 and len(data["students"]) == 1
+    assert data["left_out"][0].startswith("eve.zip: notebooks/00_start.ipynb cannot be read as a notebook")
+
+
 def test_of_two_submissions_of_one_student_the_later_is_taken_and_shared_runs_are_counted(tmp_path, capsys):
     hand_in(tmp_path, "Ada", passed=1, lessons=slice(0, 1), rates=(1e-3,), file="late.zip",
             made="2026-11-28T10:00:00+00:00")

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from labkit.cli import forms, jupyterlab, my_lessons, parser
+from labkit.cli import forms, jupyterlab, my_lessons, parser, student
 from labkit.errors import LabError
 from labkit.lessons import notebooks
 
@@ -50,12 +50,12 @@ def own(tmp_path, monkeypatch):
     return own
 
 
-def opened(monkeypatch, name):
+def opened(monkeypatch, name, *options):
     """Return the file that `labkit lab NAME` hands to JupyterLab."""
     paths = []
     monkeypatch.setattr(jupyterlab, "command", lambda lesson, **_: paths.append(lesson))
     monkeypatch.setattr(jupyterlab.subprocess, "Popen", lambda command: SimpleNamespace(wait=lambda: 0))
-    assert jupyterlab.lab(parser.parse(["lab", name])).code == 0
+    assert jupyterlab.lab(parser.parse(["lab", name, *options])).code == 0
     return paths[0]
 
 
@@ -153,3 +153,18 @@ def test_a_file_of_that_name_that_is_no_copy_is_left_alone(own, monkeypatch, the
     (own / "00_a.ipynb").write_text(there)
     assert opened(monkeypatch, "00").read_text() == there
     assert "has changed" not in capsys.readouterr().err
+
+
+def test_another_folder_of_copies_is_filled_and_a_copy_without_solutions_in_it_is_opened_as_it_is(
+        own, monkeypatch, tmp_path):
+    handed_out = tmp_path / "class" / "01_b.ipynb"
+    student.verb(parser.parse(["student", "01", "--to", str(handed_out.parent)]))
+    before = handed_out.read_bytes()
+    assert opened(monkeypatch, "01", "--notebooks", str(handed_out.parent)) == handed_out
+    assert handed_out.read_bytes() == before and b"Solution" not in before
+    assert "00_a.ipynb" in os.listdir(handed_out.parent) and not own.exists()
+
+
+def test_a_notebook_in_a_folder_of_its_own_is_served_from_there(own, tmp_path):
+    copy = tmp_path / "class" / "01_b.ipynb"
+    assert f"--ServerApp.root_dir={tmp_path / 'class'}" in jupyterlab.command(copy, port=8888, browser=False)

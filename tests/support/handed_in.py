@@ -78,7 +78,7 @@ def hand_in(folder, student, *, rates=tuple(KINDS), passed=2, lessons=slice(0, 2
     luck = np.random.default_rng(seed)
     ids = [write_run(store, KINDS[rate], rate=rate, seed=seed, lesson=lesson.stem, luck=luck.uniform(0.9, 1.1))
            for lesson in chosen for rate in rates]
-    data = submission.packed(student, made, {path.name: answered(path, passed) for path in chosen},
+    data, _ = submission.packed(student, made, {path.name: answered(path, passed) for path in chosen},
                              [store.root / name for name in ids])
     path = folder / (file or f"{submission.safe_name(student)}.zip")
     path.write_bytes(data)
