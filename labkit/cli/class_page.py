@@ -4,10 +4,12 @@ import base64
 import csv
 import html
 import io
+import math
 
 from labkit.cli import progress
 from labkit.cli.report_page import heading
 from labkit.cli.report_style import style, tint
+from labkit.judge.diagnose import DIVERGED
 from labkit.text import counted, printable, rate_text
 from labkit.view.style import VERDICTS
 
@@ -120,7 +122,10 @@ def figure(students, lessons):
 
 
 def _change(entry):
-    """Return how far a run's held-out loss ended from where it began, as a share of it, and its verdict."""
-    evidence = entry["evidence"]
-    start, end = evidence.get("loss_at_start"), evidence.get("loss_at_end")
-    return (end / start - 1 if start and end is not None else float("inf")), entry["label"]
+    """Return how far a run's held-out loss ended from where it began, as a share of it, and its verdict.
+
+    That of a run that broke is infinite, as wherever runs are compared.
+    """
+    start, end = (entry["evidence"].get(name) for name in ("loss_at_start", "loss_at_end"))
+    is_whole = start and end is not None and entry["label"] != DIVERGED
+    return (end / start - 1 if is_whole else math.inf), entry["label"]

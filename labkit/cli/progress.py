@@ -7,7 +7,7 @@ from labkit.judge import listing
 from labkit.judge.diagnose import DIVERGED, OVERSHOOTING
 from labkit.lessons import notebooks
 from labkit.store import about
-from labkit.text import counted, rate_text
+from labkit.text import counted, loss_text, rate_text
 
 OTHER = ""  # stands for runs of no lesson
 
@@ -31,7 +31,7 @@ def line(lesson, entries):
     best = ""
     if about_runs["best_rate"] is not None:
         best = (f"; best {rate_text(about_runs['best_rate'])}, {about_runs['best_verdict']}, held-out loss "
-                f"{about_runs['loss_before']:.3f} → {about_runs['loss_after']:.3f}")
+                f"{loss_text(about_runs['loss_before'])} → {loss_text(about_runs['loss_after'])}")
     broke = f"; {about_runs['broke']} broke" if about_runs["broke"] else ""
     return f"{heading(lesson) if lesson else 'Other runs'}: {made}{rates}{best}{broke}"
 

@@ -44,7 +44,7 @@ def begin():
     check_injected(cells)
     check_parameters(cells, shell.user_ns if shell else {})
     if shell:
-        os.environ["LABKIT_LESSON"] = lesson_of(shell.user_ns["In"][-1])  # this cell's
+        os.environ["LABKIT_LESSON"] = lesson_of((shell.user_ns.get("In") or [""])[-1])  # the cell that runs
         shell.set_custom_exc((KeyboardInterrupt,), _say_interrupted)
         warnings.showwarning = _say_warning
     _begun_s = time.time()
