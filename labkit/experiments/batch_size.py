@@ -11,11 +11,11 @@ from labkit.design.config import RunConfig
 from labkit.judge.arms import Arm, basis, difference, over_seeds
 from labkit.judge.compare import as_good, at_edge, best_of, ends_by_rate, final_losses, gap, has_failed, views
 from labkit.judge.seed_spread import caution, recorded_noise
-from labkit.judge.stats import Interval
+from labkit.judge.stats import Interval, paired_difference
 from labkit.store.history import Run
 from labkit.text import rate_text, with_interval
 from labkit.view.by_rate import LEFT_OUT, RateLine, plot_by_rate
-from labkit.view.curves import LOSS_AXIS, loss_axis
+from labkit.view.curves import LOSS_AXIS, STEP_AXIS, curve, loss_axis, step_axis
 from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
 from labkit.view.tables import Table, loss
 
@@ -106,6 +106,63 @@ def plot_rules(runs: Iterable[Run], ax=None):
                 fontsize=STYLE["small"], color=STYLE["text"])
     ax.figure.summary = "Final held-out loss, " + "; ".join(summary) + "."
     return ax
+
+
+def plot_volumes(runs: Iterable[Run], ax=None):
+    """Draw the held-out loss of runs of several batches at one constant rate; rings: as many pictures shown to each.
+
+    Upright the runs are compared after equal updates, from ring to ring after equal epochs.
+    """
+    ax, labels, means, bands = new_axes(ax), [], [], []
+    runs = sorted(runs, key=lambda run: run.config.train_batch_size)
+    for i, (run, color) in enumerate(zip(runs, ordered_colors(len(runs)), strict=True)):
+        steps, mean, low, high = curve(run)
+        ax.plot(steps, mean, color=color, linestyle=LINES[i], marker=MARKERS[i], linewidth=STYLE["line"])
+        ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
+        at = _nearest(run, _pictures_of_all(runs) / run.config.train_batch_size)
+        ax.plot(steps[at], mean[at], "o", markersize=17, markerfacecolor="none", markeredgecolor=color)
+        means.append(mean)
+        bands += [low, high]
+        words = f"batch {run.config.train_batch_size}  {loss(mean[-1])}"
+        labels.append((mean[-1] if np.isfinite(mean[-1]) else 1e30, words, color))
+    step_axis(ax, max(run.config.max_train_steps for run in runs))
+    loss_axis(ax, means, bands)
+    name_axes(ax, f"{STEP_AXIS}; rings: {_pictures_of_all(runs):,} pictures shown", LOSS_AXIS)
+    direct_labels(ax, labels)
+    ax.figure.summary = both_ways(runs)
+    return ax
+
+
+def both_ways(runs: Iterable[Run], lowest=None) -> str:
+    """Say how the largest batch stands to the middle one after as many updates and after as many pictures.
+
+    lowest    batch predicted to be lowest after as many pictures; no answer is not wrong
+    """
+    runs = sorted(runs, key=lambda run: run.config.train_batch_size)
+    pictures, middle, large = _pictures_of_all(runs), runs[len(runs) // 2], runs[-1]
+    updates = min(middle.config.max_train_steps, large.config.max_train_steps)
+    held = {run.config.train_batch_size: run.validations["validation"] for run in runs}
+    at_rings = {run.config.train_batch_size: _nearest(run, pictures / run.config.train_batch_size) for run in runs}
+    one, other = large.config.train_batch_size, middle.config.train_batch_size
+
+    def apart(at, beside) -> str:
+        return with_interval(paired_difference(held[one].losses[at], held[other].losses[beside]))
+
+    best = min(held, key=lambda batch: np.nan_to_num(held[batch].means[at_rings[batch]], nan=math.inf))
+    return (f"Held-out loss of batch {one} against batch {other}: after {updates:,} updates each "
+            f"{apart(_nearest(large, updates), _nearest(middle, updates))}, after {pictures:,} pictures each "
+            f"{apart(at_rings[one], at_rings[other])} (95 % intervals over pictures, one seed).\n"
+            f"Lowest after {pictures:,} pictures: batch {best}.{_compared(lowest, str(best))}")
+
+
+def _pictures_of_all(runs: Sequence[Run]) -> int:
+    """Return how many pictures the run that saw the fewest was shown."""
+    return min(volume.exposures(run.config.max_train_steps, run.config.effective_batch_size) for run in runs)
+
+
+def _nearest(run: Run, step: float) -> int:
+    """Return the number of the evaluation nearest to an update."""
+    return int(np.abs(np.array(run.validations["validation"].steps) - step).argmin())
 
 
 def _span(interval: Interval) -> tuple[float, float]:
@@ -269,6 +326,13 @@ def compensation(runs: Iterable[Run]) -> Table:
         "batch", "epochs", "learning rate", "updates", "sum of the rate", "held-out loss at the end",
         f"against the first row (95 % interval {basis(*arms)})", "further fall on training pictures",
     ], rows)
+
+
+def cost_by_batch(lab, config: RunConfig, batch_sizes: Sequence[int]):
+    """Return the memory and the time of an update at each batch size: a `CostByBatch`."""
+    from labkit.experiments.updates import cost_by_batch  # here, since it imports torch
+
+    return cost_by_batch(lab.base, lab.cache, config, batch_sizes=batch_sizes)
 
 
 def cost_table(cost) -> Table:

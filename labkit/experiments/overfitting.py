@@ -4,22 +4,30 @@ Runs that differ by the seed alone are averaged picture by picture: all are meas
 """
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from labkit.errors import LabError
-from labkit.experiments.memorization import Memorization, diversity, memorization, plot_nearest, thumbnails
-from labkit.experiments.turning_points import NAMES, Scored, boundary, plot_boundary, stopping_table
+from labkit.experiments.memorization import (
+    Memorization,
+    distances,
+    diversity,
+    memorization,
+    plot_nearest,
+    thumbnails,
+)
+from labkit.experiments.turning_points import Scored, boundary, plot_boundary, stopping_table
 from labkit.judge.arms import basis, over_seeds, rise
-from labkit.judge.compare import gap, views
+from labkit.judge.compare import as_good, best_of, final_losses, gap, views
 from labkit.judge.early_stopping import Time, time_of_lowest_loss
 from labkit.judge.stats import Interval
 from labkit.store.history import Run
 from labkit.text import with_interval
 from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, mark_not_finite, step_axis
-from labkit.view.pictures import prompts_of, sample_pictures
+from labkit.view.pictures import prompts_of, sample_pictures, show_mosaic
 from labkit.view.style import MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 from labkit.view.tables import Table, loss
 
@@ -116,6 +124,27 @@ def turns(runs: Iterable[Run]) -> Table:
     ], rows)
 
 
+def predictions(runs: Sequence[Run], pictures=None, turn=None) -> str:
+    """Compare what was predicted of runs on few and many pictures with the runs. No answer is not wrong.
+
+    pictures    the number of training pictures predicted to end lowest
+    turn        the update predicted to be the best of the run on the fewest pictures
+    """
+    fewest = min(runs, key=lambda run: run.config.n_train)
+    ended = [run for run in runs if np.isfinite(final_losses(run)).all()]
+    beside, lowest, time = "", None, time_of_lowest_loss(fewest)
+    if ended:
+        lowest = best_of(ended).config.n_train
+        rivals = [str(run.config.n_train) for run in as_good(ended)]
+        beside = f" (within noise also {' and '.join(rivals)})" if rivals else ""
+    first = "" if pictures is None else f" You said {pictures}{': yes' if pictures == lowest else ''}."
+    said = ""
+    if turn is not None:
+        said = f" You said {turn}{': yes' if time.low <= turn <= time.high else ''}."
+    return (f"Lowest at the end: the run on {lowest or 'none of the'} pictures{beside}.{first}\n"
+            f"On {fewest.config.n_train} pictures the held-out loss was lowest at update {time.text()}.{said}")
+
+
 # -- what the pictures show
 
 
@@ -202,14 +231,48 @@ def _fresh(lab, prompts, most=FRESH) -> np.ndarray:
 
 
 def _accepted(lab, pictures, prompts, reader) -> Scored | None:
-    from labkit.engine.attribute_reader import load_reader  # here, since it imports torch
+    from labkit.engine.attribute_reader import asked_of, load_reader  # here, since it imports torch
 
-    kinds, reader = _kinds(lab.territory), reader or load_reader()
-    wanted = [kinds.get(prompt) for prompt in prompts]
-    if not set(wanted) <= set(reader.kinds):
+    train = lab.territory.train
+    by_caption = dict(zip(train.captions, asked_of(train) or (), strict=False))
+    if not set(prompts) <= set(by_caption):
         return None
+    reader, wanted = reader or load_reader(), [by_caption[prompt] for prompt in prompts]
     accepted = np.stack([reader.accepted(drawn, wanted) for drawn in pictures.values()])
     return Scored(np.array(list(pictures)), accepted.astype(float))
+
+
+def plot_pairs(lab, runs: Sequence[Run], *, pairs: int = 3) -> LabFigure:
+    """Draw a row a run: held-out prompts as its adapter draws them, beside each the nearest of its training pictures.
+
+    Prompts and starting noise are the same in every row. Near is told by an eye for layout and light.
+    """
+    prompts = list(lab.territory.prompts[:pairs])
+    training, rows = _training(lab, max(runs, key=lambda run: run.config.n_train)), []
+    for run in runs:
+        drawn = lab.generate(prompts, run=run, num_inference_steps=lab.monitor().num_inference_steps)
+        own = training[: run.config.n_train]
+        nearest = own[distances(thumbnails(drawn), thumbnails(own)).argmin(axis=1)]
+        rows.append([picture for pair in zip(drawn, nearest, strict=True) for picture in pair])
+    names, head, between = 1.2, 0.62, 0.1  # inches for words at left and above; between two rows
+    side = (STYLE["width"] - names - 0.05) / (2 * len(prompts) + 0.2)
+    figure = LabFigure(STYLE["width"], head + (side + between) * len(rows), photographic=True)
+    ax = figure.place_axes(names, 0, STYLE["width"] - names - 0.05, figure.get_figheight() - head)
+    xs, ys = show_mosaic(ax, rows, range(2, 2 * len(prompts), 2), round(between / side * len(training[0])))
+    ax.set_anchor("NW")
+    small = {"fontsize": STYLE["small"], "color": STYLE["text"], "textcoords": "offset points", "ha": "center"}
+    for i, prompt in enumerate(prompts):
+        ax.annotate(textwrap.shorten(prompt, round(side * 2 * 14), placeholder=" …"),
+                    ((xs[2 * i] + xs[2 * i + 1]) / 2, 0), (0, 20), va="bottom", fontstyle="italic", **small)
+        for x, words in zip(xs[2 * i:], ("drawn", "nearest in training"), strict=False):
+            ax.annotate(words, (x, 0), (0, 4), va="bottom", **small)
+    for y, run in zip(ys, runs, strict=True):
+        ax.annotate(f"{run.config.n_train}\npictures", (0, y), (-8, 0), textcoords="offset points", ha="right",
+                    va="center", fontsize=STYLE["title"], fontweight="bold", color=STYLE["text"],
+                    annotation_clip=False)
+    figure.summary = "; ".join(f"{run.config.n_train} pictures: drawn prompts beside the nearest training picture"
+                               for run in runs)
+    return figure
 
 
 def plot_copies(lab, run: Run, *, pictures: int = 4, seeds: int = SEEDS) -> LabFigure:
@@ -229,15 +292,11 @@ def plot_times(judged: Sequence[Judged]) -> LabFigure:
     return plot_boundary(first.run, first.times, first.accepted, first.copied)
 
 
-def plot_last_copies(judged: Sequence[Judged]) -> LabFigure:
-    """Draw the last pictures of the first of the judged runs over the nearest training pictures."""
-    first = judged[0]
-    last = max(first.pictures)
-    return plot_nearest(first.memorization[last], first.pictures[last], first.training, first.fresh, **SHOWN)
+def judged_runs(runs: Sequence[Run], lab, most: int = FRESH) -> list[Judged]:
+    """Judge the runs of which pictures were kept, ordered by their number of training pictures.
 
-
-def judged_runs(runs: Sequence[Run], lab) -> list[Judged]:
-    """Judge the runs of which pictures were kept, ordered by their number of training pictures."""
+    most    fresh pictures of the null, at most
+    """
     if any(run.meta.get("base_fingerprint", lab.base.fingerprint) != lab.base.fingerprint for run in runs):
         raise LabError(
             "These runs were recorded on another base than this lesson's: "
@@ -246,8 +305,10 @@ def judged_runs(runs: Sequence[Run], lab) -> list[Judged]:
     drawn = sorted((run for run in runs if run.samples), key=lambda run: run.config.n_train)
     if not drawn:
         return []
+    if drawn[0].config.data != lab.data_name:                 # recorded on more kinds of place than a lesson's
+        lab = lab.with_data(drawn[0].config.data)
     training = _training(lab, drawn[-1])                      # those of the others are its first ones
-    fresh = {prompts: _fresh(lab, prompts) for prompts in {tuple(prompts_of(run)) for run in drawn}}
+    fresh = {prompts: _fresh(lab, prompts, most) for prompts in {tuple(prompts_of(run)) for run in drawn}}
     return [judge(lab, run, redrawn_pictures=(training, fresh[tuple(prompts_of(run))])) for run in drawn]
 
 
@@ -266,7 +327,7 @@ def along(judged: Sequence[Judged]) -> Table:
             f"{differ.mean:.2f} ({differ.low:.2f} to {differ.high:.2f})",
         ])
     return Table([
-        "updates", "epochs", "show the kind that was asked", "copies beyond chance (95 % interval)",
+        "updates", "epochs", "show what was asked", "copies beyond chance (95 % interval)",
         "difference between two seeds (95 % interval)",
     ], rows)
 
@@ -274,14 +335,3 @@ def along(judged: Sequence[Judged]) -> Table:
 def stopping(judged: Sequence[Judged]) -> Table:
     """Return what rules of early stopping would have made of the first of the judged runs."""
     return stopping_table(judged[0].run)
-
-
-def times_table(judged: Sequence[Judged]) -> Table:
-    """Return one row for each number of pictures with the three times, in updates."""
-    names = list(dict.fromkeys(name for run in judged for name in run.times))
-    rows = []
-    for run in judged:
-        texts = {name: time.text() for name, time in run.times.items()}
-        rows.append([run.run.config.n_train, *(texts.get(name, "not read") for name in names)])
-    heads = [f"{NAMES[name]} (95 % interval over pictures, one seed)" for name in names]
-    return Table(["training pictures", *heads], rows)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 from figures import assert_bands_are_whole, assert_words_keep_apart
-from volume_runs import eightfold, ended, race, valleys
+from volume_runs import course, eightfold, ended, race, valleys
 
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
@@ -53,6 +53,27 @@ def test_predictions_are_compared_with_the_runs_at_one_rate():
     assert "Longest updates at one rate: about equal. You said About equal: yes." in words
     assert "You said" not in batch_size.predictions(race())
     assert "Longest updates at one rate: 16. You said 4." in batch_size.predictions(race(power=1.0), longest=4)
+
+
+def volumes():
+    """Return runs of batch 2, 4 and 16, the large one as many updates as the middle one, the small one twice that."""
+    starts = {2: [0.2, 0.19, 0.17, 0.15], 4: [0.2, 0.18, 0.16], 16: [0.2, 0.17, 0.14]}
+    steps = {2: [0, 8, 32, 64], 4: [0, 8, 32], 16: [0, 8, 32]}
+    return [course(held, held, steps[batch], train_batch_size=batch, max_train_steps=steps[batch][-1])
+            for batch, held in starts.items()]
+
+
+def test_a_batch_is_compared_after_as_many_updates_and_after_as_many_pictures():
+    words = batch_size.both_ways(volumes(), 16)
+    assert "batch 16 against batch 4: after 32 updates each -0.020" in words
+    assert "after 128 pictures each +0.010" in words
+    assert words.endswith("Lowest after 128 pictures: batch 2. You said 16.")
+    assert batch_size.both_ways(volumes(), 2).endswith("You said 2: yes.") and "You" not in batch_size.both_ways(volumes())
+    axes = batch_size.plot_volumes(volumes())
+    assert_words_keep_apart(axes.figure)
+    assert_bands_are_whole(axes.figure)
+    rings = [line.get_xdata()[0] for line in axes.lines if line.get_markersize() == 17]
+    assert rings == [64, 32, 8] and axes.figure.summary == batch_size.both_ways(volumes())
 
 
 ALIKE, RISING = {1: 3e-3, 4: 3e-3, 16: 3e-3}, {1: 1e-3, 4: 3e-3, 16: 1e-2}

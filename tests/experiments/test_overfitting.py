@@ -12,6 +12,7 @@ from labkit.engine.cache import Encoded
 from labkit.errors import LabError
 from labkit.experiments import overfitting
 from labkit.judge.stats import by_picture
+from labkit.settings import data_dir
 from labkit.view.evidence import Note, evidence, or_note
 
 KINDS = ("pool", "maze", "stairs", "corridor")
@@ -23,10 +24,13 @@ def drawn(count, seed):
     return coarse.repeat(4, axis=1).repeat(4, axis=2).astype(np.uint8)
 
 
-def folder(count, kinds=KINDS):
-    attributes = tuple({"kind": kinds[i % len(kinds)]} if kinds else {} for i in range(count))
+SHIPPED = data_dir() / "territories" / "made" / "train"  # the reader is asked of such folders alone
+
+
+def folder(count, kinds=KINDS, path=SHIPPED, **every):
+    attributes = tuple(({"kind": kinds[i % len(kinds)]} if kinds else {}) | every for i in range(count))
     captions = tuple(f"picture {i}" for i in range(count))
-    return PictureFolder(None, captions, captions, attributes, captions)
+    return PictureFolder(path, captions, captions, attributes, captions)
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def lab():
     cache = SimpleNamespace(train=encoded(train), validation=encoded(validation))
     territory = SimpleNamespace(train=folder(12), validation=folder(64))
     base = SimpleNamespace(decode=lambda latents: latents, fingerprint="made")
-    return SimpleNamespace(base=base, cache=cache, territory=territory)
+    return SimpleNamespace(base=base, cache=cache, territory=territory, data_name="liminal")
 
 
 def encoded(pictures):
@@ -44,10 +48,13 @@ def encoded(pictures):
 
 
 def reader(accepts=1.0):
-    def accepted(pictures, kinds):
+    def accepted(pictures, wanted):
+        assert len(wanted) == len(pictures)
+        asked.append(wanted)
         return np.arange(len(pictures)) < accepts * len(pictures)
 
-    return SimpleNamespace(kinds=KINDS, accepted=accepted)
+    asked = []
+    return SimpleNamespace(accepted=accepted, asked=asked)
 
 
 def run_with_pictures(lab, copied_from=400):
@@ -106,15 +113,52 @@ def test_copies_are_found_from_the_update_on_at_which_they_begin(lab):
     rows = overfitting.along([one]).rows
     assert [row[0] for row in rows] == ["50", "100", "200", "400", "800", "1,500"] and rows[-1][3].startswith("+95%")
     assert rows[-1][4].startswith("0.00") and not rows[0][4].startswith("0.00")
-    assert len(overfitting.times_table([one]).rows[0]) == 4
-    for figure in (overfitting.plot_times([one]), overfitting.plot_last_copies([one])):
-        assert_words_keep_apart(figure)
+    assert_words_keep_apart(overfitting.plot_times([one]))
 
 
-def test_kinds_that_the_reader_does_not_know_give_no_score(lab):
-    one = overfitting.judge(lab, run_with_pictures(lab), reader=SimpleNamespace(kinds=("bedroom",)))
+def test_a_folder_of_a_persons_own_gives_no_score(lab, tmp_path):
+    lab.territory.train = folder(12, path=tmp_path / "train")
+    one = overfitting.judge(lab, run_with_pictures(lab), reader=reader())
     assert one.accepted is None and set(one.times) == {"validation", "copying"}
     assert overfitting.along([one]).rows[0][2] == "not read"
+
+
+def test_the_reader_is_asked_for_the_kind_of_places_and_for_the_style_of_drawings(lab):
+    of_places, of_drawings = reader(), reader()
+    overfitting.judge(lab, run_with_pictures(lab), reader=of_places)
+    assert of_places.asked[0][:4] == [{"kind": "pool"}, {"kind": "pool"}, {"kind": "maze"}, {"kind": "maze"}]
+    lab.territory.train = folder(12, style="storybook")
+    overfitting.judge(lab, run_with_pictures(lab), reader=of_drawings)
+    assert set(map(str, of_drawings.asked[0])) == {"{'style': 'storybook'}"}
+
+
+def test_runs_that_were_recorded_on_another_territory_are_judged_there(lab, tmp_path):
+    lab.territory.train = folder(12, path=tmp_path / "train")
+    other = SimpleNamespace(**vars(lab) | {"data_name": "near"})
+    other.territory = other.cache = None  # nothing of the lesson's own territory is asked
+    other.with_data = {"liminal": lab}.get
+    [one] = overfitting.judged_runs([run_with_pictures(lab)], other)
+    assert len(one.training) == 12 and one.copied.values[-1].all()
+
+
+def test_predictions_are_compared_with_the_race():
+    words = overfitting.predictions([LONG[0], LONG[2], LONG[4]], 96, 100)
+    assert words.startswith("Lowest at the end: the run on 96 pictures. You said 96: yes.")
+    assert "On 12 pictures the held-out loss was lowest at update 100 (" in words and words.endswith("You said 100: yes.")
+    assert "You said" not in overfitting.predictions([LONG[0], LONG[4]])
+    assert overfitting.predictions([LONG[0], LONG[4]], 12, 1500).count("yes") == 0
+
+
+def test_each_run_has_a_row_of_what_it_draws_beside_the_nearest_of_its_own_pictures(lab):
+    lab.territory.prompts = ("an indoor pool", "a yellow maze of rooms without an end", "a corridor")
+    lab.monitor = lambda: SimpleNamespace(num_inference_steps=2)
+    lab.generate = lambda prompts, run, num_inference_steps: lab.cache.train.mean[[9, 1, 3]]
+    figure = overfitting.plot_pairs(lab, [turned(4, 100), turned(12, 400)])
+    assert_words_keep_apart(figure)
+    [image] = [image for ax in figure.axes for image in ax.images]
+    few, many = (image.get_array()[row:row + 16] for row in (0, len(image.get_array()) - 16))
+    assert (many[:, 20:36] == drawn(12, 0)[9]).all()             # of twelve, the tenth was copied
+    assert (few[:, 20:36] != drawn(12, 0)[9]).any()              # which the run on four has never seen
 
 
 def test_runs_without_pictures_or_of_another_base_are_refused_in_a_sentence(lab):
