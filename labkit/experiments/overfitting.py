@@ -264,7 +264,7 @@ def plot_pairs(lab, runs: Sequence[Run], *, pairs: int = 3) -> LabFigure:
     for i, prompt in enumerate(prompts):
         ax.annotate(textwrap.shorten(prompt, round(side * 2 * 14), placeholder=" …"),
                     ((xs[2 * i] + xs[2 * i + 1]) / 2, 0), (0, 20), va="bottom", fontstyle="italic", **small)
-        for x, words in zip(xs[2 * i:], ("drawn", "nearest in training"), strict=False):
+        for x, words in zip(xs[2 * i:], ("drawn", "nearest seen"), strict=False):
             ax.annotate(words, (x, 0), (0, 4), va="bottom", **small)
     for y, run in zip(ys, runs, strict=True):
         ax.annotate(f"{run.config.n_train}\npictures", (0, y), (-8, 0), textcoords="offset points", ha="right",

@@ -68,7 +68,8 @@ def test_a_batch_is_compared_after_as_many_updates_and_after_as_many_pictures():
     assert "batch 16 against batch 4: after 32 updates each -0.020" in words
     assert "after 128 pictures each +0.010" in words
     assert words.endswith("Lowest after 128 pictures: batch 2. You said 16.")
-    assert batch_size.both_ways(volumes(), 2).endswith("You said 2: yes.") and "You" not in batch_size.both_ways(volumes())
+    assert batch_size.both_ways(volumes(), 2).endswith("You said 2: yes.")
+    assert "You" not in batch_size.both_ways(volumes())
     axes = batch_size.plot_volumes(volumes())
     assert_words_keep_apart(axes.figure)
     assert_bands_are_whole(axes.figure)

@@ -144,7 +144,8 @@ def test_runs_that_were_recorded_on_another_territory_are_judged_there(lab, tmp_
 def test_predictions_are_compared_with_the_race():
     words = overfitting.predictions([LONG[0], LONG[2], LONG[4]], 96, 100)
     assert words.startswith("Lowest at the end: the run on 96 pictures. You said 96: yes.")
-    assert "On 12 pictures the held-out loss was lowest at update 100 (" in words and words.endswith("You said 100: yes.")
+    assert "On 12 pictures the held-out loss was lowest at update 100 (" in words
+    assert words.endswith("You said 100: yes.")
     assert "You said" not in overfitting.predictions([LONG[0], LONG[4]])
     assert overfitting.predictions([LONG[0], LONG[4]], 12, 1500).count("yes") == 0
 
