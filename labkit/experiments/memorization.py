@@ -60,6 +60,17 @@ def thumbnails(pictures, side: int = 16) -> np.ndarray:
     return cut.reshape(len(cut), side, block, side, block, 3).mean(axis=(2, 4)).reshape(len(cut), -1)
 
 
+def layout_and_colour(pictures) -> np.ndarray:
+    """Return the light of thumbnails, all at one mean and contrast, with the mean colour: (N, features).
+
+    An eye for what a drawn picture was made after: paler or darker, it stays near.
+    """
+    small = thumbnails(pictures).reshape(len(pictures), -1, 3)
+    light = small.mean(axis=2) - small.mean(axis=(1, 2))[:, None]
+    light /= np.maximum(np.linalg.norm(light, axis=1, keepdims=True), 1e-9)
+    return np.concatenate([light, 8 * small.mean(axis=1)], axis=1)    # both then tell pictures apart about as well
+
+
 def distances(one, other) -> np.ndarray:
     """Return Euclidean distances (N, M) between features (N, F) and (M, F)."""
     squared = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T

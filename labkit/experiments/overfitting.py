@@ -15,6 +15,7 @@ from labkit.experiments.memorization import (
     Memorization,
     distances,
     diversity,
+    layout_and_colour,
     memorization,
     plot_nearest,
     thumbnails,
@@ -245,14 +246,14 @@ def _accepted(lab, pictures, prompts, reader) -> Scored | None:
 def plot_pairs(lab, runs: Sequence[Run], *, pairs: int = 3) -> LabFigure:
     """Draw a row a run: held-out prompts as its adapter draws them, beside each the nearest of its training pictures.
 
-    Prompts and starting noise are the same in every row. Near is told by an eye for layout and light.
+    Prompts and starting noise are the same in every row. Near is told by an eye for layout and colour.
     """
     prompts = list(lab.territory.prompts[:pairs])
     training, rows = _training(lab, max(runs, key=lambda run: run.config.n_train)), []
     for run in runs:
         drawn = lab.generate(prompts, run=run, num_inference_steps=lab.monitor().num_inference_steps)
         own = training[: run.config.n_train]
-        nearest = own[distances(thumbnails(drawn), thumbnails(own)).argmin(axis=1)]
+        nearest = own[distances(layout_and_colour(drawn), layout_and_colour(own)).argmin(axis=1)]
         rows.append([picture for pair in zip(drawn, nearest, strict=True) for picture in pair])
     names, head, between = 1.2, 0.62, 0.1  # inches for words at left and above; between two rows
     side = (STYLE["width"] - names - 0.05) / (2 * len(prompts) + 0.2)

@@ -7,7 +7,15 @@ import pytest
 from figures import assert_words_keep_apart
 
 from labkit.errors import LabError
-from labkit.experiments.memorization import distances, diversity, features_of, memorization, plot_nearest, thumbnails
+from labkit.experiments.memorization import (
+    distances,
+    diversity,
+    features_of,
+    layout_and_colour,
+    memorization,
+    plot_nearest,
+    thumbnails,
+)
 
 
 def drawn(count, seed):
@@ -95,3 +103,14 @@ def test_copies_are_marked_above_their_originals_and_fresh_pictures_stand_below(
     words = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert sum("copied" in word for word in words) == min(7, found.copied.sum())
     assert {"generated", "fresh"} <= set(words)
+
+
+def test_a_pale_copy_is_nearest_to_its_original_by_layout_and_colour_though_not_by_its_thumbnail():
+    pale = (TRAINING * 0.4 + 0.6 * 150).astype(np.uint8)
+    by_layout = distances(layout_and_colour(pale), layout_and_colour(TRAINING)).argmin(axis=1)
+    assert (by_layout == np.arange(len(TRAINING))).all()
+    even = np.full((1, 32, 32, 3), 90, np.uint8)
+    assert np.isfinite(layout_and_colour(even)).all()
+    greyer = np.concatenate([TRAINING[:1], TRAINING.mean(axis=0, keepdims=True).astype(np.uint8)])
+    assert distances(thumbnails(pale[:1]), thumbnails(greyer)).argmin() == 1
+    assert distances(layout_and_colour(pale[:1]), layout_and_colour(greyer)).argmin() == 0
