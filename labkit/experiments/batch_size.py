@@ -120,7 +120,8 @@ def plot_volumes(runs: Iterable[Run], ax=None):
         ax.plot(steps, mean, color=color, linestyle=LINES[i], marker=MARKERS[i], linewidth=STYLE["line"])
         ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
         at = _nearest(run, _pictures_of_all(runs) / run.config.train_batch_size)
-        ax.plot(steps[at], mean[at], "o", markersize=17, markerfacecolor="none", markeredgecolor=color)
+        ax.plot(steps[at], mean[at], "o", markersize=17, markerfacecolor="none", markeredgecolor=color,
+                clip_on=False)
         means.append(mean)
         bands += [low, high]
         words = f"batch {run.config.train_batch_size}  {loss(mean[-1])}"
