@@ -45,10 +45,10 @@ def verbs():
 
 def rooms():
     """Return the table of rooms from top to bottom: what belongs there, and which file to read first."""
-    rows = ["| room | what comes in | read first |", "|---|---|---|"]
+    rows = ["| room | put code here if | read first |", "|---|---|---|"]
     for name, path in room_files().items():
         about = " ".join(docstring(path).partition("\n\n")[2].split())
-        what, _, first = about.removeprefix("Comes in: ").partition("Read first: ")
+        what, _, first = about.removeprefix("Put code here if ").partition("Read first: ")
         rows.append(f"| `{name}` | {what.strip()} | {first.rstrip('.')} |")
     return "\n".join(rows) + "\n"
 

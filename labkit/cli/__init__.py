@@ -1,4 +1,5 @@
 """The command line: its verbs, its own environment, headless lessons and their report.
 
-Comes in: what a verb does. It reads options, calls what lies below and returns an outcome. Read first: parser.py.
+Put code here if it is what a verb does: it reads options, calls what lies below and returns an outcome.
+Read first: parser.py.
 """

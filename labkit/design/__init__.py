@@ -1,5 +1,4 @@
-"""A run before it starts: its fields, schedules, arithmetic and design file.
+"""A run before it starts: its fields, schedules, arithmetic and design file. Standard library, and YAML for files.
 
-Standard library, and YAML only when a file is read. Comes in: what can be said of a run without training it.
-Read first: config.py.
+Put code here if it says something of a run that needs no training and no pictures. Read first: config.py.
 """

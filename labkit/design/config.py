@@ -29,7 +29,7 @@ OTHER_NAMES = {
     "scheduler": "lr_scheduler", "warmup_steps": "lr_warmup_steps", "min_snr_gamma": "snr_gamma",
     "model": "base", "pretrained_model_name_or_path": "base", "dataset": "data", "train_data_dir": "data",
 }
-SCHEDULERS = ("constant", "linear", "exponential", "cosine", "three_phase")
+SCHEDULERS = ("constant", "linear", "cosine", "exponential", "three_phase")
 
 
 def knob(default: Any, check: fields.Check, help: str) -> Any:

@@ -4,13 +4,13 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from labkit.design.config import OTHER_NAMES
+from labkit.design.config import OTHER_NAMES, SCHEDULERS
 from labkit.errors import LabError
 from labkit.text import rate_text
 
 LADDERS: dict[str, tuple[Any, ...]] = {                       # numbers, words, or None: derived, as RunConfig says
     "learning_rate": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
-    "lr_scheduler": ("constant", "linear", "cosine", "exponential", "three_phase"),
+    "lr_scheduler": SCHEDULERS,
     "lr_warmup_steps": (0, 5, 10, 20, 50, 100),
     "max_train_steps": (5, 10, 20, 50, 100, 200, 500, 1000),
     "num_train_epochs": (1, 2, 3, 5, 10, 20, 50),

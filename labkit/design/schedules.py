@@ -62,11 +62,9 @@ def _decayed(scheduler: str, done: int, updates: int, peak: float, end: float) -
     progress = min(done, updates) / updates
     if scheduler == "exponential":
         return peak * (end / peak) ** progress
-    if scheduler == "linear":
-        share = (updates - min(done, updates)) / updates
-    else:
-        share = max(0.0, 0.5 * (1 + math.cos(math.pi * progress)))
-    return end + (peak - end) * share
+    shares = {"linear": (updates - min(done, updates)) / updates,
+              "cosine": max(0.0, 0.5 * (1 + math.cos(math.pi * progress)))}
+    return end + (peak - end) * shares[scheduler]
 
 
 def three_phases(config: RunConfig) -> tuple[int, int, int]:

@@ -1,5 +1,5 @@
 """Verdicts and comparisons from plain numbers, with their uncertainty. Numpy, no torch.
 
-Comes in: what a judgement follows from, for any run and any lesson. Read first: findings.py (the rule and its
-thresholds), then diagnose.py.
+Put code here if it computes a verdict or a comparison from recorded numbers and would work for any run. Text for one
+lesson belongs in lessons/, figures in view/. Read first: findings.py (the rule), then diagnose.py (the verdict).
 """
