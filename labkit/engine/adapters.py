@@ -26,8 +26,9 @@ class LoRAStack:
     unet              a diffusers U-Net; its own weights are never touched
     configs           one RunConfig a run; adapter kind and targets are the same for all
 
-    Every layer's A (K, R, in) and B (K, out, R) are views of `theta`. Ranks below R are padded with zero rows of A and
-    zero columns of B, whose gradients are exactly zero, so that they stay so.
+    Every layer's A (K, R, in) and B (K, out, R) are views of `theta`; a convolution's A is (K, h, w, R, in), a matrix
+    for each tap. Ranks below R are padded with zero rows of A and zero columns of B, whose gradients are exactly zero,
+    so that they stay so.
     """
 
     def __init__(self, unet: nn.Module, configs: Sequence[RunConfig]):
@@ -66,7 +67,8 @@ class LoRAStack:
         for k, config in enumerate(self.configs):
             for (name, part), (columns, shape) in self.slots.items():
                 if part == "A":
-                    drawn[k, columns].view(shape)[: config.rank] = _drawn_A(config, name, shape)
+                    A = _in_peft_order(drawn[k, columns].view(shape), part)
+                    A[: config.rank] = _drawn_A(config, name, A.shape)
         self.theta.copy_(drawn)
         return self
 
@@ -130,7 +132,7 @@ class LoRAStack:
         `<module>.delta.weight`.
         """
         row, rank = (self.theta if stacked is None else stacked)[k].cpu(), self.configs[k].rank
-        return {f"{name}.{KEYS[part]}": np.array(_own_rank(row[columns].view(shape), part, rank).numpy())
+        return {f"{name}.{KEYS[part]}": np.array(_own_rank(row[columns].view(shape), part, rank).numpy(), order="C")
                 for (name, part), (columns, shape) in self.slots.items()}
 
     def load(self, k: int, arrays: Mapping[str, np.ndarray], stacked: Tensor | None = None) -> None:
@@ -156,8 +158,14 @@ class LoRAStack:
 KEYS = {"A": "lora_A.weight", "B": "lora_B.weight", "delta": "delta.weight"}
 
 
+def _in_peft_order(value: Tensor, part: str) -> Tensor:
+    """View a convolution's A (h, w, R, in) as PEFT writes it, (R, in, h, w); all else lies so already."""
+    return value.permute(2, 3, 0, 1) if part == "A" and value.dim() == 4 else value
+
+
 def _own_rank(value: Tensor, part: str, rank: int) -> Tensor:
-    """Cut the padding off one layer's A (R, in) or B (out, R)."""
+    """View one layer's A (R, in, ...) or B (out, R, ...) in PEFT's order, its padding cut off."""
+    value = _in_peft_order(value, part)
     return {"A": lambda: value[:rank], "B": lambda: value[:, :rank], "delta": lambda: value}[part]()
 
 

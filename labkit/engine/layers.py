@@ -93,17 +93,20 @@ class FullLinear(AdaptedLayer):
 
 
 class LoRAConv(AdaptedLayer):
-    """y = conv(x) + scale (x * A) * B, with A of the module's own kernel and B of 1 x 1."""
+    """y = conv(x) + scale (x * A) * B, with A of the module's own kernel and B of 1 x 1.
+
+    A lies as (h, w, R, in): each tap of the kernel is a matrix.
+    """
 
     def _shapes(self, weight: torch.Size, R: int) -> Shapes:
-        return {"A": (R, *weight[1:]), "B": (weight[0], R, 1, 1)}
+        return {"A": (*weight[2:], R, weight[1]), "B": (weight[0], R, 1, 1)}
 
     def _forward(self, x: Tensor, scale: Tensor, A: Tensor, B: Tensor) -> Tensor:
-        conv = self.module
+        conv, B = self.module, (B * scale[..., None, None]).to(x.dtype)
         if _keeps_size(conv):
-            return _LoRAConv.apply(x, A, B, scale, conv.weight, conv.bias, conv.padding, conv.dilation)
-        h = _conv_per_run(x, A, conv.stride, conv.padding, conv.dilation)
-        return self.plain(x) + _conv_per_run(h, B * scale.to(x.dtype)[..., None, None])
+            return _LoRAConv.apply(x, A, B.flatten(2), conv.weight, conv.bias, conv.padding, conv.dilation)
+        h = _conv_per_run(x, A.permute(0, 3, 4, 1, 2), conv.stride, conv.padding, conv.dilation)
+        return self.plain(x) + _conv_per_run(h, B)
 
 
 def _keeps_size(conv: nn.Module) -> bool:
@@ -116,50 +119,92 @@ class _LoRAConv(torch.autograd.Function):
     """Fuse the frozen convolution and the adapter's, added in place both ways; nothing large is kept but the input.
 
     A tap of A's kernel is a matrix, and R channels are few: each tap's product with x is moved to its place and added
-    up, instead of moving the many channels of x. N rows, T taps, p positions.
+    up, instead of moving the many channels of x. N rows, T taps, p positions, G groups of n positions that are one
+    matrix product: `_groups` says how many.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, A: Tensor, B: Tensor, scale: Tensor, weight: Tensor, bias: Tensor | None,
+    def forward(ctx: Any, x: Tensor, A: Tensor, B: Tensor, weight: Tensor, bias: Tensor | None,
                 padding: tuple[int, int], dilation: tuple[int, int]) -> Tensor:
-        y = F.conv2d(x, weight, bias, 1, padding, dilation)
-        given = torch.bmm(_for_rows(_taps(A), x), x.flatten(2))               # (N, T R, p)
-        given = given.view(len(x), *A.shape[3:], A.shape[1], *x.shape[2:])    # (N, h, w, R, H, W)
-        h = _added(_added(given, -2, dilation[0]), -1, dilation[1]).flatten(2).contiguous()
-        h.mul_(_for_rows(scale, x))                                           # (N, R, p)
-        y.view(*y.shape[:2], -1).baddbmm_(_for_rows(B.flatten(2), x), h)
-        ctx.save_for_backward(x, h, A, B, scale, weight)
-        ctx.geometry = padding, dilation
+        G = _groups(x, A)
+        y = _frozen(x, weight, bias, padding, dilation)
+        blocks = _blocks(x, G)                                                # (G, in, n)
+        given = torch.bmm(_for_groups(A.flatten(1, 3), G), blocks)            # (G, T R, n)
+        given = given.view(G, *A.shape[1:4], -1, *x.shape[2:])                # (G, h, w, R, N / G, H, W)
+        h = _added(_added(given, -2, dilation[0]), -1, dilation[1]).contiguous().flatten(2)     # (G, R, n)
+        _add_product(y, _for_groups(B, G), h)
+        ctx.save_for_backward(blocks, h, A, B, weight)
+        ctx.geometry = x.shape, padding, dilation
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
-        x, h, A, B, scale, weight = ctx.saved_tensors
-        padding, dilation = ctx.geometry
-        out = grad_y.flatten(2)                                               # (N, out, p)
-        grad_h = torch.bmm(_for_rows(B.flatten(2), x).mT, out).mul_(_for_rows(scale, x))
-        taken = _spread(grad_h.unflatten(2, x.shape[2:]), A.shape[4], -1, dilation[1])
-        taken = _spread(taken, A.shape[3], -2, dilation[0]).view(len(x), -1, h.shape[2])    # (N, T R, p)
-        grad_taps = torch.bmm(taken, x.flatten(2).mT).unflatten(0, (len(A), -1)).sum(1)
-        grad_A = grad_taps.view(len(A), *A.shape[3:], *A.shape[1:3]).permute(0, 3, 4, 1, 2)
-        grad_B = torch.bmm(out, h.mT).unflatten(0, (len(B), -1)).sum(1).view_as(B)
+        blocks, h, A, B, weight = ctx.saved_tensors
+        shape, padding, dilation = ctx.geometry
+        G = len(blocks)
+        out = _blocks(grad_y, G)                                              # (G, out, n)
+        grad_h = torch.bmm(_for_groups(B, G).mT, out).view(G, A.shape[3], -1, *shape[2:])
+        taken = _spread(_spread(grad_h, A.shape[2], -1, dilation[1]), A.shape[1], -2, dilation[0])
+        taken = taken.view(G, -1, h.shape[2])                                 # (G, T R, n)
+        grad_A = _per_run(torch.bmm(taken, blocks.mT), A)
+        grad_B = _per_run(torch.bmm(out, h.mT), B)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x, _, _ = torch.ops.aten.convolution_backward(
-                grad_y, x, weight, None, (1, 1), padding, dilation, False, (0, 0), 1, (True, False, False))
-            grad_x.view(*x.shape[:2], -1).baddbmm_(_for_rows(_taps(A), x).mT, taken)
-        return grad_x, grad_A, grad_B, None, None, None, None, None
+            x = blocks.view(shape) if G == shape[0] else grad_y.new_empty(shape)    # only its shape is looked at
+            grad_x = _frozen_backward(grad_y, x, weight, padding, dilation)
+            _add_product(grad_x, _for_groups(A.flatten(1, 3), G).mT, taken)
+        return grad_x, grad_A, grad_B, None, None, None, None
 
 
-def _taps(A: Tensor) -> Tensor:
-    """Return the kernels (K, R, in, h, w) as one matrix a run, (K, h w R, in)."""
-    return A.permute(0, 3, 4, 1, 2).flatten(1, 3)
+def _frozen(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int],
+            dilation: tuple[int, int]) -> Tensor:
+    """Convolve by the module's own weight; 1 x 1 is a matrix product, which is faster on a CPU."""
+    if weight.shape[2:] != (1, 1):
+        return F.conv2d(x, weight, bias, 1, padding, dilation)
+    y = torch.bmm(weight.flatten(1).expand(len(x), -1, -1), x.flatten(2))
+    return (y if bias is None else y.add_(bias[:, None])).unflatten(2, x.shape[2:])
 
 
-def _for_rows(value: Tensor, x: Tensor) -> Tensor:
-    """Repeat what each run has (K, ...) for each of its rows (N, ...), as many as x has."""
-    return value.unsqueeze(1).expand(-1, len(x) // len(value), *value.shape[1:]).flatten(0, 1)
+def _frozen_backward(grad_y: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int],
+                     dilation: tuple[int, int]) -> Tensor:
+    """Return the gradient of `_frozen` for x."""
+    if weight.shape[2:] != (1, 1):
+        return torch.ops.aten.convolution_backward(
+            grad_y, x, weight, None, (1, 1), padding, dilation, False, (0, 0), 1, (True, False, False))[0]
+    return torch.bmm(weight.flatten(1).T.expand(len(grad_y), -1, -1), grad_y.flatten(2)).view_as(x)
+
+
+def _groups(x: Tensor, A: Tensor) -> int:
+    """Return G: N, so that each run's A is repeated for its rows, or K, so that each run's rows are laid side by side.
+
+    What is smaller is copied, which on pictures of few pixels are the rows: p numbers a channel against T R.
+    """
+    return len(x) if x.shape[2:].numel() >= A.shape[1:4].numel() else len(A)
+
+
+def _blocks(x: Tensor, G: int) -> Tensor:
+    """Lay rows (N, C, H, W) out in groups (G, C, n), in which the positions of one row follow those of another."""
+    return x.flatten(2).unflatten(0, (G, -1)).transpose(1, 2).flatten(2)
+
+
+def _for_groups(value: Tensor, G: int) -> Tensor:
+    """Repeat what each run has (K, ...) for each of its groups (G, ...)."""
+    return value.unsqueeze(1).expand(-1, G // len(value), *value.shape[1:]).flatten(0, 1)
+
+
+def _per_run(grad: Tensor, part: Tensor) -> Tensor:
+    """Add up gradients (G, ...) over the groups of each run, into the shape of its part (K, ...)."""
+    return (grad if len(grad) == len(part) else grad.unflatten(0, (len(part), -1)).sum(1)).view_as(part)
+
+
+def _add_product(y: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add the groups' products (G, C, m) (G, m, n) to rows (N, C, H, W) in place."""
+    G, C = left.shape[:2]
+    if G == len(y):
+        y.flatten(2).baddbmm_(left, right)
+    else:
+        y.flatten(2).unflatten(0, (G, -1)).add_(torch.bmm(left, right).view(G, C, len(y) // G, -1).transpose(1, 2))
 
 
 def _added(given: Tensor, axis: int, dilation: int) -> Tensor:

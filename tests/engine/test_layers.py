@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.engine.layers import LoRAConv, _conv_per_run, _keeps_size, _LoRAConv
+from labkit.engine.layers import LoRAConv, _conv_per_run, _groups, _keeps_size, _LoRAConv
 
 K, B, R = 3, 2, 2
 FITTING = [
@@ -45,10 +45,15 @@ def given(options, size=(5, 4), dtype=torch.float64):
 def by_definition(layer, x):
     """Convolve each run's rows with its own kernel and then with its B, in torch's own operations."""
     conv, scale = layer.module, layer.stack.scale.to(x.dtype)
-    rows = zip(x.unflatten(0, (K, B)), layer.parts["A"], layer.parts["B"], scale, strict=True)
+    rows = zip(x.unflatten(0, (K, B)), kernels(layer), layer.parts["B"], scale, strict=True)
     h = [nn.functional.conv2d(
         nn.functional.conv2d(own, a, None, conv.stride, conv.padding, conv.dilation), s * b) for own, a, b, s in rows]
     return conv(x) + torch.cat(h)
+
+
+def kernels(layer):
+    """Return A as torch's convolutions want it, (K, R, in, h, w)."""
+    return layer.parts["A"].permute(0, 3, 4, 1, 2)
 
 
 def gradients(y, layer, x):
@@ -56,7 +61,7 @@ def gradients(y, layer, x):
     return torch.autograd.grad((y * weights).sum(), (x, *layer.parts.values()))
 
 
-@pytest.mark.parametrize("size", [(5, 4), (1, 2)])
+@pytest.mark.parametrize("size", [(5, 4), (4, 4), (1, 2)])
 @pytest.mark.parametrize("options", FITTING + OTHERS, ids=str)
 def test_output_and_gradients_are_those_of_a_convolution_for_each_run(options, size):
     if size == (1, 2) and options == {"kernel_size": 3}:
@@ -72,10 +77,10 @@ def test_output_and_gradients_are_those_of_a_convolution_for_each_run(options, s
 @pytest.mark.parametrize("options", FITTING, ids=str)
 def test_gradients_are_the_slopes_of_the_output(options):
     layer, x = given(options, (3, 2))
-    conv, scale = layer.module, layer.stack.scale.double()
+    conv = layer.module
 
     def output(x, A, B):
-        return _LoRAConv.apply(x, A, B, scale, conv.weight, conv.bias, conv.padding, conv.dilation)
+        return _LoRAConv.apply(x, A, B.flatten(2), conv.weight, conv.bias, conv.padding, conv.dilation)
 
     assert torch.autograd.gradcheck(output, (x, *layer.parts.values()))
 
@@ -100,20 +105,31 @@ def test_every_precision_gives_the_same_within_its_rounding(dtype, tolerance):
         assert (mine.double() - theirs).norm() < tolerance * theirs.norm()
 
 
-def test_nothing_is_kept_for_the_backward_but_input_parts_and_the_few_channels_between():
-    layer, x = given(FITTING[1])
+ROWS_EACH, RUNS_EACH = (5, 4), (4, 4)                         # 20 and 16 positions, beside 3 x 3 taps of rank 2
+
+
+def test_the_smaller_of_parameters_and_rows_is_copied():
+    for size, groups in ((ROWS_EACH, K * B), (RUNS_EACH, K)):
+        layer, x = given(FITTING[1], size)
+        assert _groups(x, layer.parts["A"]) == groups
+
+
+@pytest.mark.parametrize("size, kept", [(ROWS_EACH, [(K * B, 3, 20), (K * B, R, 20)]),
+                                        (RUNS_EACH, [(K, 3, B * 16), (K, R, B * 16)])])
+def test_nothing_is_kept_for_the_backward_but_input_parts_and_the_few_channels_between(size, kept):
+    layer, x = given(FITTING[1], size)
     saved = {}
     with torch.autograd.graph.saved_tensors_hooks(
             lambda tensor: saved.setdefault(tensor.data_ptr(), tensor), lambda tensor: tensor):
         layer.forward(x)
     shapes = sorted(tuple(tensor.shape) for tensor in saved.values())
-    assert shapes == sorted([tuple(x.shape), (K * B, R, 20), *(tuple(part.shape) for part in layer.parts.values()),
-                             (K, 1, 1), tuple(layer.module.weight.shape)])
+    assert shapes == sorted([*kept, tuple(layer.parts["A"].shape), (K, 4, R), (K, 1, 1, 1, 1),
+                             tuple(layer.module.weight.shape)])
 
 
 def test_kernels_of_runs_as_groups_are_those_of_each_run():
     layer, x = given(FITTING[1])
-    grouped = _conv_per_run(x, layer.parts["A"], 1, 1)
+    grouped = _conv_per_run(x, kernels(layer), 1, 1)
     each = [nn.functional.conv2d(own, a, padding=1)
-            for own, a in zip(x.unflatten(0, (K, B)), layer.parts["A"], strict=True)]
+            for own, a in zip(x.unflatten(0, (K, B)), kernels(layer), strict=True)]
     torch.testing.assert_close(grouped, torch.cat(each))
