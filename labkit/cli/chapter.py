@@ -25,7 +25,7 @@ from labkit.settings import REPO, given_path, switch
 from labkit.text import printable
 
 SCHEMA_VERSION = 1
-QUOTA = {"00": 100, "01": 1200, "02": 1200, "03": 900, "04": 600}  # run-steps at batch 4 to train live, fresh store
+QUOTA = {"00": 100, "01": 1200, "02": 900, "03": 900, "04": 600}  # run-steps at batch 4 to train live, fresh store
 PLACES = {"base", "data", "near", "design"}
 RESERVED = ("results", "report")
 RESULTS, STORES = "results.json", "chapter-runs"              # the next chapter throws the stores, one a lesson, away

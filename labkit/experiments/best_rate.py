@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from labkit.design import volume
+from labkit.design.ladders import rung_text
 from labkit.errors import LabError
 from labkit.judge.arms import basis, difference, noise_among, over_seeds, together
 from labkit.judge.compare import (
@@ -50,7 +51,7 @@ def read(sets: Mapping[str, str], name: str | None = None) -> dict[str, list[Run
         if runs is None:
             raise LabError(missing(recorded_set))
         for run in runs:
-            arms.setdefault(arm or str(getattr(run.config, name)).replace("_", " "), []).append(run)
+            arms.setdefault(arm or rung_text(str(name), getattr(run.config, str(name))), []).append(run)
     common = set.intersection(*({run.config.seed for run in runs} for runs in arms.values()))
     if not common:
         raise LabError("The arms have no seed in common: record them with the same seeds.")
@@ -105,6 +106,13 @@ def table(arms: Mapping[str, Sequence[Run]]) -> Table:
     interval = f"above the lowest (95 % interval {basis(*bests.values())})"
     heads = ["arm", "best rate", "as good within noise", "sum of the rate at the best", "held-out loss left", interval]
     return Table(heads, rows)
+
+
+def bests(arms: Mapping[str, Sequence[Run]]) -> list[Run]:
+    """Return one run of each arm of `read`, of the first seed, at the rate that is best over all seeds."""
+    rates = {arm: best_of(over_seeds(runs, "learning_rate")).config.learning_rate for arm, runs in arms.items()}
+    return [min((run for run in runs if run.config.learning_rate == rates[arm]), key=lambda run: run.config.seed)
+            for arm, runs in arms.items()]
 
 
 def _pictures(run) -> tuple:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from labkit.design.config import RunConfig
+from labkit.design.ladders import rung_text
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.monitor import Monitor
 from labkit.engine.train import train
@@ -35,14 +36,13 @@ from labkit.view.tables import Table
 FULL = "full"  # in the place of a rank: a dense change of the same matrices
 ENOUGH = 0.05  # of the gain: the smallest effect of interest, declared beforehand
 FLOOR = -0.25  # shares of the gain below are drawn at the edge
-UPDATES = 4  # timed of each adapter; one more before them warms up
+UPDATES = 3  # timed of each adapter; one more before them warms up
 
 Ends = dict[float, np.ndarray]  # {rate: final losses (m, n)}; infinite where a run broke
 Sized = int | str  # a rank, or FULL
 
 
 # -- how far runs came
-
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,12 +296,15 @@ class Size(NamedTuple):
     seconds: float  # of an update, alone in its pass
 
 
-def sizes(lab, configs: Iterable[RunConfig]) -> list[Size]:
-    """Measure one adapter for each configuration, on the lab's base and pictures; nothing of it is kept."""
-    return [_size(lab, lab.config(config)) for config in configs]
+def sizes(lab, configs: Iterable[RunConfig], name: str = "rank") -> list[Size]:
+    """Measure one adapter for each configuration, on the lab's base and pictures; nothing of it is kept.
+
+    name    the field that the configurations differ in: each adapter is called by it
+    """
+    return [_size(lab, lab.config(config), name) for config in configs]
 
 
-def _size(lab, config: RunConfig) -> Size:
+def _size(lab, config: RunConfig, field: str) -> Size:
     with lab.base.lock:
         stack = LoRAStack(lab.base.unet, [config]).initialize()
     matrices = [(layer.module.weight.shape[0], layer.module.weight[0].numel()) for layer in stack.layers]
@@ -311,7 +314,8 @@ def _size(lab, config: RunConfig) -> Size:
     else:
         ranks = [min(config.rank, *sides) for sides in matrices]
         freedom = sum(rank * (sum(sides) - rank) for rank, sides in zip(ranks, matrices, strict=True))
-        name, of_width = f"rank {config.rank}", config.rank / narrowest
+        value = rung_text(field, getattr(config, field))
+        name, of_width = f"rank {value}" if field == "rank" else value, config.rank / narrowest
     file_bytes = len(adapter_bytes(stack.tensors(0), config))
     return Size(name, stack.theta.shape[1], freedom, of_width, file_bytes, _seconds(lab, config))
 

@@ -1,4 +1,4 @@
-"""How strongly should an adapter act, is faint set after training as faint set in training, what does alpha mix?
+"""How strongly should an adapter act after training, and what does alpha mix inside the model?
 
 K adapters side by side on one base, each at a strength of its own; n pictures. A strength acts after training and
 multiplies the scaling that the adapter was trained with.
@@ -20,8 +20,7 @@ from labkit.experiments.gradients import fixed_draws
 from labkit.judge.stats import LEVEL, Interval, by_picture, interval_of
 from labkit.text import with_interval
 from labkit.view.curves import LOSS_AXIS, loss_axis
-from labkit.view.pictures import show_mosaic
-from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
+from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 from labkit.view.tables import Table
 
 STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
@@ -29,8 +28,6 @@ PICTURES, STRATA = 32, 2
 SETS = {"territory": ("● this territory", VERDICTS["stagnating"][1]),
         "ordinary": ("■ ordinary places", VERDICTS["diverged"][1])}
 
-CELLS = ("strong", "faint, set after training", "faint, set in training")  # of each rank, from left to right
-PROMPTS = 2                                                                # of each set, drawn in every cell
 MIXED_AT, MIXED_PICTURES = (0.1, 0.5, 1.0, 2.0), 16                        # strengths and pictures of `mixing`
 
 
@@ -131,100 +128,6 @@ def plot_strengths(scores: Scores, ax=None):
     direct_labels(ax, labels)
     ax.figure.summary = scores.sentence
     return ax
-
-
-# -- four scenarios: high and low rank, strong and faint, faint set after training or during it
-
-@dataclass(frozen=True, eq=False)
-class Scenarios:
-    """Hold the K cells row by row: each rank strong, faint afterwards, faint during training.
-
-    N prompts of each set
-    """
-
-    ranks: tuple[int, ...]                                    # of the rows
-    faint: float
-    scores: Scores                                            # of the cells
-    base: np.ndarray                                          # uint8 (2, N, H, W, 3): territory, ordinary
-    pictures: np.ndarray                                      # uint8 (K, 2, N, H, W, 3)
-
-    def name(self, k: int) -> str:
-        """Name a cell."""
-        return f"rank {self.ranks[k // len(CELLS)]}, {CELLS[k % len(CELLS)]}"
-
-    def change_text(self, name: str, k: int) -> str:
-        """Write how much cell k changes the loss on a set, with an interval that holds for all cells together."""
-        return with_interval(self.scores.change(name, k, len(self.scores.strengths)))
-
-    @property
-    def sentence(self) -> str:
-        """Say which cell gains and which costs most and least, by the mean over pictures."""
-        gains, costs = (self.scores.losses[name].mean(1) - self.scores.base[name].mean() for name in SETS)
-        extremes = (("Lowest on the territory", "territory", gains.argmin()),
-                    ("changed least there", "territory", np.abs(gains).argmin()),
-                    ("highest on ordinary places", "ordinary", costs.argmax()),
-                    ("changed least there", "ordinary", np.abs(costs).argmin()))
-        words = [f"{what}: {self.name(k)}, {self.change_text(name, k)}" for what, name, k in extremes]
-        return "; ".join(words) + ". One trained run of each; 95 % intervals over pictures, for all of them together."
-
-
-def measure_scenarios(lab, strong, trained_faint, faint: float, **options) -> Scenarios:
-    """Draw and measure each rank's cells at the same seeds.
-
-    strong          a run of each rank, trained at scaling 1
-    trained_faint   a run of each rank, trained at scaling `faint`
-    options         num_inference_steps, guidance_scale
-    """
-    runs = [run for full, weak in zip(strong, trained_faint, strict=True) for run in (full, full, weak)]
-    strengths = [1.0, faint, 1.0] * len(strong)
-    pairs = list(zip(lab.territory.prompts, lab.territory.ordinary.captions, strict=False))[:PROMPTS]
-    prompts = [prompt for of_set in zip(*pairs, strict=True) for prompt in of_set]
-    base = lab.generate(prompts, **options)
-    with acting(lab, runs, strengths) as stack:
-        drawn = lab.base.generate(prompts, range(len(prompts)), adapters=stack, **options)
-    in_sets = [pictures.reshape(*pictures.shape[:-4], 2, len(pairs), *pictures.shape[-3:])
-               for pictures in (base, drawn)]
-    return Scenarios(tuple(run.config.rank for run in strong), faint, measure_scores(lab, runs, strengths), *in_sets)
-
-
-def plot_scenarios(scenarios: Scenarios, *, width=STYLE["width"]):
-    """Draw the cells as blocks of pictures, each with its changes of the loss. Returns the Figure.
-
-    In a block the territory's pictures stand above the ordinary ones.
-    """
-    left, gap, words, head = 0.8, 0.12, 0.5, 0.3              # inches
-    columns, N = len(CELLS) + 1, scenarios.base.shape[1]
-    side = (width - left - gap * (columns - 1)) / columns / N
-    block = 2 * side
-    rows = len(scenarios.ranks)
-    figure = LabFigure(width, head + rows * (block + words), photographic=True, summary=scenarios.sentence)
-    for row, rank in enumerate(scenarios.ranks):
-        bottom = (rows - 1 - row) * (block + words) + words
-        for column in range(row > 0, columns):                # the base is the same for every row
-            k = row * len(CELLS) + column - 1
-            if column == 0:
-                title, pictures, below = "untouched base", scenarios.base, "change of the loss,\n95 % interval"
-            else:
-                title = CELLS[column - 1].replace("faint", f"faint ({scenarios.faint:g})")
-                pictures = scenarios.pictures[k]
-                below = f"● {scenarios.change_text('territory', k)}\n■ {scenarios.change_text('ordinary', k)}"
-            x = left + column * (N * side + gap)
-            ax = figure.place_axes(x, bottom, N * side, block)
-            show_mosaic(ax, [list(of_set) for of_set in pictures])
-            ax.set_anchor("SW")
-            _write(figure, x, bottom - 0.06, below, va="top")
-            if row == 0:
-                _write(figure, x, bottom + block + 0.06, title, va="bottom")
-        _write(figure, 0.03, bottom + block - 0.1, f"rank {rank}", va="top", fontweight="bold")
-        _write(figure, 0.03, bottom + 0.62 * block, "● territory", va="center")
-        _write(figure, 0.03, bottom + 0.25 * block, "■ ordinary", va="center")
-    return figure
-
-
-def _write(figure, x, y, words, **style) -> None:
-    """Write words at a place in inches."""
-    width, height = figure.get_size_inches()
-    figure.text(x / width, y / height, words, **{"fontsize": STYLE["small"] - 0.5, "color": STYLE["text"]} | style)
 
 
 # -- what alpha mixes inside a model

@@ -37,6 +37,13 @@ def test_arms_are_read_with_the_seeds_they_share(monkeypatch):
     assert {run.config.seed for runs in arms.values() for run in runs} == {0, 1}
 
 
+def test_arms_of_layers_are_called_by_the_names_of_their_sets_and_each_gives_its_best_run(monkeypatch):
+    sets(monkeypatch, layers=arm(1e-2, target_modules=("attention",)) + arm(3e-3, target_modules=("all",)))
+    arms = best_rate.read({"": "layers"}, "target_modules")
+    assert list(arms) == ["attention", "all"]
+    assert [(run.config.learning_rate, run.config.seed) for run in best_rate.bests(arms)] == [(1e-2, 0), (3e-3, 0)]
+
+
 def test_a_set_that_is_not_there_is_named_with_what_makes_it(monkeypatch):
     sets(monkeypatch)
     with pytest.raises(LabError, match="recipes.ship.recorded sgd` makes them"):

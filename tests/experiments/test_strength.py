@@ -1,4 +1,4 @@
-"""Trained adapters at strengths of their own, 0 the base and 1 the run; what alpha mixes, and four scenarios."""
+"""Trained adapters at strengths of their own, 0 the base and 1 the run; what alpha mixes."""
 
 from types import SimpleNamespace
 
@@ -6,23 +6,19 @@ import numpy as np
 import pytest
 import tiny
 from figures import assert_bands_are_whole, assert_words_keep_apart
-from small_pictures import write_territory
 
 from labkit.errors import LabError
 from labkit.experiments.rank import sizes, sizes_table
 from labkit.experiments.spectrum import spectra_of
 from labkit.experiments.strength import (
     acting,
-    measure_scenarios,
     measure_scores,
     measure_strengths,
     mixing,
     plot_mixing,
-    plot_scenarios,
     plot_strengths,
     scaling_table,
 )
-from labkit.lab import Lab
 
 SHORT = {"max_train_steps": 8, "train_batch_size": 4, "learning_rate": 3e-2, "pictures": 0}
 
@@ -87,21 +83,9 @@ def test_numbers_trained_grow_with_the_rank_and_degrees_of_freedom_stop_at_the_w
     assert "whole" in repr(sizes_table(found))
 
 
-def test_the_scenarios_show_the_same_seeds_and_a_faint_run_lies_nearer_to_the_base(tmp_path_factory, sd_folder):
-    pictures = write_territory(tmp_path_factory.mktemp("pictures"))
-    lab = Lab(str(sd_folder), str(pictures), device="cpu", store=tmp_path_factory.mktemp("store"))
-    knobs = {"max_train_steps": 2, "train_batch_size": 2, "learning_rate": 0.1, "pictures": 0}
-    strong, weak = ([lab.train(rank=rank, alpha=scaling * rank, **knobs) for rank in (4, 1)] for scaling in (1, 0.1))
-    found = measure_scenarios(lab, strong, weak, 0.1, num_inference_steps=2)
-    assert found.ranks == (4, 1)
-    assert found.base.shape == (2, 2, 128, 128, 3) and found.pictures.shape == (6, 2, 2, 128, 128, 3)
-    base = lab.generate([*lab.territory.prompts[:2], *lab.territory.ordinary.captions[:2]], num_inference_steps=2)
-    assert (found.base.reshape(base.shape) == base).all()
-    away = np.abs(found.pictures.astype(int) - found.base).mean((1, 2, 3, 4, 5))
-    assert away[1] < away[0] and away[4] < away[3]
-    figure = plot_scenarios(found)
-    assert_words_keep_apart(figure)
-    assert "rank 4, strong" in found.sentence or "rank 1, strong" in found.sentence
+def test_adapters_that_differ_in_their_layers_are_called_by_them(lab):
+    found = sizes(lab, [lab.config(target_modules=name) for name in ("attention", "all")], "target_modules")
+    assert [size.name for size in found] == ["attention", "all"] and found[0].trained < found[1].trained
 
 
 def test_a_lab_on_another_territory_shares_the_base(lab):

@@ -29,6 +29,7 @@ class RecordedSet:
     grids: tuple              # of dicts, as `labkit.engine.sweep.grid` takes them
     ends_only: bool = False   # tell only the first and the last loss
     drawn: tuple = ()         # updates after which pictures of seed 0 are drawn
+    first_prompts: int = 0    # of the territory, drawn for each run; 0: those that overfitting is seen by
     rounded: bool = False     # adapters are kept in bfloat16 between updates
 
     @property
@@ -51,14 +52,16 @@ FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "see
 
 # As the runs of u_curve, which these are read against.
 SHORT = {"learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}
+PLACES = "liminal/kind=pool,maze"
 KINDS = {1: "pool", 3: "pool,maze,garage", 6: "pool,maze,garage,corridor,mall,platform"}
 
 SETS = {
     "u_curve": RecordedSet(({"learning_rate": [1e-5, 1e-4, *RATES, 1e-1], "seed": TRIPLE, "max_train_steps": 100},)),
     "presets": RecordedSet(tuple(
         preset.changes | {"data": "liminal/kind=pool", "seed": TRIPLE} for preset in PRESETS.values())),
-    "lesson_presets": RecordedSet(tuple(preset.changes | {"seed": PAIR}
-                                        for preset in (RANK_AND_ALPHA | EPOCHS_AND_BATCHES).values())),
+    "lesson_presets": RecordedSet(tuple(preset.changes | {"seed": PAIR} for preset in EPOCHS_AND_BATCHES.values())),
+    "rank_presets": RecordedSet(tuple(
+        preset.changes | {"data": PLACES, "seed": PAIR} for preset in RANK_AND_ALPHA.values())),
     # 01: every schedule at its own best peak, SGD, as many pictures of more and more kinds, smaller pictures.
     "schedules": RecordedSet((SHORT | {"lr_scheduler": ["linear", "cosine", "exponential", "three_phase"],
                                        "learning_rate": RATES[1:]},), ends_only=True),
@@ -74,6 +77,11 @@ SETS = {
     **{f"full_{data}": RecordedSet((FULL | {"data": data},), ends_only=True) for data in ("liminal", "near")},
     "training_alpha": RecordedSet((
         {"alpha": [0.8, 80], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100},), ends_only=True),
+    # 02: which layers, at the same rank; each set at rates around its own best.
+    "layers": RecordedSet(tuple(
+        {"data": PLACES, "target_modules": layers, "learning_rate": [3e-3, 6e-3, 1.2e-2, 2.4e-2],
+         "lr_scheduler": "linear", "max_train_steps": 100, "seed": 0}
+        for layers in ("attention", "linear", "all")), drawn=(0, 33, 100), first_prompts=2),
     # 03: pictures until they overfit.
     "long_runs": RecordedSet((LONG | {"seed": 0}, LONG | {"seed": 1}), drawn=(25, 75, 200, 450, 700, 1000)),
     # 03: the best rate of each batch, as many pictures shown to all, or as many updates made by all.
@@ -162,6 +170,8 @@ def train(lab, name, configs, bar):
         monitor = Monitor(validate_at=(), **scored)
     elif recorded.drawn and all(config.seed == 0 for config in configs):
         prompts, seeds = asked(lab.territory)
+        if recorded.first_prompts:
+            prompts, seeds = tuple(lab.territory.prompts[:recorded.first_prompts]), ()
         monitor = Monitor(prompts=prompts, sample_seeds=seeds, sample_at=recorded.drawn, **scored)
     checkpoint_at = (100, 200, 300, 400, 1000)
     events = sweep(lab.base, lab.cache, lab.plan(configs), lab.store, monitor=monitor, checkpoint_at=checkpoint_at,
