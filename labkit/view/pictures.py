@@ -217,7 +217,8 @@ def plot_race(runs, name="learning_rate", *, verdicts=None, prompts=None, width=
     left, right, bottom = STYLE["margins"]
     ax = figure.place_axes(left, layout.height + bottom, width - left - right, above - bottom - 0.4)
     plot_curves(runs, ax, verdicts=verdicts, label=lambda run: rung_text(name, getattr(run.config, name)))
-    ax.set_title(f"One design at {len(runs)} {name.replace('_', ' ')}s: loss on held-out pictures", loc="left",
+    counted = f"{len(runs)} {name.replace('_', ' ').removesuffix('s')}s"  # target_modules is a plural already
+    ax.set_title(f"One design at {counted}: loss on held-out pictures", loc="left",
                  fontsize=STYLE["title"], fontweight="bold", color=STYLE["text"], pad=10)
     layout.draw(figure, names, verdicts, ordered_colors(len(runs)))
     figure.summary = summary_of(names, verdicts)              # the curves' own knows no score

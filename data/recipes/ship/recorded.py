@@ -59,9 +59,8 @@ SETS = {
     "u_curve": RecordedSet(({"learning_rate": [1e-5, 1e-4, *RATES, 1e-1], "seed": TRIPLE, "max_train_steps": 100},)),
     "presets": RecordedSet(tuple(
         preset.changes | {"data": "liminal/kind=pool", "seed": TRIPLE} for preset in PRESETS.values())),
-    "lesson_presets": RecordedSet(tuple(preset.changes | {"seed": PAIR} for preset in EPOCHS_AND_BATCHES.values())),
-    "rank_presets": RecordedSet(tuple(
-        preset.changes | {"data": PLACES, "seed": PAIR} for preset in RANK_AND_ALPHA.values())),
+    "lesson_presets": RecordedSet(tuple(preset.changes | {"seed": PAIR}
+                                        for preset in (RANK_AND_ALPHA | EPOCHS_AND_BATCHES).values())),
     # 01: every schedule at its own best peak, SGD, as many pictures of more and more kinds, smaller pictures.
     "schedules": RecordedSet((SHORT | {"lr_scheduler": ["linear", "cosine", "exponential", "three_phase"],
                                        "learning_rate": RATES[1:]},), ends_only=True),
