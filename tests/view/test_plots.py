@@ -202,6 +202,13 @@ def test_a_race_shows_the_start_the_end_and_one_moment_between():
     assert pictures.Comparison(race[:1], is_brief=True).columns == 3
 
 
+@pytest.mark.parametrize("name, values, words", [
+    ("rank", (4, 8), "2 ranks"), ("target_modules", (("all",), ("attention",)), "2 target modules")])
+def test_a_race_is_titled_with_the_plural_of_its_field(name, values, words):
+    figure = pictures.plot_race([made_run(**{name: value}) for value in values], name)
+    assert figure.axes[0].get_title("left").startswith(f"One design at {words}:")
+
+
 def test_a_schedule_is_drawn_as_it_is_applied():
     config = RunConfig(lr_scheduler="cosine", lr_warmup_steps=20, lr_edits=((120, 8e-4),)).resolved(96)
     assert list(curves.plot_schedules([config]).lines[0].get_ydata()) == rates(config)
