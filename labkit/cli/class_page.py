@@ -111,7 +111,8 @@ def figure(students, lessons):
     from labkit.view.class_runs import plot_class  # deferred: it loads matplotlib
 
     ends = {lesson: [(entry["config"]["learning_rate"], *_change(entry)) for one in students
-                     for entry in one["lessons"].get(lesson, {"entries": ()})["entries"]] for lesson in lessons}
+                     for entry in one["lessons"].get(lesson, {"entries": ()})["entries"]
+                     if entry["config"]["learning_rate"]] for lesson in lessons}
     passed = {lesson: [one["lessons"][lesson]["passed"] if lesson in one["lessons"] else 0 for one in students]
               for lesson in lessons if lesson != progress.OTHER}
     asked = {lesson: max(one["lessons"][lesson]["asked"] for one in students if lesson in one["lessons"])

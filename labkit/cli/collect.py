@@ -1,5 +1,6 @@
 """Read what a class handed in: one table, one page, one figure. Records are read, and nothing is executed."""
 
+import os
 import tempfile
 import warnings
 from collections import Counter
@@ -32,23 +33,23 @@ def verb(options):
             try:
                 handed_in = submission.unpacked(file, Path(place) / str(number))
                 student, faults = of_student(handed_in, lessons)
-                left_out += faults
-                if options.nbgrader:
-                    left_out += for_nbgrader(handed_in, lessons, given_path(options.nbgrader))
             except LabError as error:
-                sentence = str(error).replace(f"{place}/{number}/", "")
+                sentence = str(error).replace(f"{place}{os.sep}{number}{os.sep}", "")
                 left_out.append(sentence if sentence.startswith(file.name) else f"{file.name}: {sentence}")
                 continue
             except Exception as error:                        # of one file, whatever it holds: the others are kept
                 left_out.append(f"{file.name} is left out, its records cannot be read ({type(error).__name__}).")
                 continue
-            earlier = students.get(student["student"])
-            if earlier:
-                student, earlier = sorted([earlier, student], key=lambda one: one["made"], reverse=True)
-                left_out.append(f"{student['student']} handed in twice: {student['file']}, the later one, is taken "
-                                f"and not {earlier['file']}.")
-            students[student["student"]] = student
-    collected = [students[name] for name in sorted(students, key=str.casefold)]
+            left_out += faults
+            new, known = (student, handed_in), students.get(handed_in.student)
+            if known:
+                new, known = sorted([known, new], key=lambda each: each[0]["made"], reverse=True)
+                left_out.append(f"{handed_in.student} handed in twice: {new[0]['file']}, the later one, is taken "
+                                f"and not {known[0]['file']}.")
+            students[handed_in.student] = new
+        for _, handed_in in students.values() if options.nbgrader else ():
+            left_out += for_nbgrader(handed_in, lessons, given_path(options.nbgrader))
+    collected = [students[name][0] for name in sorted(students, key=str.casefold)]
     mark_shared(collected)
     names = [name for name in (*lessons.checks, progress.OTHER) if any(name in one["lessons"] for one in collected)]
     write(out, collected, names, left_out)
@@ -80,7 +81,7 @@ def of_student(handed_in, known):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         runs = progress.by_lesson(Store(handed_in.folder / "runs"))
-    faults = [f"{file}: " + str(each.message).replace(f"{handed_in.folder}/", "") for each in caught]
+    faults = [f"{file}: " + str(each.message).replace(f"{handed_in.folder}{os.sep}", "") for each in caught]
     lessons = {lesson: _numbers(entries, known.checks.get(lesson, ())) for lesson, entries in runs.items()}
     for path in handed_in.notebooks:
         notebook, lesson = known.of(path)

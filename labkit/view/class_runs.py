@@ -27,7 +27,7 @@ def plot_class(runs, passed) -> LabFigure:
     count = len(runs) + bool(passed)
     rows, columns = -(-max(count, 1) // COLUMNS), min(max(count, 1), COLUMNS)
     (width, height), (across, down), (left, right) = PANEL, GAPS, EDGE
-    figure = LabFigure(left + columns * width + (columns - 1) * across + right, rows * (height + down) + FOOT - 0.2,
+    figure = LabFigure(left + columns * width + (columns - 1) * across + right, rows * (height + down) + FOOT - 0.4,
                        summary=_summary(runs, passed))
     panels = [figure.place_axes(left + column * (width + across), FOOT + (rows - 1 - row) * (height + down),
                                 width, height) for row in range(rows) for column in range(columns)][:count]
@@ -76,9 +76,10 @@ def _draw_passed(ax, passed):
         begin = 0
         for number in range(asked, -1, -1):                   # those who passed all of them at the left
             if shares[number]:
+                is_wide = shares[number] > 0.04 * len(counts)  # enough for its number
                 color = "#00785A" if number == asked else "#B9D9CF" if number else "#E4E4E4"
                 ax.barh(place, shares[number], left=begin, height=0.62, color=color, edgecolor="white")
-                ax.text(begin + shares[number] / 2, place, f"{number}", ha="center", va="center",
+                ax.text(begin + shares[number] / 2, place, f"{number}" if is_wide else "", ha="center", va="center",
                         fontsize=STYLE["small"], color="white" if number == asked else STYLE["text"])
             begin += shares[number]
     ax.set_yticks(range(len(names)), [name.split(" ")[0] for name in names])

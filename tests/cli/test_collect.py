@@ -178,7 +178,9 @@ def test_of_two_submissions_of_one_student_the_later_is_taken_and_shared_runs_ar
     with zipfile.ZipFile(tmp_path / "bob.zip", "w") as made:
         for name, data in copied.items():
             made.writestr(name, data)
-    code, out, _ = labkit(capsys, "collect", tmp_path, "--to", tmp_path / "out", "--json")
+    code, out, _ = labkit(capsys, "collect", tmp_path, "--to", tmp_path / "out", "--nbgrader", tmp_path / "course",
+                          "--json")
+    assert b"not yet" in (tmp_path / "course/submitted/Ada/00_start/00_start.ipynb").read_bytes()
     ada, bob = json.loads(out)["students"]
     assert (ada["file"], ada["lessons"]["00_start"]["passed"]) == ("late.zip", 1)
     assert "late.zip, the later one, is taken and not early.zip" in json.loads(out)["left_out"][0]
@@ -195,6 +197,13 @@ def test_submissions_go_where_nbgrader_looks_for_them_and_never_over_one_that_is
     folder = tmp_path / "course/submitted/Ada_b/00_start"
     assert sorted(path.name for path in folder.iterdir()) == ["00_start.ipynb", "runs"]
     assert [path.name for path in sorted(folder.glob("runs/*/*"))] == ["config.json", "events.jsonl"]
+
+
+def test_where_none_can_be_read_the_table_says_so(tmp_path, capsys):
+    (tmp_path / "a.zip").write_bytes(b"no zip")
+    code, out, _ = labkit(capsys, "collect", tmp_path, "--to", tmp_path / "out")
+    assert code == 1 and out.startswith("No submission could be read.\na.zip is left out")
+    assert (tmp_path / "out/class.html").is_file()
 
 
 def test_a_folder_without_submissions_says_what_writes_one(tmp_path, capsys):
