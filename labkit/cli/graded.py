@@ -25,6 +25,8 @@ c.CourseDirectory.course_id = "parameter-design-lab"
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", ".pytest_cache", "*.safetensors"]
 c.ClearSolutions.code_stub = {{"python": "{forms.STUB['code']}"}}
 c.Execute.timeout = 120
+# A cell of points that a student tags skip-execution would not run, and so raise nothing: full points.
+c.Execute.skip_cells_with_tag = ""
 '''
 LAST_WORDS = """## Points
 
