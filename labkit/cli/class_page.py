@@ -21,7 +21,8 @@ PAGE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>What the class handed in</title><style>{style}
 header, main {{ max-width: 84rem }} .class {{ overflow-x: auto }} .class th, .class td {{ padding-right: 1.4rem }}
-.class tbody th {{ font-weight: 650; overflow-wrap: anywhere; min-width: 8rem }} .class td p {{ margin: 0 }}
+.class tbody th {{ font-weight: 650; overflow-wrap: anywhere; min-width: 8rem }}
+.class td p {{ margin: 0; white-space: nowrap }}
 .all {{ font-weight: 650 }} .class img {{ max-width: 100%; height: auto; border-radius: 6px; background: #fff }}
 </style></head><body>
 <header><h1>What the class handed in</h1><p>{summary}</p></header>

@@ -115,7 +115,8 @@ def unpacked(file: Path, folder: Path) -> Submission:
     except OSError as error:
         raise LabError(f"{file.name} cannot be read ({error.strerror or error}).") from None
     except DAMAGED as error:
-        fault = printable(str(error) or type(error).__name__)[:200]
+        is_cut = isinstance(error, zipfile.BadZipFile)
+        fault = "it is no whole zip file" if is_cut else printable(str(error) or type(error).__name__)[:200]
         raise LabError(f"{printable(file.name)} is left out, {fault}: ask for a file made by `labkit submit`."
                        ) from None
     return Submission(file, folder, student, made)
