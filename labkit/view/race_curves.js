@@ -87,7 +87,7 @@ export class Curves {
   }
 
   labelRoom(width) {
-    return Math.min(width * 0.3, 132);
+    return Math.min(width * 0.32, 150);
   }
 
   scales() {

@@ -78,6 +78,11 @@ export function lossText(value) {
   return value == null ? "not finite" : value >= 10 ? value.toPrecision(3) : value.toFixed(3);
 }
 
+// A rate such as 3e-3 is one word: no line breaks at its sign.
+export function whole(text) {
+  return text.replace(/(\de-)(?=\d)/g, "$1\u2060");
+}
+
 export function counted(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }

@@ -8,7 +8,6 @@ import math
 from dataclasses import replace
 from itertools import combinations
 
-import matplotlib
 import numpy
 from matplotlib.colors import to_hex
 
@@ -27,14 +26,13 @@ from labkit.view.style import VERDICTS, ordered_colors
 MOST = 8              # runs: more are not told apart by eye
 SEEDS = 2             # pictures of a run side by side
 SIDE, QUALITY = 256, 70  # pixels of a picture at most, and of WebP from 0 to 100: what a page shows of it
-ON_DARK = 0.38, 0.95  # the stretch of the palette whose colours are readable on a dark page
 ORIGINS = {"recorded": "recorded", "store": "from the store", "live": "trained here"}
 
 
 class RaceData:
     """Tell runs and events as pieces; `pieces` holds all that were told, in their order.
 
-    A piece is a dict with `kind`: "race" (title and what all runs share), "run" (name and colours), "loss" (one
+    A piece is a dict with `kind`: "race" (title and what all runs share), "run" (name and colour), "loss" (one
     evaluation: step, mean and the ends of its interval), "pictures" (of one step), "verdict" or "progress".
     """
 
@@ -56,10 +54,8 @@ class RaceData:
         last, prompts = max(run.config.max_train_steps for run in runs), max(map(prompts_of, runs), key=len)
         self._tell("race", title=race if len(runs) > 1 else "One run", field=self.field, last=last,
                    prompts=prompts[:SEEDS], origin=ORIGINS[runs[0].origin])
-        light = ordered_colors(len(runs))
-        dark = matplotlib.colormaps["plasma"](numpy.linspace(*ON_DARK, max(len(runs), 2)))
-        for run, on_light, on_dark in zip(runs, light, dark, strict=False):
-            self._tell("run", run=run.run_id, name=self.label(run), light=to_hex(on_light), dark=to_hex(on_dark))
+        for run, color in zip(runs, ordered_colors(len(runs)), strict=True):
+            self._tell("run", run=run.run_id, name=self.label(run), color=to_hex(color))
         for run in runs:
             for step, losses in zip(*run.validations.get("validation", ((), ())), strict=True):
                 self._loss(run.run_id, int(step), losses)
@@ -88,7 +84,7 @@ class RaceData:
             symbol, color = VERDICTS[verdict.label]
             accepted = short(verdict.score)
             piece = {"kind": "verdict", "run": run.run_id, "label": verdict.label, "symbol": symbol, "color": color,
-                     "sentence": verdict.sentence, "score": f"{accepted} accepted" if accepted else "",
+                     "sentence": verdict.sentence, "score": f"{accepted.replace(' of ', '/')} accepted" if accepted else "",
                      "end": run.stopped.global_step if run.stopped else None}
             if piece != known.get(run.run_id):
                 self.pieces.append(piece)

@@ -2,7 +2,7 @@
 // updates that moves both. Drawn from a Race alone, so that it plays with a kernel, in a saved notebook and on a page.
 
 import { Curves, swatch } from "./race_curves.js";
-import { Race, at, counted, lossText } from "./race_data.js";
+import { Race, at, counted, lossText, whole } from "./race_data.js";
 
 const FRAME_MS = 480; // of a replay, from one stop to the next
 const WIDE = 1100; // pixels from which curves stand beside the pictures
@@ -96,8 +96,8 @@ export class RaceView {
     this.drawStops();
     const beside = root.classList.contains("wide");
     const room = this.curves.drawing.parentElement.clientWidth;
-    const rows = beside ? this.strip.clientHeight - 182 : 0;
-    this.curves.draw(room, Math.max(280, Math.min(rows || 0.52 * room, 460)), this.stops, new Set(this.pinned));
+    const rows = beside ? this.strip.clientHeight - 202 : 0;
+    this.curves.draw(room, Math.max(280, Math.min(rows || 0.52 * room, 520)), this.stops, new Set(this.pinned));
     this.show(this.index, true);
   }
 
@@ -116,7 +116,7 @@ export class RaceView {
 
   // Make or renew the row of a run: its key, its pictures at the cursor, and its film.
   row(run) {
-    run.style ??= `--light:${run.light};--dark:${run.dark}`;
+    run.style ??= `--color:${run.color}`;
     let row = this.rows.get(run.run);
     if (!row) {
       const box = make("div", "run row", this.strip);
@@ -262,9 +262,9 @@ export class RaceView {
       line.append(swatch(run));
       make("b", "", line, ` ${run.name} `);
       make("span", "verdict", line, `${run.verdict.symbol} ${run.verdict.label}`);
-      make("p", "", card, run.verdict.sentence);
+      make("p", "", card, whole(run.verdict.sentence));
     }
-    if (!runs.length) make("p", "", this.words, told);
+    if (!runs.length) make("p", "", this.words, whole(told));
   }
 
   // Take the front end's light or dark from the colour behind the view, whatever set it.

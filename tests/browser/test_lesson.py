@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from jupyter_page import jupyterlab, notebook_page, run_all, start_all, wait_new_picture
+from jupyter_page import jupyterlab, notebook_page, run_all, start_all, wait_until
 
 from labkit import settings
 from labkit.cli import forms
@@ -36,6 +36,13 @@ def page(tmp_path_factory):
         yield page
 
 
+def wait_marks(page, count):
+    """Wait until a curve has more than so many evaluations; return what marks them."""
+    marks = page.locator(".lab-race svg.curves path.mark")
+    wait_until(lambda: marks.count() > count, 300)
+    return marks.all()
+
+
 def test_the_set_up_cell_and_the_solutions_are_folded(page):
     assert not page.get_by_text("find_spec").is_visible()
     solution, why = page.locator("details").all()
@@ -48,13 +55,14 @@ def test_the_set_up_cell_and_the_solutions_are_folded(page):
 
 
 def test_curves_and_pictures_grow_while_a_cell_trains_and_the_solution_does_not_run(page):
+    from playwright.sync_api import expect
+
     start_all(page)
-    first = wait_new_picture(page, "lab-live-pictures", "")
-    curve = wait_new_picture(page, "lab-live-curves", "")
-    wait_new_picture(page, "lab-live-pictures", first)
-    assert wait_new_picture(page, "lab-live-curves", curve)
+    race = page.locator(".lab-race")
+    race.locator(".now img").first.wait_for(state="visible")
+    early = len(wait_marks(page, 1))
+    wait_marks(page, early + 1)
     page.screenshot(path=SHOTS / "8-lesson-trains.png")
-    page.locator("img.lab-live-pictures").wait_for(state="hidden")
-    assert page.locator("img.lab-live-curves").is_visible()
+    expect(race.locator(".badge")).to_have_text("trained here")
     run_all(page)
     assert page.locator(".jp-OutputArea-output").last.inner_text().strip() == "None"

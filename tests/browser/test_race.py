@@ -1,6 +1,8 @@
 """A race as a person meets it: replayed, scrubbed by keyboard, compared, growing while runs train, and reopened."""
 
+import contextlib
 import re
+import time
 
 import nbformat
 import pytest
@@ -14,7 +16,7 @@ from labkit.design.config import RunConfig
 from labkit.store.events import Sample, Step, Stopped, Validation
 from labkit.store.history import RunBuilder
 from labkit.view.live import live
-from labkit.view.race_view import RaceView""", """RaceView.replay("long_runs")""", """def events(rates):
+from labkit.view.race_view import RaceView""", """RaceView.replay("race")""", """def events(rates):
     noise = np.random.default_rng(0).uniform(0.8, 1.2, (8, 1))
     for update in range(21):
         time.sleep(0.1)
@@ -63,6 +65,26 @@ def page(lab):
         yield page
 
 
+@contextlib.contextmanager
+def measured(page, what, *, most, count=1):
+    """Print how long the page took for each of `count` answers, and hold its own work to at most so many ms.
+
+    The page's main thread is asked for its processor time, which other work on the machine does not change.
+    """
+    client = page.context.new_cdp_session(page)
+    client.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent():
+        metrics = client.send("Performance.getMetrics")["metrics"]
+        return next(1000 * metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+    before, start = spent(), time.monotonic()
+    yield
+    took, work = 1000 * (time.monotonic() - start) / count, (spent() - before) / count
+    print(f"\n{what}: {work:.0f} ms of work, {took:.0f} ms on this machine's clock")
+    assert work < most
+
+
 def replay(page):
     return page.locator(".lab-race").first
 
@@ -74,18 +96,16 @@ def cursor(page):
 def test_a_replay_shows_its_end_at_once_with_pictures_curves_and_where_it_comes_from(page):
     view = replay(page)
     assert view.locator(".badge").inner_text() == "recorded"
-    assert view.locator(".update").inner_text() == "update 1,000 of 1,000"
-    assert view.locator(".row").count() == 4 and view.locator(".now img").count() == 8
+    assert view.locator(".update").inner_text() == "update 150 of 150"
+    assert view.locator(".row").count() == 6 and view.locator(".now img").count() == 12
     assert page.evaluate("[...document.querySelectorAll('.lab-race .now img')].every(e => e.naturalWidth > 0)")
-    drawn = page.evaluate(f"""async () => {{
-        const holder = document.querySelector('.lab-race').parentElement;
-        const script = holder.parentElement.querySelector('script').textContent, start = performance.now();
-        holder.replaceChildren(document.createElement('div'));
-        new Function(script)();
-        await {FRAME};
-        return performance.now() - start; }}""")
-    print(f"\na replay's first frame, from its data: {drawn:.0f} ms")
-    assert drawn < 1000
+    with measured(page, "a replay's first frame, from its data", most=1000):
+        page.evaluate(f"""async () => {{
+            const holder = document.querySelector('.lab-race').parentElement;
+            const script = holder.parentElement.querySelector('script').textContent;
+            holder.replaceChildren(document.createElement('div'));
+            new Function(script)();
+            await {FRAME}; }}""")
     page.screenshot(path=SHOTS / "race-1-replay.png")
 
 
@@ -97,44 +117,41 @@ def test_the_slider_moves_cursor_and_pictures_by_keyboard_and_says_the_update(pa
     slider.press("Home")
     assert slider.get_attribute("aria-valuetext") == "the untouched base"
     assert cursor(page) != end
-    for _ in range(5):
-        slider.press("ArrowRight")
-    assert slider.get_attribute("aria-valuetext") == "update 25 of 1,000"
-    early = view.locator(".now img").evaluate_all("all => all.map(e => e.src)")
-    assert len(early) == 8 and not set(early) & set(pictures)
+    untouched = view.locator(".now img").evaluate_all("all => all.map(e => e.src)")
+    assert len(set(untouched)) == 2 and not set(untouched) & set(pictures)  # the base draws the same for every run
+    slider.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") == "update 2 of 150"
     assert page.locator(".jp-Cell.jp-mod-active .lab-race").count() <= 1  # the notebook did not take the key
-    answers = page.evaluate(f"""async () => {{
-        const slider = document.querySelector('.lab-race input'), all = [];
-        for (let i = 0; i <= Number(slider.max); i++) {{
-            const start = performance.now();
-            slider.value = i; slider.dispatchEvent(new Event('input'));
-            await {FRAME}; all.push(performance.now() - start);
-        }}
-        return all.sort((a, b) => a - b); }}""")
-    print(f"\na slider's answer: {answers[len(answers) // 2]:.0f} ms, {answers[-1]:.0f} at most")
-    assert answers[len(answers) // 2] < 100
+    with measured(page, "a slider's answer", most=100, count=15):
+        page.evaluate(f"""async () => {{
+            const slider = document.querySelector('.lab-race input');
+            for (let i = 0; i < 15; i++) {{
+                slider.value = i; slider.dispatchEvent(new Event('input'));
+                await {FRAME};
+            }} }}""")
 
 
 def test_play_runs_from_the_base_to_the_end_and_can_be_paused(page):
     view = replay(page)
+    view.get_by_role("slider", name="update").press("End")
     view.get_by_role("button", name="Play from the beginning").click()
     wait_until(lambda: view.locator(".update").inner_text().startswith("update"), 20)
     view.get_by_role("button", name="Pause").click()
     held = view.locator(".update").inner_text()
     page.wait_for_timeout(1200)
-    assert view.locator(".update").inner_text() == held != "update 1,000 of 1,000"
+    assert view.locator(".update").inner_text() == held != "update 150 of 150"
     view.get_by_role("button", name="Play on").click()
-    wait_until(lambda: view.locator(".update").inner_text() == "update 1,000 of 1,000", 30)
+    wait_until(lambda: view.locator(".update").inner_text() == "update 150 of 150", 30)
 
 
 def test_two_pinned_runs_stand_side_by_side_and_escape_lets_them_go(page):
     view = replay(page)
-    keys = view.get_by_role("button", name=re.compile("^n_train "))
-    names = [keys.nth(i).get_attribute("aria-label") for i in range(4)]
-    assert re.match(r"n_train 12, overfitting, loss 0\.\d+ after 1000", names[0])
-    view.get_by_role("button", name=re.compile("^n_train 12,")).press("Enter")
+    keys = view.get_by_role("button", name=re.compile("^learning_rate "))
+    names = [keys.nth(i).get_attribute("aria-label") for i in range(6)]
+    assert re.match(r"learning_rate 1e-5, stagnating, loss 0\.\d+ after 150", names[0])
+    view.get_by_role("button", name=re.compile("^learning_rate 1e-5,")).press("Enter")
     assert view.locator(".words .card").count() == 1
-    view.get_by_role("button", name=re.compile("^n_train 96,")).press("Enter")
+    view.get_by_role("button", name=re.compile("^learning_rate 5e-3,")).press("Enter")
     boxes = [box.bounding_box() for box in view.locator(".row.pinned").all()]
     assert len(boxes) == 2 and abs(boxes[0]["y"] - boxes[1]["y"]) < 2 and boxes[0]["x"] != boxes[1]["x"]
     assert view.locator(".words .card").count() == 2
@@ -150,7 +167,7 @@ def test_every_control_has_a_name_and_pointing_at_the_curves_gives_numbers(page)
         assert control.get_attribute("aria-label")
     assert all(view.locator(".now img").evaluate_all("all => all.map(e => e.alt)"))
     view.locator("svg.curves").hover()
-    assert re.search(r"96: 0\.\d+ \(0\.\d+ to 0\.\d+\)", view.locator(".tip").inner_text())
+    assert re.search(r"1e-3: 0\.\d+ \(0\.\d+ to 0\.\d+\)", view.locator(".tip").inner_text())
 
 
 def test_dark_and_light_come_from_the_page(page):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from made_runs import made_race, made_run, made_seeds, scored_race
 from PIL import Image
+from test_contrast import luminance, rgb
 from told_runs import validation
 
 from labkit import settings
@@ -35,7 +36,7 @@ def test_a_race_names_its_runs_by_the_one_field_that_differs_as_people_write_it(
     [head, *_] = told(view, "race")
     assert (head["title"], head["field"], head["last"]) == ("A race over learning_rate", "learning_rate", 200)
     assert [piece["name"] for piece in told(view, "run")] == NAMES
-    assert len({piece["light"] for piece in told(view, "run")} | {piece["dark"] for piece in told(view, "run")}) == 10
+    assert len({piece["color"] for piece in told(view, "run")}) == 5
 
 
 def test_losses_come_with_intervals_and_what_is_no_number_is_told_as_none():
@@ -63,7 +64,7 @@ def test_verdict_score_and_the_lowest_run_are_said():
     view = RaceView(scored_race())
     verdicts = {piece["run"]: piece for piece in told(view, "verdict")}
     said = [(verdicts[run.run_id]["label"], verdicts[run.run_id]["score"]) for run in view.runs]
-    assert said[1] == ("healthy", "16 of 16 accepted") and said[4][0] == "diverged"
+    assert said[1] == ("healthy", "16/16 accepted") and said[4][0] == "diverged"
     assert "1e-3 ends lowest, at 0.100." in view.sentence and "Diverged: 3e-2, 3e-1." in view.sentence
 
 
@@ -208,6 +209,18 @@ def test_words_of_a_run_cannot_end_the_script_that_they_lie_in():
     run = made_run()
     run.samples[0] = dataclasses.replace(run.samples[0], prompts=("</script><img src=x>", "a maze"))
     assert RaceView([run]).page().count("</script>") == 1
+
+
+@pytest.mark.parametrize(("paper", "words", "is_dark"), [("#ffffff", "#1f1f1f", False), ("#1e1e1e", "#e8e8e8", True)])
+def test_names_of_runs_are_readable_in_light_and_dark(paper, words, is_dark):
+    style = (race_view.HERE / "race_view.css").read_text("utf-8")
+    ink, on_dark = (int(re.search(pattern, style)[1]) / 100 for pattern in (
+        r"--ink: color-mix\(in srgb, var\(--own\) (\d+)%, var\(--fg\)", r"var\(--color\) (\d+)%, white"))
+    for piece in told(RaceView(made_race()), "run"):
+        own = np.array(rgb(piece["color"]))
+        own = own * on_dark + 255 * (1 - on_dark) if is_dark else own
+        lights = sorted(map(luminance, (own * ink + np.array(rgb(words)) * (1 - ink), rgb(paper))))
+        assert (lights[1] + 0.05) / (lights[0] + 0.05) >= 4.5
 
 
 def test_the_script_is_one_piece_and_its_files_are_short():

@@ -29,6 +29,7 @@ class RecordedSet:
     grids: tuple              # of dicts, as `labkit.engine.sweep.grid` takes them
     ends_only: bool = False   # tell only the first and the last loss
     drawn: tuple = ()         # updates after which pictures of seed 0 are drawn
+    measured: tuple | None = None  # updates after which losses are measured; None: as a run does by itself
     first_prompts: int = 0    # of the territory, drawn for each run; 0: those that overfitting is seen by
     rounded: bool = False     # adapters are kept in bfloat16 between updates
 
@@ -61,6 +62,12 @@ SETS = {
         preset.changes | {"data": "liminal/kind=pool", "seed": TRIPLE} for preset in PRESETS.values())),
     "lesson_presets": RecordedSet(tuple(preset.changes | {"seed": PAIR}
                                         for preset in (RANK_AND_ALPHA | EPOCHS_AND_BATCHES).values())),
+    # 01: its race, as it opens: measured and drawn more often than one that a reader waits for.
+    "race": RecordedSet((
+        {"data": "near", "learning_rate": [1e-5, 1e-4, 1e-3, 5e-3, 2e-2, 4e-2], "lr_scheduler": "linear",
+         "max_train_steps": 150, "seed": 0},),
+        drawn=(0, 4, 10, 22, 45, 75, 110, 150), measured=(2, 4, 7, 10, 15, 22, 32, 45, 60, 75, 92, 110, 130),
+        first_prompts=2),
     # 01: every schedule at its own best peak, SGD, as many pictures of more and more kinds, smaller pictures.
     "schedules": RecordedSet((SHORT | {"lr_scheduler": ["linear", "cosine", "exponential", "three_phase"],
                                        "learning_rate": RATES[1:]},), ends_only=True),
@@ -171,7 +178,8 @@ def train(lab, name, configs, bar):
         prompts, seeds = asked(lab.territory)
         if recorded.first_prompts:
             prompts, seeds = tuple(lab.territory.prompts[:recorded.first_prompts]), ()
-        monitor = Monitor(prompts=prompts, sample_seeds=seeds, sample_at=recorded.drawn, **scored)
+        monitor = Monitor(validate_at=recorded.measured, prompts=prompts, sample_seeds=seeds,
+                          sample_at=recorded.drawn, **scored)
     checkpoint_at = (100, 200, 300, 400, 1000)
     events = sweep(lab.base, lab.cache, lab.plan(configs), lab.store, monitor=monitor, checkpoint_at=checkpoint_at,
                    meta={"made_by": f"python -m recipes.ship.recorded {name}"})
