@@ -82,9 +82,9 @@ class RaceData:
         verdicts = [diagnose(run, measured) for run in measured]
         for run, verdict in zip(measured, verdicts, strict=True):
             symbol, color = VERDICTS[verdict.label]
-            accepted = short(verdict.score)
+            accepted = short(verdict.score).replace(" of ", "/")
             piece = {"kind": "verdict", "run": run.run_id, "label": verdict.label, "symbol": symbol, "color": color,
-                     "sentence": verdict.sentence, "score": f"{accepted.replace(' of ', '/')} accepted" if accepted else "",
+                     "sentence": verdict.sentence, "score": f"{accepted} accepted" if accepted else "",
                      "end": run.stopped.global_step if run.stopped else None}
             if piece != known.get(run.run_id):
                 self.pieces.append(piece)

@@ -41,16 +41,18 @@ class RaceView:
         LabError: there are no runs.
         """
         runs = list(runs)
-        self._runs = race_data.chosen(runs)
-        self.data = RaceData(self._runs, label)
-        if len(self._runs) < len(runs):
-            self.data.note(f"{len(self._runs)} of {len(runs)} runs, those of seed {self._runs[0].config.seed}.")
-        if self._runs[0].origin == "recorded":
-            self.data.note(self._runs[0].provenance)
-        self.builders: Mapping[str, RunBuilder] = {}
+        shown = race_data.chosen(runs)
+        self._open(shown, label)
+        if len(shown) < len(runs):
+            self.data.note(f"{len(shown)} of {len(runs)} runs, those of seed {shown[0].config.seed}.")
+        if shown[0].origin == "recorded":
+            self.data.note(shown[0].provenance)
+        self.data.judge(shown)
+
+    def _open(self, runs, label, builders=None):
+        self._runs, self.builders = runs, builders or {}
+        self.data = RaceData(runs, label)
         self._sent, self._sent_s, self._is_judged = 0, 0.0, False
-        if all(run.stopped for run in self._runs):
-            self.data.judge(self._runs)
 
     @classmethod
     def replay(cls, name: str, label=None) -> "RaceView":
@@ -59,12 +61,12 @@ class RaceView:
 
     @classmethod
     def live(cls, builders: Mapping[str, RunBuilder], label=None) -> "RaceView":
-        """Show runs that train.
+        """Show runs that train, all of them, at most 8.
 
         builders    what is known of each run, by run id: whoever feeds `append` adds each event there first
         """
-        view = cls([builder.build() for builder in builders.values()], label)
-        view.builders = builders
+        view = cls.__new__(cls)
+        view._open([builder.build() for builder in builders.values()], label, builders)
         view.data.origin("live")
         return view
 

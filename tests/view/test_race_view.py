@@ -161,6 +161,14 @@ def test_what_trains_is_appended_and_never_sent_again(growing):
     assert all(piece["end"] == 4 for piece in told(view, "verdict")[-2:])
 
 
+def test_runs_of_several_seeds_all_grow_and_a_race_that_was_stopped_at_once_still_shows_itself():
+    configs = {f"{seed:016x}": RunConfig(seed=seed, max_train_steps=4).resolved(8) for seed in range(3)}
+    view = RaceView.live({name: RunBuilder(name, config) for name, config in configs.items()})
+    view.end()
+    assert [piece["name"] for piece in told(view, "run")] == ["0", "1", "2"]
+    assert "<img" in view.page() and repr(view).startswith("A race over seed, trained here.")
+
+
 def test_messages_wait_for_each_other_so_that_a_page_is_not_flooded(growing, monkeypatch):
     view, feed, messages, names = growing
     monkeypatch.setattr(race_view, "SENT_S", 1e9)
