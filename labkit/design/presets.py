@@ -30,7 +30,7 @@ def preset(presets: Mapping[str, Preset], name: str) -> Preset:
 ATTENTION: dict[str, Any] = {"target_modules": ("attention",)}
 
 # Rates and steps are those of the embedded base on one kind of place, the pool; elsewhere the same six happen at other
-# rates. A test compares what a text claims with recorded runs (presets.zip, volume_presets.zip and lesson_presets.zip in
+# rates. A test compares what a text claims with recorded runs (presets.zip, volume_presets.zip, lesson_presets.zip in
 # data/runs); what nobody measured is asked.
 PRESETS = {
     "healthy": Preset(
