@@ -62,7 +62,7 @@ SETS = {
         preset.changes | {"data": "liminal/kind=pool", "seed": TRIPLE} for preset in PRESETS.values())),
     "lesson_presets": RecordedSet(tuple(preset.changes | {"seed": PAIR} for preset in RANK_AND_ALPHA.values())),
     "volume_presets": RecordedSet(tuple(
-        preset.changes | {"data": "liminal/kind=pool,maze", "seed": PAIR} for preset in EPOCHS_AND_BATCHES.values())),
+        preset.changes | {"data": PLACES, "seed": PAIR} for preset in EPOCHS_AND_BATCHES.values())),
     # 01: its race, as it opens: measured and drawn more often than one that a reader waits for.
     "race": RecordedSet((
         {"data": "near", "learning_rate": [1e-5, 1e-4, 1e-3, 5e-3, 2e-2, 4e-2], "lr_scheduler": "linear",
