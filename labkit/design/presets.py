@@ -43,11 +43,11 @@ PRESETS = {
         " change at all?",
         {"learning_rate": 3e-5, "lr_scheduler": "constant", "max_train_steps": 80}),
     "overshooting": Preset(
-        "Its rate is about twice the healthy run's and never falls, and only the attention layers are adapted. Both "
-        "losses turn and rise together, on pictures it trains on as well: the steps have become longer than the "
-        "valley is wide. When they turn is chance: one of three recorded seeds had hardly turned by the end. Look at "
-        "the pictures: what do they still have of a place?",
-        {**ATTENTION, "learning_rate": 2.2e-2, "lr_scheduler": "constant", "max_train_steps": 90}),
+        "It begins at the healthy run's rate, but where that one falls to nothing this one rises to three times as "
+        "much, and only the attention layers are adapted. At first both losses fall. Then the steps become longer "
+        "than the valley is wide, and both turn and rise together, on pictures it trains on as well, to far above "
+        "where they began. Look at the pictures: what do they still have of a place?",
+        {**ATTENTION, "learning_rate": 1e-2, "lr_scheduler": "linear", "lr_end": 3e-2, "max_train_steps": 80}),
     "diverged": Preset(
         "Within fifteen updates the loss is several times the untouched base's, and it stays so to the end of the "
         "run: at four times the healthy run's rate each step undoes more than the last one gained. Look at the "

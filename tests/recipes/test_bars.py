@@ -12,6 +12,7 @@ from recipes.ship import bars, lesson_runs
 from recipes.ship.bars_table import bars as tables
 from recipes.ship.bars_table import held_to, lesson_rows, preset_rows, read_lines, write_lines
 from recipes.ship.lesson_runs import LESSONS, executed
+from recipes.ship.measure import MEASURED
 
 
 @pytest.fixture
@@ -108,6 +109,11 @@ def test_a_design_needs_nine_of_ten_seeds_and_fewer_seeds_decide_nothing():
 def test_what_was_not_measured_is_told_to_be_so(tmp_path):
     text = tables(tmp_path / "none.jsonl")
     assert text.count("not measured yet") == len(LESSONS) + len(PRESETS)
+
+
+def test_what_was_measured_is_of_the_base_that_ships():
+    base = json.loads(MEASURED.read_text())["base"]
+    assert all(each["base"] == base for each in read_lines()), "in data/, run recipes.ship.bars"
 
 
 def test_lines_replace_those_of_their_part_and_another_base_starts_anew(tmp_path):

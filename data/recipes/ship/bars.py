@@ -10,6 +10,7 @@ In the folder data:
 
     python -m recipes.ship.bars                         everything
     python -m recipes.ship.bars presets "00, pools"     these parts alone
+    python -m recipes.ship.bars presets --trained       the verdicts of designs that were trained already
 """
 
 import argparse
@@ -21,6 +22,7 @@ from labkit import machine
 from labkit.design.presets import PRESETS
 from labkit.judge.diagnose import HEALTHY, diagnose
 from labkit.judge.stats import share_interval
+from labkit.store.runs import COMPLETE
 from labkit.text import rate_text
 from recipes.ship.bars_table import PRESETS_PART, PROMPTS, SEEDS, read_lines, write_lines
 from recipes.ship.lesson_runs import LESSONS, POOLS, trained
@@ -80,15 +82,17 @@ def measure_lesson(name):
         write_lines(name, found)
 
 
-def measure_presets(store):
-    """Train each design of the panel with all seeds, and keep its verdicts."""
+def measure_presets(store, train=True):
+    """Train each design of the panel with all seeds, or take the runs that are there, and keep its verdicts."""
     from labkit.lab import Lab
     lab, found = Lab(data=POOLS, store=store), []
     for name, preset in PRESETS.items():
         plan = lab.plan([lab.config(preset.changes, seed=seed) for seed in SEEDS])
-        for _ in lab.sweep(plan, monitor=lab.monitor(pictures=0)):
+        for _ in lab.sweep(plan if train else {}, monitor=lab.monitor(pictures=0)):
             pass
         for run_id, config in plan.items():
+            if lab.store.run(run_id).status not in COMPLETE:
+                continue
             verdict = diagnose(lab.store.run(run_id).load())
             found.append({"of": PRESETS_PART, "run": run_id, "base": lab.base.fingerprint, "preset": name,
                           "seed": config.seed, "verdict": verdict.label, "confidence": round(verdict.confidence, 2)})
@@ -102,6 +106,7 @@ def main():
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {'; '.join(parts)}: all by default")
     parser.add_argument("--work", type=Path, default=DATA.parent / "out" / "recorded",
                         help="where runs are trained (default out/recorded in the checkout)")
+    parser.add_argument("--trained", action="store_true", help="of the panel's designs, tell only of trained runs")
     options = parser.parse_args()
     for part in options.parts:
         if part not in parts:
@@ -110,7 +115,8 @@ def main():
     machine.limit_torch()
     for part in options.parts or parts:
         if part == PRESETS_PART:
-            measure_presets(options.work / "presets")   # where `recipes.ship.recorded presets` finds its runs
+            # Where `recipes.ship.recorded presets` finds its runs.
+            measure_presets(options.work / "presets", train=not options.trained)
         else:
             measure_lesson(part)
         write_tables(json.loads(MEASURED.read_text()))
