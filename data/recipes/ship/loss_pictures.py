@@ -133,21 +133,29 @@ def table(labs, reader):
     """Return what is measured of all complete runs, a row a checkpoint, and of the untouched base."""
     found, untouched = [], {}
     for name, lab in labs.items():
+        complete = [runs for runs in (trained(lab, part) for part in GRIDS) if runs]
+        print(f"{name}: {sum(map(len, complete))} runs", flush=True)
+        if not complete:
+            continue
         renders, scored = renders_of(lab, reader), asked(lab)
-        for part in GRIDS:
-            plan = lab.plan(grid(**part))
-            runs = [lab.store.run(run_id).load() for run_id in plan if lab.store.run(run_id).status in COMPLETE]
-            print(f"{name}, {part['max_train_steps']} updates: {len(runs)} runs", flush=True)
-            if runs and name not in untouched:
-                pictures = lab.generate(scored.prompts, scored.seeds, num_inference_steps=INFERENCE_STEPS)
-                untouched[name] = {"held_out": short(loss_at(runs[0].validations["validation"], 0)),
-                                   **renders.measures(pictures, len(lab.territory.train))}
+        pictures = lab.generate(scored.prompts, scored.seeds, num_inference_steps=INFERENCE_STEPS)
+        untouched[name] = {"held_out": short(loss_at(complete[0][0].validations["validation"], 0)),
+                           **renders.measures(pictures, len(lab.territory.train))}
+        for runs in complete:
             for run in runs:
                 settings = {"run": run.run_id, "data": name} | {key: getattr(run.config, key) for key in SETTINGS}
                 found += [settings | row for row in rows(run, diagnose(run, runs).label, renders)]
+    if not found:
+        raise SystemExit("No run is complete yet.")
     base = next(iter(labs.values())).base.fingerprint
     return {"base": base, "prompts": PROMPTS, "inference_steps": INFERENCE_STEPS, "untouched": untouched,
             "columns": list(found[0]), "rows": [list(row.values()) for row in found]}
+
+
+def trained(lab, part):
+    """Return the complete runs of one grid on one territory."""
+    folders = map(lab.store.run, lab.plan(grid(**part)))
+    return [folder.load() for folder in folders if folder.status in COMPLETE]
 
 
 def write(measured, file):
