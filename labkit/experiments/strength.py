@@ -23,8 +23,8 @@ from labkit.view.curves import LOSS_AXIS, loss_axis
 from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 from labkit.view.tables import Table
 
-STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
-PICTURES, STRATA = 32, 2
+STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 4.0)
+PICTURES, STRATA = 32, 1
 SETS = {"territory": ("● this territory", VERDICTS["stagnating"][1]),
         "ordinary": ("■ ordinary places", VERDICTS["diverged"][1])}
 
