@@ -60,7 +60,8 @@ SETS = {
     "u_curve": RecordedSet(({"learning_rate": [1e-5, 1e-4, *RATES, 1e-1], "seed": TRIPLE, "max_train_steps": 100},)),
     "presets": RecordedSet(tuple(
         preset.changes | {"data": "liminal/kind=pool", "seed": TRIPLE} for preset in PRESETS.values())),
-    "lesson_presets": RecordedSet(tuple(preset.changes | {"seed": PAIR} for preset in RANK_AND_ALPHA.values())),
+    "rank_presets": RecordedSet(tuple(
+        preset.changes | {"data": PLACES, "seed": PAIR} for preset in RANK_AND_ALPHA.values())),
     "volume_presets": RecordedSet(tuple(
         preset.changes | {"data": PLACES, "seed": PAIR} for preset in EPOCHS_AND_BATCHES.values())),
     # 01: its race, as it opens: measured and drawn more often than one that a reader waits for.
