@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 from labkit.experiments import loss_and_pictures
@@ -70,7 +71,9 @@ def loss_pictures():
         return "Not measured yet.\n"
     found = loss_and_pictures.study(STUDY)
     chosen, pairs = loss_and_pictures.agreement(found), loss_and_pictures.correlations(found)
-    return "\n".join([table(chosen.heads, chosen.rows), chosen.note + "\n", table(pairs.heads, pairs.rows)])
+    counts = Counter(settings["data"] for settings in found.settings)
+    runs = "Runs measured: " + ", ".join(f"{count} on {name}" for name, count in counts.items()) + ".\n"
+    return "\n".join([runs, table(chosen.heads, chosen.rows), chosen.note + "\n", table(pairs.heads, pairs.rows)])
 
 
 def parts(m):
