@@ -58,14 +58,14 @@ def output(each):
     if each["output_type"] == "error":
         return f"<pre>{ansi2html(joined(each['traceback']))}</pre>"
     data = each["data"]
+    if "text/html" in data:                                   # a race plays there, beside its figure
+        return f'<div class="scrolled">{joined(data["text/html"])}</div>'
     words = joined(data.get("text/plain", ""))
     for kind in ("png", "jpeg", "webp"):
         if f"image/{kind}" in data:
             about = each["metadata"].get(f"image/{kind}", {})
             return picture(base64.b64decode(joined(data[f"image/{kind}"])), kind, about.get("alt", words),
                            about.get("width"))
-    if "text/html" in data:
-        return f'<div class="scrolled">{joined(data["text/html"])}</div>'
     return markdown(joined(data["text/markdown"])) if "text/markdown" in data else f"<pre>{html.escape(words)}</pre>"
 
 

@@ -14,8 +14,10 @@ from labkit.errors import LabError
 from labkit.files.atomic import write_file
 from labkit.lessons import notebooks
 from labkit.settings import REPO
+from labkit.store.recorded import recorded_or_none
 
 TITLE = "Parameter Design Lab"
+RACE = "race"                                                 # the recorded set that the first page plays
 MOST_BYTES = 15_000_000                                       # of all pages together
 STYLE = Path(__file__).with_suffix(".css")
 PAGE = """<!DOCTYPE html>
@@ -112,7 +114,7 @@ def neighbours(name, titles):
 
 
 def front():
-    """Return the first page: what the lab is, its race in pictures, and the lessons."""
+    """Return the first page: what the lab is, a race to play with, the lessons, and README's pictures."""
     rows = "".join(f'<li><a href="{path.stem}.html">{html.escape(short(path.stem))}</a>'
                    f"<span>{html.escape(notebooks.QUESTIONS[path.stem])}</span></li>" for path in notebooks.lessons())
     text = (REPO / "README.md").read_text(encoding="utf-8")
@@ -120,8 +122,15 @@ def front():
     pictures = "".join(figure(REPO / path, alt) for alt, path in re.findall(r"^!\[(.*?)\]\((\S+?)\)$", text, re.M))
     home = ("These pages show the lessons as they were executed last. To move the knobs yourself, take the lab home: "
             f"{repository()}.")
-    return (f'<h1>{TITLE}</h1>{cells.markdown(said)}<p>{home}</p><ol class="lessons" start="0">{rows}</ol>'
-            f"{pictures}")
+    return (f'<h1>{TITLE}</h1>{cells.markdown(said)}{race()}<p>{home}</p>'
+            f'<ol class="lessons" start="0">{rows}</ol>{pictures}')
+
+
+def race():
+    """Return the recorded race, to be played and scrubbed; nothing where the set does not ship."""
+    from labkit.view.race_view import RaceView  # draws, which loads matplotlib
+
+    return RaceView.replay(RACE).page() if recorded_or_none(RACE) else ""
 
 
 def repository():
