@@ -114,7 +114,7 @@ def neighbours(name, titles):
 
 
 def front():
-    """Return the first page: what the lab is, a race to play with, the lessons, and README's pictures."""
+    """Return the first page: what the lab is, the lessons, and a race to play with, else README's pictures."""
     rows = "".join(f'<li><a href="{path.stem}.html">{html.escape(short(path.stem))}</a>'
                    f"<span>{html.escape(notebooks.QUESTIONS[path.stem])}</span></li>" for path in notebooks.lessons())
     text = (REPO / "README.md").read_text(encoding="utf-8")
@@ -122,8 +122,8 @@ def front():
     pictures = "".join(figure(REPO / path, alt) for alt, path in re.findall(r"^!\[(.*?)\]\((\S+?)\)$", text, re.M))
     home = ("These pages show the lessons as they were executed last. To move the knobs yourself, take the lab home: "
             f"{repository()}.")
-    return (f'<h1>{TITLE}</h1>{cells.markdown(said)}{race()}<p>{home}</p>'
-            f'<ol class="lessons" start="0">{rows}</ol>{pictures}')
+    return (f'<h1>{TITLE}</h1>{cells.markdown(said)}<p>{home}</p><ol class="lessons" start="0">{rows}</ol>'
+            f"{race() or pictures}")
 
 
 def race():
