@@ -28,8 +28,9 @@ def verb(options):
         return site(options.site)
     paths = notebooks.choose(options.names)
     if not readme.is_set():
-        print("labkit: badges and the Colab cell lead nowhere until pyproject.toml names the repository's address.",
-              file=sys.stderr)
+        where = f", as git does: {readme.remote()}" if readme.remote() else ""
+        print("labkit: badges and the Colab cell lead nowhere until pyproject.toml names the repository's address"
+              f"{where}.", file=sys.stderr)
     lines = []
     for path in paths:
         notebook = refresh(notebooks.read(path), path.stem)

@@ -5,6 +5,7 @@ Every address comes from the one in pyproject.toml. Standard library only.
 
 import ast
 import re
+import subprocess
 from urllib.parse import quote, urlparse
 
 from labkit.cli.parser import VERBS
@@ -13,6 +14,12 @@ from labkit.lessons import notebooks
 from labkit.settings import REPO
 
 BRANCH = "main"
+# What the set-up cell says in Colab while the address is the placeholder.
+UNKNOWN = """\
+        if "SET_OWNER" in repository:
+            raise RuntimeError("This notebook does not know its repository: write its address after 'repository =' "
+                               "above, with your account in place of SET_OWNER, and run this cell again.")
+"""
 PAGES = ("README.md", "CONTRIBUTING.md")
 
 
@@ -93,6 +100,17 @@ def address():
     return pyproject()["project"]["urls"]["Repository"].rstrip("/")
 
 
+def remote():
+    """Return the web address that this checkout was fetched from or is pushed to, None where git knows none."""
+    try:
+        told = subprocess.run(["git", "remote", "get-url", "origin"], cwd=REPO, capture_output=True, text=True,
+                              timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.fullmatch(r"(?:https://(?:[^@/]+@)?|git@|ssh://git@)(github\.com)[:/](.+?)(?:\.git)?/?", told)
+    return f"https://{found[1]}/{found[2]}" if found else None
+
+
 def is_set(url=None):
     """Say whether the address is a real one rather than the placeholder."""
     return "SET_OWNER" not in (url or address())
@@ -131,12 +149,14 @@ def setup_cell(url=None):
 
     It finds the kit. In Colab it fetches and installs the kit first, again where that failed before.
     """
+    unknown = "" if is_set(url) else UNKNOWN
     return f'''# @title Set-up: run this first (it finds the lab; in Colab it installs it)
 import importlib.metadata, importlib.util, os, subprocess, sys
+repository = "{url or address()}"
 kit = "/content/parameter-design-lab" if "google.colab" in sys.modules else os.path.abspath("..")
 if "google.colab" in sys.modules:
     if not os.path.isdir(os.path.join(kit, "labkit")):
-        subprocess.run(["git", "clone", "--quiet", "--depth", "1", "{url or address()}", kit], check=True)
+{unknown}        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, kit], check=True)
     if not any(importlib.metadata.distributions(name="parameter-design-lab")):
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", kit], check=True)
 if os.path.isdir(os.path.join(kit, "labkit")) and kit not in sys.path:

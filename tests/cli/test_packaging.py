@@ -1,8 +1,11 @@
 """What surrounds the code agrees with itself: versions stated once, environments that resolve, one address."""
 
+import importlib.metadata
 import json
 import re
 import subprocess
+import sys
+import types
 
 import pytest
 import yaml
@@ -72,6 +75,18 @@ def test_every_link_and_the_colab_cell_come_from_the_one_address(part):
         assert "mybinder.org/v2/gh/a/b/main?urlpath=lab%2Ftree%2Fmy_lessons%2F01_x.ipynb" in text
 
 
+def test_the_colab_cell_says_what_to_do_where_the_address_was_never_set(monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    with pytest.raises(RuntimeError, match="write its address after 'repository ='"):
+        exec(readme.setup_cell("https://github.com/SET_OWNER/b"), {})
+
+
+@pytest.mark.parametrize("told", ["https://github.com/a/b.git", "git@github.com:a/b.git", "https://me@github.com/a/b"])
+def test_the_address_that_git_knows_is_offered(told, monkeypatch):
+    monkeypatch.setattr(readme.subprocess, "run", lambda *_, **__: types.SimpleNamespace(stdout=f"{told}\n"))
+    assert readme.remote() == "https://github.com/a/b"
+
+
 def test_the_link_to_the_web_pages_follows_the_address_and_says_how_to_build_them_without_one():
     assert "(https://a.github.io/b/)" in readme.site("https://github.com/A/b")
     assert "http" not in readme.site("https://github.com/SET_OWNER/b") and "publish --site" in readme.site()
@@ -86,8 +101,6 @@ def test_no_other_file_spells_the_address():
 
 
 def test_the_setup_cell_changes_nothing_where_the_kit_is_found(monkeypatch):
-    import sys
-
     monkeypatch.chdir(REPO / "labkit")
     monkeypatch.setattr(sys, "path", [str(REPO), *sys.path])
     before = list(sys.path)
@@ -96,9 +109,6 @@ def test_the_setup_cell_changes_nothing_where_the_kit_is_found(monkeypatch):
 
 
 def test_in_colab_a_failed_installation_is_tried_again(monkeypatch, tmp_path):
-    import importlib.metadata
-    import sys
-
     kit, commands, installed = tmp_path / "kit", [], []
 
     def run(command, check):
@@ -114,7 +124,7 @@ def test_in_colab_a_failed_installation_is_tried_again(monkeypatch, tmp_path):
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(importlib.metadata, "distributions", lambda name: iter(installed))
     monkeypatch.setattr(sys, "path", list(sys.path))
-    cell = readme.setup_cell().replace("/content/parameter-design-lab", str(kit))
+    cell = readme.setup_cell("https://github.com/a/b").replace("/content/parameter-design-lab", str(kit))
     with pytest.raises(subprocess.CalledProcessError):
         exec(cell, {})
     exec(cell, {})
