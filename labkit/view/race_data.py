@@ -22,6 +22,7 @@ from labkit.store.events import Event, Sample, Step, Validation
 from labkit.store.history import Run, Samples
 from labkit.view.pictures import prompts_of
 from labkit.view.style import VERDICTS, ordered_colors
+from labkit.view.tables import lowest
 
 MOST = 8              # runs: more are not told apart by eye
 SEEDS = 2             # pictures of a run side by side
@@ -104,14 +105,21 @@ class RaceData:
         self._tell_once("race", origin=words)
 
     def summary(self, runs, verdicts) -> str:
-        """Say which run ends lowest, and which runs got which verdict."""
-        ends = {self.label(run): run.validations["validation"].means[-1] for run in runs}
-        finite = {name: loss for name, loss in ends.items() if math.isfinite(loss)}
-        parts = [f"{min(finite, key=finite.get)} ends lowest, at {min(finite.values()):.3f}."] if finite else []
+        """Say which run ends lowest, which cannot be told from it, and which runs got which verdict."""
+        finite = [run for run in runs if math.isfinite(run.validations["validation"].means[-1])]
+        parts = [self._lowest(finite)] if len(finite) > 1 else []
         for label in dict.fromkeys(verdict.label for verdict in verdicts):
             names = [self.label(run) for run, verdict in zip(runs, verdicts, strict=True) if verdict.label == label]
             parts.append(f"{label[0].upper()}{label[1:]}: {', '.join(names)}.")
         return " ".join(parts)
+
+    def _lowest(self, runs):
+        if not all(run.stopped for run in runs):
+            best = min(runs, key=lambda run: run.validations["validation"].means[-1])
+            return f"{self.label(best)} is lowest so far, at {best.validations['validation'].means[-1]:.3f}."
+        best, *rivals = lowest(runs)
+        beside = f" (within noise also {', '.join(map(self.label, rivals))})" if rivals else ""
+        return f"{self.label(best)} ends lowest, at {best.validations['validation'].means[-1]:.3f}{beside}."
 
     def _loss(self, run_id, step, losses):
         first = self._first.setdefault(run_id, losses)

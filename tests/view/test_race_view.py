@@ -68,6 +68,12 @@ def test_verdict_score_and_the_lowest_run_are_said():
     assert "1e-3 ends lowest, at 0.100." in view.sentence and "Diverged: 3e-2, 3e-1." in view.sentence
 
 
+def test_a_race_that_goes_on_has_a_lowest_run_so_far_alone():
+    race = [made_run("healthy", learning_rate=1e-3, upto=90), made_run("stagnating", learning_rate=3e-5, upto=90)]
+    said = RaceView(race).sentence
+    assert "1e-3 is lowest so far, at 0.105." in said and "ends lowest" not in said
+
+
 def test_of_several_seeds_the_first_is_shown_and_of_many_runs_eight():
     view = RaceView(made_seeds())
     assert len(told(view, "run")) == 4 and "4 of 12 runs, those of seed 0." in view.sentence
