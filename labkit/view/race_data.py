@@ -52,9 +52,9 @@ class RaceData:
 
     def _begin(self, runs):
         race = f"A race over {self.field}" if self.field else f"A race of {len(runs)} runs"
-        last, prompts = max(run.config.max_train_steps for run in runs), max(map(prompts_of, runs), key=len)
-        self._tell("race", title=race if len(runs) > 1 else "One run", field=self.field, last=last,
-                   prompts=prompts[:SEEDS], origin=ORIGINS[runs[0].origin])
+        self._prompts = max(map(prompts_of, runs), key=len)[:SEEDS]
+        self._tell("race", title=race if len(runs) > 1 else "One run", field=self.field, prompts=self._prompts,
+                   last=max(run.config.max_train_steps for run in runs), origin=ORIGINS[runs[0].origin])
         for run, color in zip(runs, ordered_colors(len(runs)), strict=True):
             self._tell("run", run=run.run_id, name=self.label(run), color=to_hex(color))
         for run in runs:
@@ -135,6 +135,9 @@ class RaceData:
         except LabError as error:
             self.note(f"Some pictures are left out: {error}")
             return
+        if not self._prompts:                                 # of runs that only begin they are not known before
+            self._prompts = list(samples.prompts[:SEEDS])
+            self._tell("race", prompts=self._prompts)
         self._tell("pictures", run=run_id, step=samples.global_step, images=images)
 
     def _tell(self, kind, **told):

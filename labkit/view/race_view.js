@@ -250,7 +250,8 @@ export class RaceView {
 
   // Say what was found of the run in question, in a place of fixed height: the pinned ones, or the one pointed at.
   say() {
-    const ids = this.pinned.length === 2 ? this.pinned : [this.pointed ?? this.pinned[0]];
+    const only = this.race.runs.size === 1 ? this.race.list[0].run : null;
+    const ids = this.pinned.length === 2 ? this.pinned : [this.pointed ?? this.pinned[0] ?? only];
     const runs = ids.map((id) => this.race.runs.get(id)).filter((run) => run?.verdict);
     const told = runs.map((run) => run.run + run.verdict.sentence).join() || this.race.head.summary || "";
     if (told === this.told) return;

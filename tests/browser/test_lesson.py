@@ -63,6 +63,6 @@ def test_curves_and_pictures_grow_while_a_cell_trains_and_the_solution_does_not_
     early = len(wait_marks(page, 1))
     wait_marks(page, early + 1)
     page.screenshot(path=SHOTS / "8-lesson-trains.png")
-    expect(race.locator(".badge")).to_have_text("trained here")
+    expect(race.locator(".badge")).to_have_text("trained here", timeout=300_000)
     run_all(page)
     assert page.locator(".jp-OutputArea-output").last.inner_text().strip() == "None"

@@ -162,6 +162,7 @@ def test_what_trains_is_appended_and_never_sent_again(growing):
     keys = [(piece["run"], piece["at"][0]) for piece in sent if piece["kind"] == "loss"]
     assert len(keys) == len(set(keys)) == 10
     assert [piece["step"] for piece in sent if piece["kind"] == "progress"] == [0, 1, 2, 3, 4]
+    assert [piece["prompts"] for piece in view.data.pieces if "prompts" in piece] == [[], ["a", "b"]]
     origins = [piece["origin"] for piece in view.data.pieces if "origin" in piece]
     assert origins == ["trained here", "live", "trained here"]
     assert all(piece["end"] == 4 for piece in told(view, "verdict")[-2:])
