@@ -64,8 +64,10 @@ export class RaceView {
     this.note = make("div", "note", root);
     root.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.pinned.length) { this.pinned = []; this.refresh(); }
-      event.stopPropagation(); // nor may a notebook's keys act on its cells
+      if (event.ctrlKey || event.metaKey) delete root.dataset.lmSuppressShortcuts; // saving is still the notebook's
+      else event.stopPropagation(); // its other keys may not act on cells from here
     });
+    root.addEventListener("keyup", () => { root.dataset.lmSuppressShortcuts = "true"; });
   }
 
   // Take what came in. Everything is drawn anew at most once a frame, however many pieces arrive.

@@ -199,8 +199,12 @@ def test_a_race_grows_while_runs_train_and_plays_by_itself_afterwards(page):
 
 def test_a_saved_notebook_shows_its_races_without_a_kernel_and_a_strangers_shows_the_figure(page, lab):
     folder, address, token = lab
-    page.keyboard.press("Control+s")
-    wait_until(lambda: "A race over learning_rate, trained here" in (folder / "race.ipynb").read_text("utf-8"), 60)
+
+    def is_saved():
+        page.keyboard.press("Control+s")
+        return "A race over learning_rate, trained here" in (folder / "race.ipynb").read_text("utf-8")
+
+    wait_until(is_saved, 60)
     saved = nbformat.read(folder / "race.ipynb", 4)
     [output] = saved.cells[2].outputs                                 # running the last cell added an empty one
     assert {"text/html", "image/jpeg", "text/plain"} == set(output.data)
