@@ -127,7 +127,7 @@ class _LoRAConv(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, A: Tensor, B: Tensor, weight: Tensor, bias: Tensor | None,
                 padding: tuple[int, int], dilation: tuple[int, int]) -> Tensor:
         G = _groups(x, A)
-        y = _frozen(x, weight, bias, padding, dilation)
+        y = F.conv2d(x, weight, bias, 1, padding, dilation)                   # the base's own, to the last bit
         blocks = _blocks(x, G)                                                # (G, in, n)
         given = torch.bmm(_for_groups(A.flatten(1, 3), G), blocks)            # (G, T R, n)
         given = given.view(G, *A.shape[1:4], -1, *x.shape[2:])                # (G, h, w, R, N / G, H, W)
@@ -157,18 +157,9 @@ class _LoRAConv(torch.autograd.Function):
         return grad_x, grad_A, grad_B, None, None, None, None
 
 
-def _frozen(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int],
-            dilation: tuple[int, int]) -> Tensor:
-    """Convolve by the module's own weight; 1 x 1 is a matrix product, which is faster on a CPU."""
-    if weight.shape[2:] != (1, 1):
-        return F.conv2d(x, weight, bias, 1, padding, dilation)
-    y = torch.bmm(weight.flatten(1).expand(len(x), -1, -1), x.flatten(2))
-    return (y if bias is None else y.add_(bias[:, None])).unflatten(2, x.shape[2:])
-
-
 def _frozen_backward(grad_y: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int],
                      dilation: tuple[int, int]) -> Tensor:
-    """Return the gradient of `_frozen` for x."""
+    """Return the frozen convolution's gradient for x; of 1 x 1 it is a matrix product, which is faster on a CPU."""
     if weight.shape[2:] != (1, 1):
         return torch.ops.aten.convolution_backward(
             grad_y, x, weight, None, (1, 1), padding, dilation, False, (0, 0), 1, (True, False, False))[0]

@@ -74,6 +74,15 @@ def test_output_and_gradients_are_those_of_a_convolution_for_each_run(options, s
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize("options", [{"kernel_size": 1}, {"kernel_size": 3, "padding": 1}], ids=str)
+def test_a_fresh_adapter_leaves_the_output_as_it_is_to_the_last_bit(options):
+    conv = nn.Conv2d(64, 96, **options).requires_grad_(False)
+    layer = LoRAConv("conv", conv, R, Pass())
+    layer.parts = {"A": torch.randn(K, *layer.shapes["A"]), "B": torch.zeros(K, *layer.shapes["B"])}
+    x = torch.randn(K * B, 64, 16, 16)
+    assert torch.equal(layer.forward(x), conv(x))
+
+
 @pytest.mark.parametrize("options", FITTING, ids=str)
 def test_gradients_are_the_slopes_of_the_output(options):
     layer, x = given(options, (3, 2))

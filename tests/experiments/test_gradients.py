@@ -28,8 +28,9 @@ def lab():
     return random_lab.lab()
 
 
-def test_a_fresh_adapter_changes_nothing_and_only_B_has_a_gradient(lab):
-    found = step_zero(lab.base, lab.cache, CONFIG)
+@pytest.mark.parametrize("layers", ["attention", "all"])
+def test_a_fresh_adapter_changes_nothing_and_only_B_has_a_gradient(lab, layers):
+    found = step_zero(lab.base, lab.cache, CONFIG.replace(target_modules=layers).resolved(8))
     assert found["largest_change"] == 0
     assert found["grad_A"] == 0
     assert found["grad_B"] > 0
