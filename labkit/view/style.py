@@ -34,6 +34,9 @@ VERDICTS = {  # symbol, colour
 PINNED = ("v", "#5D00D0")  # marker and colour of a run that others are held against: no verdict's
 
 
+JPEG = {"quality": 66, "optimize": True, "progressive": True}  # several grids of pictures fit into a kept notebook
+
+
 class LabFigure(Figure):
     """A matplotlib Figure that a notebook displays without pyplot, with its summary as alternative text.
 
@@ -56,7 +59,7 @@ class LabFigure(Figure):
         """Return the drawing as PNG or JPEG bytes, `scale` times the nominal size."""
         kind = kind or ("jpeg" if self.photographic else "png")
         buffer = io.BytesIO()
-        options = {"pil_kwargs": {"quality": 70}} if kind == "jpeg" else {}
+        options = {"pil_kwargs": JPEG} if kind == "jpeg" else {}
         with DRAWING:
             self.savefig(buffer, format=kind, dpi=STYLE["dpi"] * scale, **options)
         return buffer.getvalue()
