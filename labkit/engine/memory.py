@@ -88,11 +88,11 @@ def fitting(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Ten
     for `predict`.
     """
     for recomputed in (False, True) if checkpointing is None else (checkpointing,):
-        one, two, three = (predict(unet, latent_shape, cond, [config] * K, dtype=dtype,
-                                   checkpointing=recomputed).beside_weights for K in (1, 2, 3))
+        one, two, three = few = [predict(unet, latent_shape, cond, [config] * K, dtype=dtype,
+                                         checkpointing=recomputed).beside_weights for K in (1, 2, 3)]
         more = max(two - one, three - two)                    # where the peak moves to another layer they differ
-        runs = int((SPARE * free - one) // more) + 1 if one <= SPARE * free else 0
-        if runs:
+        at_least = int((SPARE * free - one) // more) + 1 if one <= SPARE * free else 0
+        if runs := max(at_least, sum(needed <= SPARE * free for needed in few)):
             break
     return runs, recomputed
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from labkit import settings
 from labkit.design.presets import PRESETS
 from labkit.lab import Lab
 from labkit.lessons import notebooks
@@ -17,7 +18,8 @@ from recipes.ship.measure import MEASURED
 
 @pytest.fixture
 def only_planned(monkeypatch):
-    """Have labs give configurations in the place of runs, so that nothing is trained."""
+    """Have labs give configurations of full runs in the place of runs, so that nothing is trained."""
+    monkeypatch.setattr(settings, "fast", False)
     monkeypatch.setattr(Lab, "train_all", lambda lab, designs, **_: [lab.config(design) for design in designs])
 
 
