@@ -214,5 +214,6 @@ def test_a_saved_notebook_shows_its_races_without_a_kernel_and_a_strangers_shows
     other = page.context.browser.new_page()
     other.goto(f"{address}/lab/tree/strange.ipynb?token={token}&reset")
     other.locator(".jp-RenderedHTMLCommon img").first.wait_for(state="visible")
+    other.locator(".jp-RenderedHTMLCommon table").nth(1).wait_for(state="attached")  # cells are drawn one by one
     assert other.locator(".lab-race").count() == 0 and other.locator(".jp-RenderedHTMLCommon table").count() == 2
     other.screenshot(path=SHOTS / "race-4-untrusted.png")
