@@ -99,7 +99,6 @@ def test_a_table_is_read_as_it_was_written(tmp_path, monkeypatch):
     assert tables.loss_pictures() == "Not measured yet.\n"
 
 
-@pytest.mark.skipif(not tables.STUDY.exists(), reason="no table ships yet")
 def test_the_table_that_ships_is_of_this_base():
     found = loss_and_pictures.study()
     assert found.base == find_base().fingerprint(), "in data/, run recipes.ship.loss_pictures"
