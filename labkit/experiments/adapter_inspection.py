@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.experiments.spectrum import Spectrum
+from labkit.experiments.spectrum import Spectrum, of_product
 from labkit.machine import Finding
 from labkit.store.adapter_headers import settings, trainer
 from labkit.store.foreign_adapters import AdapterLayer, ForeignAdapter, read_adapter
@@ -100,12 +100,10 @@ def singular_values(layer: AdapterLayer) -> np.ndarray | None:
     """Return the singular values (rank,) of a LoRA's change; None for other kinds and where numbers are not finite."""
     if layer.kind not in ("LoRA", "DoRA") or not {"A", "B"} <= set(layer.arrays) or not layer.is_finite:
         return None
-    lower, upper = (np.asarray(layer.arrays[role], dtype=np.float64).reshape(len(layer.arrays[role]), -1)
-                    for role in ("A", "B"))
-    if "mid" in layer.arrays or upper.shape[1] != lower.shape[0]:
+    A, B = layer.arrays["A"], layer.arrays["B"]
+    if "mid" in layer.arrays or B.shape[1] != len(A):
         return None
-    (_, left), (_, right) = np.linalg.qr(upper), np.linalg.qr(lower.T)
-    return layer.scaling * np.linalg.svd(left @ right.T, compute_uv=False)
+    return layer.scaling * of_product(B, A)
 
 
 def _odd(adapter: ForeignAdapter) -> list[Finding]:

@@ -73,7 +73,16 @@ def _singular_values(arrays, name) -> np.ndarray:
         return np.linalg.svd(parts["delta"], compute_uv=False)
     if set(parts) != {"lora_A", "lora_B"}:
         raise LabError(f"arrays: {name} has {' and '.join(parts)} only; give both lora_A and lora_B of every layer.")
-    (_, upper), (_, lower) = np.linalg.qr(parts["lora_B"]), np.linalg.qr(parts["lora_A"].T)
+    return of_product(parts["lora_B"], parts["lora_A"])
+
+
+def of_product(B, A) -> np.ndarray:
+    """Return the singular values (r,) of B A from the largest: those of the product of two triangles.
+
+    B    (out, r), a 1 x 1 kernel counting as a matrix
+    A    (r, in, ...)
+    """
+    (_, upper), (_, lower) = np.linalg.qr(_matrix(B)), np.linalg.qr(_matrix(A).T)
     return np.linalg.svd(upper @ lower.T, compute_uv=False)
 
 
