@@ -76,7 +76,8 @@ def _picture(path: Path) -> np.ndarray:
 
     require_regular(path)
     try:
-        return np.asarray(Image.open(path).convert("RGB"))
+        with Image.open(path) as picture:  # closed at once, whatever is wrong with the file
+            return np.asarray(picture.convert("RGB"))
     except (*DAMAGED, Image.DecompressionBombError) as error:
         fault = error or type(error).__name__
         raise LabError(f"{path} cannot be read as a picture ({fault}): it is damaged.") from None
