@@ -39,14 +39,6 @@ from labkit.view.live import live
 
 Design = RunConfig | dict | str | Path | None                # what `load_design` takes
 
-Design = RunConfig | dict | str | Path | None                # what `load_design` takes
-
-Design = RunConfig | dict | str | Path | None                # what `load_design` takes
-
-Design = RunConfig | dict | str | Path | None                # what `load_design` takes
-
-Design = RunConfig | dict | str | Path | None                # what `load_design` takes
-
 
 class Lab:
     """Train on one base and one territory, keep every run, and draw with what was trained.

@@ -23,7 +23,7 @@ PYPLOT = {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "matplo
 # Room or module -> what must not be loaded once all of it is imported. Torch itself loads tqdm.
 LOADS_NO = {
     "labkit": BARE, "labkit.design": BARE,
-    "labkit.cli.parser": BARE, "labkit.cli.checkup": BARE, "labkit.cli.bootstrap": BARE,
+    "labkit.cli.parser": BARE, "labkit.cli.options": BARE, "labkit.cli.checkup": BARE, "labkit.cli.bootstrap": BARE,
     "labkit.datasets": HEAVY, "labkit.store": HEAVY | {"PIL"}, "labkit.judge": HEAVY | {"PIL"},
     "labkit.engine": HEAVY - {"torch", "tqdm"}, "labkit.view": PYPLOT, "labkit.lessons.exercises": PYPLOT,
     "labkit.lessons.session": PYPLOT | {"matplotlib"}, "labkit.cli.student": HEAVY,

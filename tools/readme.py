@@ -8,8 +8,8 @@ import re
 import subprocess
 from urllib.parse import quote, urlparse
 
-from labkit.cli.parser import VERBS
 from labkit.cli.requirements import pyproject
+from labkit.cli.verbs import VERBS
 from labkit.lessons import notebooks
 from labkit.settings import REPO
 

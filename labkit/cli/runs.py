@@ -1,32 +1,25 @@
-"""The verbs that train, list, judge and export runs: each drains the same iterators as a notebook."""
+"""The verbs that train: each drains the same iterators as a notebook."""
 
 import os
 import sys
 import traceback
 from contextlib import closing, suppress
 
-import numpy as np
-
 from labkit.cli.parser import Outcome, pairs, tell
 from labkit.datasets.folders import whole_path
 from labkit.design.config import load_design
 from labkit.design.schedules import check_warmup
 from labkit.errors import LabError
-from labkit.files.atomic import cannot_write, write_file
+from labkit.files.atomic import cannot_write
 from labkit.interrupts import stop_on_interrupt
-from labkit.judge import listing
-from labkit.judge.diagnose import diagnose as verdict_of
 from labkit.judge.score_text import told
 from labkit.lessons import session
 from labkit.settings import given_path
-from labkit.store.adapter_files import adapter_bytes, load_adapter
 from labkit.store.events import Stopped, Validation
 from labkit.store.runs import RunFolder, Store
 from labkit.text import printable
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
-# What `diagnose` says of a run in JSON, beside its path: these names stay.
-JUDGED = ("id", "status", "label", "since_step", "confidence", "evidence", "advice", "score", "sentence")
 CHECKPOINTS = 10  # kept over a run, so that a kill costs at most a tenth of it
 
 
@@ -195,96 +188,3 @@ def find(name, store=None):
     if (given_path(name) / "config.json").exists():
         return RunFolder(given_path(name).resolve())
     return Store(store).named(name)
-
-
-def runs(options):
-    """List the runs of the store."""
-    from labkit.cli import report  # loads matplotlib, which other verbs of this file do without
-
-    store = Store(options.store)
-    entries = listing.entries(store)
-    data = [{name: account[name] for name in ("id", "status", "label", "config")} for account in entries]
-    return Outcome(0, report.table(entries) if entries else nothing_in(store), data)
-
-
-def nothing_in(store):
-    """Say why nothing is listed: there is no run, or none that can be read; each of those was named with its fault."""
-    return f"No run in {store.root} can be read." if store.runs() else f"There are no runs in {store.root}."
-
-
-def diagnose(options):
-    """Judge runs and show the evidence."""
-    folders = [find(name, options.store) for name in options.paths] or Store(options.store).runs()
-    roots = {folder.path.parent for folder in folders}
-    accounts = {(root, account["id"]): account for root in roots for account in listing.entries(Store(root))}
-    data, lines = [], []
-    for folder in folders:
-        account = accounts.get((folder.path.parent, folder.run_id))
-        if account is None and not options.paths:             # its fault was said; a run that was named is an error
-            continue
-        if account is None:
-            folder.load()                                     # raises what is wrong with it
-        data.append({"path": str(folder.path)} | {name: account[name] for name in JUDGED})
-        lines += [f"{folder.run_id}: {account['label']}", *indented(account)]
-        lines += [f"    {name}: {number(value)}" for name, value in account["evidence"].items()]
-    return Outcome(0, "\n".join(map(printable, lines)) or nothing_in(Store(options.store)), data)
-
-
-def number(value):
-    """Write a piece of evidence: numbers with four digits, an interval as mean [low, high]."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list) and len(value) == 3 and all(isinstance(item, float) for item in value):
-        return "{:.4g} [{:.4g}, {:.4g}]".format(*value)
-    return str(value)
-
-
-def holds(path, tensors, data) -> bool:
-    """Tell whether a file has this adapter's tensors and as many bytes.
-
-    The bytes themselves may differ: words of the header come in any order.
-    """
-    try:
-        stored, _ = load_adapter(path)
-    except LabError:
-        return False
-    same = stored.keys() == tensors.keys() and all(np.array_equal(stored[name], tensors[name]) for name in stored)
-    return same and path.stat().st_size == len(data)
-
-
-def export(options):
-    """Write a run's adapter, its last or an earlier checkpoint's, to a file that diffusers loads, alpha included."""
-    folder, target = find(options.run, options.store), given_path(options.to)
-    if target.suffix != ".safetensors":
-        raise LabError(f"--to {options.to}: the file's name must end in .safetensors, which is what it will be.")
-    run = folder.load()
-    config = run.config
-    if config.adapter != "lora":
-        raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other "
-                       "program loads as an adapter: train with adapter = 'lora' to export one.")
-    tensors = folder.adapter(options.step)
-    data = adapter_bytes(tensors, config)
-    if target.exists() and not holds(target, tensors, data):
-        raise LabError(f"{printable(target)} is there already and holds something else: move it away, "
-                       "or give another name with --to.")
-    write_file(target, data, choose="--to")
-    text = (f"{printable(target)}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, "
-            f"for base {config.base}.\n"
-            f'In diffusers: pipeline.load_lora_weights("{printable(target)}")')
-    warning = broken(run, options.step)
-    if warning:
-        tell(f"labkit: {warning}", sys.stderr)
-    account = {"path": str(target), "format": options.format,
-               "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling}
-    return Outcome(1 if warning else 0, text, account | ({"warning": warning} if warning else {}))
-
-
-def broken(run, step=None):
-    """Return a warning where a run diverged before its checkpoint at `step` (by default the last) was kept."""
-    verdict = verdict_of(run)
-    before = step is not None and verdict.since_step is not None and step < verdict.since_step
-    if verdict.label != "diverged" or before:
-        return None
-    return (f"the run {run.run_id} diverged, so its adapter spoils pictures instead of making "
-            f"them. {verdict.seen} "
-            "Export an earlier checkpoint (--step), or train again at a lower learning_rate.")

@@ -109,7 +109,7 @@ def test_an_adapter_of_a_diverged_run_is_exported_with_a_warning_and_exit_code_1
 def test_a_checkpoint_from_before_a_run_diverged_is_exported_without_a_warning():
     from made_runs import made_run
 
-    from labkit.cli.runs import broken
+    from labkit.cli.export import broken
 
     run = made_run("diverged", pictures=False)
     assert "--step" in broken(run) and broken(run, 200) and broken(run, 2) is None
@@ -239,7 +239,7 @@ def test_a_full_disk_is_bad_input_with_a_remedy(capsys, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device", "/runs/x")
 
-    monkeypatch.setattr("labkit.cli.runs.runs", full)
+    monkeypatch.setattr("labkit.cli.listing.runs", full)
     code, _, err = labkit(capsys, "runs")
     assert code == 2 and "Free some space" in err
 

@@ -1,0 +1,42 @@
+"""The options of the verbs that train, judge and export runs, or look at what would be trained."""
+
+import argparse
+
+
+def add_practice(add):
+    """Give them their options; add: {verb: its parser}."""
+    settings = {"train": ("KEY=VALUE", "set a field of the run; may be repeated"),
+                "sweep": ("KEY=A,B,C", "values to try for a field of the run; may be repeated, all combinations are "
+                                       "trained")}
+    for verb, (form, what) in settings.items():
+        add[verb].add_argument("--config", metavar="FILE", help="a design: YAML or JSON file, or a share string")
+        add[verb].add_argument("--set", action="append", default=[], metavar=form, help=what)
+    for verb in ("train", "sweep", "resume"):
+        add[verb].add_argument("--rows", type=int, default=64, metavar="N",
+                               help="pictures that a pass may hold, all its runs together (default: 64, fewer where "
+                                    "memory is short)")
+        add[verb].add_argument("--dtype", metavar="NAME",
+                               help="float32, bf16 or fp16, in which the base computes (default: LABKIT_DTYPE, or "
+                                    "what the device is best at)")
+        add[verb].add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction,
+                               help="compute activations again instead of keeping them (default: where memory is "
+                                    "short)")
+    for verb in ("train", "sweep", "checkup"):
+        add[verb].add_argument("--base", metavar="NAME", help="embedded, a folder, a .safetensors file or a hub name")
+        add[verb].add_argument("--data", metavar="FOLDER",
+                               help="a territory that ships, or a folder of pictures with captions")
+    for verb in ("resume", "export"):
+        add[verb].add_argument("run", metavar="RUN", help="id of a run (its first characters suffice), or its folder")
+    add["export"].add_argument("--format", default="diffusers", choices=["diffusers"],
+                               help="form of the file (default: diffusers)")
+    add["export"].add_argument("--step", type=int, metavar="N",
+                               help="the adapter as it was after N updates, where a checkpoint was kept (default: the "
+                                    "last)")
+    add["export"].add_argument("--to", required=True, metavar="FILE",
+                               help="the file to write, for example place.safetensors")
+    add["diagnose"].add_argument("paths", nargs="*", metavar="PATH",
+                                 help="run ids or folders (default: all runs of the store)")
+    add["inspect"].add_argument("path", metavar="PATH",
+                                help="a folder of pictures, an adapter file, a base or a run's folder")
+    add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
+                                help="a design file to look over before training (default: this machine)")
