@@ -52,6 +52,14 @@ def sd_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def xl_folder(tmp_path_factory):
+    """Give a folder with SDXL's configuration at reduced width and random weights."""
+    from small_bases import write_xl_folder
+
+    return write_xl_folder(tmp_path_factory.mktemp("bases") / "xl")
+
+
+@pytest.fixture(scope="session")
 def sd_base(sd_folder):
     """Give the base of that folder, loaded once."""
     from labkit.engine.base import load_base

@@ -64,11 +64,12 @@ def inputs(base=None, data=None):
     """Return the Findings on a base's files and on a folder of pictures, where they are given; no model is loaded."""
     results = []
     if base is not None:
-        from labkit.engine.base_files import find_base  # needs packages, as above
+        from labkit.engine.base_files import find_base, kind_of  # needs packages, as above
 
         try:
             files = find_base(base)
-            results.append(Finding("base", "good", f"{files.single_file or files.folder} can be read"))
+            place = files.single_file or files.folder
+            results.append(Finding("base", "good", f"{place} can be read: {kind_of(files)}"))
         except LabError as error:
             results.append(Finding("base", "bad", str(error).removeprefix("base: ")))
     if data is not None:

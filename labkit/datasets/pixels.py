@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, features
+from PIL import ExifTags, Image, ImageCms, ImageOps, features
 
 from labkit.errors import LabError
 from labkit.files.content import sha256, sha256_of_texts
@@ -87,6 +87,14 @@ def load_picture(path: Path | str, size: int) -> np.ndarray:
     """Read one picture as uint8 (size, size, 3): upright, in sRGB, on white, its middle square, scaled by Lanczos."""
     picture, _ = _open(Path(path))
     return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
+
+
+def upright_size(path: Path | str) -> tuple[int, int]:
+    """Return a picture's (height, width) in pixels, as one sees it; only the head of the file is read."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)
 
 
 def _open(path: Path) -> tuple[Image.Image, str]:

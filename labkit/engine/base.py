@@ -21,13 +21,13 @@ from labkit.engine.base_files import find_base
 from labkit.engine.casting import cast, fit_for_cpu
 from labkit.engine.devices import find_device
 from labkit.engine.dtypes import chosen_dtype, keep_float32, sentence
-from labkit.engine.loading import fitting_files, load_libraries, load_models, quiet
+from labkit.engine.loading import fitting_files, load_libraries, load_models, pipeline, quiet
 from labkit.engine.loss import Denoiser
 from labkit.engine.out_of_memory import choose, enough_memory
 from labkit.engine.seeding import generator
+from labkit.engine.text_encoders import check_length, encode_one, encode_two, size_numbers
 from labkit.errors import LabError
 from labkit.machine import keep_freed_memory, limit_torch
-from labkit.text import shown
 
 MOST_TIMES = 4                                                # its own resolution: beyond, a base only repeats itself
 PICTURES_AT_ONCE = 8                                          # through the autoencoder: 512 x 512 needs 0.4 GB each
@@ -59,21 +59,23 @@ def load_base(name: str = "embedded", *, device: str | torch.device | None = Non
     fingerprint = files.fingerprint()
     remedy = choose(device, dtype, "a smaller base")
     with fitting_files(name), enough_memory(f"The base {name}", remedy), quiet():
-        unet, vae, text_encoder, tokenizer, noise_scheduler = load_models(files)
-        unet.to(device, dtype), vae.float(), text_encoder.float()
+        models = load_models(files)
+        unet, vae = models["unet"], models["vae"]
+        encoders = [models[part] for part in ("text_encoder", "text_encoder_2") if part in models]
+        unet.to(device, dtype), vae.float(), *(encoder.float() for encoder in encoders)
     if unet.config.in_channels != vae.config.latent_channels:
         raise LabError(f"base: the U-Net of {name} takes {unet.config.in_channels} channels where its autoencoder "
                        f"makes {vae.config.latent_channels}: an inpainting or depth model. "
                        "Give its text-to-image sibling.")
-    most_tokens = text_encoder.config.max_position_embeddings
-    if not 2 < tokenizer.model_max_length <= most_tokens:
-        raise LabError(f"base: the tokenizer of {name} makes captions of {shown(tokenizer.model_max_length)} tokens, "
-                       f"its text encoder takes {most_tokens}: "
-                       "set model_max_length in tokenizer/tokenizer_config.json to that.")
-    for model in (unet, vae, text_encoder):
+    if getattr(vae.config, "latents_mean", None) is not None:
+        raise LabError(f"base: the autoencoder of {name} shifts each channel of its latents (latents_mean), "
+                       "which labkit does not do. Give a base without that, such as Stable Diffusion XL's own.")
+    for encoder, part in zip(encoders, ("tokenizer", "tokenizer_2"), strict=False):
+        check_length(name, part, models[part], encoder)
+    for model in (unet, vae, *encoders):
         model.requires_grad_(False).eval()
-    base = Base(name=str(name), fingerprint=fingerprint, unet=fit_for_cpu(unet), vae=vae, text_encoder=text_encoder,
-                tokenizer=tokenizer, noise_scheduler=noise_scheduler, device=device, dtype=dtype)
+    base = Base(name=str(name), fingerprint=fingerprint, device=device, dtype=dtype,
+                zeros_for_empty=files.zeros_for_empty, **models | {"unet": fit_for_cpu(unet)})
     with fitting_files(name):                                 # its configuration may tell no size
         return base.at(base.own_resolution)
 
@@ -91,6 +93,9 @@ class Base:
     noise_scheduler: Any                                      # diffusers' DDPMScheduler: betas and prediction type
     device: torch.device
     dtype: torch.dtype                                        # of the U-Net
+    text_encoder_2: torch.nn.Module | None = None             # SDXL's second, with its tokenizer
+    tokenizer_2: Any = None
+    zeros_for_empty: bool = False                             # SDXL: the empty caption is zeros, not encoded
     resolution: int = 0                                       # pixels a side, which `at` sets
     lock: threading.RLock = field(default_factory=threading.RLock)
     known_losses: dict = field(default_factory=dict)          # of the untouched U-Net on sets already measured
@@ -210,15 +215,20 @@ class Base:
 
     @torch.no_grad()
     def encode_captions(self, captions: Sequence[str]) -> Mapping[str, Tensor]:
-        """Encode captions, cut at the tokenizer's length, into the U-Net's conditions: (N, L, D) float32 each."""
-        ids = self.tokenizer(list(captions), padding="max_length", max_length=self.tokenizer.model_max_length,
-                             truncation=True, return_tensors="pt")
-        is_masked = getattr(self.text_encoder.config, "use_attention_mask", False)
-        mask = ids.attention_mask.to(self.device) if is_masked else None
+        """Encode captions, cut at the tokenizer's length, into the U-Net's conditions, (N, ...) float32 each.
+
+        encoder_hidden_states (N, L, D); of SDXL text_embeds (N, D2) and time_ids (N, 6) too, these of a picture that
+        was made at this resolution and not cropped.
+        """
         enough = enough_memory("Encoding captions", choose(self.device, self.dtype))
-        with self.lock, enough, self._at_work(self.text_encoder):
-            hidden = self.text_encoder(ids.input_ids.to(self.device), attention_mask=mask)[0]
-        return {"encoder_hidden_states": hidden.float()}
+        if self.text_encoder_2 is None:
+            with self.lock, enough, self._at_work(self.text_encoder):
+                return encode_one(self.tokenizer, self.text_encoder, captions)
+        pairs = (self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2)
+        with self.lock, enough, self._at_work(self.text_encoder, self.text_encoder_2):
+            cond = encode_two(pairs, captions, zeros_for_empty=self.zeros_for_empty)
+        whole = torch.tensor([size_numbers((self.resolution, self.resolution), self.resolution)])
+        return cond | {"time_ids": whole.to(self.device).expand(len(captions), -1)}
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], *, adapters: LoRAStack | None = None,
@@ -288,13 +298,10 @@ def diffusers_picture(base: Base, prompt: str, seed: int, adapter_file: Path | s
     The loader needs peft.
     LabError: peft is not installed, or the file is none that diffusers can load.
     """
+    encoders = [encoder for encoder in (base.text_encoder, base.text_encoder_2) if encoder is not None]
     with (base.lock, base._enough_memory("Drawing a picture"), bare(base.unet),
-          base._at_work(base.vae, base.text_encoder), quiet(), torch.no_grad()):
-        from diffusers import StableDiffusionPipeline  # loads slowly, and remarks on what is not installed
-
-        pipe = StableDiffusionPipeline(vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer,
-                                       unet=base.unet, scheduler=base.sampler(), safety_checker=None,
-                                       feature_extractor=None, requires_safety_checker=False)
+          base._at_work(base.vae, *encoders), quiet(), torch.no_grad()):
+        pipe = pipeline(base)
         pipe.set_progress_bar_config(disable=True)
         try:
             pipe.load_lora_weights(str(adapter_file))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors
 
@@ -19,11 +20,15 @@ from labkit.settings import data_dir, given_path
 from labkit.text import shown
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
+WEIGHTS_XL = WEIGHTS | {"text_encoder_2": "model"}
+CLASSES_XL = CLASSES | {"text_encoder_2": "CLIPTextModelWithProjection"}
+FAMILIES = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x"}  # by the width of the words
 LARGEST = 10**6                                               # whole number of a configuration, beyond any true one
-SUPPORTED = "labkit takes Stable Diffusion 1.x and 2.x text-to-image bases"
+SUPPORTED = "labkit takes Stable Diffusion 1.x, 2.x and XL text-to-image bases"
 
 
 @dataclass(frozen=True)
@@ -34,16 +39,21 @@ class BaseFiles:
     folder: Path                                              # configs and tokenizer, always
     single_file: Path | None = None
     weights: dict = field(default_factory=dict)               # component -> .safetensors, of a folder
+    is_xl: bool = False                                       # SDXL: two text encoders, and sizes as conditions
+    zeros_for_empty: bool = False                             # SDXL: the empty caption is all zeros, not encoded
 
     def fingerprint(self) -> str:
         """Hash the content of every file that is loaded: 64 hex digits, whatever the base's name or place."""
-        files = {p.relative_to(self.folder).as_posix(): p for part in (*WEIGHTS, "scheduler", "tokenizer")
+        parts = (*(WEIGHTS_XL if self.is_xl else WEIGHTS), "scheduler", *_tokenizers(self.is_xl))
+        files = {p.relative_to(self.folder).as_posix(): p for part in parts
                  for p in sorted((self.folder / part).glob("*")) if p.suffix in (".json", ".txt")}
         files |= {f"{part}/weights": path for part, path in self.weights.items()}
         if self.single_file:
             files["single_file"] = self.single_file
+        flags = ["force_zeros_for_empty_prompt", str(self.zeros_for_empty)] if self.is_xl else []
         with Memo("sha256", sha256) as sha:
-            return sha256_of_texts(text for name in sorted(files) for text in (name, sha(files[name])))
+            contents = [text for name in sorted(files) for text in (name, sha(files[name]))]
+        return sha256_of_texts(contents + flags)
 
 
 def find_base(name: str = "embedded", revision: str | None = None) -> BaseFiles:
@@ -69,6 +79,17 @@ def find_base(name: str = "embedded", revision: str | None = None) -> BaseFiles:
                    f"file, or a name on the Hugging Face hub such as {SD15}.")
 
 
+def kind_of(files: BaseFiles) -> str:
+    """Say what kind of base it is: its family, its size and what it predicts, from its configuration alone."""
+    unet, vae = (_json(files.folder / part / "config.json") for part in ("unet", "vae"))
+    width, side, blocks = (config.get(name) for config, name in (
+        (unet, "cross_attention_dim"), (unet, "sample_size"), (vae, "block_out_channels")))
+    family = "SDXL" if files.is_xl else FAMILIES.get(width, "Stable Diffusion's classes, of a size of its own")
+    pixels = side * 2 ** (len(blocks) - 1) if isinstance(side, int) and isinstance(blocks, list) else None
+    predicts = _json(files.folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
+    return ", ".join([family, *([f"{pixels} pixels a side"] if pixels else []), f"predicts {shown(predicts)}"])
+
+
 def _folder(name: str, folder: Path) -> BaseFiles:
     index = folder / "model_index.json"
     if not index.is_file():
@@ -76,30 +97,41 @@ def _folder(name: str, folder: Path) -> BaseFiles:
             find_base(str(pickle))
         raise LabError(f"base: {folder} has no model_index.json, so it is not a base in diffusers' layout. "
                        "Give the folder that holds model_index.json, unet/ and vae/.")
-    _check_configs(folder)
-    return BaseFiles(name, folder, weights={part: _weights(folder / part, stem) for part, stem in WEIGHTS.items()})
+    kind = _check_configs(folder)
+    stems = WEIGHTS_XL if kind["is_xl"] else WEIGHTS
+    return BaseFiles(name, folder, weights={part: _weights(folder / part, stem) for part, stem in stems.items()},
+                     **kind)
 
 
-def _check_configs(folder: Path) -> None:
+def _check_configs(folder: Path) -> dict[str, Any]:
+    """Check a folder's configuration and return what `BaseFiles` keeps of it: is_xl and zeros_for_empty."""
     index = folder / "model_index.json"
     parts = _json(index)
-    if "text_encoder_2" in parts:
-        raise LabError(f"base: {index} describes a {shown(parts.get('_class_name'))} with two text encoders. "
-                       f"{SUPPORTED}.")
-    for part, wanted in CLASSES.items():
+    is_xl = "text_encoder_2" in parts
+    if is_xl and parts.get("text_encoder") in (None, [None, None]):
+        raise LabError(f"base: {index} has a second text encoder and no first, as SDXL's refiner, which only goes on "
+                       f"with another base's pictures. Give the base itself, such as {SDXL}.")
+    for part, wanted in (CLASSES_XL if is_xl else CLASSES).items():
         named = parts.get(part)
         if not (isinstance(named, list) and len(named) == 2 and named[1] == wanted):
             raise LabError(f"base: {index} names {shown(named)} as its {part}, not {wanted}. {SUPPORTED}.")
-    for file in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"):
+    for file in (*(f"{part}/config.json" for part in (CLASSES_XL if is_xl else CLASSES)),
+                 "scheduler/scheduler_config.json"):
         for name, number in _whole_numbers(_json(folder / file)):
             if abs(number) > LARGEST:
                 raise LabError(f"base: {folder / file} gives {shown(name)} = {shown(number)}, "
                                "which no such model has. Download the base again.")
     # without these transformers makes an empty tokenizer, silently, and every caption reads alike
-    tokenizer, layouts = folder / "tokenizer", (("tokenizer.json",), ("vocab.json", "merges.txt"))
-    if not any(all((tokenizer / file).is_file() for file in files) for files in layouts):
-        raise LabError(f"base: {tokenizer} has neither tokenizer.json nor vocab.json with merges.txt. "
-                       "Download the base again.")
+    layouts = ("tokenizer.json",), ("vocab.json", "merges.txt")
+    for tokenizer in (folder / part for part in _tokenizers(is_xl)):
+        if not any(all((tokenizer / file).is_file() for file in files) for files in layouts):
+            raise LabError(f"base: {tokenizer} has neither tokenizer.json nor vocab.json with merges.txt. "
+                           "Download the base again.")
+    return {"is_xl": is_xl, "zeros_for_empty": is_xl and parts.get("force_zeros_for_empty_prompt") is not False}
+
+
+def _tokenizers(is_xl: bool) -> tuple[str, ...]:
+    return ("tokenizer", "tokenizer_2") if is_xl else ("tokenizer",)
 
 
 def _json(path: Path) -> dict:
@@ -150,19 +182,20 @@ def _single_file(name: str, path: Path) -> BaseFiles:
     shapes = tensors(path)
     if any("lora_" in key for key in shapes):
         raise LabError(f"base: {name} is an adapter (LoRA), not a base. Give the base it was trained on.")
-    if any(key.startswith("conditioner.") for key in shapes):
-        raise LabError(f"base: {name} holds the text encoders of SDXL. {SUPPORTED}.")
-    missing = [part for part, prefix in (("U-Net", "model.diffusion_model."), ("autoencoder", "first_stage_model."),
-                                         ("text encoder", "cond_stage_model."))
-               if not any(key.startswith(prefix) for key in shapes)]
+    is_xl = any(key.startswith("conditioner.") for key in shapes)
+    parts = {"U-Net": "model.diffusion_model.", "autoencoder": "first_stage_model."}
+    parts |= ({"first text encoder": "conditioner.embedders.0.transformer.",
+               "second text encoder": "conditioner.embedders.1."} if is_xl else {"text encoder": "cond_stage_model."})
+    missing = [part for part, prefix in parts.items() if not any(key.startswith(prefix) for key in shapes)]
     if missing:
         raise LabError(f"base: {name} has no {' and no '.join(missing)} under the original Stable Diffusion keys. "
                        f"{SUPPORTED}, "
                        "whole, not single parts.")
     for folder in (path.with_suffix(""), path.parent):
         if (folder / "model_index.json").is_file():
-            _check_configs(folder)
-            return BaseFiles(name, folder, single_file=path)
+            return _with_configs(name, path, folder, is_xl)
+    if is_xl and "v_pred" not in shapes:                      # the key by which such files say that they predict v
+        return _with_configs(name, path, _download(SDXL, None, weights=False, beside=path), is_xl)
     first = shapes.get("model.diffusion_model.input_blocks.0.0.weight", [])
     words = next((shape for key, shape in shapes.items() if key.endswith("attn2.to_k.weight")), [])
     if (first[:1], words[-1:]) != ([320], [768]):
@@ -171,20 +204,31 @@ def _single_file(name: str, path: Path) -> BaseFiles:
                        "Put the "
                        f"model's configuration files (model_index.json, unet/config.json, tokenizer/ ...) in "
                        f"{path.with_suffix('')}.")
-    folder = _download(SD15, None, weights=False, beside=path)
-    _check_configs(folder)
-    return BaseFiles(name, folder, single_file=path)
+    return _with_configs(name, path, _download(SD15, None, weights=False, beside=path), is_xl)
+
+
+def _with_configs(name: str, path: Path, folder: Path, is_xl: bool) -> BaseFiles:
+    """Return a single file's BaseFiles with its configuration in `folder`; LabError where that is another kind's."""
+    kind = _check_configs(folder)
+    if kind["is_xl"] != is_xl:
+        held, described = ("SDXL", "another model") if is_xl else ("one text encoder", "SDXL")
+        raise LabError(f"base: {name} is a file of {held}, while {folder / 'model_index.json'} describes {described}. "
+                       f"Put the model's own configuration files in {path.with_suffix('')}.")
+    return BaseFiles(name, folder, single_file=path, **kind)
 
 
 def _download(name: str, revision: str | None, *, weights: bool = True, beside: Path | None = None) -> Path:
     """Fetch what labkit loads of a hub repository (never a pickle) into the hub's own cache, and give the folder."""
     from huggingface_hub import snapshot_download  # most bases lie on this machine
 
-    small = ["model_index.json", "*/config.json", "scheduler/*.json", "tokenizer/*"]
-    large = [f"{part}/{stem}.safetensors" for part, stem in WEIGHTS.items()]
-    half = [f"{part}/{stem}.fp16.safetensors" for part, stem in WEIGHTS.items()]
+    small = ["model_index.json", "*/config.json", "scheduler/*.json", "tokenizer/*", "tokenizer_2/*"]
+    large = [f"{part}/{stem}.safetensors" for part, stem in WEIGHTS_XL.items()]
+    half = [f"{part}/{stem}.fp16.safetensors" for part, stem in WEIGHTS_XL.items()]
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=small + large if weights else small))
+        has_two = (folder / "text_encoder_2").is_dir()
+        wanted = WEIGHTS_XL if has_two else WEIGHTS
+        large, half = large[: len(wanted)], half[: len(wanted)]  # a repository of one text encoder has no second
         if weights and not all((folder / file).is_file() for file in large):
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=small + half))
     except Exception as error:                                # the hub client raises a dozen kinds of one meaning
@@ -196,7 +240,7 @@ def _download(name: str, revision: str | None, *, weights: bool = True, beside: 
                        "the network, and "
                   "whether the model's page asks you to accept its terms first.")
         raise LabError(f"base: {name} could not be had from the Hugging Face hub ({why}). {remedy}") from error
-    lacks = [part for part, *files in zip(WEIGHTS, large, half, strict=True)
+    lacks = [part for part, *files in zip(wanted, large, half, strict=True)
              if not any((folder / file).is_file() for file in files)]
     if weights and lacks and (folder / "model_index.json").is_file():
         raise LabError(f"base: {name} has no safetensors weights of its {', '.join(lacks)} on the hub. "

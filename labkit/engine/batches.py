@@ -14,6 +14,7 @@ from torch import Tensor
 from labkit.design.config import RunConfig
 from labkit.engine.cache import Encoded
 from labkit.engine.seeding import generator
+from labkit.engine.text_encoders import SIZES, sent
 
 TIMESTEPS = 1000
 
@@ -59,7 +60,7 @@ class Batches:
         self.sets, self.configs = [encoded] if prior is None else [encoded, prior], configs
         self.device, self.timesteps = device, timesteps
         self.cond = [one.cond_on(device, dtype) for one in self.sets]
-        self.null_cond = {name: value.to(device, dtype) for name, value in null_cond.items()}
+        self.null_cond = sent(null_cond, device, dtype)
         gamma = torch.tensor([float("nan") if c.snr_gamma is None else c.snr_gamma for c in configs])
         B = configs[0].train_batch_size * len(self.sets)
         self.snr_gamma = None if gamma.isnan().all() else gamma.repeat_interleave(B).to(device)
@@ -110,7 +111,7 @@ class Batches:
     def _cond(self, name: str, pictures: Tensor, dropped: Tensor) -> Tensor:
         """Gather a condition on the device, (rows, ...), for pictures (K, 1 or 2, B)."""
         cond = torch.stack([table[name][pictures[:, i]] for i, table in enumerate(self.cond)], dim=1)
-        if any(config.caption_dropout for config in self.configs):
+        if name != SIZES and any(config.caption_dropout for config in self.configs):
             cond = torch.where(dropped.view(*dropped.shape, *[1] * (cond.dim() - 3)), self.null_cond[name], cond)
         return cond.flatten(0, 2)
 

@@ -18,8 +18,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from labkit.datasets.folders import PictureFolder, Territory, load_picture
+from labkit.datasets.pixels import upright_size
 from labkit.engine.base import Base
 from labkit.engine.prior import prior_captions, prior_latents
+from labkit.engine.text_encoders import SIZES, sent, size_numbers
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
 from labkit.files.content import sha256_of_texts
@@ -37,7 +39,7 @@ class Encoded:
 
     mean: Tensor                                              # (n, C, H, W) float32
     std: Tensor                                               # (n, C, H, W) float32
-    cond: Mapping[str, Tensor]                                # encoder_hidden_states (n, L, D) float32
+    cond: Mapping[str, Tensor]                                # encoder_hidden_states (n, L, D) float32; SDXL's too
     captions: tuple[str, ...]
     paths: tuple[Path, ...]
     _sent: dict = field(default_factory=dict, repr=False)     # (device, dtype) -> cond there
@@ -49,7 +51,7 @@ class Encoded:
     def cond_on(self, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
         """Give the conditions on a device, where they are sent once for all passes."""
         if (device, dtype) not in self._sent:
-            self._sent[device, dtype] = {name: value.to(device, dtype) for name, value in self.cond.items()}
+            self._sent[device, dtype] = sent(self.cond, device, dtype)
         return self._sent[device, dtype]
 
     def take(self, n: int) -> "Encoded":
@@ -125,7 +127,10 @@ def _encoded(base: Base, pictures: PictureFolder, progress: Progress) -> Encoded
     if tensors is None:
         shipped = shipped_file(pictures)
         tensors = (read(shipped, own_key) if shipped else None) or _latents(base, pictures, progress)
-        tensors |= {CONDITION + name: value for name, value in _conditions(base, pictures.captions).items()}
+        cond = _conditions(base, pictures.captions)
+        if SIZES in cond:
+            cond[SIZES] = torch.tensor([size_numbers(upright_size(path), base.resolution) for path in pictures.paths])
+        tensors |= {CONDITION + name: value for name, value in cond.items()}
         try:
             _write(kept, tensors, own_key)
         except LabError:                                      # without room to keep it, it is made again next time

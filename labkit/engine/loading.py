@@ -43,12 +43,15 @@ def load_libraries() -> tuple[type, ...]:
     return *schedulers, AutoencoderKL, UNet2DConditionModel, CLIPTextModel, CLIPTokenizer
 
 
-def load_models(files: BaseFiles) -> tuple[Any, ...]:
-    """Return U-Net, autoencoder, text encoder, tokenizer and noise scheduler, as the libraries load them."""
+def load_models(files: BaseFiles) -> dict[str, Any]:
+    """Return U-Net, autoencoder, text encoder(s), tokenizer(s) and noise scheduler, as the libraries load them.
+
+    They have the names that diffusers gives a pipeline's parts, the scheduler excepted, which is noise_scheduler.
+    """
     from diffusers import DDPMScheduler  # here: seconds to import
 
     parts = _from_single_file(files.single_file, files) if files.single_file else _from_folder(files)
-    return *parts, DDPMScheduler.from_pretrained(**_local(files), subfolder="scheduler")
+    return parts | {"noise_scheduler": DDPMScheduler.from_pretrained(**_local(files), subfolder="scheduler")}
 
 
 def _local(files: BaseFiles) -> dict[str, Any]:
@@ -56,9 +59,10 @@ def _local(files: BaseFiles) -> dict[str, Any]:
     return {"pretrained_model_name_or_path": str(files.folder), "local_files_only": True}
 
 
-def _from_single_file(path: Path, files: BaseFiles) -> tuple[Any, ...]:
+def _from_single_file(path: Path, files: BaseFiles) -> dict[str, Any]:
     """Load from one file with the original Stable Diffusion keys; the folder holds the configurations alone."""
-    from diffusers import StableDiffusionPipeline  # seconds to import, and only needed here
+    # seconds to import, and only needed here
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
     from diffusers.loaders.single_file_utils import SingleFileComponentError
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -69,28 +73,51 @@ def _from_single_file(path: Path, files: BaseFiles) -> tuple[Any, ...]:
                                                                       output_loading_info=True)
         if missing := sorted(report["missing_keys"]):         # which would be drawn at random
             raise ValueError(f"its text encoder lacks {missing[0]}")
+    kind = StableDiffusionXLPipeline if files.is_xl else StableDiffusionPipeline
+    given = {"add_watermarker": False} if files.is_xl else {"safety_checker": None, "requires_safety_checker": False}
     try:
-        pipe = StableDiffusionPipeline.from_single_file(
-            str(path), config=str(files.folder), local_files_only=True, safety_checker=None,
-            requires_safety_checker=False, **ready)
+        pipe = kind.from_single_file(str(path), config=str(files.folder), local_files_only=True, **given, **ready)
     except SingleFileComponentError as error:                 # an Exception of its own kind, of several lines
         raise ValueError(str(error)) from error
-    return pipe.unet, pipe.vae, pipe.text_encoder, pipe.tokenizer
+    return {part: getattr(pipe, part) for part in _parts(files)}
 
 
-def _from_folder(files: BaseFiles) -> tuple[Any, ...]:
+def _parts(files: BaseFiles) -> tuple[str, ...]:
+    one = "unet", "vae", "text_encoder", "tokenizer"
+    return (*one, "text_encoder_2", "tokenizer_2") if files.is_xl else one
+
+
+def _from_folder(files: BaseFiles) -> dict[str, Any]:
     """Load from a folder in diffusers' layout, in the variant that its weights have."""
     from diffusers import AutoencoderKL, UNet2DConditionModel  # here: seconds to import
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     def weights(part: str) -> dict[str, Any]:
         variant = "fp16" if ".fp16." in files.weights[part].name else None
         return _local(files) | {"subfolder": part, "use_safetensors": True, "variant": variant}
 
-    return (UNet2DConditionModel.from_pretrained(**weights("unet"), low_cpu_mem_usage=False),
-            AutoencoderKL.from_pretrained(**weights("vae"), low_cpu_mem_usage=False),
-            CLIPTextModel.from_pretrained(**weights("text_encoder")),
-            CLIPTokenizer.from_pretrained(**_local(files), subfolder="tokenizer"))
+    ways = {
+        "unet": lambda part: UNet2DConditionModel.from_pretrained(**weights(part), low_cpu_mem_usage=False),
+        "vae": lambda part: AutoencoderKL.from_pretrained(**weights(part), low_cpu_mem_usage=False),
+        "text_encoder": lambda part: CLIPTextModel.from_pretrained(**weights(part)),
+        "text_encoder_2": lambda part: CLIPTextModelWithProjection.from_pretrained(**weights(part)),
+        "tokenizer": lambda part: CLIPTokenizer.from_pretrained(**_local(files), subfolder=part),
+        "tokenizer_2": lambda part: CLIPTokenizer.from_pretrained(**_local(files), subfolder=part)}
+    return {part: ways[part](part) for part in _parts(files)}
+
+
+def pipeline(base: Any) -> Any:
+    """Return diffusers' own pipeline of a loaded base's models, with the base's sampler."""
+    # they load slowly, and remark on what is not installed
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+
+    shared = {name: getattr(base, name) for name in ("vae", "text_encoder", "tokenizer", "unet")}
+    if base.text_encoder_2 is None:
+        return StableDiffusionPipeline(**shared, scheduler=base.sampler(), safety_checker=None,
+                                       feature_extractor=None, requires_safety_checker=False)
+    return StableDiffusionXLPipeline(**shared, scheduler=base.sampler(), text_encoder_2=base.text_encoder_2,
+                                     tokenizer_2=base.tokenizer_2, add_watermarker=False,
+                                     force_zeros_for_empty_prompt=base.zeros_for_empty)
 
 
 @contextlib.contextmanager

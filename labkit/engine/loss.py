@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from labkit.engine.text_encoders import sent
 from labkit.errors import LabError
 
 
@@ -29,7 +30,7 @@ class Denoiser:
     def __call__(self, noisy_latents: Tensor, timesteps: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
         """Predict, in float32, from (rows, C, H, W) at (rows,) timesteps under conditions (rows, ...)."""
         dtype = self.unet.dtype
-        cond = {name: value.to(dtype) for name, value in cond.items()}
+        cond = sent(cond, None, dtype)
         prompt = cond.pop("encoder_hidden_states")            # (rows, L, D)
         added = {"added_cond_kwargs": cond} if cond else {}   # SDXL: text_embeds, time_ids
         return self.unet(noisy_latents.to(dtype), timesteps, prompt, return_dict=False, **added)[0].float()
