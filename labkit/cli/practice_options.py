@@ -11,13 +11,15 @@ def add_practice(add):
     for verb, (form, what) in settings.items():
         add[verb].add_argument("--config", metavar="FILE", help="a design: YAML or JSON file, or a share string")
         add[verb].add_argument("--set", action="append", default=[], metavar=form, help=what)
-    for verb in ("train", "sweep", "resume"):
+    _judge(add["judge"])
+    for verb in ("train", "sweep", "resume", "judge"):
         add[verb].add_argument("--rows", type=int, default=64, metavar="N",
                                help="pictures that a pass may hold, all its runs together (default: 64, fewer where "
                                     "memory is short)")
         add[verb].add_argument("--dtype", metavar="NAME",
                                help="float32, bf16 or fp16, in which the base computes (default: LABKIT_DTYPE, or "
                                     "what the device is best at)")
+    for verb in ("train", "sweep", "resume"):
         add[verb].add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction,
                                help="compute activations again instead of keeping them (default: where memory is "
                                     "short)")
@@ -40,3 +42,18 @@ def add_practice(add):
                                 help="a folder of pictures, an adapter file, a base or a run's folder")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
                                 help="a design file to look over before training (default: this machine)")
+
+
+def _judge(parser):
+    parser.add_argument("files", nargs="+", metavar="FILE",
+                        help="adapter files of any trainer, such as lora/*.safetensors")
+    parser.add_argument("--base", required=True, metavar="NAME",
+                        help="what they were trained on: embedded, a folder, a .safetensors file or a hub name")
+    parser.add_argument("--data", required=True, metavar="FOLDER",
+                        help="the pictures that they were trained on, with captions")
+    parser.add_argument("--held-out", metavar="FOLDER",
+                        help="pictures with captions that they were not trained on (default: those that training with "
+                             "labkit holds out of --data)")
+    parser.add_argument("--strength", default="1", metavar="X,Y",
+                        help="how strongly each file acts (default: 1); several are judged one by one")
+    parser.add_argument("--to", metavar="FILE", help="the page to write (default: out/judge.html)")

@@ -9,6 +9,7 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "sweep": ("cli.runs:sweep", "train a grid of runs side by side"),
     "runs": ("cli.listing:runs", "list the recorded runs"),
     "diagnose": ("cli.diagnose:diagnose", "give verdicts on recorded runs, with their evidence"),
+    "judge": ("cli.judge:verb", "say which of several adapter files to keep, and how sure that is"),
     "export": ("cli.export:export", "write a run's adapter to a file other programs load"),
     "checkup": ("cli.checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a "
                                     "folder of pictures, with the remedy"),
@@ -22,6 +23,6 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "bench": ("tools/bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }
 # What sets where a verb writes, if not --store does, and the verbs that read or write runs.
-PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "student": "--to FOLDER",
-          "submit": "--to FILE", "collect": "--to FOLDER"}
+PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "judge": "--to FILE",
+          "student": "--to FOLDER", "submit": "--to FILE", "collect": "--to FOLDER"}
 STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export", "submit")
