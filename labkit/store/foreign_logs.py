@@ -1,0 +1,214 @@
+"""Logs of other trainers: what was logged of training loss, validation loss and learning rate, and under which tags.
+
+Read are TensorBoard's event files, CSV, JSON lines, `trainer_state.json` and the SQLite files of Trackio and
+ai-toolkit. What was odd about a log, such as steps that a resumed run wrote twice, is told and never an error; a file
+that is no log at all is one.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labkit.errors import LabError
+from labkit.files.event_files import read_scalars
+from labkit.files.regular import require_regular
+from labkit.store.log_series import Series, series
+from labkit.store.log_tables import Columns, csv_columns, database_columns, json_columns, jsonl_columns
+from labkit.store.log_tags import AITOOLKIT, TRANSFORMERS, fitting, trainer_of
+
+EVENTS, TRACKIO = "TensorBoard event file", "Trackio"
+TABLES: dict[str, tuple[str, Callable[[Path], tuple[Columns, list[str]]]]] = {
+    ".csv": ("CSV", csv_columns), ".tsv": ("CSV", csv_columns),
+    ".jsonl": ("JSON lines", jsonl_columns), ".ndjson": ("JSON lines", jsonl_columns),
+    ".json": ("JSON", json_columns),
+}
+DATABASES = (".db", ".sqlite", ".sqlite3")
+STATE = "trainer_state.json"
+MOST_FILES, MOST_LOGS = 20_000, 200                           # looked at in a folder, and read there
+OPTIONS = {"train": "--train-tag", "validation": "--val-tag"}
+
+
+@dataclass(frozen=True, eq=False)
+class ForeignLog:
+    """Hold one log: the series found in it, None where there is none of a kind.
+
+    validation    loss on held-out pictures, as far as its tag tells
+    probe         loss on training pictures on the same fixed noise, which few trainers log
+    """
+
+    path: Path
+    form: str                                                 # "TensorBoard event file", "CSV", ...
+    trainer: str                                              # as `labkit.store.log_tags` names it; "" where unknown
+    tags: tuple[str, ...]                                     # all that hold numbers
+    train: Series | None = None
+    validation: Series | None = None
+    probe: Series | None = None
+    rate: Series | None = None
+    run: str = ""                                             # of a file that holds several
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return what to call it: its path, and the run where the file holds several."""
+        return f"{self.path} ({self.run})" if self.run else str(self.path)
+
+
+def is_event_file(path: Path) -> bool:
+    """Tell whether a file is named as TensorBoard names its event files."""
+    return "tfevents" in path.name
+
+
+def is_log(path: Path) -> bool:
+    """Tell whether a file's name is one that a log may have."""
+    return is_event_file(path) or path.suffix.lower() in (*TABLES, *DATABASES)
+
+
+def read_logs(path: Path, train_tag: str | None = None, val_tag: str | None = None) -> tuple[list[ForeignLog], list[str]]:
+    """Read a log file, or all logs in a folder, event files of one folder as one log.
+
+    Also returns what in a folder was left out and why. LabError where there is no log with a loss in it, or none that
+    has a tag that was asked for.
+    """
+    if path.is_dir():
+        return _folder(path, train_tag, val_tag)
+    require_regular(path)
+    if not is_log(path):
+        kinds = ", ".join([*TABLES, *DATABASES])
+        raise LabError(f"{path} is no log that is known here: give an event file of TensorBoard (its name has "
+                       f"'tfevents' in it), or a file that ends in {kinds}.")
+    return [log for log in _file([path], train_tag, val_tag)], []
+
+
+def _folder(path: Path, train_tag: str | None, val_tag: str | None) -> tuple[list[ForeignLog], list[str]]:
+    logs, left_out = [], []
+    groups, is_whole = _groups(path)
+    if not is_whole:
+        left_out.append(f"{path} holds more than {MOST_FILES:,} files or {MOST_LOGS} logs; only the first were read.")
+    for files in groups:
+        try:
+            logs += _file(files, train_tag, val_tag)
+        except LabError as error:
+            left_out.append(str(error))
+    if not logs:
+        why = f" {left_out[0]}" if len(left_out) == 1 else ""
+        raise LabError(f"No log with a loss in it is in {path}: give the folder that the trainer logs to, with event "
+                       f"files, CSV, JSON lines or {STATE}.{why}")
+    return logs, left_out
+
+
+def _groups(path: Path) -> tuple[list[list[Path]], bool]:
+    """Return the logs below a folder, each as its files, and whether that is all of them.
+
+    Event files of one folder are of one run that was resumed. Each checkpoint of transformers' Trainer repeats the log
+    so far, so that the last alone counts.
+    """
+    found: dict[Path, list[Path]] = {}
+    states: dict[Path, Path] = {}
+    for count, file in enumerate(_walk(path)):
+        if count >= MOST_FILES:
+            return list(found.values())[:MOST_LOGS], False
+        if is_event_file(file):
+            found.setdefault(file.parent, []).append(file)
+        elif file.name == STATE:
+            place = file.parent.parent if file.parent.name.startswith("checkpoint-") else file.parent
+            last = states.get(place)
+            if last is None or _number_of(file.parent) > _number_of(last.parent):
+                states[place] = file
+        elif is_log(file) and file.suffix.lower() != ".json":
+            found[file] = [file]
+    groups = [*found.values(), *([file] for file in states.values())]
+    groups = [sorted(files) for files in sorted(groups, key=lambda files: str(files[0]))]
+    return groups[:MOST_LOGS], len(groups) <= MOST_LOGS
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    for folder, names, files in os.walk(path):
+        names.sort()
+        yield from (Path(folder, name) for name in sorted(files))
+
+
+def _number_of(folder: Path) -> int:
+    digits = folder.name.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() and len(digits) < 18 else -1
+
+
+def _file(files: list[Path], train_tag: str | None, val_tag: str | None) -> list[ForeignLog]:
+    """Read the logs in one file, or the one in event files of one folder."""
+    path = files[0] if len(files) == 1 else files[0].parent
+    try:
+        if is_event_file(files[0]):
+            columns, notes = _events(files)
+            return [_log(path, EVENTS, columns, notes, train_tag, val_tag)]
+        suffix = path.suffix.lower()
+        if suffix in DATABASES:
+            read = database_columns(path)
+            form = TRACKIO if read and read[0][0] else f"{AITOOLKIT}'s SQLite file"
+            return [_log(path, form, columns, notes, train_tag, val_tag, run if len(read) > 1 else "")
+                    for run, columns, notes in read]
+        form, reader = TABLES[suffix]
+        columns, notes = reader(path)
+        return [_log(path, STATE if path.name == STATE else form, columns, notes, train_tag, val_tag)]
+    except OSError as error:
+        raise LabError(f"{path} cannot be read ({error.strerror or error}).") from None
+
+
+def _events(files: list[Path]) -> tuple[Columns, list[str]]:
+    """Return the columns of event files, one after the other as they were written, and what is wrong with them."""
+    columns: Columns = {}
+    notes = []
+    for file in files:
+        require_regular(file)
+        rows, trouble = read_scalars(file)
+        if trouble:
+            notes.append(f"{file.name}: {trouble}.")
+        for tag, step, value in rows:
+            steps, values = columns.setdefault(tag, ([], []))
+            steps.append(float(step))
+            values.append(value)
+    return columns, notes
+
+
+def _log(path: Path, form: str, columns: Columns, notes: Iterable[str], train_tag: str | None, val_tag: str | None,
+         run: str = "") -> ForeignLog:
+    """Make a log of columns; LabError where no loss is among them."""
+    tags = tuple(columns)
+    told = list(notes)
+    asked = {"train": train_tag, "validation": val_tag}
+    chosen: dict[str, Series] = {}
+    for role in ("validation", "probe", "train", "rate"):
+        fits = [tag for tag in fitting(role, tags) if tag not in [one.tag for one in chosen.values()]]
+        if (tag := asked.get(role)) is not None:
+            if tag not in tags:
+                raise LabError(f"{path} has no tag {tag!r}, which {OPTIONS[role]} asks for: it has {_some(tags)}.")
+            fits = [tag]
+        if not fits or role == "probe" and "validation" not in chosen:
+            continue
+        chosen[role] = series(fits[0], *columns[fits[0]])
+        told += chosen[role].notes
+        if role in OPTIONS and len(fits) > 1:
+            told.append(f"{fits[0]} was taken for the {role} loss; {_some(fits[1:])} would fit too "
+                        f"({OPTIONS[role]} TAG).")
+    chosen = {role: one for role, one in chosen.items() if len(one)}
+    if not {"train", "validation"} & chosen.keys():
+        raise LabError(f"{path} holds no loss that is known by its name: it has {_some(tags)}. Name it with "
+                       f"--train-tag or --val-tag.")
+    trainer = TRANSFORMERS if form == STATE else AITOOLKIT if form.startswith(AITOOLKIT) else trainer_of(tags)
+    return ForeignLog(path, form, trainer, tags, chosen.get("train"), chosen.get("validation"), chosen.get("probe"),
+                      chosen.get("rate"), run, tuple(told))
+
+
+def _some(tags: Iterable[str]) -> str:
+    names = list(tags)
+    listed = ", ".join(names[:6]) or "no numbers at all"
+    return listed + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def rate_at(log: ForeignLog, steps: np.ndarray) -> np.ndarray | None:
+    """Return the sum of learning rates applied up to each step, None where no rates are known."""
+    if log.rate is None or len(log.rate) < 2 or not np.isfinite(log.rate.values).all() or not log.rate.values.any():
+        return None
+    sums = np.concatenate([[0.0], np.cumsum(log.rate.values[:-1] * np.diff(log.rate.steps))])
+    return np.interp(steps, log.rate.steps, sums)
