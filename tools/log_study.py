@@ -1,13 +1,13 @@
 """How often are verdicts on other trainers' logs right? Made logs with the statistics of real ones, of known kind.
 
-    python tools/log_study.py               the table, about three minutes of one core
-    python tools/log_study.py --write       the same, into docs/logs.md
+    python tools/log_study.py               the table, about four minutes of one core
     python tools/log_study.py --logs DIR    the verdict on each log in a folder instead
+    python tools/log_study.py ... --write   the same, into docs/logs.md
 
-A made log has ten to forty validation points, a useful drop of about 1.6 % of the loss and noise of about 0.05 % of it,
-as measured on Stable Diffusion 1.5 (spacepxl/demystifying-sd-finetuning); in half of them the noise grows along the
-run, in half of them neighbouring points share a part of it, and in half of them the first point is not that of the
-untouched base. All draws are seeded.
+A made log has ten to forty validation points, a useful drop of about 1.6 % of the loss and noise of about 0.05 % of
+it, as measured on Stable Diffusion 1.5 (spacepxl/demystifying-sd-finetuning). In half of them the noise grows along
+the run, in half of them neighbouring points share a part of it, and in half of them the first point is not that of
+the untouched base. All draws are seeded.
 """
 
 import argparse
@@ -35,7 +35,7 @@ RIGHT = {                                                     # kind: labels tha
     "training loss alone, healthy": {UNSURE}, "training loss alone, broken": {DIVERGED},
 }
 ALARMS = {STAGNATING, OVERFITTING, OVERSHOOTING, DIVERGED}
-PAGE, MARK = REPO / "docs" / "logs.md", "log study"
+PAGE = REPO / "docs" / "logs.md"
 
 
 def made_log(kind, seed):
@@ -130,36 +130,42 @@ def table(counts):
 
 
 def on_folder(folder):
-    """Return a line for each log in a folder."""
-    logs, left_out = read_logs(Path(folder))
-    lines = []
-    for log in logs:
+    """Return a line of a table for each log in a folder."""
+    lines = ["| log | points | noise over gain | best at step | verdict | confidence |", "|---|---|---|---|---|---|"]
+    for log in read_logs(Path(folder))[0]:
         verdict = judge_log(log)
-        lines.append(f"{verdict.label:20} {verdict.confidence:.2f}  {log.name}")
-    return lines + left_out
+        evidence = {"evaluations": 0, "noise_to_gain": math.nan, "best_step": ""} | verdict.evidence
+        lines.append(f"| {log.path.name.removesuffix('.csv')} | {evidence['evaluations']} | "
+                     f"{evidence['noise_to_gain']:.2g} | {evidence['best_step']} | {verdict.label} | "
+                     f"{verdict.confidence:.0%} |")
+    return lines
+
+
+def written(mark, lines):
+    """Write lines into the page, between the comments of a name."""
+    before, opening, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{mark} -->")
+    PAGE.write_text(before + opening + "\n".join(lines) + "\n" + closing + after, encoding="utf-8")
 
 
 def main():
     """Print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--count", type=int, default=400, help="made logs of each kind (default: 400)")
+    parser.add_argument("--count", type=int, default=250, help="made logs of each kind (default: 250)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="write the table into docs/logs.md")
     parser.add_argument("--logs", metavar="DIR", help="judge the logs in a folder instead")
     options = parser.parse_args()
     if options.logs:
-        print("\n".join(on_folder(options.logs)))
-        return
-    counts = study(options.count, options.seed)
-    lines = table(counts)
+        mark, lines = "real logs", on_folder(options.logs)
+    else:
+        counts = study(options.count, options.seed)
+        mark, lines = "made logs", table(counts)
+        for kind, labels in counts.items():
+            print(f"{kind}: {dict(labels)}", file=sys.stderr)
     print("\n".join(lines))
-    for kind, labels in counts.items():
-        print(f"{kind}: {dict(labels)}", file=sys.stderr)
     if options.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->\n")
-        after = rest.partition(f"<!-- /{MARK} -->")[2]
-        text = "\n".join([*lines, "", f"Made by `python tools/log_study.py --write`, {options.count} logs of each kind."])
-        PAGE.write_text(f"{before}<!-- {MARK} -->\n{text}\n<!-- /{MARK} -->{after}", encoding="utf-8")
+        written(mark, lines)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,7 @@ def add_practice(add):
                                     "last)")
     add["export"].add_argument("--to", required=True, metavar="FILE",
                                help="the file to write, for example place.safetensors")
-    add["diagnose"].add_argument("paths", nargs="*", metavar="PATH",
-                                 help="run ids or folders (default: all runs of the store)")
+    _diagnose(add["diagnose"])
     add["inspect"].add_argument("path", metavar="PATH",
                                 help="a folder of pictures, an adapter file, a base or a run's folder")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
@@ -57,3 +56,15 @@ def _judge(parser):
     parser.add_argument("--strength", default="1", metavar="X,Y",
                         help="how strongly each file acts (default: 1); several are judged one by one")
     parser.add_argument("--to", metavar="FILE", help="the page to write (default: out/judge.html)")
+
+
+def _diagnose(parser):
+    """Give the options of the verb that judges runs and other trainers' logs."""
+    parser.add_argument("paths", nargs="*", metavar="PATH",
+                        help="run ids or folders, a store, or another trainer's log or folder of logs (default: all "
+                             "runs of the store)")
+    parser.add_argument("--train-tag", metavar="TAG", help="of a log: the training loss's tag or column")
+    parser.add_argument("--val-tag", metavar="TAG", help="of a log: the held-out loss's tag or column")
+    parser.add_argument("--plot", metavar="FILE", help="of a log: draw it with the measured band, as PNG")
+    parser.epilog = ("Exit code: 0 judged, 1 a log is of a run that broke, 2 bad input. What is read, what is judged "
+                     "and what --json says of a log: docs/logs.md.")

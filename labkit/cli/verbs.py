@@ -8,7 +8,8 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "resume": ("cli.runs:resume", "go on with a run that was stopped or interrupted"),
     "sweep": ("cli.runs:sweep", "train a grid of runs side by side"),
     "runs": ("cli.listing:runs", "list the recorded runs"),
-    "diagnose": ("cli.diagnose:diagnose", "give verdicts on recorded runs, with their evidence"),
+    "diagnose": ("cli.diagnose:diagnose", "give verdicts on recorded runs or on other trainers' logs, with their "
+                                          "evidence"),
     "judge": ("cli.judge:verb", "say which of several adapter files to keep, and how sure that is"),
     "export": ("cli.export:export", "write a run's adapter to a file other programs load"),
     "checkup": ("cli.checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a "

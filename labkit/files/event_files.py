@@ -1,12 +1,12 @@
 """Event files of TensorBoard, read without TensorBoard: the scalars in them, whatever else they hold.
 
 An event file is a row of records, each with its length and both with a checksum (TFRecord: tensorflow,
-core/lib/io/record_writer.h), whose data are messages of protobuf (core/util/event.proto, core/framework/summary.proto).
-Scalars stand in them as `simple_value`, as older writers and torch's put them, or as a tensor of one number. Nothing
-else is looked at, and records too long for a scalar, such as those of pictures, are passed over unread.
+core/lib/io/record_writer.h), whose data are messages of protobuf (core/util/event.proto and
+core/framework/summary.proto). Scalars stand in them as `simple_value`, as older writers and torch's put them, or as a
+tensor of one number. Nothing else is looked at, and records too long for a scalar, such as those of pictures, are
+passed over unread.
 """
 
-import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,11 +158,11 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         if kind == 2:
             size, at = _varint(message, at)
         else:
-            size = {1: 8, 5: 4}.get(kind, math.inf)
+            size = {1: 8, 5: 4}.get(kind, len(message) + 1)
         if at + size > len(message):
-            raise ValueError("a field that goes beyond its message")
-        yield key >> 3, message[at : at + int(size)]
-        at += int(size)
+            raise ValueError("a field that goes beyond its message, or of an unknown kind")
+        yield key >> 3, message[at : at + size]
+        at += size
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -31,7 +31,8 @@ MEASURED = 0.975                                              # share of the cou
 LOST = 1 / 3                                                  # of what was gained: losing more again is a rise
 STILL_FALLING = 0.4                                           # gain of the second half over the first: has not slowed
 SHARED = 0.5                                                  # of a rise: training pictures take part in that much
-FAR_LOST = 5.0                                                # times the gain: more than overfitting is likely to lose
+RISES = (OVERFITTING, OVERSHOOTING)
+FAR_LOST = 8.0                                                # times the gain: more than overfitting is likely to lose
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,20 @@ class LogVerdict:
         """Return all that is said of the run."""
         return " ".join(part for part in (self.advice, self.seen) if part)
 
+    def to_dict(self) -> dict:
+        """Return the verdict in a form that strict JSON keeps."""
+        plain = {"label": self.label, "confidence": self.confidence, "since_step": self.since_step}
+        evidence = {name: _jsonable(value) for name, value in self.evidence.items()}
+        return plain | {"evidence": evidence, "advice": self.advice, "sentence": self.sentence,
+                        "cautions": list(self.cautions)}
+
 
 def judge_log(log: ForeignLog) -> LogVerdict:
     """Judge a log by its validation loss, or, where it has none, say whether it broke and what is missing."""
     training = training_loss(log.train) if log.train is not None else None
     evidence = training.evidence if training is not None else {}
-    broken = [step for step in (broke_at(log.validation), training and training.broke_at) if step is not None]
+    ends = (broke_at(log.validation), None if training is None else training.broke_at)
+    broken = [step for step in ends if step is not None]
     if broken:
         return _verdict(log, DIVERGED, 1.0, min(broken), {"reason": "not finite"} | evidence)
     if log.validation is None:
@@ -87,13 +96,14 @@ def _judge_validation(log: ForeignLog, curve: Series, training: TrainingLoss | N
         evidence["probe_since_best"] = _interval(probe)
     shares = _shares(course, values, probe)
     label = max(shares, key=lambda name: shares[name])
+    # How sure a rise is does not depend on what it is called: of its two names, the likelier.
+    sure = sum(shares[name] for name in RISES) if label in RISES else shares[label]
     best = int(course.steps[course.best])
-    if label == UNSURE or shares[label] < MIN_CONFIDENCE or _is_seen_once(label, course, values, steps):
+    if label == UNSURE or sure < MIN_CONFIDENCE or _is_seen_once(label, course, values, steps):
         leaning = max((name for name in shares if name != UNSURE), key=lambda name: shares[name])
         unsure = {"reason": "uncertain", "leaning": leaning if shares[leaning] else None}
         return _verdict(log, UNSURE, shares[leaning], None, unsure | evidence, course)
-    since = best if label in (OVERFITTING, OVERSHOOTING) else int(steps[0])
-    return _verdict(log, label, shares[label], since, evidence, course)
+    return _verdict(log, label, sure, best if label in RISES else int(steps[0]), evidence, course)
 
 
 def _shares(course: LogCourse, values: np.ndarray, probe: np.ndarray | None) -> dict[str, float]:
@@ -120,7 +130,7 @@ def _shared(labels: dict[str, np.ndarray]) -> dict[str, float]:
 
 def _is_seen_once(label: str, course: LogCourse, values: np.ndarray, steps: np.ndarray) -> bool:
     """Tell whether a rise stands on the last point alone: the next may take it back."""
-    if label not in (OVERFITTING, OVERSHOOTING):
+    if label not in RISES:
         return False
     best = float(course.mean[course.best])
     after = values[steps > course.steps[course.best]]
@@ -178,3 +188,9 @@ def _cautions(log: ForeignLog) -> tuple[str, ...]:
         return ()
     return ("kohya's validation average takes in validations of before while the first epoch lasts, so that a rise "
             "there is larger and earlier than the curve shows.",)
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_jsonable(end) for end in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -27,8 +27,8 @@ def advice(label: str, evidence: dict, has_probe: bool) -> str:
         return "Too fast: lower the rate about ten times. It was at no time clearly better than at first."
     if label == OVERSHOOTING:
         return f"Too fast: lower the rate about three times, or keep the checkpoint nearest to step {best}."
-    other = "" if has_probe else (" Or the rate is too high: the loss on a few training pictures, on fixed noise, would "
-                                  "tell.")
+    other = "" if has_probe else (" Or the rate is too high: the loss on a few training pictures, on fixed noise, "
+                                  "would tell.")
     return (f"It learns its pictures by heart: keep the checkpoint nearest to step {best}, stop there next time, or "
             f"train on more pictures.{other}")
 
@@ -59,7 +59,8 @@ def seen(label: str, since: int | None, evidence: dict) -> str:
     if reason == "few points":
         return f"There are {counted(evidence['evaluations'], 'value')} of it."
     start, gain, rise = evidence["loss_at_start"], evidence["gain"], evidence["rise"]
-    noise = f"The log's own noise is {evidence['noise']:.2g} ({100 * evidence['noise'] / abs(start):.1g} % of the loss)"
+    size = evidence["noise"]
+    noise = f"The log's own noise is {size:.2g} ({100 * size / abs(start):.1g} % of the loss)"
     if label in (OVERFITTING, OVERSHOOTING) or rise.low > 0:
         probe = evidence.get("probe_since_best")
         beside = f", while on training pictures it changed by {signed(probe)}" if isinstance(probe, Interval) else ""
@@ -76,6 +77,8 @@ def _of_training(evidence: dict) -> str:
     if "train_drop" not in evidence:
         return f"There are {counted(evidence.get('train_points', 0), 'value')} of it."
     drop, ratio = evidence["train_drop"], evidence["train_noise_to_drop"]
+    word = "drop" if drop.mean > 0 else "rise"
+    size = drop if drop.mean > 0 else Interval(-drop.mean, -drop.high, -drop.low)
     sure = "" if drop.excludes_zero else ", which may be none at all"
-    return (f"A single step scatters by {evidence['train_noise']:.2g}, {ratio:.3g} times the drop from the first fifth "
-            f"to the last, {signed(drop)}{sure}.")
+    return (f"A single step scatters by {evidence['train_noise']:.2g}, {ratio:.2g} times the {word} of the mean from "
+            f"the first fifth of the run to the last, {signed(size)}{sure}.")

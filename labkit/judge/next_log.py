@@ -17,8 +17,8 @@ HOW = {
                  "--eval_steps_interval 50 --num_eval_images 8: it then logs loss/val on fixed noise.",
     AITOOLKIT: "Next time switch on the validation loss of the job (ai-toolkit of July 2026 or later) with a few "
                "pictures that are not trained on: it then logs val/loss on fixed noise.",
-    DIFFUSERS: "The scripts of diffusers measure no validation loss: use a trainer that does, or hold pictures out and "
-               "measure the checkpoints that --checkpointing_steps 100 keeps.",
+    DIFFUSERS: "The scripts of diffusers measure no validation loss: use a trainer that does, or hold pictures out "
+               "and measure the checkpoints that --checkpointing_steps 100 keeps.",
     TRANSFORMERS: "Next time give the Trainer an eval_dataset, with eval_strategy='steps' and eval_steps=50, and draw "
                   "the noise of the evaluation from a fixed seed.",
     EVERYDREAM: 'Next time set "validate_training": true and "stabilize_training_loss": true in the validation '

@@ -66,7 +66,8 @@ def is_log(path: Path) -> bool:
     return is_event_file(path) or path.suffix.lower() in (*TABLES, *DATABASES)
 
 
-def read_logs(path: Path, train_tag: str | None = None, val_tag: str | None = None) -> tuple[list[ForeignLog], list[str]]:
+def read_logs(path: Path, train_tag: str | None = None,
+              val_tag: str | None = None) -> tuple[list[ForeignLog], list[str]]:
     """Read a log file, or all logs in a folder, event files of one folder as one log.
 
     Also returns what in a folder was left out and why. LabError where there is no log with a loss in it, or none that
@@ -79,7 +80,7 @@ def read_logs(path: Path, train_tag: str | None = None, val_tag: str | None = No
         kinds = ", ".join([*TABLES, *DATABASES])
         raise LabError(f"{path} is no log that is known here: give an event file of TensorBoard (its name has "
                        f"'tfevents' in it), or a file that ends in {kinds}.")
-    return [log for log in _file([path], train_tag, val_tag)], []
+    return _file([path], train_tag, val_tag, named=path), []
 
 
 def _folder(path: Path, train_tag: str | None, val_tag: str | None) -> tuple[list[ForeignLog], list[str]]:
@@ -89,7 +90,7 @@ def _folder(path: Path, train_tag: str | None, val_tag: str | None) -> tuple[lis
         left_out.append(f"{path} holds more than {MOST_FILES:,} files or {MOST_LOGS} logs; only the first were read.")
     for files in groups:
         try:
-            logs += _file(files, train_tag, val_tag)
+            logs += _file(files, train_tag, val_tag, named=files[0].parent if is_event_file(files[0]) else files[0])
         except LabError as error:
             left_out.append(str(error))
     if not logs:
@@ -135,9 +136,9 @@ def _number_of(folder: Path) -> int:
     return int(digits) if digits.isdecimal() and len(digits) < 18 else -1
 
 
-def _file(files: list[Path], train_tag: str | None, val_tag: str | None) -> list[ForeignLog]:
-    """Read the logs in one file, or the one in event files of one folder."""
-    path = files[0] if len(files) == 1 else files[0].parent
+def _file(files: list[Path], train_tag: str | None, val_tag: str | None, named: Path) -> list[ForeignLog]:
+    """Read the logs in one file, or the one in event files of one folder; `named` is what to call them."""
+    path = named
     try:
         if is_event_file(files[0]):
             columns, notes = _events(files)

@@ -24,6 +24,7 @@ class Series:
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
+        """Return the number of points."""
         return len(self.steps)
 
 

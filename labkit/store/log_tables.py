@@ -10,6 +10,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -108,19 +109,26 @@ def json_columns(path: Path) -> tuple[Columns, list[str]]:
 
 def database_columns(path: Path) -> list[tuple[str, Columns, list[str]]]:
     """Return (run, columns, notes) for each run of Trackio's SQLite file, or the one of ai-toolkit's loss_log.db."""
-    try:
-        with sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0) as base:
-            names = {row[1] for row in base.execute("PRAGMA table_info(metrics)")}
-            if {"step", "key", "value_real"} <= names:
-                cells = base.execute("SELECT step, key, value_real FROM metrics ORDER BY step LIMIT ?", [MOST_ROWS])
-                rows: Iterable[dict[str, Any]] = [{"step": step, key: value} for step, key, value in cells]
-                return [("", *_pivoted(path, rows))]
-            if {"run_name", "step", "metrics"} <= names:
-                return [(run, *_pivoted(path, _rows_of_trackio(base, run)))
-                        for (run,) in base.execute("SELECT DISTINCT run_name FROM metrics ORDER BY run_name")]
-    except sqlite3.Error as error:
-        raise LabError(f"{path} cannot be read as an SQLite file ({error}): export the log as CSV.") from None
-    raise LabError(f"{path} is no log that is known here: Trackio's and ai-toolkit's SQLite files have a table metrics.")
+    fault: sqlite3.Error | None = None
+    for how in ("mode=ro", "mode=ro&immutable=1"):            # the second where the folder may not be written
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5.0)) as base:
+                return _runs_of_database(path, base)
+        except sqlite3.Error as error:
+            fault = fault or error
+    raise LabError(f"{path} cannot be read as an SQLite file ({fault}): export the log as CSV.")
+
+
+def _runs_of_database(path: Path, base: sqlite3.Connection) -> list[tuple[str, Columns, list[str]]]:
+    names = {row[1] for row in base.execute("PRAGMA table_info(metrics)")}
+    if {"step", "key", "value_real"} <= names:
+        cells = base.execute("SELECT step, key, value_real FROM metrics ORDER BY step LIMIT ?", [MOST_ROWS])
+        return [("", *_pivoted(path, ({"step": step, str(key): value} for step, key, value in cells)))]
+    if {"run_name", "step", "metrics"} <= names:
+        runs = [str(run) for (run,) in base.execute("SELECT DISTINCT run_name FROM metrics ORDER BY run_name")]
+        return [(run, *_pivoted(path, _rows_of_trackio(base, run))) for run in runs]
+    raise LabError(f"{path} is no log that is known here: the SQLite files of Trackio and ai-toolkit have a table "
+                   "metrics.")
 
 
 def _rows_of_trackio(base: sqlite3.Connection, run: str) -> Iterator[dict[str, Any]]:

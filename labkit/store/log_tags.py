@@ -17,15 +17,15 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "validation": (
         r"loss_validation_step_average", r"loss_validation_epoch_average",                # kohya
         r"loss_validation_step_total_average", r"loss_validation_step_(?!current|divergence|average).+",  # OneTrainer
-        r"loss_val_pooled", r"val_loss", r"loss_val", r"test_val",                        # SimpleTuner, ai-toolkit, ...
+        r"loss_val_pooled", r"val_loss", r"loss_val", r"test_val",                        # SimpleTuner, ai-toolkit
         r"eval_loss", r"validation_loss", r"loss_validation", r"loss_eval", r"valid_loss", r"loss_valid",
         r"loss_val_(?!.*divergence).+", r"(val|validation|eval)_.*loss", r"heldout_loss", r"held_out_loss",
     ),
     "probe": (r"test_test", r"loss_train_stabilized"),                                    # spacepxl, EveryDream2
     "train": (
-        r"loss_current", r"loss_train_step", r"loss_loss", r"loss_log_step", r"train_loss", r"loss_train", r"step_loss",
-        r"train_step_loss", r"training_loss", r"loss", r"loss_average", r"smooth_loss_train_step", r"avr_loss",
-        r"avg_loss", r"train_loss_step", r"optimization_loss", r"loss_epoch_average", r"loss_epoch",
+        r"loss_current", r"loss_train_step", r"loss_loss", r"loss_log_step", r"train_loss", r"loss_train",
+        r"step_loss", r"train_step_loss", r"training_loss", r"loss", r"loss_average", r"smooth_loss_train_step",
+        r"avr_loss", r"avg_loss", r"train_loss_step", r"optimization_loss", r"loss_epoch_average", r"loss_epoch",
     ),
     "rate": (r"lr_unet", r"lr_transformer", r"lr_group0", r"learning_rate", r"train_learning_rate", r"lr",
              r"lr_(?!textencoder|text_encoder|te).+", r"hyperparameter_lr_unet"),
@@ -40,8 +40,8 @@ SIGNS = (
     (SIMPLETUNER, r"loss_val_pooled|optimization_loss|iteration_step_time_seconds"),
     (EVERYDREAM, r"loss_log_step|loss_train_stabilized"),
     (TRANSFORMERS, r"eval_runtime|train_grad_norm|train_epoch"),
-    (DIFFUSERS, r"train_loss|step_loss"),
 )
+OF_DIFFUSERS = {"train_loss", "loss", "lr", "step_loss", "epoch"}  # all that its scripts log
 
 
 def plain(tag: str) -> str:
@@ -62,8 +62,9 @@ def fitting(role: str, tags: Iterable[str]) -> list[str]:
 
 def trainer_of(tags: Iterable[str]) -> str:
     """Name the trainer that wrote a log with these tags; "" where several might have."""
-    forms = [plain(tag) for tag in tags]
-    return next((name for name, sign in SIGNS if any(re.fullmatch(sign, form) for form in forms)), "")
+    forms = {plain(tag) for tag in tags}
+    unknown = DIFFUSERS if forms and forms <= OF_DIFFUSERS else ""
+    return next((name for name, sign in SIGNS if any(re.fullmatch(sign, form) for form in forms)), unknown)
 
 
 def step_column(names: Iterable[str]) -> str | None:
