@@ -4,6 +4,7 @@ import sys
 
 from labkit.cli.parser import Outcome, tell
 from labkit.errors import LabError
+from labkit.files.atomic import write_file
 from labkit.settings import given_path
 from labkit.text import counted, printable
 
@@ -29,7 +30,7 @@ def is_run(path):
 def diagnose(options):
     """Judge logs and show the evidence. Exit code 1 where one of the runs broke, as docs/logs.md says."""
     from labkit.judge.foreign import judge_log  # loads numpy, and bad options are to be answered before that
-    from labkit.store.foreign_logs import read_logs
+    from labkit.store.foreign_logs import read_logs  # loads numpy, too
 
     logs = []
     for name in options.paths:
@@ -79,7 +80,6 @@ def _in_one_line(log, verdict):
 
 
 def _plot(log, verdict, name):
-    from labkit.files.atomic import write_file
     from labkit.view.log_plot import plot_log  # loads matplotlib, where a figure is asked for
 
     target = given_path(name)
