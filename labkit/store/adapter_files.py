@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +27,8 @@ def adapter_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig) -> bytes
     A header names layers, also those of a set; PEFT is told of those that the adapter has.
     A dense adapter (`adapter = "full"`) is kept in the same file form, but other programs have no name for it.
     """
-    settings = config.to_dict()
-    settings["target_modules"] = list(expanded(config.targets))
-    settings["alpha"] = config.rank if config.alpha is None else config.alpha
-    header = {"format": "pt", OWN_KEY: json.dumps({name: settings[name] for name in FIELDS})}
+    settings = own_settings(config)
+    header = {"format": "pt", OWN_KEY: json.dumps(settings)}
     if config.adapter == "lora":
         peft = {
             "peft_type": "LORA", "r": config.rank, "lora_alpha": settings["alpha"], "use_rslora": config.use_rslora,
@@ -40,6 +39,15 @@ def adapter_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig) -> bytes
         prefixed = {PREFIX + name: value for name, value in peft.items()}
         header[METADATA_KEY] = json.dumps(prefixed, indent=2, sort_keys=True)
     return sealed({PREFIX + name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}, header)
+
+
+def own_settings(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that shape an adapter, as its header keeps them: layers by name, no folder of a machine."""
+    settings = config.to_dict()
+    settings["target_modules"] = list(expanded(config.targets))
+    settings["alpha"] = config.rank if config.alpha is None else config.alpha
+    settings["init_lora_weights"] = PurePath(config.init_lora_weights).name
+    return {name: settings[name] for name in FIELDS}
 
 
 def _has(tensors: Mapping[str, np.ndarray], layer: str) -> bool:

@@ -118,10 +118,8 @@ def write_xl_single_file(folder, path):
 def _pictures_part(pipe, blocks=4):
     """Return U-Net and autoencoder under the original keys."""
     tensors = {}
-    for key, value in _renamed(pipe.unet.state_dict(), _unet_names(blocks)):
-        if "transformer_blocks" not in key and "_block" in key:
-            for theirs, original in RESNET.items():
-                key = key.replace(theirs, original)
+    state = pipe.unet.state_dict()
+    for key, value in zip(original_names(state, blocks), state.values(), strict=True):
         tensors["model.diffusion_model." + key] = value
     for key, value in _renamed(pipe.vae.state_dict(), _vae_names()):
         linear = "attn_1" in key and key.endswith("weight") and value.dim() == 2
@@ -163,6 +161,17 @@ def _tokenizer(folder):
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(vocabulary)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     return CLIPTokenizer.from_pretrained(str(folder), model_max_length=77)
+
+
+def original_names(keys, blocks=4):
+    """Return what the original Stable Diffusion code calls weights of diffusers' U-Net of so many levels."""
+    names = []
+    for key, _ in _renamed(dict.fromkeys(keys), _unet_names(blocks)):
+        if "transformer_blocks" not in key and "_block" in key:
+            for theirs, original in RESNET.items():
+                key = key.replace(theirs, original)
+        names.append(key)
+    return names
 
 
 def _renamed(state, names):

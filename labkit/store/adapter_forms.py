@@ -1,0 +1,78 @@
+"""An adapter in the form of other programs: kohya's names, and the scaling folded into the weights.
+
+kohya's form is what ComfyUI, AUTOMATIC1111's web UI, Forge and SD.Next read, and diffusers too. Its layers are called
+as in diffusers' U-Net, with `lora_unet_` before the name and underscores for the dots; each has its own alpha.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+
+import numpy as np
+
+from labkit.design.config import RunConfig
+from labkit.files.tensor_files import sealed
+from labkit.store.adapter_files import OWN_KEY, own_settings
+
+KOHYA_PREFIX = "lora_unet_"
+ROLES = {"lora_A.weight": "lora_down.weight", "lora_B.weight": "lora_up.weight"}
+# The generation of Stable Diffusion by the width of its text encoder, which programs ask for by these keys.
+VERSIONS = {768: {"ss_base_model_version": "sd_v1", "ss_v2": "False"},
+            1024: {"ss_base_model_version": "sd_v2", "ss_v2": "True"}}
+
+
+def kohya_name(module: str) -> str:
+    """Return what kohya's form calls a layer of diffusers' U-Net."""
+    return KOHYA_PREFIX + module.replace(".", "_")
+
+
+def folded(tensors: Mapping[str, np.ndarray], config: RunConfig) -> tuple[dict[str, np.ndarray], RunConfig]:
+    """Return an adapter of the same effect whose alpha equals its rank, for loaders that ignore alpha.
+
+    Every B is multiplied by the scaling, which is exact where that is a power of two and rounded to float32 elsewhere.
+    """
+    scaled = {name: (np.asarray(array, np.float64) * config.scaling).astype(np.float32)
+              if name.endswith("lora_B.weight") else array for name, array in tensors.items()}
+    return scaled, config.replace(alpha=config.rank, use_rslora=False)
+
+
+def kohya_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig, steps: int | None = None) -> bytes:
+    """Return an adapter's file in kohya's form: `.lora_down.weight` (rank, in), `.lora_up.weight`, `.alpha` a layer.
+
+    The form knows alpha / rank alone, so with `use_rslora` alpha is written as rank times the scaling.
+
+    tensors    by `<module>.lora_A.weight` and the like
+    steps      completed updates, for the header
+    """
+    alpha = np.array(config.scaling * config.rank, np.float32)
+    arrays = {}
+    for name, array in tensors.items():
+        module, role = name.rsplit(".", 2)[0], ".".join(name.rsplit(".", 2)[1:])
+        arrays[f"{kohya_name(module)}.{ROLES[role]}"] = np.asarray(array, np.float32)
+        arrays[f"{kohya_name(module)}.alpha"] = alpha
+    return sealed(arrays, {"format": "pt", **_kohya_header(tensors, config, steps),
+                           OWN_KEY: json.dumps(own_settings(config))})
+
+
+def _kohya_header(tensors: Mapping[str, np.ndarray], config: RunConfig, steps: int | None) -> dict[str, str]:
+    """Return what kohya's trainer would tell of a run, as texts; nothing of the machine or its folders."""
+    alpha = f"{config.scaling * config.rank:g}"
+    told = {
+        "ss_network_module": "networks.lora", "ss_network_dim": config.rank, "ss_network_alpha": alpha,
+        "ss_learning_rate": config.learning_rate, "ss_unet_lr": config.learning_rate,
+        "ss_lr_scheduler": config.lr_scheduler, "ss_lr_warmup_steps": config.lr_warmup_steps,
+        "ss_optimizer": config.optimizer, "ss_max_grad_norm": config.max_grad_norm,
+        "ss_batch_size_per_device": config.train_batch_size, "ss_total_batch_size": config.effective_batch_size,
+        "ss_gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "ss_max_train_steps": config.max_train_steps, "ss_steps": steps or config.max_train_steps,
+        "ss_num_train_images": config.n_train, "ss_mixed_precision": config.mixed_precision,
+        "ss_min_snr_gamma": config.snr_gamma, "ss_caption_dropout_rate": config.caption_dropout,
+        "ss_prior_loss_weight": config.prior_loss_weight, "ss_seed": config.seed,
+        "ss_sd_model_name": PurePath(config.base).name,
+    }
+    if config.resolution:
+        told["ss_resolution"] = f"({config.resolution}, {config.resolution})"
+    if any(array.ndim == 4 and array.shape[2:] != (1, 1) for array in tensors.values()):
+        told["ss_network_args"] = json.dumps({"conv_dim": str(config.rank), "conv_alpha": alpha})
+    words = next((array.shape[1] for name, array in tensors.items() if name.endswith("attn2.to_k.lora_A.weight")), 0)
+    return {name: str(value) for name, value in told.items() if value is not None} | VERSIONS.get(words, {})
