@@ -13,10 +13,12 @@ import torch
 from labkit import settings
 from labkit.datasets.folders import Territory, territory
 from labkit.datasets.notes import cut_texts
+from labkit.design.adapter_start import is_pinned, start_file
 from labkit.design.config import RunConfig, load_design, run_id
 from labkit.design.ladders import rung_text
-from labkit.engine.adapters import LoRAStack
+from labkit.engine.adapters import LoRAStack, weight_shapes
 from labkit.engine.base import Base, load_base
+from labkit.engine.base_files import find_base, unet_shapes
 from labkit.engine.by_reader import NO_READER, scored_prompts
 from labkit.engine.cache import Cache, encode
 from labkit.engine.devices import find_device
@@ -30,6 +32,7 @@ from labkit.engine.turns import holder, turn
 from labkit.errors import LabError, LabWarning
 from labkit.interrupts import Interrupted, stop_on_interrupt
 from labkit.judge.kept import kept
+from labkit.store.adapter_starts import check_kind, start
 from labkit.store.events import Event
 from labkit.store.history import Run, RunBuilder
 from labkit.store.runs import COMPLETE, Store
@@ -127,7 +130,8 @@ class Lab:
         """Return a resolved configuration on this lab's base and territory, from a design and knobs on top of it.
 
         design    as `load_design` takes it: a RunConfig, a dict, a design file, a share string or None
-        LabError: the design asks for another base, territory or size than this lab was opened with.
+        LabError: the design asks for another base, territory or size than this lab was opened with, or begins from an
+        adapter's file that does not fit it.
         """
         config = load_design(design, **knobs)
         opened_with = {"base": self.base_name, "data": self.data_name, "revision": self.revision,
@@ -141,7 +145,20 @@ class Lab:
             check_mixed_precision(config.mixed_precision, find_device(self.device))
         if self.resolution and self.resolution == self.base.own_resolution:
             opened_with["resolution"] = None                  # one name for one run, whether its size is told or not
-        return config.replace(**opened_with).resolved(len(self.territory.train))
+        resolved = config.replace(**opened_with).resolved(len(self.territory.train))
+        if not is_pinned(config.init_lora_weights):           # a run that goes on may have lost the file
+            self._check_start(resolved)
+        return resolved
+
+    def _check_start(self, config: RunConfig) -> None:
+        """Raise LabError where the adapter's file that a run begins from does not fit, before a base is loaded."""
+        file = start_file(config.init_lora_weights) or Path()
+        check_kind(file, config)                              # sooner than a base may be fetched
+        is_loaded = "base" in self.__dict__
+        shapes = (weight_shapes(self.base.unet) if is_loaded
+                  else unet_shapes(find_base(self.base_name, self.revision)))
+        if shapes:
+            start(file, config, shapes)
 
     def plan(self, designs: Iterable[Design]) -> dict[str, RunConfig]:
         """Resolve and name runs, once for all that follows: {run id: resolved configuration}, a run given twice once.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from labkit.design import fields
+from labkit.design import adapter_start, fields
 from labkit.design.design_file import ALSO_REASONED, read_design, split
 from labkit.design.target_modules import ATTENTION, default_targets, expanded, target_names
 from labkit.errors import LabError
@@ -69,7 +69,8 @@ class RunConfig:
         None, real(0, 1e6, above=True, optional=True), "lora_alpha; None takes the rank, so that scaling is 1")
     use_rslora: bool = knob(False, fields.flag, "scaling = alpha / sqrt(rank) instead of alpha / rank")
     init_lora_weights: str = knob(
-        "default", fields.choice("default", "gaussian"), "how A is drawn: Kaiming-uniform, or N(0, 1/rank^2)")
+        "default", adapter_start.init_weights,
+        "how A is drawn: Kaiming-uniform, or N(0, 1/rank^2); or the .safetensors file of an adapter to go on from")
     learning_rate: float = knob(1e-3, real(0, 1000, above=True), "highest rate of the schedule")
     lr_ratio_B: float = knob(1.0, real(0, 1e4, above=True), "rate of B over rate of A (LoRA+)")
     lr_scheduler: str = knob("constant", fields.choice(*SCHEDULERS), "how the rate changes over the run")
@@ -82,7 +83,7 @@ class RunConfig:
         (), fields.edits, "changes made during the run: (step, rate from there on)")
     parent: str | None = knob(
         None, fields.text(optional=True, pattern="[0-9a-f]{16}", allowed="a run id of 16 hexadecimal digits"),
-        "run this one was forked from")
+        "run this one was forked from; an adapter's file is taken for init_lora_weights")
     optimizer: str = knob("adamw", fields.choice("adamw", "sgd"), "optimizer")
     adam_beta1: float = knob(0.9, real(0, 0.9999999), "decay of the first moment")
     adam_beta2: float = knob(0.999, real(0, 0.9999999), "decay of the second moment")
@@ -108,6 +109,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check every field by itself, then those that depend on each other."""
+        self._take_file()
         for knob_ in dataclasses.fields(self):
             value = knob_.metadata["check"](knob_.name, getattr(self, knob_.name))
             object.__setattr__(self, knob_.name, value)
@@ -122,8 +124,20 @@ class RunConfig:
                 "lr_end has no effect on lr_scheduler = 'constant': leave it out or choose another schedule.")
         if self.lr_scheduler in ("exponential", "three_phase") and self.lr_end == 0:
             fields.refuse("lr_end", self.lr_end, f"above 0 when lr_scheduler is {self.lr_scheduler}")
+        if self.adapter != "lora" and adapter_start.is_file(self.init_lora_weights):
+            raise LabError("init_lora_weights names a file, which begins a run with adapter = 'lora' alone: "
+                           "leave one of the two out.")
         if self.max_train_steps and self.lr_edits and self.lr_edits[-1][0] >= self.max_train_steps:
             fields.refuse("lr_edits", self.lr_edits, f"before the last of max_train_steps = {self.max_train_steps}")
+
+    def _take_file(self) -> None:
+        """Let a file that was given as `parent` be how the adapter begins."""
+        if not adapter_start.is_file(self.parent):
+            return
+        if self.init_lora_weights not in ("default", self.parent):
+            raise LabError("parent and init_lora_weights both say how the adapter begins: keep one of them.")
+        object.__setattr__(self, "init_lora_weights", self.parent)
+        object.__setattr__(self, "parent", None)
 
     @property
     def scaling(self) -> float:
@@ -150,8 +164,9 @@ class RunConfig:
 
     @property
     def is_resolved(self) -> bool:
-        """Tell whether pictures, updates, alpha, adapted layers and the last rate are fixed."""
-        return None not in (self.n_train, self.max_train_steps, self.alpha, self.target_modules)
+        """Tell whether pictures, updates, alpha, adapted layers, the last rate and the first adapter are fixed."""
+        return (None not in (self.n_train, self.max_train_steps, self.alpha, self.target_modules)
+                and adapter_start.is_pinned(self.init_lora_weights))
 
     @property
     def pictures(self) -> int:
@@ -209,6 +224,7 @@ class RunConfig:
         """Return the configuration with everything derived filled in, for a folder of n_images training pictures.
 
         updates = ceil(n_train * epochs / effective batch): batches are cut across the borders of epochs.
+        LabError: it cannot be, or the file of the adapter that it begins from is not there.
         """
         n_train = self.n_train or n_images
         if n_train > n_images:
@@ -220,7 +236,7 @@ class RunConfig:
             steps = math.ceil(n_train * _known(self.num_train_epochs) / self.effective_batch_size)
         alpha = float(self.rank) if self.alpha is None else self.alpha
         derived = {"n_train": n_train, "max_train_steps": steps, "num_train_epochs": None, "alpha": alpha,
-                   "target_modules": self.targets}
+                   "target_modules": self.targets, "init_lora_weights": adapter_start.pinned(self.init_lora_weights)}
         if self.lr_scheduler != "constant" and self.lr_end is None:
             derived["lr_end"] = 0.0 if self.lr_scheduler in ("linear", "cosine") else self.learning_rate / 10
         return self.replace(**derived)
@@ -308,12 +324,14 @@ def run_id(config: RunConfig, base_fingerprint: str, data_fingerprint: str) -> s
     """Return 16 hexadecimal digits that name a run: all training fields, base, pictures and captions, engine.
 
     `base`, `revision` and `data` are replaced by fingerprints of their content. `parent` is left out: it tells where
-    a run came from, and the same run replayed from step 0 gives the same curve. A set of layers is named by them.
+    a run came from, and the same run replayed from step 0 gives the same curve. A set of layers is named by them, a
+    file that the adapter begins from by its hash.
     """
     if not config.is_resolved:
         raise LabError("This configuration is not resolved: call config.resolved(n_images) before naming a run.")
     values = config.to_dict() | {"base": base_fingerprint, "data": data_fingerprint, "engine": ENGINE_VERSION}
     values["target_modules"] = sorted(expanded(config.targets))
+    values["init_lora_weights"] = adapter_start.named(config.init_lora_weights)
     del values["revision"], values["parent"]
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

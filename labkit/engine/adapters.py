@@ -202,6 +202,12 @@ def find_targets(unet: nn.Module, targets: Sequence[str]) -> dict[str, nn.Module
     return dict(sorted(modules.items(), key=lambda item: order[item[0]]))
 
 
+def weight_shapes(unet: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights of all linear and convolution layers, by name."""
+    return {name: tuple(module.weight.shape) for name, module in unet.named_modules()
+            if isinstance(module, nn.Linear | nn.Conv2d)}
+
+
 def attached_to(unet: nn.Module) -> LoRAStack | None:
     """Return the stack that is on this U-Net now."""
     return getattr(unet, "_labkit_stack", None)

@@ -176,6 +176,18 @@ def tensors(path: Path) -> dict[str, list[int]]:
                        "Download it again.") from None
 
 
+def unet_shapes(files: BaseFiles) -> dict[str, tuple[int, ...]] | None:
+    """Return the shapes of the weights of a U-Net's linear and convolution layers, by diffusers' names, unloaded.
+
+    None where they lie in a single file, under other names.
+    """
+    if "unet" not in files.weights:
+        return None
+    shapes = tensors(files.weights["unet"])
+    return {name.removesuffix(".weight"): tuple(shape) for name, shape in shapes.items()
+            if name.endswith(".weight") and len(shape) in (2, 4)}
+
+
 def _single_file(name: str, path: Path) -> BaseFiles:
     if path.suffix.lower() != ".safetensors":
         raise LabError(f"base: {name} is not a .safetensors file. {SUPPORTED}, as one such file or as a folder.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from labkit.design.adapter_start import is_file
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import Base
@@ -96,6 +97,7 @@ class Measurements:
         self.seeds = tuple(monitor.sample_seeds) or tuple(range(len(self.prompts)))
         self.sets = self._sets(cache) if self.steps else []
         self.last, self.scores = last, monitor.scores(last)
+        self.begins_bare = not any(is_file(config.init_lora_weights) for config in configs)
 
     def _sets(self, cache: Cache) -> list[Measured]:
         """Return (name, grade, set, runs it speaks of); each run's probe is of its own training pictures."""
@@ -129,29 +131,30 @@ class Measurements:
                  living: Sequence[int]) -> Iterator[Validation | Sample | Score]:
         """Give the Validation, Sample and Score events that are due after `step` updates, for the living runs.
 
-        At step 0 every adapter is still zero: the base is measured once for all.
+        At step 0 every adapter is still zero, unless one begins from a file: the base is measured once for all.
         """
-        K = 1 if step == 0 else stack.K
+        is_bare = step == 0 and self.begins_bare
+        K = 1 if is_bare else stack.K
         at = [(self.ids[k], step, samples_seen[k]) for k in range(stack.K)]
         if step in self.steps:
             for name, grade, chosen, runs in self.sets:
                 if self._due(name, grade, step):
-                    losses = (untouched_losses(self.base, chosen, rows=self.rows) if step == 0
+                    losses = (untouched_losses(self.base, chosen, rows=self.rows) if is_bare
                               else chosen.losses(self.base.denoiser, K, rows=self.rows))
                     for k in runs:
                         if k in living:
                             losses_of_run = losses[k if K > 1 else 0].copy()
                             yield Validation(*at[k], name, grade, losses_of_run, np.asarray(chosen.timesteps))
         if step in self.sample_steps:
-            images = self.base.generate(self.prompts, self.seeds, adapters=stack if step else None,
+            images = self.base.generate(self.prompts, self.seeds, adapters=None if is_bare else stack,
                                         num_inference_steps=self.monitor.num_inference_steps,
                                         guidance_scale=self.monitor.guidance_scale, rows=self.rows)
             for k in living:
-                drawn = images[k] if step else images
+                drawn = images if is_bare else images[k]
                 yield Sample(*at[k], drawn, self.prompts, self.seeds, self.monitor.guidance_scale)
         for scored in self.scores if step in (0, self.last) else ():
-            accepted = (scored.untouched(self.base, rows=self.rows)[None] if step == 0
+            accepted = (scored.untouched(self.base, rows=self.rows)[None] if is_bare
                         else scored.accepted(self.base, stack, rows=self.rows))
             for k in living:
-                accepted_of_run = accepted[k if step else 0].copy()
+                accepted_of_run = accepted[0 if is_bare else k].copy()
                 yield Score(*at[k], scored.name, accepted_of_run, scored.prompts, scored.words, scored.scored_by)

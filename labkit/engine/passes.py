@@ -10,6 +10,8 @@ from labkit.errors import LabError, LabWarning
 from labkit.store.events import Checkpoint
 from labkit.store.runs import COMPLETE, RunFolder, Store
 
+# What a fork may have otherwise than its parent; the first three are places, of which a run's name does not speak.
+FORKED = ("base", "revision", "data", "lr_edits", "parent", "max_train_steps")
 Runs = Mapping[str, RunConfig]                                # by run id
 
 
@@ -82,12 +84,19 @@ def _with_complete(store: Store, company: tuple[str, ...], configs: Runs,
         try:
             earlier = [step for step in folder.checkpoints() if step <= at] if _is_complete(folder) else []
             if earlier:
-                members[name], states[name] = folder.load().config, folder.checkpoint(max(earlier))
+                members[name] = folder.load().config.replace(**_places(configs))
+                states[name] = folder.checkpoint(max(earlier))
         except LabError as error:
             warnings.warn(f"{error} It is left out of the pass that it shared, so the last digits of the others may "
                           "differ.", LabWarning, stacklevel=2)
     names = [name for name in company if name in states] + [name for name in states if name not in company]
     return {name: members[name] for name in names}, [states[name] for name in names]
+
+
+def _places(configs: Runs) -> dict[str, str | None]:
+    """Return where base and pictures are now, of whom a complete member may still have the old places."""
+    first = next(iter(configs.values()))
+    return {name: getattr(first, name) for name in FORKED[:3]}
 
 
 def _parents(store: Store, config: RunConfig) -> list[int]:
@@ -99,10 +108,13 @@ def _parents(store: Store, config: RunConfig) -> list[int]:
         raise LabError(f"parent: there is no run {config.parent} in the store {store.root}: give one that is, "
                        "or leave parent out to train from the beginning.")
     parent = folder.load().config
-    if config.replace(lr_edits=parent.lr_edits, parent=parent.parent) != parent:
-        raise LabError(f"parent: {config.parent} differs from this run in more than lr_edits, "
-                       "so nothing of it can be taken over: leave parent out.")
-    differ = [step for step, (a, b) in enumerate(zip(rates(config), rates(parent), strict=True)) if a != b]
+    taken = {name: getattr(parent, name) for name in FORKED if name != "max_train_steps"}
+    if config.steps >= parent.steps:                          # a longer run has the same beginning
+        taken["max_train_steps"] = parent.max_train_steps
+    if config.replace(**taken) != parent:
+        raise LabError(f"parent: {config.parent} differs from this run in more than lr_edits and a lower "
+                       "max_train_steps, so nothing of it can be taken over: leave parent out.")
+    differ = [step for step, (a, b) in enumerate(zip(rates(config), rates(parent), strict=False)) if a != b]
     return [step for step in folder.checkpoints() if not differ or step <= differ[0]]
 
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils import checkpoint as recompute
 
+from labkit.design.adapter_start import start_file
 from labkit.design.config import RunConfig, run_id
 from labkit.design.schedules import rates
-from labkit.engine.adapters import LoRAStack
+from labkit.engine.adapters import LoRAStack, weight_shapes
 from labkit.engine.base import Base
 from labkit.engine.batches import Batches
 from labkit.engine.cache import Cache
@@ -28,6 +29,7 @@ from labkit.engine.optim import OPTIMIZERS, clip_per_run
 from labkit.engine.prefetch import prefetched
 from labkit.engine.validation import ROWS_AT_ONCE
 from labkit.errors import LabError
+from labkit.store.adapter_starts import start
 from labkit.store.events import Checkpoint, Event, Step, Stopped
 
 # What runs must have in common to share a pass; ranks may differ by RANK_SPREAD, since the smaller are padded.
@@ -59,7 +61,8 @@ def train(base: Base, cache: Cache, configs: Sequence[RunConfig] | Mapping[str, 
     Every run ends with Stopped: finished, stopped, diverged (at its first loss or gradient that is not finite; the
     others go on) or error (and the exception is raised, as it is where weights or pictures are not finite themselves).
     Closing the iterator loses what follows the last Checkpoint.
-    Raises LabError where configurations are not resolved or cannot share a pass, or a checkpoint does not fit.
+    Raises LabError where configurations are not resolved or cannot share a pass, or a checkpoint or the file that an
+    adapter begins from does not fit.
     """
     plan = list(configs.items()) if isinstance(configs, Mapping) else [(None, config) for config in configs]
     runs = [config for _, config in plan]
@@ -127,9 +130,16 @@ class _Pass:
         self.living = list(range(self.K))                     # runs that still train, as far as the host knows
         self.unread: list[tuple[int, Tensor]] = []            # (update, (4, K) numbers) still on the device
         if resume is None:
-            self.stack.initialize()
+            self._begin()
         else:
             self._restore(resume)
+
+    def _begin(self) -> None:
+        """Draw the first adapters, or read those that begin from a file."""
+        self.stack.initialize()
+        for k, config in enumerate(self.configs):
+            if file := start_file(config.init_lora_weights):
+                self.stack.load(k, start(file, config, weight_shapes(self.base.unet)))
 
     def _restore(self, checkpoints: Sequence[Checkpoint]) -> None:
         for k, checkpoint in enumerate(checkpoints):

@@ -8,6 +8,7 @@ import json
 import math
 
 from labkit.design import volume
+from labkit.design.adapter_start import is_file
 from labkit.design.config import is_share_string, load_design
 from labkit.design.design_file import Design, read_design, split
 from labkit.design.ladders import rung_text
@@ -159,12 +160,14 @@ def schedule(config) -> Finding:
 
 def start(config, reasons) -> Finding:
     """Say whether the run begins from a fresh adapter."""
-    if not config.parent:
+    name, words = "parent", f"begins from the adapter of run {config.parent}"
+    if is_file(config.init_lora_weights):
+        name, words = "init_lora_weights", f"begins from the file {config.init_lora_weights}"
+    elif not config.parent:
         return Finding("adapter", "good", f"fresh: A by seed {config.seed}, {config.init_lora_weights}; B zero")
-    words = f"begins from the adapter of run {config.parent}"
-    if "parent" in reasons:
+    if name in reasons:
         return Finding("adapter", "good", words)
-    return Finding("adapter", "bad", words, "Take parent out for a fresh adapter, or give its reason under reasons.")
+    return Finding("adapter", "bad", words, f"Take {name} out for a fresh adapter, or give its reason under reasons.")
 
 
 def data(territory, config, expected) -> Finding:

@@ -125,8 +125,20 @@ def read_adapter(path: Path | str) -> ForeignAdapter:
         some = ", ".join(list(dtypes)[:3]) or "nothing"
         raise LabError(f"{path} holds no adapter of a kind that is known here: its keys are {some} and the like. "
                        "Give a LoRA as diffusers, PEFT, kohya, OneTrainer or LyCORIS write it.")
-    layers = tuple(_layers({key: arrays[key] for key in known}, header))
+    layers = tuple(_layers({key: arrays[key] for key in known}, _beside(path) | header))
     return ForeignAdapter(path, layers, header, tuple(sorted(set(dtypes.values()))), tuple(dtypes.keys() - set(known)))
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """Return what PEFT keeps in a file of its own beside the weights, as the header that diffusers would write."""
+    config = path.with_name("adapter_config.json")
+    if not path.name.startswith("adapter_model") or not config.is_file():
+        return {}
+    try:
+        return {METADATA_KEY: json.dumps(json_text.read(config))}
+    except (OSError, ValueError) as error:
+        raise LabError(f"{config}, which holds the alpha of {path.name}, cannot be read ({error}): fetch it again, "
+                       "or remove it for the scaling 1.") from None
 
 
 def _bfloat16(path: Path, keys: list[str]) -> dict[str, np.ndarray]:
@@ -166,16 +178,17 @@ def _layers(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> list
         grouped.setdefault(name, {})[role] = array
         kinds.setdefault(name, set()).add(kind)
     stated = _stated(header, "lora_alpha", "alpha")
-    roots = _stated(header, "use_rslora", "use_rslora")
-    return [_layer(name, parts, kinds[name], stated, roots) for name, parts in grouped.items()]
+    roots, odd = _stated(header, "use_rslora", "use_rslora"), _alpha_patterns(header)
+    return [_layer(name, parts, kinds[name], stated, roots, odd) for name, parts in grouped.items()]
 
 
 def _layer(name: str, parts: dict[str, np.ndarray], kinds: set[str], alphas: Mapping[str, float],
-           roots: Mapping[str, float]) -> AdapterLayer:
+           roots: Mapping[str, float], odd: Mapping[str, float]) -> AdapterLayer:
     own = parts.pop("alpha", None)
     prefix = next((prefix for prefix in PARTS if name.startswith(prefix)), "")
     part = PARTS.get(prefix, "")
-    alpha = float(own.reshape(-1)[0]) if own is not None and own.size else alphas.get(part, alphas.get(""))
+    told = next((odd[end] for end in odd if f".{name}".endswith(f".{end}")), alphas.get(part, alphas.get("")))
+    alpha = float(own.reshape(-1)[0]) if own is not None and own.size else told
     kind = next((kind for kind in KINDS if kind in kinds), "LoRA")
     return AdapterLayer(name, part, kind, parts, alpha, bool(roots.get(part, roots.get("", False))))
 
@@ -192,3 +205,13 @@ def _stated(header: Mapping[str, str], peft_name: str, own_name: str) -> dict[st
     except (ValueError, KeyError, TypeError, AttributeError):
         pass                                                  # a header that cannot be read states nothing
     return {}
+
+
+def _alpha_patterns(header: Mapping[str, str]) -> dict[str, float]:
+    """Return the alphas of layers that differ from the rest, by the end of their names, as PEFT keeps them."""
+    try:
+        told = json_text.parse(header.get(METADATA_KEY, "{}"))
+        patterns = [value for key, value in told.items() if key.endswith("alpha_pattern")]
+        return {name.lstrip("^"): float(alpha) for pattern in patterns for name, alpha in pattern.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}

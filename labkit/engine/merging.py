@@ -1,0 +1,85 @@
+"""Merge an adapter into the weights of a base, and write that base as a folder that diffusers loads."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from labkit.design.config import RunConfig
+from labkit.engine.adapters import LoRAStack, weight_shapes
+from labkit.engine.base import Base
+from labkit.engine.base_files import find_base
+from labkit.engine.loading import quiet
+from labkit.files import json_text
+from labkit.files.atomic import cannot_write
+from labkit.store.adapter_starts import placed
+from labkit.store.foreign_adapters import ForeignAdapter
+
+Changes = Iterable[tuple[str, torch.Tensor]]                  # module, change of its weight
+
+
+def changes_of_run(base: Base, config: RunConfig, arrays: Mapping[str, np.ndarray]) -> Changes:
+    """Yield what a run's adapter adds to the weight of each module that it stands on, scaling included.
+
+    LabError: the run was trained on another base.
+    """
+    stack = LoRAStack(base.unet, [config])
+    stack.load(0, arrays)                                     # which says what does not fit
+    for layer in stack.layers:
+        shape = layer.module.weight.shape
+        if config.adapter == "full":
+            yield layer.name, torch.from_numpy(arrays[f"{layer.name}.delta.weight"])
+        else:
+            A, B = (arrays[f"{layer.name}.lora_{part}.weight"] for part in "AB")
+            yield layer.name, _product(A, B, config.scaling, shape)
+
+
+def changes_of_file(base: Base, adapter: ForeignAdapter) -> Changes:
+    """Yield what an adapter of another trainer adds, as `changes_of_run` does. LabError: it is of another base."""
+    shapes = weight_shapes(base.unet)
+    for module, layer in placed(adapter, shapes, base.name).items():
+        yield module, _product(layer.arrays["A"], layer.arrays["B"], layer.scaling, shapes[module])
+
+
+def _product(A: np.ndarray, B: np.ndarray, scaling: float, shape: Iterable[int]) -> torch.Tensor:
+    """Return scaling x B A as the weight lies: B of a convolution is 1 x 1, so that each tap of A is a matrix."""
+    product = torch.from_numpy(B).flatten(1) @ torch.from_numpy(A).flatten(1)
+    return product.view(*shape) * scaling
+
+
+@torch.no_grad()
+def merge(base: Base, changes: Changes, strength: float = 1.0) -> int:
+    """Add changes, times a strength, to the base's own weights for good; return how many weights were changed."""
+    count = 0
+    with base.lock:
+        for module, change in changes:
+            base.unet.get_submodule(module).weight.add_(change * strength)
+            count += 1
+    return count
+
+
+def write_base(base: Base, folder: Path, revision: str | None = None) -> None:
+    """Write a base in diffusers' layout, weights as safetensors, with the scheduler of the files that it came from.
+
+    The folder must not be there, or be empty: it appears whole at the end. revision: as the base was loaded with.
+    LabError: it cannot be written.
+    """
+    import diffusers  # here: seconds to import
+
+    files = find_base(base.name, revision)
+    scheduler = getattr(diffusers, json_text.read(files.folder / "model_index.json")["scheduler"][1])
+    aside = folder.with_name(f".{folder.name}.unfinished")
+    with quiet():
+        pipe = diffusers.StableDiffusionPipeline(
+            vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet,
+            scheduler=scheduler.from_pretrained(str(files.folder), subfolder="scheduler", local_files_only=True),
+            safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+        try:
+            pipe.save_pretrained(aside, safe_serialization=True)
+            if folder.exists():
+                folder.rmdir()                                # which an empty folder allows
+            os.replace(aside, folder)
+        except OSError as error:
+            raise cannot_write(folder, error, "--to") from None

@@ -1,0 +1,138 @@
+"""A run begins from an adapter of any trainer where everything fits, and one sentence says what does not."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from labkit.design.config import RunConfig
+from labkit.errors import LabError
+from labkit.store.adapter_files import save_adapter
+from labkit.store.adapter_forms import kohya_bytes
+from labkit.store.adapter_starts import check_kind, start
+
+SHAPES = {"down.attn1.to_q": (8, 8), "down.attn1.to_k": (8, 8), "down.attn1.to_v": (8, 8),
+          "down.attn1.to_out.0": (8, 8), "down.proj_in": (8, 8, 1, 1), "down.resnets.0.conv1": (8, 4, 3, 3)}
+CONFIG = RunConfig(rank=2, alpha=1, target_modules=["to_q", "to_k", "to_v", "to_out.0", "proj_in", "conv1"])
+SOURCE = np.random.default_rng(0)
+TENSORS = {}
+for module, (out, *rest) in SHAPES.items():
+    TENSORS[f"{module}.lora_A.weight"] = SOURCE.normal(size=(2, *rest)).astype(np.float32)
+    TENSORS[f"{module}.lora_B.weight"] = SOURCE.normal(size=(out, 2, *(1 for _ in rest[1:]))).astype(np.float32)
+
+
+def torch_tensors(names=lambda name: f"unet.{name}", tensors=TENSORS):
+    return {names(name): torch.from_numpy(array) for name, array in tensors.items()}
+
+
+def old_diffusers(name):
+    """Call a weight as diffusers did before PEFT; attention had processors for it."""
+    module, part = name.replace("lora_A", "down").replace("lora_B", "up").rsplit(".", 2)[0], name.rsplit(".", 2)[1]
+    part = {"lora_A": "down", "lora_B": "up"}[part]
+    if ".attn1." in module:
+        layer = module.rsplit("attn1.", 1)[1].removesuffix(".0")
+        return f"unet.{module.rsplit('attn1.', 1)[0]}attn1.processor.{layer}_lora.{part}.weight"
+    return f"unet.{module}.lora.{part}.weight"
+
+
+def write(path, form):
+    """Write the same adapter in one of the forms that are met."""
+    if form == "kohya":
+        path.write_bytes(kohya_bytes(TENSORS, CONFIG))
+    elif form == "ours":
+        save_adapter(path, TENSORS, CONFIG)
+    elif form == "diffusers":
+        save_file(torch_tensors(), path, metadata={"lora_adapter_metadata": json.dumps({"unet.lora_alpha": 1})})
+    elif form == "before PEFT":
+        save_file(torch_tensors(old_diffusers), path,
+                  metadata={"lora_adapter_metadata": json.dumps({"unet.lora_alpha": 1})})
+    elif form == "PEFT":
+        save_file(torch_tensors(lambda name: f"base_model.model.{name}"), path)
+        path.with_name("adapter_config.json").write_text(json.dumps({"r": 2, "lora_alpha": 1}))
+    return path
+
+
+@pytest.mark.parametrize("form", ["ours", "diffusers", "before PEFT", "PEFT", "kohya"])
+def test_every_form_gives_the_same_arrays_under_our_names(tmp_path, form):
+    arrays = start(write(tmp_path / "adapter_model.safetensors", form), CONFIG, SHAPES)
+    assert arrays.keys() == TENSORS.keys()
+    assert all(np.array_equal(arrays[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_a_1_by_1_convolution_may_be_kept_as_a_matrix(tmp_path):
+    flat = TENSORS | {name: TENSORS[name].reshape(TENSORS[name].shape[:2]) for name in TENSORS if "proj_in" in name}
+    save_file(torch_tensors(tensors=flat), tmp_path / "a.safetensors")
+    arrays = start(tmp_path / "a.safetensors", CONFIG.replace(alpha=2), SHAPES)
+    assert arrays["down.proj_in.lora_A.weight"].shape == (2, 8, 1, 1)
+
+
+@pytest.mark.parametrize("changes, remedy", [
+    ({"rank": 4}, "has rank 2 and scaling 0.5, the run rank 4 and scaling 0.25: set rank=2, alpha=1 and"),
+    ({"alpha": 2}, "the run rank 2 and scaling 1: set rank=2, alpha=1"),
+    ({"target_modules": "attention"}, "adapts 6 layers where target_modules = attention are 4 of this base: set "
+                                      "target_modules="),
+    ({"target_modules": ("to_q", "conv1")}, "are 2 of this base: set target_modules=")])
+def test_what_does_not_fit_says_which_settings_would(tmp_path, changes, remedy):
+    with pytest.raises(LabError) as caught:
+        start(write(tmp_path / "a.safetensors", "kohya"), CONFIG.replace(**changes), SHAPES)
+    assert remedy in str(caught.value) and str(caught.value).startswith(str(tmp_path))
+
+
+def test_the_settings_that_a_sentence_names_do_fit(tmp_path):
+    with pytest.raises(LabError) as caught:
+        start(write(tmp_path / "a.safetensors", "ours"), CONFIG.replace(target_modules="to_q"), SHAPES)
+    named = str(caught.value).rstrip(".").rsplit("target_modules=", 1)[1]
+    assert start(tmp_path / "a.safetensors", CONFIG.replace(target_modules=named), SHAPES)
+
+
+def test_an_adapter_on_a_whole_set_is_named_by_it(tmp_path):
+    attention = {name: array for name, array in TENSORS.items() if ".to_" in name}
+    save_adapter(tmp_path / "a.safetensors", attention, CONFIG)
+    with pytest.raises(LabError, match="set target_modules=attention"):
+        start(tmp_path / "a.safetensors", CONFIG, SHAPES)
+
+
+def kinds():
+    """Give files that no run can begin from, by what is said of them."""
+    kohya = {"lora_unet_down_attn1_to_q.lora_down.weight": torch.ones(2, 8),
+             "lora_unet_down_attn1_to_q.lora_up.weight": torch.ones(8, 2),
+             "lora_unet_down_attn1_to_q.alpha": torch.tensor(1.0)}
+    text = {key.replace("lora_unet", "lora_te"): value for key, value in kohya.items()}
+    other = {key.replace("down_attn1", "input_blocks_9"): value for key, value in kohya.items()}
+    broken = kohya | {"lora_unet_down_attn1_to_q.lora_up.weight": torch.full((8, 2), float("nan"))}
+    ranks = {key.replace("to_q", "to_k"): torch.ones(4, 8) if "down.w" in key else torch.ones(8, 4)
+             for key in kohya if "alpha" not in key}
+    wide = kohya | {"lora_unet_down_attn1_to_q.lora_down.weight": torch.ones(2, 9)}
+    return [({"lora_unet_down_attn1_to_q.hada_w1_a": torch.ones(8, 2)}, "is of kind LoHa in 1 of 1 layer"),
+            (kohya | {"lora_unet_down_attn1_to_q.dora_scale": torch.ones(8, 1)}, "is of kind DoRA"),
+            (kohya | {"lora_unet_down_attn1_to_q.lora_mid.weight": torch.ones(2, 2, 3, 3)}, "is of kind Tucker"),
+            (kohya | text, "adapts text_encoder too (1 layer), which is not trained"),
+            (broken, "holds numbers that are not finite"), (kohya | ranks, "has ranks 2 to 4"),
+            ({key: value for key, value in kohya.items() if "up" not in key}, "has half of the layer"),
+            (other, "which the base embedded does not have: it was made for another base"),
+            (wide, "of shape (2, 9) where this base needs (2, 8): it was made for another base")]
+
+
+@pytest.mark.parametrize("number", range(len(kinds())))
+def test_an_adapter_of_another_kind_or_base_is_refused_in_one_sentence(tmp_path, number):
+    tensors, words = kinds()[number]
+    save_file({key: value.clone() for key, value in tensors.items()}, tmp_path / "a.safetensors")
+    with pytest.raises(LabError) as caught:
+        start(tmp_path / "a.safetensors", CONFIG.replace(target_modules="to_q"), SHAPES)
+    assert words in str(caught.value) and "a.safetensors" in str(caught.value)
+
+
+def test_an_alpha_that_is_not_told_is_taken_as_loaders_take_it(tmp_path):
+    save_file(torch_tensors(), tmp_path / "a.safetensors")
+    assert check_kind(tmp_path / "a.safetensors", CONFIG.replace(alpha=2))
+    with pytest.raises(LabError, match="it does not say, so as loaders take it"):
+        check_kind(tmp_path / "a.safetensors", CONFIG)
+
+
+def test_a_layer_with_an_alpha_of_its_own_in_pefts_settings_is_not_overlooked(tmp_path):
+    told = {"unet.lora_alpha": 1, "unet.alpha_pattern": {"down.attn1.to_k": 2}}
+    save_file(torch_tensors(), tmp_path / "a.safetensors", metadata={"lora_adapter_metadata": json.dumps(told)})
+    with pytest.raises(LabError, match="scalings 0.5 to 1 over its layers"):
+        check_kind(tmp_path / "a.safetensors", CONFIG)
