@@ -1,57 +1,91 @@
-"""The verb that writes a run's adapter to a file that other programs load."""
+"""The verb that writes a run's adapter to a file that other programs load, with a card that says what it is."""
 
+import json
 import sys
-
-import numpy as np
 
 from labkit.cli.parser import Outcome, tell
 from labkit.cli.runs import find
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
+from labkit.files.regular import read_regular
 from labkit.judge.diagnose import diagnose as verdict_of
 from labkit.settings import given_path
-from labkit.store.adapter_files import adapter_bytes, load_adapter
+from labkit.store.adapter_files import adapter_bytes
+from labkit.store.adapter_forms import folded, kohya_bytes
 from labkit.text import printable
 
 
-def holds(path, tensors, data) -> bool:
-    """Tell whether a file has this adapter's tensors and as many bytes.
-
-    The bytes themselves may differ: words of the header come in any order.
-    """
-    try:
-        stored, _ = load_adapter(path)
-    except LabError:
-        return False
-    same = stored.keys() == tensors.keys() and all(np.array_equal(stored[name], tensors[name]) for name in stored)
-    return same and path.stat().st_size == len(data)
-
-
 def export(options):
-    """Write a run's adapter, its last or an earlier checkpoint's, to a file that diffusers loads, alpha included."""
+    """Write a run's adapter, its last or an earlier checkpoint's, alpha included, and its card and figure beside it.
+
+    Nothing that is there is written over unless it holds the same, or --overwrite is given.
+    """
     folder, target = find(options.run, options.store), given_path(options.to)
     if target.suffix != ".safetensors":
         raise LabError(f"--to {options.to}: the file's name must end in .safetensors, which is what it will be.")
     run = folder.load()
-    config = run.config
-    if config.adapter != "lora":
-        raise LabError(f"The run {folder.run_id} has adapter = {config.adapter!r}, a dense change, which no other "
-                       "program loads as an adapter: train with adapter = 'lora' to export one.")
-    tensors = folder.adapter(options.step)
-    data = adapter_bytes(tensors, config)
-    if target.exists() and not holds(target, tensors, data):
-        raise LabError(f"{printable(target)} is there already and holds something else: move it away, "
-                       "or give another name with --to.")
-    write_file(target, data, choose="--to")
-    text = (f"{printable(target)}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, "
-            f"for base {config.base}.\n"
-            f'In diffusers: pipeline.load_lora_weights("{printable(target)}")')
+    if run.config.adapter != "lora":
+        raise LabError(f"The run {folder.run_id} has adapter = {run.config.adapter!r}, a dense change, which no other "
+                       "program loads as an adapter: `labkit merge` writes a base with it, or train with "
+                       "adapter = 'lora' to export one.")
+    tensors, config = folder.adapter(options.step), run.config
+    if options.fold:
+        tensors, config = folded(tensors, config)
+    kohya = options.format == "kohya"
+    data = kohya_bytes(tensors, config, options.step) if kohya else adapter_bytes(tensors, config)
+    files = {target: data} | ({} if options.no_card else _card(run, target, config, options))
+    for path, content in files.items():
+        if path.exists() and not options.overwrite and not holds(path, content):
+            raise LabError(f"{printable(path)} is there already and holds something else: move it away, "
+                           "give another name with --to, or --overwrite to replace it.")
+    for path, content in files.items():
+        write_file(path, content, choose="--to")
     warning = broken(run, options.step)
     if warning:
         tell(f"labkit: {warning}", sys.stderr)
-    account = {"path": str(target), "format": options.format,
-               "rank": config.rank, "alpha": config.alpha, "scaling": config.scaling}
-    return Outcome(1 if warning else 0, text, account | ({"warning": warning} if warning else {}))
+    account = {"path": str(target), "format": options.format, "rank": config.rank, "alpha": config.alpha,
+               "scaling": config.scaling, "files": [str(path) for path in files]}
+    return Outcome(1 if warning else 0, _told(target, config, files, kohya),
+                   account | ({"warning": warning} if warning else {}))
+
+
+def _card(run, target, config, options):
+    """Return the card and the figure that lie beside an adapter's file."""
+    from labkit.cli import model_card  # loads matplotlib, and bad input is to be answered before that
+
+    figure, picture = model_card.figure(run), target.with_suffix(".png")
+    text = model_card.card(run, target.name, config, form=options.format, step=options.step,
+                           picture=picture.name if figure else None)
+    return {target.with_suffix(".md"): text.encode()} | ({picture: figure} if figure else {})
+
+
+def _told(target, config, files, kohya):
+    lines = [f"{printable(target)}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, "
+             f"for base {config.base}."]
+    if len(files) > 1:
+        lines.append("Beside it: " + ", ".join(printable(path.name) for path in files if path != target) + ".")
+    if kohya and config.base == "embedded":
+        lines.append("ComfyUI and the web UIs cannot load the embedded base, so this file serves diffusers alone.")
+    return "\n".join([*lines, f'In diffusers: pipeline.load_lora_weights("{printable(target)}")'])
+
+
+def holds(path, data) -> bool:
+    """Tell whether a file has this content; of tensor files, whose header may come in any order, the same tensors."""
+    try:
+        stored = read_regular(path)
+    except LabError:
+        return False
+    return stored == data or len(stored) == len(data) and path.suffix == ".safetensors" and _parts(stored) == _parts(
+        data)
+
+
+def _parts(data):
+    """Return header and numbers of a tensor file; its bytes where they are none."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        return json.loads(data[8:8 + length]), data[8 + length:]
+    except ValueError:
+        return data, b""
 
 
 def broken(run, step=None):

@@ -29,13 +29,9 @@ def add_practice(add):
                                help="a territory that ships, or a folder of pictures with captions")
     for verb in ("resume", "export"):
         add[verb].add_argument("run", metavar="RUN", help="id of a run (its first characters suffice), or its folder")
-    add["export"].add_argument("--format", default="diffusers", choices=["diffusers"],
-                               help="form of the file (default: diffusers)")
-    add["export"].add_argument("--step", type=int, metavar="N",
-                               help="the adapter as it was after N updates, where a checkpoint was kept (default: the "
-                                    "last)")
-    add["export"].add_argument("--to", required=True, metavar="FILE",
-                               help="the file to write, for example place.safetensors")
+    _resume(add["resume"])
+    _export(add["export"])
+    _merge(add["merge"])
     _diagnose(add["diagnose"])
     add["inspect"].add_argument("path", metavar="PATH",
                                 help="a folder of pictures, an adapter file, a base or a run's folder")
@@ -68,3 +64,44 @@ def _diagnose(parser):
     parser.add_argument("--plot", metavar="FILE", help="of a log: draw it with the measured band, as PNG")
     parser.epilog = ("Exit code: 0 judged, 1 a log is of a run that broke, 2 bad input. What is read, what is judged "
                      "and what --json says of a log: docs/logs.md.")
+
+
+def _resume(parser):
+    """Let a run go on with pictures that moved, or past its end."""
+    parser.add_argument("--data", metavar="FOLDER", help="where the run's pictures are now; they must be the same")
+    parser.add_argument("--steps", type=int, metavar="N",
+                        help="for a finished run: train it on to N updates in all, as a new run")
+
+
+def _export(parser):
+    """Say in which form an adapter is written, and what else."""
+    parser.add_argument("--format", default="diffusers", choices=["diffusers", "kohya"],
+                        help="form of the file: diffusers and PEFT (default), or kohya for ComfyUI and the web UIs")
+    parser.add_argument("--fold", action="store_true",
+                        help="fold the scaling into the weights, so that alpha equals rank, for loaders that ignore "
+                             "alpha")
+    parser.add_argument("--no-card", action="store_true", help="write no card and no figure beside the file")
+    parser.add_argument("--overwrite", action="store_true",
+                        help="replace files that are there and hold something else")
+    parser.add_argument("--to", required=True, metavar="FILE",
+                        help="the file to write, for example place.safetensors")
+    _step(parser)
+
+
+def _merge(parser):
+    """Say what is merged into which base, how strongly and where to."""
+    parser.add_argument("adapter", metavar="RUN_OR_FILE",
+                        help="id or folder of a run, or an adapter file as diffusers, PEFT or kohya write it")
+    parser.add_argument("--base", metavar="NAME",
+                        help="embedded, a folder, a .safetensors file or a hub name (default: the run's own)")
+    parser.add_argument("--strength", type=float, default=1.0, metavar="X",
+                        help="factor on the adapter's change (default: 1)")
+    parser.add_argument("--to", required=True, metavar="FOLDER",
+                        help="the folder to write, in diffusers' layout; it must not be there yet")
+    _step(parser)
+
+
+def _step(parser):
+    """Let an earlier checkpoint of a run be taken."""
+    parser.add_argument("--step", type=int, metavar="N",
+                        help="the adapter as it was after N updates, where a checkpoint was kept (default: the last)")

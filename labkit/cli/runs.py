@@ -6,9 +6,9 @@ import traceback
 from contextlib import closing, suppress
 
 from labkit.cli.parser import Outcome, pairs, tell
-from labkit.datasets.folders import whole_path
+from labkit.datasets.folders import filtered, whole_path
 from labkit.design.config import load_design
-from labkit.design.schedules import check_warmup
+from labkit.design.schedules import check_warmup, rates
 from labkit.errors import LabError
 from labkit.files.atomic import cannot_write
 from labkit.interrupts import stop_on_interrupt
@@ -48,15 +48,48 @@ def fields(options):
 
 
 def resume(options):
-    """Go on with a run from its last checkpoint, in the company it had."""
+    """Go on with a run from its last checkpoint, in the company it had, or with a finished one past its end."""
     folder = find(options.run, options.store)
     run = folder.load()
+    options.store = folder.path.parent
+    if options.steps is not None:
+        return train_all([moved(longer(folder, run, options.steps), options.data)], options)
     if run.status in ("finished", "diverged", "running"):
-        raise LabError(f"The run {folder.run_id} is {run.status}: only a stopped or interrupted run can be resumed.")
-    store = Store(folder.path.parent)
-    company = store.load_runs(names=run.meta.get("group", [folder.run_id]))
-    options.store = store.root
-    return train_all([member.config for member in company], options, expected=folder.run_id)
+        more = "" if run.status != "finished" else " `--steps N` trains it on to N updates in all."
+        raise LabError(f"The run {folder.run_id} is {run.status}: only a stopped or interrupted run can be resumed."
+                       f"{more}")
+    company = Store(options.store).load_runs(names=run.meta.get("group", [folder.run_id]))
+    return train_all([moved(member.config, options.data) for member in company], options, expected=folder.run_id)
+
+
+def longer(folder, run, steps):
+    """Return the configuration of a finished run with more updates, of which the finished one is the beginning.
+
+    LabError: the run is not finished, or a longer one would have had other rates.
+    """
+    config = run.config
+    if run.status != "finished":
+        raise LabError(f"--steps gives a finished run more updates, and the run {run.run_id} is {run.status}"
+                       + (": resume it first." if run.status in ("stopped", "interrupted") else "."))
+    if steps <= config.steps:
+        raise LabError(f"--steps {steps}: the run {run.run_id} has {config.steps:,} updates already; give more.")
+    more = config.replace(max_train_steps=steps, parent=run.run_id)
+    if rates(more)[:config.steps] != rates(config):
+        raise LabError(f"The rate of the run {run.run_id} ({config.lr_scheduler}) falls over its {config.steps:,} "
+                       "updates, so that a longer run would be another from its first update on: begin a new one from "
+                       f"its adapter with labkit train --set init_lora_weights={folder.adapter_path}.")
+    return more
+
+
+def moved(config, data):
+    """Return a configuration whose pictures lie where `data` says, if it does; LabError where they are gone."""
+    if data is not None:
+        return config.replace(data=whole_path(data))
+    place, _ = filtered(config.data)
+    if os.path.isabs(place) and not os.path.exists(place):
+        raise LabError(f"The pictures of this run were in {place}, which is not there: say with --data where they "
+                       "are now.")
+    return config
 
 
 def train_all(configs, options, expected=None):
@@ -89,7 +122,7 @@ def train_all(configs, options, expected=None):
     plan = lab.plan(resolved)                                 # loads the base, of which an id speaks
     if expected and expected not in plan:
         raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} "
-                       "have changed since.")
+                       "are not those that it was trained on.")
     recorded = [lab.store.run(name) for name in plan if (lab.store.root / name).is_dir()]
     before = {folder.run_id for folder in recorded if folder.status in ("finished", "diverged")}
     with stop_on_interrupt(say_stopping) as stop:

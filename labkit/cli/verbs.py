@@ -5,13 +5,15 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "chapter": ("cli.chapter:verb", "run the lessons headless; write executed notebooks, a report and results"),
     "test": ("tools/run_tests:verb", "run the tests; --all adds browser, Colab-like environment and faults"),
     "train": ("cli.runs:train", "train one run, record it, give the verdict and the adapter"),
-    "resume": ("cli.runs:resume", "go on with a run that was stopped or interrupted"),
+    "resume": ("cli.runs:resume", "go on with a run that was stopped or interrupted, or with a finished one past its "
+                                  "end"),
     "sweep": ("cli.runs:sweep", "train a grid of runs side by side"),
     "runs": ("cli.listing:runs", "list the recorded runs"),
     "diagnose": ("cli.diagnose:diagnose", "give verdicts on recorded runs or on other trainers' logs, with their "
                                           "evidence"),
     "judge": ("cli.judge:verb", "say which of several adapter files to keep, and how sure that is"),
     "export": ("cli.export:export", "write a run's adapter to a file other programs load"),
+    "merge": ("cli.merge:merge", "write a base with an adapter merged into its weights, as a folder for diffusers"),
     "checkup": ("cli.checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a "
                                     "folder of pictures, with the remedy"),
     "inspect": ("cli.inspect:verb", "say what a folder of pictures, an adapter of any trainer, a base or a run is, "
@@ -24,6 +26,6 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "bench": ("tools/bench:verb", "measure speed against a plain diffusers + PEFT loop"),
 }
 # What sets where a verb writes, if not --store does, and the verbs that read or write runs.
-PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "judge": "--to FILE",
-          "student": "--to FOLDER", "submit": "--to FILE", "collect": "--to FOLDER"}
-STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export", "submit")
+PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "merge": "--to FOLDER",
+          "judge": "--to FILE", "student": "--to FOLDER", "submit": "--to FILE", "collect": "--to FOLDER"}
+STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export", "merge", "submit")
