@@ -31,7 +31,7 @@ def merge(options):
         tell(f"labkit: {warning}", sys.stderr)
     text = (f"{printable(target)}: base {printable(name)} with {counted(count, 'weight')} changed, strength "
             f"{options.strength:g}, in float32.\n"
-            f'In diffusers: StableDiffusionPipeline.from_pretrained("{printable(target)}")')
+            f'In diffusers: DiffusionPipeline.from_pretrained("{printable(target)}")')
     account = {"path": str(target), "base": name, "weights": count, "strength": options.strength}
     return Outcome(1 if warning else 0, text, account | ({"warning": warning} if warning else {}))
 

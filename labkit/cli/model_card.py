@@ -70,8 +70,8 @@ def _header(config) -> str:
 
 
 def _how(name, stem, config, base, form) -> str:
-    code = (f'```python\nfrom diffusers import StableDiffusionPipeline\n\n'
-            f'pipe = StableDiffusionPipeline.from_pretrained({json.dumps(base)})\n'
+    code = (f'```python\nfrom diffusers import DiffusionPipeline\n\n'
+            f'pipe = DiffusionPipeline.from_pretrained({json.dumps(base)})\n'
             f'pipe.load_lora_weights(".", weight_name={json.dumps(name)})\n```')
     if config.base == "embedded":
         return f"{code}\n\n`embedded` stands for the folder `data/base` of the kit. {EMBEDDED}"

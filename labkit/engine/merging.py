@@ -11,7 +11,7 @@ from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack, weight_shapes
 from labkit.engine.base import Base
 from labkit.engine.base_files import find_base
-from labkit.engine.loading import quiet
+from labkit.engine.loading import pipeline, quiet
 from labkit.files import json_text
 from labkit.files.atomic import cannot_write
 from labkit.store.adapter_starts import placed
@@ -68,14 +68,13 @@ def write_base(base: Base, folder: Path, revision: str | None = None) -> None:
     """
     import diffusers  # here: seconds to import
 
-    files = find_base(base.name, revision)
-    scheduler = getattr(diffusers, json_text.read(files.folder / "model_index.json")["scheduler"][1])
+    kept = find_base(base.name, revision).folder
+    scheduler = getattr(diffusers, json_text.read(kept / "model_index.json")["scheduler"][1])
     aside = folder.with_name(f".{folder.name}.unfinished")
     with quiet():
-        pipe = diffusers.StableDiffusionPipeline(
-            vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet,
-            scheduler=scheduler.from_pretrained(str(files.folder), subfolder="scheduler", local_files_only=True),
-            safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+        pipe = pipeline(base)
+        pipe.register_modules(
+            scheduler=scheduler.from_pretrained(str(kept), subfolder="scheduler", local_files_only=True))
         try:
             pipe.save_pretrained(aside, safe_serialization=True)
             if folder.exists():

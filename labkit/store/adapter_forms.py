@@ -5,6 +5,7 @@ as in diffusers' U-Net, with `lora_unet_` before the name and underscores for th
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import PurePath
 
@@ -17,13 +18,34 @@ from labkit.store.adapter_files import OWN_KEY, own_settings
 KOHYA_PREFIX = "lora_unet_"
 ROLES = {"lora_A.weight": "lora_down.weight", "lora_B.weight": "lora_up.weight"}
 # The generation of Stable Diffusion by the width of its text encoder, which programs ask for by these keys.
+SIDES = {"down": "input", "up": "output"}
+IN_RESNETS = {"conv1": "in_layers.2", "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
+              "time_emb_proj": "emb_layers.1"}
 VERSIONS = {768: {"ss_base_model_version": "sd_v1", "ss_v2": "False"},
-            1024: {"ss_base_model_version": "sd_v2", "ss_v2": "True"}}
+            1024: {"ss_base_model_version": "sd_v2", "ss_v2": "True"},
+            2048: {"ss_base_model_version": "sdxl_base_v1-0", "ss_v2": "False"}}
 
 
 def kohya_name(module: str) -> str:
     """Return what kohya's form calls a layer of diffusers' U-Net."""
     return KOHYA_PREFIX + module.replace(".", "_")
+
+
+def original_name(module: str) -> str | None:
+    """Return what the original Stable Diffusion code calls a layer of the U-Net's blocks, as kohya's SDXL files do.
+
+    None where it has no such name, or lies outside the residual blocks and transformers.
+    """
+    if found := re.fullmatch(r"(down|up)_blocks\.(\d+)\.(attentions|resnets)\.(\d+)\.(.+)", module):
+        side, block, kind, number, layer = found.groups()
+        block = f"{SIDES[side]}_blocks.{3 * int(block) + int(number) + (side == 'down')}"
+        part = 0 if kind == "resnets" else 1
+    elif found := re.fullmatch(r"mid_block\.(attentions|resnets)\.(\d+)\.(.+)", module):
+        kind, number, layer = found.groups()
+        block, part = "middle_block", 2 * int(number) if kind == "resnets" else 1
+    else:
+        return None
+    return f"{block}.{part}.{IN_RESNETS.get(layer, layer) if kind == 'resnets' else layer}"
 
 
 def folded(tensors: Mapping[str, np.ndarray], config: RunConfig) -> tuple[dict[str, np.ndarray], RunConfig]:

@@ -14,7 +14,7 @@ import numpy as np
 from labkit.design.config import RunConfig
 from labkit.design.target_modules import SETS, expanded
 from labkit.errors import LabError
-from labkit.store.adapter_forms import kohya_name
+from labkit.store.adapter_forms import KOHYA_PREFIX, kohya_name, original_name
 from labkit.store.foreign_adapters import AdapterLayer, ForeignAdapter, read_adapter
 from labkit.text import counted
 
@@ -111,7 +111,10 @@ def placed(adapter: ForeignAdapter, shapes: Shapes, base: str) -> dict[str, Adap
 
 def _module(name: str, shapes: Shapes, path: Path | str, base: str) -> str:
     """Return the module of the U-Net that a file's layer adapts, whatever form its name has."""
-    kohya = {kohya_name(module): module for module in shapes} if name.startswith("lora_unet_") else {}
+    kohya = {}
+    if name.startswith(KOHYA_PREFIX):
+        originals = {kohya_name(there): module for module in shapes if (there := original_name(module))}
+        kohya = originals | {kohya_name(module): module for module in shapes}
     plain = re.sub("^(" + "|".join(map(re.escape, PREFIXES)) + ")", "", name).replace(".processor.", ".")
     for candidate in (kohya.get(name), plain, f"{plain}.0"):  # to_out was one layer before it was the first of two
         if candidate in shapes:

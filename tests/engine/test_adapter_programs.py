@@ -5,14 +5,16 @@ import numpy as np
 import pytest
 import small_bases
 import torch
+import weightless
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack, find_targets
-from labkit.engine.base import diffusers_picture
+from labkit.engine.base import diffusers_picture, load_base
+from labkit.engine.merging import changes_of_run, merge, write_base
 from labkit.store.adapter_files import adapter_bytes
-from labkit.store.adapter_forms import folded, kohya_bytes, kohya_name
+from labkit.store.adapter_forms import folded, kohya_bytes, kohya_name, original_name
 
 CONFIG = RunConfig(rank=4, alpha=2, target_modules="all", max_train_steps=9)
 
@@ -100,19 +102,25 @@ def test_comfyui_takes_of_diffusers_form_only_what_is_not_attention(tensors, sd_
     assert left_out and all(".to_" in name for name in left_out)     # which is why docs/adapters.md sends to kohya's
 
 
-def sd15():
-    from diffusers import UNet2DConditionModel
+SD15 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
+SDXL = {"sample_size": 128, "block_out_channels": (320, 640, 1280), "cross_attention_dim": 2048,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": (1, 2, 10), "attention_head_dim": (5, 10, 20), "use_linear_projection": True,
+        "addition_embed_type": "text_time", "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816}
+# Layers of transformer blocks with those that bring pictures in and out, convolutions of residual blocks, shortcuts.
+ALL_LAYERS = {"SD15": 16 * (10 + 2) + 22 * 2 + 14, "SDXL": 70 * 10 + 11 * 2 + 17 * 2 + 11}
 
-    with torch.device("meta"):
-        return UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
 
-
-def test_every_layer_of_stable_diffusion_15_has_the_name_that_both_programs_look_for():
-    unet = sd15()
-    modules = find_targets(unet, ("all",))
-    assert len(modules) == 16 * 12 + 22 * 2 + 14              # blocks of attention, of convolutions, shortcuts
-    renamed = small_bases.original_names(f"{name}.weight" for name in modules)
+@pytest.mark.parametrize("model", ["SD15", "SDXL"])
+def test_every_layer_of_the_full_models_has_the_name_that_both_programs_look_for(model):
+    settings = {"SD15": SD15, "SDXL": SDXL}[model]
+    modules = find_targets(weightless.weightless(settings), ("all",))
+    assert len(modules) == ALL_LAYERS[model]
+    renamed = small_bases.original_names((f"{name}.weight" for name in modules), 4 if model == "SD15" else 3)
     for module, original in zip(modules, renamed, strict=True):
+        assert f"{original_name(module)}.weight" == original  # as kohya's SDXL trainer calls them, which are read
         assert kohya_name(module) in loaders.comfyui_names(module)
         in_ui = "diffusion_model_" + original.removesuffix(".weight").replace(".", "_")
         assert loaders.a1111_name(f"{kohya_name(module)}.lora_up.weight") == in_ui
@@ -127,3 +135,17 @@ def test_kohyas_header_tells_the_settings_and_nothing_of_the_machine(tensors, tm
     assert (header["ss_network_dim"], header["ss_network_alpha"], header["ss_unet_lr"]) == ("4", "2", "0.0003")
     assert header["ss_steps"] == "5" and header["ss_sd_model_name"] == "sd15.safetensors"
     assert "someone" not in str(header) and "conv_dim" in header["ss_network_args"]
+
+
+def test_sdxl_with_an_adapter_merged_is_a_folder_that_loads_and_draws_what_the_adapter_did(xl_folder, tmp_path):
+    base, config = load_base(xl_folder, device="cpu"), CONFIG.replace(base=str(xl_folder))
+    stack, source = LoRAStack(base.unet, [config]).initialize(), torch.Generator().manual_seed(1)
+    arrays = {name: array if "lora_A" in name else 0.2 * torch.randn(array.shape, generator=source).numpy()
+              for name, array in stack.tensors(0).items()}
+    (tmp_path / "kohya.safetensors").write_bytes(kohya_bytes(arrays, config))
+    before = diffusers_picture(base, "a room", 3, tmp_path / "kohya.safetensors", num_inference_steps=2).astype(int)
+    assert merge(base, changes_of_run(base, config, arrays)) == len(arrays) // 2
+    write_base(base, tmp_path / "merged")
+    again = load_base(tmp_path / "merged", device="cpu")
+    drawn_now = again.generate(["a room"], [3], num_inference_steps=2)[0]
+    assert np.abs(drawn_now - before).max() <= 2
