@@ -6,9 +6,10 @@ import sys
 from labkit.cli.export import broken
 from labkit.cli.parser import Outcome, tell
 from labkit.cli.runs import find
+from labkit.engine.base_files import find_base, unet_shapes
 from labkit.errors import LabError
 from labkit.settings import given_path
-from labkit.store.adapter_starts import plain_lora
+from labkit.store.adapter_starts import placed, plain_lora
 from labkit.text import counted, printable
 
 
@@ -43,6 +44,8 @@ def _file(path, options):
     if options.base is None:
         raise LabError(f"{printable(path)} does not say which base it belongs to: give it with --base.")
     adapter = plain_lora(path)
+    if shapes := unet_shapes(find_base(options.base)):
+        placed(adapter, shapes, options.base)
     return options.base, None, lambda merging, base: merging.changes_of_file(base, adapter), None
 
 

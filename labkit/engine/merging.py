@@ -25,15 +25,14 @@ def changes_of_run(base: Base, config: RunConfig, arrays: Mapping[str, np.ndarra
 
     LabError: the run was trained on another base.
     """
-    stack = LoRAStack(base.unet, [config])
+    stack, shapes = LoRAStack(base.unet, [config]), weight_shapes(base.unet)
     stack.load(0, arrays)                                     # which says what does not fit
     for layer in stack.layers:
-        shape = layer.module.weight.shape
         if config.adapter == "full":
             yield layer.name, torch.from_numpy(arrays[f"{layer.name}.delta.weight"])
         else:
             A, B = (arrays[f"{layer.name}.lora_{part}.weight"] for part in "AB")
-            yield layer.name, _product(A, B, config.scaling, shape)
+            yield layer.name, _product(A, B, config.scaling, shapes[layer.name])
 
 
 def changes_of_file(base: Base, adapter: ForeignAdapter) -> Changes:
@@ -52,10 +51,10 @@ def _product(A: np.ndarray, B: np.ndarray, scaling: float, shape: Iterable[int])
 @torch.no_grad()
 def merge(base: Base, changes: Changes, strength: float = 1.0) -> int:
     """Add changes, times a strength, to the base's own weights for good; return how many weights were changed."""
-    count = 0
+    weights, count = dict(base.unet.named_parameters()), 0
     with base.lock:
         for module, change in changes:
-            base.unet.get_submodule(module).weight.add_(change * strength)
+            weights[f"{module}.weight"].add_(change * strength)
             count += 1
     return count
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from labkit.judge.advice import advice
 from labkit.judge.course import resampled
-from labkit.judge.findings import FAMILY, MIN_EVALUATIONS, Findings, findings, picture_losses, slowed
+from labkit.judge.findings import MIN_EVALUATIONS, Findings, findings, kin, picture_losses, slowed
 from labkit.judge.score_text import told
 from labkit.judge.verdict_text import (
     DIVERGED,
@@ -169,8 +169,9 @@ def _undecided(results: Findings, label: str, share: float) -> str:
 def _sibling_gain(run: Run, other: Run, step: int) -> np.ndarray | None:
     """Return what a sibling had gained on each picture at a step, or None when it cannot be compared."""
     curve = other.validations.get("validation")
-    same = all(run.meta.get(name) == other.meta.get(name) for name in FAMILY)
-    if other.run_id == run.run_id or not same or curve is None or curve.steps[-1] < step or curve.steps[0] != 0:
+    if other.run_id == run.run_id or kin(run) != kin(other):
+        return None
+    if curve is None or curve.steps[-1] < step or curve.steps[0] != 0:
         return None
     if not np.array_equal(run.timesteps["validation"], other.timesteps["validation"]):
         return None

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from labkit.design.adapter_start import is_file, named
 from labkit.files.content import sha256_of_texts
 from labkit.judge.course import course, resampled
 from labkit.judge.score_text import score
@@ -88,7 +89,7 @@ def findings(run: Run) -> Findings:
     family, steps, losses = None, None, None
     if curve is not None:
         timesteps = run.timesteps["validation"].tolist()
-        family = sha256_of_texts([*(run.meta.get(name) for name in FAMILY), timesteps])
+        family = sha256_of_texts([*kin(run), timesteps])
         if curve.steps[0] == 0 and np.isfinite(curve.losses).all():
             steps, losses = curve.steps, picture_losses(curve)
     results = partial(Findings, family, steps, losses, _is_unfinished(run), _updates(run), score=score(run))
@@ -104,6 +105,12 @@ def findings(run: Run) -> Findings:
                    labels=labels, is_open=is_open, is_proportional=is_proportional, gains=-draws.validation[:, -1],
                    diverged_since=_diverged_since(draws), is_seen_once=_rise_is_seen_once(draws),
                    why_rising=_why_rising(draws))
+
+
+def kin(run: Run) -> tuple:
+    """Return what siblings share: base, pictures, and the file that their adapters begin from, if they do from one."""
+    begun = run.config.init_lora_weights
+    return (*(run.meta.get(name) for name in FAMILY), *([named(begun)] if is_file(begun) else []))
 
 
 def picture_losses(curve: Curve) -> np.ndarray:

@@ -111,7 +111,7 @@ def placed(adapter: ForeignAdapter, shapes: Shapes, base: str) -> dict[str, Adap
 
 def _module(name: str, shapes: Shapes, path: Path | str, base: str) -> str:
     """Return the module of the U-Net that a file's layer adapts, whatever form its name has."""
-    kohya = {}
+    kohya: dict[str, str] = {}
     if name.startswith(KOHYA_PREFIX):
         originals = {kohya_name(there): module for module in shapes if (there := original_name(module))}
         kohya = originals | {kohya_name(module): module for module in shapes}

@@ -146,10 +146,13 @@ def test_what_cannot_be_merged_is_refused_before_a_base_loads(capsys, store, sd_
     text = {"lora_te_a.lora_down.weight": torch.ones(2, 8), "lora_te_a.lora_up.weight": torch.ones(8, 2)}
     save_file(text, tmp_path / "text.safetensors")
     (tmp_path / "old.ckpt").write_bytes(b"\x80")
+    save_file({key.replace("_te_a", "_unet_mid_block"): value for key, value in text.items()},
+              tmp_path / "other.safetensors")
     for arguments, words in [
             ([ID, "--to", tmp_path / "full"], "full is there already"),
             ([tmp_path / "text.safetensors", "--to", tmp_path / "x"], "give it with --base"),
             ([tmp_path / "text.safetensors", "--to", tmp_path / "x", "--base", sd_folder], "adapts text_encoder too"),
+            ([tmp_path / "other.safetensors", "--to", tmp_path / "x", "--base", "embedded"], "made for another base"),
             ([tmp_path / "text.safetensors", "--to", tmp_path / "x", "--step", "3"], "--step names a checkpoint"),
             ([tmp_path / "old.ckpt", "--to", tmp_path / "x", "--base", sd_folder], "is a pickle"),
             ([tmp_path / "none.safetensors", "--to", tmp_path / "x", "--base", sd_folder], "cannot be read"),
