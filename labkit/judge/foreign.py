@@ -24,6 +24,7 @@ from labkit.judge.training_loss import TrainingLoss, broke_at, training_loss
 from labkit.judge.verdict_text import DIVERGED, HEALTHY, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE
 from labkit.store.foreign_logs import ForeignLog, rate_at
 from labkit.store.log_series import Series
+from labkit.store.log_tags import plain
 
 MIN_POINTS = 5                                                # of fewer, noise and course cannot be told apart
 MIN_CONFIDENCE = 0.8                                          # share of the courses that must get the label
@@ -32,6 +33,11 @@ LOST = 1 / 3                                                  # of what was gain
 STILL_FALLING = 0.4                                           # gain of the second half over the first: has not slowed
 SHARED = 0.5                                                  # of a rise: training pictures take part in that much
 RISES = (OVERFITTING, OVERSHOOTING)
+CAUTIONS = {  # by tag in plain form; kohya sd-scripts: train_network.py, LossRecorder of library/train_util.py
+    "loss_validation_step_average": "kohya's step average keeps the validations of the first epoch in it to the end: "
+                                    "changes are larger than the curve shows.",
+    "loss_validation_epoch_average": "kohya logs this average by epochs: steps are epochs here.",
+}
 FAR_LOST = 8.0                                                # times the gain: more than overfitting is likely to lose
 
 
@@ -184,10 +190,8 @@ def _verdict(log: ForeignLog, label: str, confidence: float, since: int | None, 
 
 def _cautions(log: ForeignLog) -> tuple[str, ...]:
     """Return what is known of a tag that makes it tell less than it seems to."""
-    if log.validation is None or "loss/validation/" not in log.validation.tag or "average" not in log.validation.tag:
-        return ()
-    return ("kohya's validation average takes in validations of before while the first epoch lasts, so that a rise "
-            "there is larger and earlier than the curve shows.",)
+    tag = plain(log.validation.tag) if log.validation is not None else ""
+    return (CAUTIONS[tag],) if tag in CAUTIONS else ()
 
 
 def _jsonable(value: object) -> object:

@@ -29,6 +29,7 @@ DATABASES = (".db", ".sqlite", ".sqlite3")
 STATE = "trainer_state.json"
 MOST_FILES, MOST_LOGS = 20_000, 200                           # looked at in a folder, and read there
 OPTIONS = {"train": "--train-tag", "validation": "--val-tag"}
+NAMES = {"train": "training loss", "validation": "validation loss"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +144,7 @@ def _file(files: list[Path], train_tag: str | None, val_tag: str | None, named: 
         if is_event_file(files[0]):
             columns, notes = _events(files)
             return [_log(path, EVENTS, columns, notes, train_tag, val_tag)]
+        require_regular(path)
         suffix = path.suffix.lower()
         if suffix in DATABASES:
             read = database_columns(path)
@@ -177,6 +179,7 @@ def _log(path: Path, form: str, columns: Columns, notes: Iterable[str], train_ta
     """Make a log of columns; LabError where no loss is among them."""
     tags = tuple(columns)
     told = list(notes)
+    trainer = TRANSFORMERS if form == STATE else AITOOLKIT if form.startswith(AITOOLKIT) else trainer_of(tags)
     asked = {"train": train_tag, "validation": val_tag}
     chosen: dict[str, Series] = {}
     for role in ("validation", "probe", "train", "rate"):
@@ -189,14 +192,14 @@ def _log(path: Path, form: str, columns: Columns, notes: Iterable[str], train_ta
             continue
         chosen[role] = series(fits[0], *columns[fits[0]])
         told += chosen[role].notes
-        if role in OPTIONS and len(fits) > 1:
-            told.append(f"{fits[0]} was taken for the {role} loss; {_some(fits[1:])} would fit too "
+        # A trainer that is known logs its training loss in several forms, of which the rawest is taken.
+        if role in OPTIONS and len(fits) > 1 and (role == "validation" or not trainer):
+            told.append(f"{fits[0]} was taken for the {NAMES[role]}; {_some(fits[1:])} would fit too "
                         f"({OPTIONS[role]} TAG).")
     chosen = {role: one for role, one in chosen.items() if len(one)}
     if not {"train", "validation"} & chosen.keys():
         raise LabError(f"{path} holds no loss that is known by its name: it has {_some(tags)}. Name it with "
                        f"--train-tag or --val-tag.")
-    trainer = TRANSFORMERS if form == STATE else AITOOLKIT if form.startswith(AITOOLKIT) else trainer_of(tags)
     return ForeignLog(path, form, trainer, tags, chosen.get("train"), chosen.get("validation"), chosen.get("probe"),
                       chosen.get("rate"), run, tuple(told))
 

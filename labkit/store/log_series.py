@@ -7,6 +7,7 @@ import numpy as np
 from labkit.text import counted
 
 FEW = 0.02                                                    # of all steps: a run is resumed now and then
+LARGEST, LAST = 1e30, 1e15                                    # of a loss, beyond which it is none, and of a step
 WIDE = 5                                                      # times the usual distance of two points is a gap
 
 
@@ -37,7 +38,8 @@ def series(tag: str, steps: list[float], values: list[float]) -> Series:
     """
     order = np.asarray(steps, np.float64)
     numbers = np.asarray(values, np.float64)
-    usable = np.isfinite(order)
+    numbers = np.where(np.abs(numbers) > LARGEST, np.inf, numbers)
+    usable = np.abs(order) < LAST                             # false for a step that is no number
     order, numbers = order[usable], numbers[usable]
     notes = []
     if not usable.all():

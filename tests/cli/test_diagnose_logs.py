@@ -1,6 +1,7 @@
 """`labkit diagnose` on other trainers' logs: text, JSON, exit codes, figures, and what is refused."""
 
 import json
+import random
 
 import log_study
 import pytest
@@ -8,6 +9,16 @@ from command_line import labkit
 from event_bytes import event_file, rows_of
 from PIL import Image
 
+from labkit.errors import LabError
+from labkit.judge.foreign import judge_log
+from labkit.store.foreign_logs import read_logs
+
+ROWS = [{"step": step, "loss": 0.1 - step / 1000, "val_loss": 0.1 - step / 1000} for step in range(20)]
+FILES = {
+    "log.csv": "\n".join(["step,loss,val_loss", *(",".join(map(str, row.values())) for row in ROWS)]),
+    "log.jsonl": "\n".join(map(json.dumps, ROWS)), "trainer_state.json": json.dumps({"log_history": ROWS}),
+}
+PIECES = (b"NaN", b"inf", b"1e999", b"1e308", b"-", b",,,", b"\n", b'"', b"{", b"\0", b"\xff")
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory):
@@ -70,3 +81,20 @@ def test_options_of_logs_are_refused_for_runs_and_bad_paths_in_one_sentence(caps
     ):
         code, _, err = labkit(capsys, "diagnose", *arguments, "--store", tmp_path)
         assert code == 2 and words in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", [*FILES, "events.out.tfevents.1"])
+def test_damaged_logs_are_judged_or_refused_in_a_sentence(tmp_path, healthy, name):
+    whole = FILES[name].encode() if name in FILES else healthy.read_bytes()[:4000]
+    draw = random.Random(name)
+    for _ in range(25):
+        data = bytearray(whole)
+        for _ in range(draw.randint(1, 5)):
+            at = draw.randrange(len(data))
+            data[at : at + draw.choice([0, 0, 1, 30])] = draw.choice(PIECES)
+        (tmp_path / name).write_bytes(data)
+        try:
+            for log in read_logs(tmp_path / name)[0]:
+                json.dumps(judge_log(log).to_dict(), allow_nan=False)
+        except LabError:
+            continue

@@ -126,9 +126,11 @@ def test_a_loss_that_ends_in_nan_or_explodes_is_diverged_and_a_single_nan_is_not
     assert judge_log(made(beyond)).since_step == int(STEPS[8])
 
 
-def test_the_average_of_kohya_is_told_to_lag():
-    verdict = judge_log(made(noisy(FALL, 2e-5), tag="loss/validation/step_average", trainer="kohya sd-scripts"))
-    assert "first epoch" in verdict.cautions[0] and not judge_log(made(noisy(FALL, 2e-5))).cautions
+def test_what_the_averages_of_kohya_hide_is_told():
+    for tag, words in (("loss/validation/step_average", "first epoch"), ("loss/validation/epoch_average", "epochs")):
+        verdict = judge_log(made(noisy(FALL, 2e-5), tag=tag, trainer="kohya sd-scripts"))
+        assert words in verdict.cautions[0]
+    assert not judge_log(made(noisy(FALL, 2e-5))).cautions
 
 
 def test_a_schedule_that_ends_counts_by_the_rate_that_was_spent():
