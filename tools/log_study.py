@@ -2,6 +2,7 @@
 
     python tools/log_study.py               the table, about four minutes of one core
     python tools/log_study.py --logs DIR    the verdict on each log in a folder instead
+    python tools/log_study.py --recorded    beside the verdicts on recorded runs of the kit, instead
     python tools/log_study.py ... --write   the same, into docs/logs.md
 
 A made log has ten to forty validation points, a useful drop of about 1.6 % of the loss and noise of about 0.05 % of
@@ -20,12 +21,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from labkit.judge.diagnose import diagnose  # noqa: E402
 from labkit.judge.foreign import judge_log  # noqa: E402
 from labkit.judge.stats import wilson  # noqa: E402
 from labkit.judge.verdict_text import DIVERGED, HEALTHY, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE  # noqa: E402
 from labkit.settings import REPO  # noqa: E402
 from labkit.store.foreign_logs import ForeignLog, read_logs  # noqa: E402
 from labkit.store.log_series import series  # noqa: E402
+from labkit.store.recorded import recorded  # noqa: E402
 
 DROP, NOISE = 0.016, 0.0005                                   # of the loss
 RIGHT = {                                                     # kind: labels that are right
@@ -35,6 +38,7 @@ RIGHT = {                                                     # kind: labels tha
     "training loss alone, healthy": {UNSURE}, "training loss alone, broken": {DIVERGED},
 }
 ALARMS = {STAGNATING, OVERFITTING, OVERSHOOTING, DIVERGED}
+SETS = ("presets", "u_curve", "long_runs")
 PAGE = REPO / "docs" / "logs.md"
 
 
@@ -141,6 +145,32 @@ def on_folder(folder):
     return lines
 
 
+def as_log(run):
+    """Return what another trainer would have logged of a run of this kit: one number a point."""
+    columns = {}
+    for role, name in (("validation", "validation"), ("probe", "probe")):
+        if name in run.validations:
+            curve = run.validations[name]
+            columns[role] = (name, curve.steps, curve.losses.astype(float).mean(axis=(1, 2)))
+    if len(run.steps.get("loss", ())):
+        columns["train"] = ("loss", run.steps["global_step"], run.steps["loss"])
+        columns["rate"] = ("lr", run.steps["global_step"], run.steps["learning_rate"])
+    return _log(**columns)
+
+
+def on_recorded():
+    """Return lines of a table: verdicts on recorded runs as logs, beside those from all their pictures."""
+    lines = ["| recorded set | runs | the same verdict | another verdict | not enough evidence in the log |",
+             "|---|---|---|---|---|"]
+    for name in SETS:
+        runs = recorded(name)
+        pairs = [(diagnose(run, runs).label, judge_log(as_log(run)).label) for run in runs]
+        unsure = sum(log == UNSURE != full for full, log in pairs)
+        same = sum(log == full for full, log in pairs)
+        lines.append(f"| {name} | {len(pairs)} | {same} | {len(pairs) - same - unsure} | {unsure} |")
+    return lines
+
+
 def written(mark, lines):
     """Write lines into the page, between the comments of a name."""
     before, opening, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
@@ -155,8 +185,11 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="write the table into docs/logs.md")
     parser.add_argument("--logs", metavar="DIR", help="judge the logs in a folder instead")
+    parser.add_argument("--recorded", action="store_true", help="judge recorded runs of the kit as logs instead")
     options = parser.parse_args()
-    if options.logs:
+    if options.recorded:
+        mark, lines = "recorded runs", on_recorded()
+    elif options.logs:
         mark, lines = "real logs", on_folder(options.logs)
     else:
         counts = study(options.count, options.seed)
