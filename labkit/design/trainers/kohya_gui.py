@@ -1,0 +1,88 @@
+"""Settings of bmaltais/kohya_ss: the JSON that its window saves, which becomes options of kohya-ss/sd-scripts.
+
+Read at commit 45088f04 (kohya_gui/lora_gui.py) and in its presets/lora and test/config. What to notice: the warm-up is
+a percentage unless lr_warmup_steps is given, text_encoder_lr 0 trains the U-Net alone, 0 or an empty field says
+nothing, and of LoRA_type only Standard and Kohya LoCon are B @ A.
+"""
+
+from labkit.design.trainers import kohya
+from labkit.design.trainers.reading import near_optimizer, near_targets, or_zero, side, text, whole
+from labkit.design.trainers.table import Choice, Length, Notes, Row, Run, Settings, Trainer
+
+KINDS = {("all",): {"LoRA_type": "Kohya LoCon", "conv_dim": "=rank", "conv_alpha": "=alpha"},
+         ("linear",): {"LoRA_type": "Standard"}}
+OF_LYCORIS = frozenset({
+    "LyCORIS_preset", "decompose_both", "factor", "constrain", "rescaled", "rank_dropout_scale", "train_norm",
+    "train_on_input", "unit", "use_cp", "use_scalar", "use_tucker", "bypass_mode", "dora_wd", "full_matrix",
+})
+OFF_AT_ZERO = ("min_snr_gamma", "max_train_steps", "max_train_epochs", "scale_weight_norms", "clip_skip", "vae",
+               "multires_noise_iterations", "max_timestep", "stop_text_encoder_training", "block_lr_zero_threshold")
+WINDOW = {"learning_rate": 1e-4, "network_dim": 8, "mixed_precision": "fp16"}      # its own defaults
+
+
+def before(flat: Settings, notes: Notes) -> Settings:
+    """Say what names alone cannot: a warm-up in percent, what 0 says, kinds that are not B @ A."""
+    flat = {name: value for name, value in flat.items() if not (value == 0 and name in OFF_AT_ZERO)}
+    percent = flat.pop("lr_warmup", None)
+    if percent and not flat.get("lr_warmup_steps"):
+        flat["lr_warmup_steps"] = f"{percent}%"
+    passes = flat.pop("max_train_epochs", None)
+    if passes:                                                # sd-scripts lets it count instead of the steps
+        flat["epoch"] = passes
+        flat.pop("max_train_steps", None)
+    kind = str(flat.get("LoRA_type", "Standard"))
+    if kind not in ("Standard", "Kohya LoCon"):
+        flat["network_module"] = kind
+    unused = OF_LYCORIS if kind in ("Standard", "Kohya LoCon") else frozenset()
+    unused |= {"conv_dim", "conv_alpha"} if kind == "Standard" else frozenset()     # saved whether they count or not
+    flat = {name: value for name, value in flat.items() if name not in unused}
+    unet, text_lr = flat.get("unet_lr"), flat.get("text_encoder_lr")
+    if not text_lr and unet:
+        flat["network_train_unet_only"] = True
+    elif text_lr and not unet:
+        flat["network_train_text_encoder_only"] = True
+    return kohya.rates(flat, notes)
+
+
+def after(flat: Settings, run: Run) -> Settings:
+    """Write both rates, which the window asks for, and no percentage."""
+    flat = {**flat, "unet_lr": flat.get("learning_rate"), "lr_warmup": 0}
+    return flat | {"text_encoder_lr": flat.get("text_encoder_lr") or 0}
+
+
+def _row(row: Row) -> Row:
+    """Return a row of sd-scripts as the window has it: no sections, its own defaults, sliders that save 8.0 for 8."""
+    name = {"resolution": "max_resolution"}.get(row.theirs, row.theirs.removeprefix("network_args."))
+    row = row._replace(theirs=name, default=WINDOW.get(name, row.default))
+    if row.ours == "resolution":
+        return row._replace(read=side, write=text)
+    if row.ours == "snr_gamma":
+        return row._replace(write=or_zero)
+    return row._replace(read=whole) if isinstance(row.default, int) and row.default is not True else row
+
+
+TRAINER = Trainer(
+    name="kohya_ss", title="bmaltais/kohya_ss, the JSON of its window", form="json",
+    source="bmaltais/kohya_ss: kohya_gui/lora_gui.py, presets/lora, test/config",
+    rows=tuple(_row(row) for row in kohya.TRAINER.rows) + (
+        Row("lr_layers", "block_dims", write=None), Row("lr_layers", "block_lr", write=None),
+        Row("lr_layers", "down_lr_weight", write=None), Row("lr_layers", "mid_lr_weight", write=None),
+        Row("lr_layers", "up_lr_weight", write=None), Row("initial_weights", "lora_network_weights", write=None),
+        Row("gpus", "num_processes", write=None),
+    ),
+    choices=(
+        Choice("optimizer", "optimizer", {name: {"optimizer": values["optimizer_type"]}
+                                          for name, values in kohya.OPTIMIZERS.items()}, "adamw8bit", near_optimizer),
+        Choice("target_modules", "LoRA_type", KINDS, ("linear",), near_targets),
+        *(choice for choice in kohya.TRAINER.choices if choice.ours == "prediction_type"),
+    ),
+    scheduler="lr_scheduler", curves=kohya.CURVES, default_curve="cosine",
+    warmup=("lr_warmup_steps", "updates", 0), length=Length("max_train_steps", "epoch", "steps", ("epochs", 1)),
+    fixed=kohya.TRAINER.fixed,
+    quiet=kohya.QUIET | {
+        "block_alphas", "block_lr_zero_threshold", "conv_block*", "gpu_ids", "multi_gpu", "num_machines", "model_list",
+        "sdxl*", "extra_accelerate*", "dynamo*", "main_process_port", "noise_offset_type", "use_wandb",
+        "dim_from_weights", "bucket*",
+    },
+    before=before, after=after, marks=("LoRA_type", "max_resolution", "model_list"),
+)

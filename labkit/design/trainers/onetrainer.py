@@ -1,0 +1,166 @@
+"""Settings of Nerogar/OneTrainer: its configuration and presets in JSON.
+
+Read at commit 23df3832: modules/util/config/TrainConfig.py, modules/util/lr_scheduler_util.py, modules/util/create.py,
+modules/util/optimizer_util.py, modules/util/NamedParameterGroup.py (the root of the batch), LAYER_PRESETS of
+modules/modelSetup/BaseStableDiffusionSetup.py and training_presets. What to notice: alpha is 1 at rank 16 where it is
+not given, a warm-up counts forward passes and is 200 of them, the text encoder is trained unless told otherwise,
+learning_rate_scaler multiplies by a root, and COSINE_WITH_RESTARTS ends at its peak.
+"""
+
+from typing import Any
+
+from labkit.design.trainers.reading import near_optimizer, near_targets, or_zero, side, text, words
+from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Run, Settings, Tell, Trainer
+
+PRECISION = words({"FLOAT_32": "no", "TFLOAT_32": "no", "FLOAT_16": "fp16", "BFLOAT_16": "bf16"})
+END = ("learning_rate_min_factor", "share", 0.0)
+PARTS = ("unet", "text_encoder", "text_encoder_2", "optimizer")
+# As older files are migrated by TrainConfig.py: a flat name for what is nested now.
+OLD = {
+    "train_unet": "unet.train", "unet_learning_rate": "unet.learning_rate", "weight_decay": "optimizer.weight_decay",
+    "train_text_encoder": "text_encoder.train", "text_encoder_learning_rate": "text_encoder.learning_rate",
+    "optimizer": "optimizer.optimizer",
+}
+
+
+def _root(flat: Settings, notes: Notes) -> float:
+    """Return what learning_rate_scaler multiplies the rate with: the root of what it names."""
+    scaler = str(flat.pop("learning_rate_scaler", "NONE")).upper()
+    batch, passes = flat.get("batch_size", 1), flat.get("gradient_accumulation_steps", 1)
+    factor = {"NONE": 1, "BATCH": batch, "GLOBAL_BATCH": batch, "GRADIENT_ACCUMULATION": passes,
+              "BOTH": batch * passes, "GLOBAL_BOTH": batch * passes}.get(scaler)
+    if factor is None:
+        notes.tell("unknown", "learning_rate_scaler", f"{scaler} is not known, so the rate is taken as it is")
+    return float(factor or 1) ** 0.5
+
+
+def _weighting(value: Any, tell: Tell) -> Any:
+    """Read a weighting of timesteps that is neither none nor Min-SNR, which snr_gamma stands for."""
+    return None if str(value).upper() in ("CONSTANT", "MIN_SNR_GAMMA") else value
+
+
+def before(flat: Settings, notes: Notes) -> Settings:
+    """Say what names alone cannot: old names, the rate that counts, its scaling, what of the text encoder is trained."""
+    flat = {OLD.get(name, name): value for name, value in flat.items()}
+    base = flat.get("learning_rate", 3e-6)
+    rate, root = flat.pop("unet.learning_rate", None) or base, _root(flat, notes)
+    if root != 1:
+        notes.tell("other", "learning_rate_scaler", f"the rate that is given is multiplied by {root:.4g} there, the "
+                                                    f"root of the batch; the product {rate * root:.4g} is taken")
+    flat["learning_rate"] = rate * root
+    trained = [part for part in ("text_encoder", "text_encoder_2") if flat.pop(f"{part}.train", part[-1] != "2")]
+    rates = [flat.pop(f"{part}.learning_rate", None) or base for part in ("text_encoder", "text_encoder_2")]
+    flat["text_encoder.learning_rate"] = rates[0] * root if trained else 0.0
+    if str(flat.get("training_method", "LORA")).upper() != "LORA":
+        flat["peft_type"] = str(flat["training_method"])
+        if flat["peft_type"].upper() == "FINE_TUNE":
+            notes.tell("none", "training_method", "FINE_TUNE changes all weights of the U-Net without an adapter")
+    flat.pop("training_method", None)
+    strengths = {name: flat.get(f"{name}_strength", 0.0) for name in ("mae", "log_cosh", "huber")}
+    strengths = {"mse": flat.get("mse_strength", 1.0)} | {name: part for name, part in strengths.items() if part}
+    if len(strengths) > 2 or len(strengths) > 1 and strengths["mse"]:
+        flat["loss_type"] = " + ".join(f"{part:g} {name}" for name, part in strengths.items())
+    return flat
+
+
+def after(flat: Settings, run: Run) -> Settings:
+    """Write the method, a text encoder that rests, and the preset's name beside the filter that counts."""
+    rate = flat.pop("text_encoder.learning_rate", 0.0)
+    preset = {"attn": "attn-only", "attentions": "attn-mlp", "": "full"}.get(flat.get("layer_filter", ""), "custom")
+    flat |= {"training_method": "LORA", "layer_filter_preset": preset, "text_encoder.train": bool(rate)}
+    if rate:
+        flat["text_encoder.learning_rate"] = rate
+    return flat
+
+
+TRAINER = Trainer(
+    name="onetrainer", title="Nerogar/OneTrainer", form="json",
+    source="Nerogar/OneTrainer: modules/util/config/TrainConfig.py, modules/util/lr_scheduler_util.py, "
+           "modules/util/create.py",
+    rows=(
+        Row("base", "base_model_name"), Row("learning_rate", "learning_rate", 3e-6),
+        Row("rank", "lora_rank", 16), Row("alpha", "lora_alpha", 1.0), Row("train_batch_size", "batch_size", 1),
+        Row("gradient_accumulation_steps", "gradient_accumulation_steps", 1),
+        Row("max_grad_norm", "clip_grad_norm", 1.0, or_zero),
+        Row("adam_beta1", "optimizer.beta1", 0.9), Row("adam_beta2", "optimizer.beta2", 0.999),
+        Row("adam_epsilon", "optimizer.eps", 1e-8), Row("weight_decay", "optimizer.weight_decay", 1e-2),
+        Row("momentum", "optimizer.momentum", spare=True),
+        Row("resolution", "resolution", 512, side, text),
+        Row("mixed_precision", "train_dtype", "fp16", *PRECISION),
+        Row("caption_dropout", "text_encoder.dropout_probability", 0.0),
+        Row("lora_dropout", "dropout_probability", spare=True),
+        Row("noise_offset", "offset_noise_weight", spare=True),
+        Row("input_perturbation", "perturbation_noise_weight", spare=True),
+        Row("zero_terminal_snr", "rescale_noise_scheduler_to_zero_terminal_snr", spare=True),
+        Row("text_encoder_lr", "text_encoder.learning_rate", spare=True), Row("use_dora", "lora_decompose", spare=True),
+        Row("adapter_kind", "peft_type", spare=True, read=lambda value, tell: str(value).lower()),
+        Row("initial_weights", "lora_model_name", spare=True),
+        Row("min_timestep", "min_noising_strength", read=lambda value, tell: round(1000 * value),
+            write=lambda value, tell: value / 1000, spare=True),
+        Row("max_timestep", "max_noising_strength", read=lambda value, tell: round(1000 * value),
+            write=lambda value, tell: value / 1000, spare=True),
+        Row("timestep_distribution", "timestep_distribution", spare=True,
+            read=lambda value, tell: str(value).lower(), write=lambda value, tell: str(value).upper()),
+        Row("clip_skip", "text_encoder_layer_skip", read=lambda value, tell: value + 1,
+            write=lambda value, tell: value - 1, spare=True),
+        Row("buckets", "aspect_ratio_bucketing", True), Row("masked_loss", "masked_training", spare=True),
+        Row("vae", "vae.model_name", spare=True), 
+        Row("loss_weight", "loss_weight_fn", write=None, read=_weighting), Row("gpus", "multi_gpu", spare=True),
+        Row("ema", "ema", spare=True, read=lambda value, tell: str(value).upper() != "OFF",
+            write=lambda value, tell: "GPU" if value else "OFF"),
+    ),
+    choices=(
+        Choice("optimizer", "optimizer.optimizer", {
+            "adamw": {"optimizer.optimizer": "ADAMW"}, "adamw8bit": {"optimizer.optimizer": "ADAMW_8BIT"},
+            "sgd": {"optimizer.optimizer": "SGD"}, "adafactor": {"optimizer.optimizer": "ADAFACTOR"},
+            "lion": {"optimizer.optimizer": "LION"}, "prodigy": {"optimizer.optimizer": "PRODIGY"},
+        }, "adamw", near_optimizer),
+        Choice("target_modules", "layer_filter", {
+            ("attention",): {"layer_filter": "attn"}, ("linear",): {"layer_filter": "attentions"},
+            ("all",): {"layer_filter": ""},
+        }, ("all",), near_targets),
+        Choice("snr_gamma", "loss_weight_fn", {
+            "=": {"loss_weight_fn": "MIN_SNR_GAMMA", "loss_weight_strength": "="},
+            None: {"loss_weight_fn": "CONSTANT"},
+        }, None),
+        Choice("loss_type", "loss_type", {
+            "l1": {"mse_strength": 0.0, "mae_strength": 1.0}, "huber": {"mse_strength": 0.0, "huber_strength": 1.0},
+            "l2": {},
+        }, "l2"),
+        Choice("prediction_type", "force_v_prediction", {
+            "v_prediction": {"force_v_prediction": True}, "epsilon": {"force_epsilon_prediction": True}, None: {},
+        }, None),
+    ),
+    scheduler="learning_rate_scheduler",
+    curves=(
+        Curve("CONSTANT", "constant"), Curve("LINEAR", "linear", end=END), Curve("COSINE", "cosine", end=END),
+        Curve("COSINE_WITH_HARD_RESTARTS", "cosine_with_restarts", end=END,
+              options=(("cycles", "learning_rate_cycles", 1.0),)),
+        Curve("COSINE_WITH_RESTARTS", "waves", end=END, options=(("cycles", "learning_rate_cycles", 1.0),),
+              note="it is a smooth wave: with one cycle the rate falls to 0 at half time and ends at its peak"),
+        Curve("REX", "rex", end=END),
+    ),
+    default_curve="CONSTANT", warmup=("learning_rate_warmup_steps", "passes or share", 200.0),
+    length=Length(None, "epochs", "epochs", ("epochs", 100)),
+    fixed={"init_lora_weights": "default", "use_rslora": False, "adapter": "lora"},
+    quiet=frozenset({
+        "__version", "debug_*", "workspace_dir", "cache_dir", "tensorboard*", "validat*", "continue_last_backup",
+        "prevent_overwrites", "include_train_config", "output_*", "compile", "image_caching", "text_caching",
+        "latent_caching*", "clear_cache_before_training", "concept_file_name", "caching_threads",
+        "prefetch_next_batch", "train_device", "temp_device", "fallback_train_dtype", "enable_autocast_cache",
+        "only_cache", "frames", "attention_mechanism", "vb_loss_strength", "loss_scaler", "ema_*", "sample*",
+        "backup*", "rolling_backup*", "save_*", "non_ema_sampling", "secrets*", "cloud*", "model_type", "lora_weight_dtype",
+        "weight_dtype", "*_weight_dtype", "bundle_additional_embeddings", "optimizer_defaults*", "device_indexes",
+        "gradient_reduce*", "fused_gradient_reduce", "async_*", "layer_filter_preset", "gradient_checkpointing",
+        "unet.*", "prior.*", "transformer.*", "text_encoder.*", "text_encoder_2.*", "text_encoder_3.*",
+        "text_encoder_4.*", "vae.*", "effnet_encoder.*", "decoder*", "embedding*", "additional_embeddings*",
+        "quantization*", "log_cosh_strength", "mae_strength", "huber_strength", "oft_*", "lokr_*", "dora_oft", "unmasked_*", "normalize_masked_area_loss", "extra_model_name",
+        "masked_prior_preservation_weight", "text_encoder_weight_dtype", "unet_weight_dtype", "vae_weight_dtype",
+        "lora_decompose_*", "noising_*", "timestep_shift", "dynamic_timestep_shifting", "huber_delta",
+        "text_encoder_2_*", "text_encoder_sequence_length", "text_encoder_3_*", "text_encoder_4_*",
+        "circular_mask_generation", "token_count", "initial_embedding_text", "unconditional_transformer.*",
+        "optimizer.fused", "optimizer.foreach", "optimizer.amsgrad", "optimizer.capturable", "optimizer.maximize",
+        "optimizer.differentiable", "optimizer.fused_back_pass", "force_circular_padding", "preserve_embedding_norm",
+    }),
+    before=before, after=after, marks=("training_method", "lora_rank", "learning_rate_scheduler", "base_model_name"),
+)

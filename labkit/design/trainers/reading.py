@@ -1,0 +1,81 @@
+"""How single values are read and written where a trainer's form of them is not ours."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from labkit.design.target_modules import SETS, expanded
+from labkit.design.trainers.table import Tell
+
+
+def plain(value: Any) -> Any:
+    """Return a text's number or truth where it is one; an empty text and "None" stand for nothing said."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text == "" or text.lower() in ("none", "null"):
+        return None
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if kind is int or number == number and abs(number) != float("inf") else value
+    return value
+
+
+def side(value: Any, tell: Tell) -> Any:
+    """Read the side of a training picture: 512, "512", "512,512", [512, 512] or the sides of several data sets."""
+    parts = value.replace("x", ",").split(",") if isinstance(value, str) else value
+    parts = [plain(str(part)) for part in parts] if isinstance(parts, list | tuple) else [parts]
+    if len(set(parts)) > 1:
+        tell(f"the kit trains on squares of one side, so {parts[0]} is taken of {', '.join(map(str, parts))}")
+    return parts[0]
+
+
+def positive(value: Any, tell: Tell) -> Any:
+    """Read 0 as nothing, where that turns a thing off."""
+    return value or None
+
+
+def whole(value: Any, tell: Tell) -> Any:
+    """Read 8.0 as 8: forms with sliders save whole numbers so."""
+    return int(value) if isinstance(value, float) and value == int(value) else value
+
+
+def or_zero(value: Any, tell: Tell) -> Any:
+    """Write nothing as 0, where that turns a thing off."""
+    return 0 if value is None else value
+
+
+def text(value: Any, tell: Tell) -> Any:
+    """Write a value as a text."""
+    return str(value)
+
+
+def words(table: Mapping[str, Any]) -> tuple[Callable[[Any, Tell], Any], Callable[[Any, Tell], Any]]:
+    """Return how a value is read and written that has another word there: table: {theirs: ours}."""
+    back = {ours: theirs for theirs, ours in reversed(list(table.items()))}
+
+    def read(value: Any, tell: Tell) -> Any:
+        known = {theirs.lower(): ours for theirs, ours in table.items()}
+        return known.get(str(value).lower(), value)
+
+    def write(value: Any, tell: Tell) -> Any:
+        return back.get(value, value)
+
+    return read, write
+
+
+def near_optimizer(value: Any) -> str:
+    """Return the optimizer of ours that is nearest to another trainer's: AdamW, unless it is a descent without."""
+    return "sgd" if "sgd" in str(value) else "adamw"
+
+
+def near_targets(value: Any) -> tuple[str, ...] | None:
+    """Return the set of layers that has most in common with the layers that are named; None for a text of patterns."""
+    if not isinstance(value, tuple):
+        return None
+    layers = set(expanded(value))
+    return (max(SETS, key=lambda name: len(layers & set(SETS[name])) / len(layers | set(SETS[name]))),)

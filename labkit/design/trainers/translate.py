@@ -1,0 +1,253 @@
+"""Read a run out of one trainer's settings, write it in another's, and say what does not come along."""
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from labkit.design.config import DEFAULT_STEPS, RunConfig
+from labkit.design.trainers.reading import plain
+from labkit.design.trainers.schedule import read_schedule, write_schedule
+from labkit.design.trainers.table import Choice, Notes, Run, Settings, Trainer
+from labkit.design.trainers.words import DEFAULTS, WORDS, changes, neutral
+
+KINDS = {
+    "contradiction": "contradictory or without effect there",
+    "other": "other meaning",
+    "none": "no equivalent",
+    "unknown": "not known",
+    "default": "not given, so the trainer's own value counts",
+    "quiet": "left out, since it changes nothing of what is learned",
+}
+SCHEDULE = ("lr_scheduler", "lr_warmup_steps", "lr_end", "lr_options", "max_train_steps", "num_train_epochs")
+
+
+class Translation(NamedTuple):
+    """Hold a translated file's settings and what there is to say of it."""
+
+    settings: Settings                            # the target's own, names with dots for what is nested
+    run: Run                                      # in the common vocabulary
+    notes: Notes
+
+
+def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pictures: int | None = None
+              ) -> Translation:
+    """Return a trainer's settings as another's; pictures: those of a pass over the folder, repeats not counted.
+
+    settings: names with dots for what is nested. Nothing is left out without a note.
+    """
+    notes = Notes()
+    run, names = read(source, settings, pictures, notes)
+    return Translation(write(target, run, pictures, notes, names), run, notes)
+
+
+def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | None, notes: Notes
+         ) -> tuple[Run, dict[str, str]]:
+    """Return the run that settings stand for, and what its parts are called there."""
+    flat = {name: plain(value) for name, value in settings.items()}
+    flat = {name: value for name, value in flat.items() if value is not None}
+    flat = {name: value for name, value in trainer.before(flat, notes).items() if value is not None}
+    run: Run = {}
+    names = {row.ours: row.theirs for row in reversed(trainer.rows)}
+    for row in trainer.rows:
+        given = flat.get(row.theirs)
+        if given is None:
+            if row.default is not None and row.ours not in run:
+                run[row.ours] = row.default
+                _tell_default(trainer, row.theirs, row.default, neutral(row.ours), notes)
+            continue
+        value = row.read(given, lambda text, name=row.theirs: notes.tell("other", name, text))
+        if value is not None:
+            run[row.ours] = value
+        if row.note and value != neutral(row.ours):
+            notes.tell("other", row.theirs, row.note)
+    for choice in trainer.choices:
+        _choose(choice, flat, run)
+    if run.get("optimizer") == "sgd" and flat.get(names["weight_decay"]) is None:
+        run["weight_decay"] = 0.0                             # torch's own; AdamW's is 0.01
+    for name, value in trainer.fixed.items():
+        run[name] = float(run["rank"]) if value == "=rank" else value
+    total = _read_length(trainer, flat, run, pictures, notes)
+    read_schedule(trainer, flat, run, total, notes)
+    _tell_rest(trainer, flat, notes)
+    return run, names | {choice.ours: choice.theirs for choice in trainer.choices}
+
+
+def _tell_default(trainer: Trainer, name: str, value: Any, usual: Any, notes: Notes) -> None:
+    if trainer.form != "design" and value != usual:
+        notes.tell("default", name, f"not given, so {trainer.name} takes {value}")
+
+
+def _choose(choice: Choice, flat: Settings, run: Run) -> None:
+    """Read the value of a choice: the first whose settings are all there, else the text of its own setting."""
+    found = choice.default
+    if flat.get(choice.theirs) is not None:
+        text = flat[choice.theirs]
+        found = tuple(text) if isinstance(text, list) else str(text).lower()
+        found = choice.default if isinstance(text, bool) or "=" in choice.values else found
+    for value, settings in choice.values.items():
+        if settings and all(_fits(flat.get(name), wanted) for name, wanted in settings.items()):
+            found = value
+            for name, wanted in settings.items():
+                own = {"=rank": "conv_rank", "=alpha": "conv_alpha"}.get(wanted)
+                if own and flat.get(name) not in (None, run.get(own[5:])):
+                    run[own] = flat[name]
+                if wanted == "=":
+                    found = flat.get(name, 5.0)
+            break
+    if found is not None:
+        run[choice.ours] = found
+
+
+def _fits(given: Any, wanted: Any) -> bool:
+    if isinstance(wanted, str) and wanted.startswith("="):
+        return wanted != "=rank" or given is not None
+    if isinstance(given, str) and isinstance(wanted, str):
+        return given.lower() == wanted.lower()
+    return given == wanted and isinstance(given, bool) == isinstance(wanted, bool)
+
+
+def _read_length(trainer: Trainer, flat: Settings, run: Run, pictures: int | None, notes: Notes) -> int | None:
+    """Put updates or passes into a run and return the updates, if they are known."""
+    length = trainer.length
+    given = {kind: flat.get(name) for kind, name in (("steps", length.steps), ("epochs", length.epochs)) if name}
+    given = {kind: int(value) for kind, value in given.items() if value}
+    if len(given) == 2:
+        idle = "epochs" if length.first == "steps" else "steps"
+        name = length.steps if idle == "steps" else length.epochs
+        notes.tell("other", str(name), f"{given.pop(idle)} does not count beside the "
+                                       f"{'updates' if idle == 'epochs' else 'passes'} that are given")
+    if not given:
+        given = dict([length.default])
+        _tell_default(trainer, str(length.steps or length.epochs), f"{length.default[1]} {length.default[0]}",
+                      f"{DEFAULT_STEPS} steps", notes)
+    run["max_train_steps"], run["num_train_epochs"] = given.get("steps"), given.get("epochs")
+    return updates(run, pictures)
+
+
+def updates(run: Run, pictures: int | None) -> int | None:
+    """Return how many updates a run makes; None where it counts passes over a number of pictures that is not known."""
+    if run.get("max_train_steps"):
+        return int(run["max_train_steps"])
+    if not pictures:
+        return None
+    return math.ceil(run["num_train_epochs"] * pictures * run.get("repeats", 1) / _batch(run))
+
+
+def _batch(run: Run) -> int:
+    return int(run.get("train_batch_size", 1) * run.get("gradient_accumulation_steps", 1))
+
+
+def _tell_rest(trainer: Trainer, flat: Settings, notes: Notes) -> None:
+    """Tell of every setting that the table does not have, with the nearest name, and of those that do not matter."""
+    known = trainer.names()
+    quiet = [name for name in flat if name not in known and trainer.is_quiet(name)]
+    for name in flat:
+        if name not in known and name not in quiet:
+            near = difflib.get_close_matches(name, known, 1, 0.8)
+            hint = f"did you mean {near[0]}?" if near else "look up what it does there"
+            notes.tell("unknown", name, f"{str(flat[name])[:60]}: {hint}")
+    if quiet:
+        notes.tell("quiet", ", ".join(sorted(quiet)), "")
+
+
+def write(trainer: Trainer, run: Run, pictures: int | None, notes: Notes, names: Mapping[str, str] | None = None
+          ) -> Settings:
+    """Return the settings in which a trainer is told a run, and tell what it cannot be told.
+
+    names: what the run's parts are called where they come from.
+    """
+    run, names, total = dict(run), names or {}, updates(run, pictures)
+    _same_scaling(trainer, run, notes)
+    left, flat = dict(run), Settings()
+    for row in trainer.rows:
+        value = left.get(row.ours)
+        if row.write is None or row.theirs in flat:
+            continue
+        left.pop(row.ours, None)
+        if value is None and row.ours in WORDS:
+            value = neutral(row.ours)
+        unsaid = row.default if row.default is not None else neutral(row.ours)
+        if value is None and row.default is not None and not row.spare:
+            notes.tell("default", row.theirs, f"the run leaves it open, so {trainer.name} takes {row.default}")
+        if value is None or row.spare and value == unsaid:
+            continue
+        flat[row.theirs] = row.write(value, lambda text, name=row.theirs: notes.tell("other", name, text))
+        if row.note:
+            notes.tell("other", row.theirs, row.note)
+    for choice in trainer.choices:
+        flat |= _written(trainer, choice, left.pop(choice.ours, neutral(choice.ours)), run, notes, names)
+    for name, value in trainer.fixed.items():
+        mine = left.pop(name, None)
+        value = float(run["rank"]) if value == "=rank" else value
+        if mine is not None and mine != value:
+            notes.tell("none", names.get(name, name), f"{_said(mine)}: {trainer.name} always has {_said(value)}; "
+                                                      f"{changes(name)}")
+    if trainer.form != "design" and run.get("base") == DEFAULTS["base"]:
+        notes.tell("none", names.get("base", "base"), f"{run['base']}: it ships with the kit alone; {changes('base')}")
+    flat |= _written_length(trainer, run, pictures, total, notes)
+    flat |= write_schedule(trainer, run, total, notes)
+    for name, value in left.items():
+        if name not in SCHEDULE and value is not None and value != neutral(name):
+            notes.tell("none", names.get(name, name), f"{_said(value)}: {changes(name)}")
+    return trainer.after(flat, run)
+
+
+def _same_scaling(trainer: Trainer, run: Run, notes: Notes) -> None:
+    """Give alpha the value with which the scaling stays, where one divides by the rank's root and the other does not."""
+    if run.get("alpha") is None and run.get("rank"):
+        run["alpha"] = float(run["rank"])
+    if run.get("use_rslora") and trainer.fixed.get("use_rslora") is False:
+        run["alpha"], run["use_rslora"] = run["alpha"] * math.sqrt(run["rank"]), False
+        notes.tell("other", "use_rslora", f"alpha / rank is the scaling there, so that alpha {run['alpha']:.6g} keeps "
+                                          "what alpha / sqrt(rank) was")
+
+
+def _said(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _written(trainer: Trainer, choice: Choice, value: Any, run: Run, notes: Notes, names: Mapping[str, str]
+             ) -> Settings:
+    """Return the settings of a choice's value, or of the nearest one that can be said there."""
+    key = "=" if "=" in choice.values and value is not None else value
+    if not choice.values:
+        return {choice.theirs: value} if isinstance(value, tuple | list) else {}
+    if key not in choice.values:
+        near = choice.nearest(value)
+        key = near if near in choice.values else choice.default
+        if value is not None and value != neutral(choice.ours):
+            known = changes(choice.ours) if choice.ours in WORDS else f"{_said(key)} is nearest"
+            notes.tell("none", names.get(choice.ours, choice.ours), f"{_said(value)}: {known}")
+    filled = {"=rank": run.get("rank"), "=alpha": run.get("alpha"), "=": value}
+    return {name: filled.get(wanted, wanted) if isinstance(wanted, str) else wanted
+            for name, wanted in choice.values[key].items()}
+
+
+def _written_length(trainer: Trainer, run: Run, pictures: int | None, total: int | None, notes: Notes) -> Settings:
+    """Return how a trainer is told to train as long as a run, in updates or in passes."""
+    steps, passes, length = run.get("max_train_steps"), run.get("num_train_epochs"), trainer.length
+    repeats = run.get("repeats", 1) or 1
+    knows_repeats = any(row.ours == "repeats" for row in trainer.rows)
+    if passes and length.epochs:
+        return {length.epochs: passes if knows_repeats else passes * repeats}
+    if steps and length.steps:
+        return {length.steps: steps}
+    if total is None or not pictures:
+        kind, name = ("updates", length.steps) if length.steps else ("passes over the pictures", length.epochs)
+        notes.tell("none", str(name), f"{trainer.name} counts {kind}, and the run does not: give --pictures N")
+        return {}
+    if length.steps:
+        return {length.steps: total}
+    rounded = max(1, round(total * _batch(run) / pictures))
+    made = math.ceil(rounded * pictures / _batch(run))
+    if made != total:
+        notes.tell("other", str(length.epochs), f"{trainer.name} counts whole passes: {rounded} make {made:,} updates "
+                                                f"instead of {total:,}")
+    return {str(length.epochs): rounded}
+
+
+def settings_of(config: RunConfig) -> Settings:
+    """Return a configuration as the settings that are read as the kit's own."""
+    values = config.to_dict()
+    return values | {"target_modules": list(config.targets)}
