@@ -33,6 +33,7 @@ def add_practice(add):
     _export(add["export"])
     _merge(add["merge"])
     _diagnose(add["diagnose"])
+    _translate(add["translate"])
     add["inspect"].add_argument("path", metavar="PATH",
                                 help="a folder of pictures, an adapter file, a base or a run's folder")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
@@ -105,3 +106,16 @@ def _step(parser):
     """Let an earlier checkpoint of a run be taken."""
     parser.add_argument("--step", type=int, metavar="N",
                         help="the adapter as it was after N updates, where a checkpoint was kept (default: the last)")
+
+
+def _translate(parser):
+    trainers = "labkit, kohya, kohya_ss, onetrainer, ai-toolkit, simpletuner or diffusers"
+    parser.add_argument("settings", metavar="SETTINGS",
+                        help="a file of settings (TOML, JSON, YAML, a shell script), a command line in quotation "
+                             "marks, a design or a share string")
+    parser.add_argument("--from", dest="from_", metavar="TRAINER", help=f"whose settings they are: {trainers} "
+                                                                        "(default: found out)")
+    parser.add_argument("--to", metavar="TRAINER", help="whose settings to write (default: labkit, a design)")
+    parser.add_argument("--out", metavar="FILE", help="where to write them (default: they are printed)")
+    parser.add_argument("--pictures", type=int, metavar="N",
+                        help="pictures of one pass, with which passes and updates are turned into each other")

@@ -18,6 +18,8 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
                                     "folder of pictures, with the remedy"),
     "inspect": ("cli.inspect:verb", "say what a folder of pictures, an adapter of any trainer, a base or a run is, "
                                     "and what is odd about it"),
+    "translate": ("cli.translate:verb", "write another trainer's settings as a design, or a design as theirs, and say "
+                                        "what does not come along"),
     "student": ("cli.student:verb", "write copies of the lessons without their solutions, for a class or one student"),
     "submit": ("cli.submit:verb", "pack your notebooks and the records of your runs into one file to hand in"),
     "collect": ("cli.collect:verb", "read what a class handed in: a table, a page and a figure; nothing is executed"),
@@ -27,5 +29,6 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
 }
 # What sets where a verb writes, if not --store does, and the verbs that read or write runs.
 PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "merge": "--to FOLDER",
-          "judge": "--to FILE", "student": "--to FOLDER", "submit": "--to FILE", "collect": "--to FOLDER"}
+          "judge": "--to FILE", "student": "--to FOLDER", "submit": "--to FILE", "collect": "--to FOLDER",
+          "translate": "--out FILE"}
 STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export", "merge", "submit")

@@ -29,6 +29,8 @@ def before(flat: Settings, notes: Notes) -> Settings:
         flat["network.linear"] = flat.pop("network.rank")
     if "network.alpha" in flat:
         flat.setdefault("network.linear_alpha", flat.pop("network.alpha"))
+    if flat.pop("model.is_flux", False):
+        flat.setdefault("model.arch", "flux")
     rate = flat.pop("train.unet_lr", None)
     flat["train.lr"] = rate if rate is not None else flat.get("train.lr", 1e-6)
     if flat.pop("train.train_text_encoder", False):
@@ -40,12 +42,12 @@ def before(flat: Settings, notes: Notes) -> Settings:
         flat["train.gradient_accumulation"] = passes
         flat["train.steps"] = max(1, int(flat.get("train.steps", 1000)) // passes)
         notes.tell("other", "gradient_accumulation_steps",
-                   f"it counts each of {passes} forward passes as a step there, so that {flat['train.steps']:,} updates "
-                   "are made")
+                   f"it counts each of {passes} forward passes as a step there, so that {flat['train.steps']:,} "
+                   "updates are made")
     return flat
 
 
-def after(flat: Settings, run: Run) -> Settings:
+def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Write the job around it, and whether the text encoder is trained."""
     flat |= {"train.train_text_encoder": "train.text_encoder_lr" in flat, "train.train_unet": True}
     if flat["train.lr_scheduler"] != "constant_with_warmup":
@@ -58,7 +60,9 @@ TRAINER = Trainer(
     name="ai-toolkit", title="ostris/ai-toolkit", form="yaml",
     source="ostris/ai-toolkit: toolkit/config_modules.py, toolkit/scheduler.py, toolkit/optimizer.py",
     rows=(
-        Row("base", "model.name_or_path"), Row("data", "datasets.0.folder_path"),
+        Row("base", "model.name_or_path"), Row("family", "model.arch", write=None,
+            read=lambda value, tell: "sd" if str(value) in ("sd", "sd1", "sd15", "sd2", "sdxl") else value),
+        Row("data", "datasets.0.folder_path"),
         Row("resolution", "datasets.0.resolution", 512, side, lambda value, tell: [value]),
         Row("caption_dropout", "datasets.0.caption_dropout_rate", 0.0),
         Row("learning_rate", "train.lr", 1e-6), Row("rank", "network.linear", 4),
@@ -98,7 +102,11 @@ TRAINER = Trainer(
         }, "adamw", lambda value: "adamw"),
         Choice("target_modules", "network.conv", {
             ("all",): {"network.conv": "=rank", "network.conv_alpha": "=alpha"}, ("linear",): {},
-        }, ("linear",), near_targets),
+        }, ("linear",), near_targets, {
+            ("linear",): "every linear layer of the U-Net is adapted there, time embedding included, which the kit's "
+                         "set linear leaves out",
+            ("all",): "every layer of the U-Net is adapted there, samplers and time embedding included, which the "
+                      "kit's set all leaves out"}),
         Choice("prediction_type", "model.is_v_pred", {"v_prediction": {"model.is_v_pred": True}, None: {}}, None),
     ),
     scheduler="train.lr_scheduler",
@@ -123,8 +131,8 @@ TRAINER = Trainer(
         "train.disable_sampling", "train.train_unet", "train.xformers", "train.sdp", "model.arch", "model.is_xl",
         "model.is_v2", "model.is_flux", "model.low_vram", "model.dtype", "datasets.0.caption_ext",
         "datasets.0.cache_latents*", "datasets.0.bucket_tolerance", "train.ema_config.ema_decay", "network.rank",
-        "network.transformer_only", "datasets.0.default_caption", "train.force_first_sample", "train.unload_text_encoder",
-        "train.cache_text_embeddings",
+        "network.transformer_only", "datasets.0.default_caption", "train.force_first_sample",
+        "train.unload_text_encoder", "train.cache_text_embeddings",
     }),
     before=before, after=after, marks=("config.process.0.train.lr", "config.process.0.network.linear"),
 )

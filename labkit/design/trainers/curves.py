@@ -62,8 +62,9 @@ def shares(curve: str, total: int, warmup: int = 0, end: float = 0.0, **options:
     points = range(0, total, -(-total // MOST_POINTS))
     if curve in KIT:
         # the kit refuses a last rate that a schedule cannot have, so that here it is only given where it can
-        last = {} if curve == "constant" else {"lr_end": max(end, 1e-12 if curve in KIT[3:] else 0.0)}
-        config = RunConfig(learning_rate=1.0, lr_scheduler=curve, max_train_steps=total, lr_warmup_steps=warmup, **last)
+        last: dict[str, Any] = {} if curve == "constant" else {"lr_end": max(end, 1e-12 if curve in KIT[3:] else 0.0)}
+        config = RunConfig(learning_rate=1.0, lr_scheduler=curve, max_train_steps=total, lr_warmup_steps=warmup,
+                           **last)
         return [lr_at(step, config) for step in points]
     updates = max(1, total - warmup)
     return [step / warmup if step < warmup else end + (1 - end) * OTHERS[curve](step - warmup, updates, options)

@@ -7,7 +7,7 @@ used up), and --scale_lr multiplies the rate by batch, accumulation and devices.
 """
 
 from labkit.design.trainers.reading import positive
-from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Run, Settings, Trainer
+from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Settings, Trainer
 
 NO_CLIP = "train_text_to_image_lora.py clips nothing: its list of parameters is used up before; the SDXL script clips"
 
@@ -30,13 +30,6 @@ def before(flat: Settings, notes: Notes) -> Settings:
     return flat
 
 
-def after(flat: Settings, run: Run) -> Settings:
-    """Write a text encoder that is trained, which only the SDXL script can."""
-    if flat.pop("train_text_encoder", None):
-        flat["train_text_encoder"] = True
-    return flat
-
-
 TRAINER = Trainer(
     name="diffusers", title="huggingface/diffusers, train_text_to_image_lora.py", form="command",
     source="huggingface/diffusers: examples/text_to_image/train_text_to_image_lora.py, src/diffusers/optimization.py",
@@ -52,7 +45,7 @@ TRAINER = Trainer(
         Row("snr_gamma", "snr_gamma", read=positive), Row("seed", "seed"),
         Row("mixed_precision", "mixed_precision", "no"),
         Row("noise_offset", "noise_offset", spare=True), Row("prediction_type", "prediction_type", spare=True),
-        Row("flip", "random_flip", spare=True), Row("text_encoder_lr", "train_text_encoder", spare=True),
+        Row("flip", "random_flip", spare=True), Row("text_encoder_lr", "train_text_encoder", write=None),
         Row("vae", "pretrained_vae_model_name_or_path", spare=True), Row("gpus", "num_processes", spare=True),
     ),
     choices=(
@@ -79,6 +72,6 @@ TRAINER = Trainer(
         "enable_xformers_memory_efficient_attention", "image_interpolation_mode", "multi_gpu", "num_machines",
         "num_cpu_threads_per_process", "dynamo_backend", "main_process_port", "enable_npu_flash_attention",
     }),
-    before=before, after=after, script="accelerate launch train_text_to_image_lora.py",
+    before=before, script="accelerate launch train_text_to_image_lora.py",
     marks=("dataset_name", "adam_weight_decay", "scale_lr", "center_crop"),
 )

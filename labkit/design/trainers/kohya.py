@@ -29,6 +29,7 @@ EXTRAS = tuple(Row(name, name, spare=True) for name in (
     Row("repeats", "dataset_repeats", spare=True), Row("momentum", "optimizer_args.momentum", spare=True),
     Row("lr_layers", "network_args.block_lr", spare=True), Row("use_dora", "network_args.dora_wd", spare=True),
 )
+SAMPLERS = "with conv_dim the down- and upsamplers are adapted there too, which the kit's set all leaves out"
 CORE = (
     Row("base", "pretrained_model_name_or_path"), Row("data", "train_data_dir"),
     Row("resolution", "resolution", read=side, write=text),
@@ -62,14 +63,14 @@ QUIET = frozenset({
     "cpu_offload_checkpointing", "xformers", "sdpa", "torch_compile", "dynamo_backend", "lowram", "highvram",
     "no_half_vae", "tokenizer_cache_dir", "caption_extension", "caption_extention", "caption_separator",
     "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale", "resize_interpolation",
-    "config_file", "output_config", "dataset_config", "debug_dataset", "wandb*", "save*", "sample*",
-    "huggingface*", "metadata*", "console_log*", "validat*", "max_validation_steps", "prior_loss_weight", "v2",
-    "async_upload", "resume*", "num_cpu_threads_per_process", "ddp*",
+    "config_file", "output_config", "dataset_config", "debug_dataset", "wandb*", "save*", "sample*", "huggingface*",
+    "metadata*", "console_log*", "validat*", "max_validation_steps", "prior_loss_weight", "v2", "async_upload",
+    "resume*", "num_cpu_threads_per_process", "ddp*",
 })
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
-    """Say what names alone cannot: which rate counts, whether the text encoder is trained, which optimizer is meant."""
+    """Say what names alone cannot: sections that only sort, old names of optimizers, which rate counts."""
     sections = ("network_args.", "optimizer_args.", "lr_scheduler_args.", "datasets.", "general.")
     flat = {name if name.startswith(sections) else name.rsplit(".", 1)[-1]: value for name, value in flat.items()}
     if flat.pop("use_8bit_adam", None):
@@ -105,7 +106,7 @@ def rates(flat: Settings, notes: Notes) -> Settings:
     return flat
 
 
-def after(flat: Settings, run: Run) -> Settings:
+def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Write what follows from the rest: the module, and a U-Net trained alone."""
     flat = {"network_module": "networks.lora", **flat}
     if not flat.get("text_encoder_lr"):
@@ -130,7 +131,7 @@ TRAINER = Trainer(
         Choice("optimizer", "optimizer_type", OPTIMIZERS, "adamw", near_optimizer),
         Choice("target_modules", "network_args.conv_dim", {
             ("all",): {"network_args.conv_dim": "=rank", "network_args.conv_alpha": "=alpha"}, ("linear",): {},
-        }, ("linear",), near_targets),
+        }, ("linear",), near_targets, {("all",): SAMPLERS}),
         Choice("prediction_type", "v_parameterization", {
             "v_prediction": {"v_parameterization": True}, None: {}}, None),
     ),

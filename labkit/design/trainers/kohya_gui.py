@@ -26,6 +26,12 @@ def before(flat: Settings, notes: Notes) -> Settings:
     percent = flat.pop("lr_warmup", None)
     if percent and not flat.get("lr_warmup_steps"):
         flat["lr_warmup_steps"] = f"{percent}%"
+    multires = str(flat.pop("noise_offset_type", "Original")).lower() == "multires"
+    for name in ("noise_offset", "adaptive_noise_scale") if multires else ("multires_noise_iterations",
+                                                                           "multires_noise_discount"):
+        if flat.pop(name, None) and name != "multires_noise_discount":
+            notes.tell("contradiction", name, f"it has no effect while noise_offset_type is "
+                                              f"{'Multires' if multires else 'Original'}")
     passes = flat.pop("max_train_epochs", None)
     if passes:                                                # sd-scripts lets it count instead of the steps
         flat["epoch"] = passes
@@ -44,7 +50,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
     return kohya.rates(flat, notes)
 
 
-def after(flat: Settings, run: Run) -> Settings:
+def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Write both rates, which the window asks for, and no percentage."""
     flat = {**flat, "unet_lr": flat.get("learning_rate"), "lr_warmup": 0}
     return flat | {"text_encoder_lr": flat.get("text_encoder_lr") or 0}
@@ -73,7 +79,7 @@ TRAINER = Trainer(
     choices=(
         Choice("optimizer", "optimizer", {name: {"optimizer": values["optimizer_type"]}
                                           for name, values in kohya.OPTIMIZERS.items()}, "adamw8bit", near_optimizer),
-        Choice("target_modules", "LoRA_type", KINDS, ("linear",), near_targets),
+        Choice("target_modules", "LoRA_type", KINDS, ("linear",), near_targets, {("all",): kohya.SAMPLERS}),
         *(choice for choice in kohya.TRAINER.choices if choice.ours == "prediction_type"),
     ),
     scheduler="lr_scheduler", curves=kohya.CURVES, default_curve="cosine",

@@ -1,25 +1,27 @@
 """Settings of Nerogar/OneTrainer: its configuration and presets in JSON.
 
-Read at commit 23df3832: modules/util/config/TrainConfig.py, modules/util/lr_scheduler_util.py, modules/util/create.py,
-modules/util/optimizer_util.py, modules/util/NamedParameterGroup.py (the root of the batch), LAYER_PRESETS of
-modules/modelSetup/BaseStableDiffusionSetup.py and training_presets. What to notice: alpha is 1 at rank 16 where it is
-not given, a warm-up counts forward passes and is 200 of them, the text encoder is trained unless told otherwise,
-learning_rate_scaler multiplies by a root, and COSINE_WITH_RESTARTS ends at its peak.
+Read at commit 23df3832: modules/util/config/TrainConfig.py, ConceptConfig.py, modules/util/lr_scheduler_util.py,
+modules/util/create.py, modules/util/optimizer_util.py, modules/util/NamedParameterGroup.py (the root of the batch),
+LAYER_PRESETS of modules/modelSetup/BaseStableDiffusionSetup.py and training_presets. What to notice: alpha is 1 at
+rank 16 where it is not given, a warm-up counts forward passes and is 200 of them, the text encoder is trained unless
+told otherwise, learning_rate_scaler multiplies by a root, COSINE_WITH_RESTARTS ends at its peak, and concepts are
+mirrored and cropped at random.
 """
 
 from typing import Any
 
-from labkit.design.trainers.reading import near_optimizer, near_targets, or_zero, side, text, words
+from labkit.design.trainers.reading import near_optimizer, near_targets, or_zero, side, text, whole, words
 from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Run, Settings, Tell, Trainer
 
 PRECISION = words({"FLOAT_32": "no", "TFLOAT_32": "no", "FLOAT_16": "fp16", "BFLOAT_16": "bf16"})
 END = ("learning_rate_min_factor", "share", 0.0)
-PARTS = ("unet", "text_encoder", "text_encoder_2", "optimizer")
+CONCEPT = ("concepts.0.image.enable_random_flip", "concepts.0.image.enable_crop_jitter")
 # As older files are migrated by TrainConfig.py: a flat name for what is nested now.
 OLD = {
     "train_unet": "unet.train", "unet_learning_rate": "unet.learning_rate", "weight_decay": "optimizer.weight_decay",
     "train_text_encoder": "text_encoder.train", "text_encoder_learning_rate": "text_encoder.learning_rate",
-    "optimizer": "optimizer.optimizer",
+    "optimizer": "optimizer.optimizer", "train_unet_epochs": "unet.stop_training_after",
+    "train_text_encoder_epochs": "text_encoder.stop_training_after",
 }
 
 
@@ -34,14 +36,35 @@ def _root(flat: Settings, notes: Notes) -> float:
     return float(factor or 1) ** 0.5
 
 
+def _concepts(flat: Settings, notes: Notes) -> Settings:
+    """Take the first concept, and say where its pictures are told in another file."""
+    more = {name.split(".")[1] for name in flat if name.startswith("concepts.")}
+    if not more:
+        notes.tell("other", "concept_file_name", "pictures, repeats, mirroring and crops are told in that file; where "
+                                                 "it does not say otherwise, pictures are mirrored and cropped at "
+                                                 "random there")
+        return flat | dict.fromkeys(CONCEPT, False)
+    if more - {"0"}:
+        notes.tell("none", "concepts", f"a run has one folder of pictures; {len(more) - 1} more are left out")
+    return {name: value for name, value in flat.items() if not name.startswith("concepts.")
+            or name.startswith("concepts.0.")}
+
+
+def _family(value: Any, tell: Tell) -> Any:
+    """Read a model that the kit trains as such, others by their name."""
+    known = ("STABLE_DIFFUSION_15", "STABLE_DIFFUSION_20", "STABLE_DIFFUSION_21", "STABLE_DIFFUSION_XL_10_BASE")
+    return "sd" if str(value).upper() in known else str(value)
+
+
 def _weighting(value: Any, tell: Tell) -> Any:
     """Read a weighting of timesteps that is neither none nor Min-SNR, which snr_gamma stands for."""
     return None if str(value).upper() in ("CONSTANT", "MIN_SNR_GAMMA") else value
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
-    """Say what names alone cannot: old names, the rate that counts, its scaling, what of the text encoder is trained."""
+    """Say what names alone cannot: old names, the rate that counts, its scaling, a text encoder that is trained."""
     flat = {OLD.get(name, name): value for name, value in flat.items()}
+    flat = _concepts(flat, notes)
     base = flat.get("learning_rate", 3e-6)
     rate, root = flat.pop("unet.learning_rate", None) or base, _root(flat, notes)
     if root != 1:
@@ -63,8 +86,11 @@ def before(flat: Settings, notes: Notes) -> Settings:
     return flat
 
 
-def after(flat: Settings, run: Run) -> Settings:
+def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Write the method, a text encoder that rests, and the preset's name beside the filter that counts."""
+    if "concepts.0.path" not in flat:                         # what its pictures are is told in another file
+        flat = {name: value for name, value in flat.items() if not name.startswith("concepts.")}
+    notes.tell("default", "model_type", "name the base's: STABLE_DIFFUSION_15 is taken where it is not given")
     rate = flat.pop("text_encoder.learning_rate", 0.0)
     preset = {"attn": "attn-only", "attentions": "attn-mlp", "": "full"}.get(flat.get("layer_filter", ""), "custom")
     flat |= {"training_method": "LORA", "layer_filter_preset": preset, "text_encoder.train": bool(rate)}
@@ -78,7 +104,14 @@ TRAINER = Trainer(
     source="Nerogar/OneTrainer: modules/util/config/TrainConfig.py, modules/util/lr_scheduler_util.py, "
            "modules/util/create.py",
     rows=(
-        Row("base", "base_model_name"), Row("learning_rate", "learning_rate", 3e-6),
+        Row("base", "base_model_name"), Row("family", "model_type", write=None, read=_family),
+        Row("data", "concepts.0.path"),
+        Row("repeats", "concepts.0.balancing", spare=True, read=whole), Row("flip", CONCEPT[0], True),
+        Row("random_crop", CONCEPT[1], True),
+        Row("shuffle_caption", "concepts.0.text.enable_tag_shuffling", spare=True),
+        *(Row("color_aug", f"concepts.0.image.enable_random_{what}", write=None)
+          for what in ("brightness", "contrast", "saturation", "hue")),
+        Row("learning_rate", "learning_rate", 3e-6),
         Row("rank", "lora_rank", 16), Row("alpha", "lora_alpha", 1.0), Row("train_batch_size", "batch_size", 1),
         Row("gradient_accumulation_steps", "gradient_accumulation_steps", 1),
         Row("max_grad_norm", "clip_grad_norm", 1.0, or_zero),
@@ -92,7 +125,8 @@ TRAINER = Trainer(
         Row("noise_offset", "offset_noise_weight", spare=True),
         Row("input_perturbation", "perturbation_noise_weight", spare=True),
         Row("zero_terminal_snr", "rescale_noise_scheduler_to_zero_terminal_snr", spare=True),
-        Row("text_encoder_lr", "text_encoder.learning_rate", spare=True), Row("use_dora", "lora_decompose", spare=True),
+        Row("text_encoder_lr", "text_encoder.learning_rate", spare=True),
+        Row("use_dora", "lora_decompose", spare=True),
         Row("adapter_kind", "peft_type", spare=True, read=lambda value, tell: str(value).lower()),
         Row("initial_weights", "lora_model_name", spare=True),
         Row("min_timestep", "min_noising_strength", read=lambda value, tell: round(1000 * value),
@@ -118,7 +152,9 @@ TRAINER = Trainer(
         Choice("target_modules", "layer_filter", {
             ("attention",): {"layer_filter": "attn"}, ("linear",): {"layer_filter": "attentions"},
             ("all",): {"layer_filter": ""},
-        }, ("all",), near_targets),
+        }, ("all",), near_targets, {
+            ("all",): "without a filter conv_in, conv_out, samplers and time embedding are adapted there too, which "
+                      "the kit's set all leaves out"}),
         Choice("snr_gamma", "loss_weight_fn", {
             "=": {"loss_weight_fn": "MIN_SNR_GAMMA", "loss_weight_strength": "="},
             None: {"loss_weight_fn": "CONSTANT"},
@@ -144,23 +180,27 @@ TRAINER = Trainer(
     length=Length(None, "epochs", "epochs", ("epochs", 100)),
     fixed={"init_lora_weights": "default", "use_rslora": False, "adapter": "lora"},
     quiet=frozenset({
-        "__version", "debug_*", "workspace_dir", "cache_dir", "tensorboard*", "validat*", "continue_last_backup",
-        "prevent_overwrites", "include_train_config", "output_*", "compile", "image_caching", "text_caching",
-        "latent_caching*", "clear_cache_before_training", "concept_file_name", "caching_threads",
+        "__version", "concepts.0.name", "concepts.0.seed", "concepts.0.enabled", "concepts.0.type",
+        "concepts.0.__version", "concepts.0.include_subdirectories", "concepts.0.validation_concept",
+        "concepts.0.image_variations", "concepts.0.text_variations", "concepts.0.image.*", "concepts.0.text.*",
+        "concepts.0.balancing_strategy", "debug_*", "workspace_dir", "cache_dir", "tensorboard*", "validat*",
+        "continue_last_backup", "prevent_overwrites", "include_train_config", "output_*", "compile", "image_caching",
+        "text_caching", "latent_caching*", "clear_cache_before_training", "concept_file_name", "caching_threads",
         "prefetch_next_batch", "train_device", "temp_device", "fallback_train_dtype", "enable_autocast_cache",
         "only_cache", "frames", "attention_mechanism", "vb_loss_strength", "loss_scaler", "ema_*", "sample*",
-        "backup*", "rolling_backup*", "save_*", "non_ema_sampling", "secrets*", "cloud*", "model_type", "lora_weight_dtype",
+        "backup*", "rolling_backup*", "save_*", "non_ema_sampling", "secrets*", "cloud*", "lora_weight_dtype",
         "weight_dtype", "*_weight_dtype", "bundle_additional_embeddings", "optimizer_defaults*", "device_indexes",
         "gradient_reduce*", "fused_gradient_reduce", "async_*", "layer_filter_preset", "gradient_checkpointing",
         "unet.*", "prior.*", "transformer.*", "text_encoder.*", "text_encoder_2.*", "text_encoder_3.*",
         "text_encoder_4.*", "vae.*", "effnet_encoder.*", "decoder*", "embedding*", "additional_embeddings*",
-        "quantization*", "log_cosh_strength", "mae_strength", "huber_strength", "oft_*", "lokr_*", "dora_oft", "unmasked_*", "normalize_masked_area_loss", "extra_model_name",
-        "masked_prior_preservation_weight", "text_encoder_weight_dtype", "unet_weight_dtype", "vae_weight_dtype",
-        "lora_decompose_*", "noising_*", "timestep_shift", "dynamic_timestep_shifting", "huber_delta",
-        "text_encoder_2_*", "text_encoder_sequence_length", "text_encoder_3_*", "text_encoder_4_*",
-        "circular_mask_generation", "token_count", "initial_embedding_text", "unconditional_transformer.*",
-        "optimizer.fused", "optimizer.foreach", "optimizer.amsgrad", "optimizer.capturable", "optimizer.maximize",
-        "optimizer.differentiable", "optimizer.fused_back_pass", "force_circular_padding", "preserve_embedding_norm",
+        "quantization*", "log_cosh_strength", "mae_strength", "huber_strength", "oft_*", "lokr_*", "dora_oft",
+        "unmasked_*", "normalize_masked_area_loss", "extra_model_name", "masked_prior_preservation_weight",
+        "text_encoder_weight_dtype", "unet_weight_dtype", "vae_weight_dtype", "lora_decompose_*", "noising_*",
+        "timestep_shift", "dynamic_timestep_shifting", "huber_delta", "text_encoder_2_*",
+        "text_encoder_sequence_length", "text_encoder_3_*", "text_encoder_4_*", "circular_mask_generation",
+        "token_count", "initial_embedding_text", "unconditional_transformer.*", "optimizer.fused", "optimizer.foreach",
+        "optimizer.amsgrad", "optimizer.capturable", "optimizer.maximize", "optimizer.differentiable",
+        "optimizer.fused_back_pass", "force_circular_padding", "preserve_embedding_norm",
     }),
     before=before, after=after, marks=("training_method", "lora_rank", "learning_rate_scheduler", "base_model_name"),
 )

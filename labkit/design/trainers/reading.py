@@ -30,7 +30,7 @@ def side(value: Any, tell: Tell) -> Any:
     parts = value.replace("x", ",").split(",") if isinstance(value, str) else value
     parts = [plain(str(part)) for part in parts] if isinstance(parts, list | tuple) else [parts]
     if len(set(parts)) > 1:
-        tell(f"the kit trains on squares of one side, so {parts[0]} is taken of {', '.join(map(str, parts))}")
+        tell(f"pictures are squares of one side here, so {parts[0]} is taken of {', '.join(map(str, parts))}")
     return parts[0]
 
 

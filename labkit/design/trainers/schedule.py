@@ -36,12 +36,23 @@ def read_schedule(trainer: Trainer, flat: Settings, run: Run, total: int | None,
         run["lr_options"]["timescale"] = run["lr_warmup_steps"] or 10_000
     if curve.end:
         setting, unit, unsaid = curve.end
-        last = float(flat.get(setting) if flat.get(setting) is not None else unsaid)
+        given = flat.get(setting)
+        last = float(unsaid if given is None else given)
         run["lr_end"] = last * run["learning_rate"] if unit == "share" else last
-        if not last and flat.get(setting) is None:            # the kit's own way of saying that nothing is said
+        if not last and given is None:                        # the kit's own way of saying that nothing is said
             del run["lr_end"]
+    _plain_line(run)
     if curve.note and curve.warmup | (curve.curve != "constant"):
         notes.tell("other", trainer.scheduler, f"{curve.theirs}: {curve.note}")
+
+
+def _plain_line(run: Run) -> None:
+    """Call a line that falls from the peak what it is called here, so that its last rate is kept as such."""
+    if run["lr_scheduler"] == "line" and run["lr_options"]["start"] == 1 and run["lr_options"]["stop"] <= 1:
+        stop, run["lr_options"] = run["lr_options"]["stop"], {}
+        run["lr_scheduler"] = "constant" if stop == 1 else "linear"
+        if 0 < stop < 1:
+            run["lr_end"] = _short(stop * run["learning_rate"])
 
 
 def _warmup(trainer: Trainer, curve: Curve, flat: Settings, run: Run, total: int | None, notes: Notes) -> int:
@@ -50,8 +61,7 @@ def _warmup(trainer: Trainer, curve: Curve, flat: Settings, run: Run, total: int
     if not curve.warmup:
         if given and setting not in [theirs for _, theirs, _ in curve.options]:
             why = f", and {curve.note}" if curve.note else ""
-            notes.tell("contradiction", setting, f"{curve.theirs} ignores a warm-up, here of {given}{why}; with it the "
-                                                 "schedule would be another")
+            notes.tell("contradiction", setting, f"{curve.theirs} ignores a warm-up, here of {given}{why}")
         return 0
     value = unsaid if given is None else given
     updates = in_updates(value, unit, total, run.get("gradient_accumulation_steps", 1))
@@ -72,10 +82,9 @@ def write_schedule(trainer: Trainer, run: Run, total: int | None, notes: Notes) 
     end = run["lr_end"] / rate if run.get("lr_end") is not None else OWN_END.get(curve, 0.0)
     wanted = shares(curve, steps, warmup, end, **options)
     fits = [fit for each in trainer.curves for fit in _fits(each, run, steps if total else None, steps, end)]
-    found = [(round(apart(wanted, there), 9), fit[0], fit[1], there)
-             for fit in fits for there in [_rates(fit, steps, warmup)]]
-    _, chosen, settings, there = min(found, key=lambda each: (each[0], each[1].curve != curve))
-    off = difference(wanted, there)
+    found = [(difference(wanted, there), there, *fit) for fit in fits for there in [_rates(fit, steps, warmup)]]
+    off, there, chosen, settings, _ = min(found, key=lambda each: (
+        each[0] > SAME, round(apart(wanted, each[1]), 4), each[2].curve != curve, len(each[3])))
     if off > SAME:
         path = math.fsum(there) / (math.fsum(wanted) or 1.0)
         notes.tell("none", trainer.scheduler,
@@ -95,10 +104,10 @@ def _fits(curve: Curve, run: Run, total: int | None, steps: int, end: float) -> 
     last: dict[str, Any] = {"end": end if curve.curve != "constant" else 0.0}
     settings: Settings = {}
     if curve.end:
-        setting, unit, unsaid = curve.end
-        rate = run.get("learning_rate") or 1.0
+        setting, unit, always = curve.end
+        rate = float(run.get("learning_rate") or 1.0)
         if setting == "":
-            last["end"] = unsaid / rate
+            last["end"] = float(always) / rate
         elif not (setting == "lr_end" and end == OWN_END.get(curve.curve, 0.0) and curve.curve in KIT):
             settings[setting] = _short(end if unit == "share" else end * rate)
     elif curve.curve != "constant":

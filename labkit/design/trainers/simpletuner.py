@@ -24,32 +24,42 @@ def before(flat: Settings, notes: Notes) -> Settings:
                                         f"{flat['learning_rate']:.4g} is taken")
     for name in ("adam_beta1", "adam_beta2", "adam_epsilon", "adam_weight_decay"):
         if flat.pop(name, None) is not None:
-            notes.tell("contradiction", name, "it only counts with DeepSpeed; optimizer_config and optimizer_beta1 are "
-                                              "what the optimizer gets")
+            notes.tell("contradiction", name, "it only counts with DeepSpeed; the optimizer gets optimizer_config, or "
+                                              "else optimizer_beta1 and optimizer_beta2")
     if any(name.startswith("optimizer_config.") for name in flat) and flat.get("optimizer_beta1") is not None:
-        notes.tell("contradiction", "optimizer_beta1", "it has no effect beside optimizer_config; leave one of them out")
-        flat.pop("optimizer_beta1"), flat.pop("optimizer_beta2", None)
-    flat["clip_by_value"] = str(flat.pop("grad_clip_method", "value")).lower() != "norm"
+        notes.tell("contradiction", "optimizer_beta1", "it has no effect beside optimizer_config: leave one out")
+        flat = {name: value for name, value in flat.items() if name not in ("optimizer_beta1", "optimizer_beta2")}
+    if not str(flat.get("optimizer", "adamw_bf16")).startswith("torch-"):
+        flat.setdefault("optimizer_config.eps", 1e-6)         # as optimizer_param.py gives all of them but torch's
+    flat["grad_clip_method"] = str(flat.get("grad_clip_method", "value")).lower() != "norm"
     if not flat.pop("offset_noise", False):
         flat.pop("noise_offset", None)                        # a default of 0.1 that counts with offset_noise alone
     if not flat.pop("train_text_encoder", False):
         flat.pop("text_encoder_lr", None)
     if str(flat.get("resolution_type", "")).lower() == "area" and isinstance(flat.get("resolution"), int | float):
         flat["resolution"] = int((flat["resolution"] * 1e6) ** 0.5) // 64 * 64
-        notes.tell("other", "resolution", f"it is given in megapixels; a square of it has {flat['resolution']} pixels a "
-                                          "side")
+        notes.tell("other", "resolution", "it is given in megapixels; a square of so many has "
+                                          f"{flat['resolution']} pixels a side")
     for name in ("max_train_steps", "num_train_epochs"):
         if flat.get(name) == 0:
             flat.pop(name)
     return flat
 
 
-def after(flat: Settings, run: Run) -> Settings:
+def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Write the family's names, the norm's clipping, and that the resolution is a side in pixels."""
-    by_value = flat.pop("clip_by_value", False)
+    notes.tell("default", "model_family", "name the base's: sd1x, sd2x or sdxl")
+    by_value = flat.pop("grad_clip_method", False)
     flat |= {"model_type": "lora", "lora_type": "standard", "resolution_type": "pixel",
              "grad_clip_method": "value" if by_value else "norm", "max_train_steps": flat.get("max_train_steps", 0),
              "num_train_epochs": flat.get("num_train_epochs", 0)}
+    betas = {name: run[ours] for name, ours in (("optimizer_beta1", "adam_beta1"), ("optimizer_beta2", "adam_beta2"))}
+    if any(name in flat for name in betas):                   # one of them alone has no effect
+        if any(name.startswith("optimizer_config.") for name in flat):
+            notes.tell("none", "optimizer_beta1", f"{betas} have no effect beside optimizer_config, and are left out")
+            flat = {name: value for name, value in flat.items() if name not in betas}
+        else:
+            flat |= betas
     if flat.get("noise_offset"):
         flat["offset_noise"] = True
     return {f"--{name}": value for name, value in flat.items()}
@@ -59,11 +69,14 @@ TRAINER = Trainer(
     name="simpletuner", title="bghira/SimpleTuner, config.json", form="json",
     source="bghira/SimpleTuner: field_registry/sections, helpers/training/custom_schedule.py, optimizer_param.py",
     rows=(
-        Row("base", "pretrained_model_name_or_path"), Row("learning_rate", "learning_rate", 4e-7),
-        Row("rank", "lora_rank", 16), Row("alpha", "lora_alpha"), Row("init_lora_weights", "lora_init_type", "default"),
+        Row("base", "pretrained_model_name_or_path"), Row("family", "model_family", write=None,
+            read=lambda value, tell: "sd" if value in ("sd1x", "sd2x", "sdxl") else value),
+        Row("learning_rate", "learning_rate", 4e-7),
+        Row("rank", "lora_rank", 16), Row("alpha", "lora_alpha"),
+        Row("init_lora_weights", "lora_init_type", "default"),
         Row("train_batch_size", "train_batch_size", 4),
         Row("gradient_accumulation_steps", "gradient_accumulation_steps", 1),
-        Row("max_grad_norm", "max_grad_norm", 2.0), Row("clip_by_value", "clip_by_value", spare=True),
+        Row("max_grad_norm", "max_grad_norm", 2.0), Row("clip_by_value", "grad_clip_method", spare=True),
         Row("weight_decay", "optimizer_config.weight_decay", 1e-2, spare=True),
         Row("adam_epsilon", "optimizer_config.eps", 1e-8, spare=True),
         Row("adam_beta1", "optimizer_beta1", 0.9, spare=True), Row("adam_beta2", "optimizer_beta2", 0.999, spare=True),

@@ -42,6 +42,7 @@ class Choice(NamedTuple):
     values: Mapping[Any, Settings]
     default: Any
     nearest: Callable[[Any], Any] = lambda value: None
+    meanings: Mapping[Any, str] = {}              # told where a value is met that stands for something a little else
 
 
 class Curve(NamedTuple):
@@ -81,7 +82,7 @@ class Trainer(NamedTuple):
     fixed: Run = {}                               # what cannot be set there, and is always so
     quiet: frozenset[str] = frozenset()           # settings that change nothing of what is learned; x* all that begin
     before: Callable[[Settings, "Notes"], Settings] = lambda settings, notes: settings
-    after: Callable[[Settings, Run], Settings] = lambda settings, run: settings
+    after: Callable[[Settings, Run, "Notes"], Settings] = lambda settings, run, notes: settings
     script: str = ""                              # what a command line begins with
     marks: tuple[str, ...] = ()                   # settings that no other trainer has
 

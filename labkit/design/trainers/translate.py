@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from labkit.design.config import DEFAULT_STEPS, RunConfig
@@ -28,6 +29,7 @@ class Translation(NamedTuple):
     settings: Settings                            # the target's own, names with dots for what is nested
     run: Run                                      # in the common vocabulary
     notes: Notes
+    names: dict[str, str]                         # what the run's parts are called where they come from
 
 
 def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pictures: int | None = None
@@ -38,7 +40,7 @@ def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pic
     """
     notes = Notes()
     run, names = read(source, settings, pictures, notes)
-    return Translation(write(target, run, pictures, notes, names), run, notes)
+    return Translation(write(target, run, pictures or run.get("n_train"), notes, names), run, notes, names)
 
 
 def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | None, notes: Notes
@@ -51,26 +53,31 @@ def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | None, no
     names = {row.ours: row.theirs for row in reversed(trainer.rows)}
     for row in trainer.rows:
         given = flat.get(row.theirs)
+        if row.note:
+            notes.tell("other", row.theirs, row.note)
         if given is None:
             if row.default is not None and row.ours not in run:
                 run[row.ours] = row.default
                 _tell_default(trainer, row.theirs, row.default, neutral(row.ours), notes)
             continue
-        value = row.read(given, lambda text, name=row.theirs: notes.tell("other", name, text))
+        value = row.read(given, partial(notes.tell, "other", row.theirs))
         if value is not None:
             run[row.ours] = value
-        if row.note and value != neutral(row.ours):
-            notes.tell("other", row.theirs, row.note)
     for choice in trainer.choices:
         _choose(choice, flat, run)
+        if run.get(choice.ours) in choice.meanings:
+            notes.tell("other", choice.theirs, choice.meanings[run[choice.ours]])
     if run.get("optimizer") == "sgd" and flat.get(names["weight_decay"]) is None:
         run["weight_decay"] = 0.0                             # torch's own; AdamW's is 0.01
     for name, value in trainer.fixed.items():
         run[name] = float(run["rank"]) if value == "=rank" else value
-    total = _read_length(trainer, flat, run, pictures, notes)
+    total = _read_length(trainer, flat, run, pictures or run.get("n_train"), notes)
     read_schedule(trainer, flat, run, total, notes)
     _tell_rest(trainer, flat, notes)
-    return run, names | {choice.ours: choice.theirs for choice in trainer.choices}
+    return run, names | {"lr_scheduler": trainer.scheduler, "lr_warmup_steps": trainer.warmup[0],
+                         "max_train_steps": trainer.length.steps or str(trainer.length.epochs),
+                         "num_train_epochs": trainer.length.epochs or str(trainer.length.steps),
+                         **{choice.ours: choice.theirs for choice in trainer.choices if choice.ours not in WORDS}}
 
 
 def _tell_default(trainer: Trainer, name: str, value: Any, usual: Any, notes: Notes) -> None:
@@ -141,7 +148,8 @@ def _batch(run: Run) -> int:
 def _tell_rest(trainer: Trainer, flat: Settings, notes: Notes) -> None:
     """Tell of every setting that the table does not have, with the nearest name, and of those that do not matter."""
     known = trainer.names()
-    quiet = [name for name in flat if name not in known and trainer.is_quiet(name)]
+    off = [name for name, value in flat.items() if value in (False, 0, []) or value == {}]
+    quiet = [name for name in flat if name not in known and (trainer.is_quiet(name) or name in off)]
     for name in flat:
         if name not in known and name not in quiet:
             near = difflib.get_close_matches(name, known, 1, 0.8)
@@ -172,29 +180,38 @@ def write(trainer: Trainer, run: Run, pictures: int | None, notes: Notes, names:
             notes.tell("default", row.theirs, f"the run leaves it open, so {trainer.name} takes {row.default}")
         if value is None or row.spare and value == unsaid:
             continue
-        flat[row.theirs] = row.write(value, lambda text, name=row.theirs: notes.tell("other", name, text))
+        flat[row.theirs] = row.write(value, partial(notes.tell, "other", row.theirs))
         if row.note:
             notes.tell("other", row.theirs, row.note)
     for choice in trainer.choices:
         flat |= _written(trainer, choice, left.pop(choice.ours, neutral(choice.ours)), run, notes, names)
+        if any("=rank" in settings.values() for settings in choice.values.values()):
+            left = {name: value for name, value in left.items() if name not in ("conv_rank", "conv_alpha")}
     for name, value in trainer.fixed.items():
         mine = left.pop(name, None)
-        value = float(run["rank"]) if value == "=rank" else value
-        if mine is not None and mine != value:
+        if value == "=rank":
+            if mine is not None and mine != run["rank"]:
+                notes.tell("none", names.get(name, name), f"{_said(mine)}: alpha is always the rank there, so that "
+                           f"the scaling alpha / rank is 1 instead of {mine / run['rank']:.4g}")
+        elif mine is not None and mine != value:
             notes.tell("none", names.get(name, name), f"{_said(mine)}: {trainer.name} always has {_said(value)}; "
                                                       f"{changes(name)}")
+    for name in ("base", "data") if trainer.form == "design" else ():
+        if run.get(name) is None:
+            notes.tell("default", name, f"nothing is named, so that the design takes {DEFAULTS[name]}: write your own")
     if trainer.form != "design" and run.get("base") == DEFAULTS["base"]:
         notes.tell("none", names.get("base", "base"), f"{run['base']}: it ships with the kit alone; {changes('base')}")
     flat |= _written_length(trainer, run, pictures, total, notes)
     flat |= write_schedule(trainer, run, total, notes)
     for name, value in left.items():
         if name not in SCHEDULE and value is not None and value != neutral(name):
-            notes.tell("none", names.get(name, name), f"{_said(value)}: {changes(name)}")
-    return trainer.after(flat, run)
+            said = "" if value is True else f"{_said(value)}: "
+            notes.tell("none", names.get(name, name), said + changes(name))
+    return trainer.after(flat, run, notes)
 
 
 def _same_scaling(trainer: Trainer, run: Run, notes: Notes) -> None:
-    """Give alpha the value with which the scaling stays, where one divides by the rank's root and the other does not."""
+    """Give alpha the value that keeps the scaling, where one divides by the rank's root and the other by the rank."""
     if run.get("alpha") is None and run.get("rank"):
         run["alpha"] = float(run["rank"])
     if run.get("use_rslora") and trainer.fixed.get("use_rslora") is False:
@@ -217,9 +234,13 @@ def _written(trainer: Trainer, choice: Choice, value: Any, run: Run, notes: Note
         near = choice.nearest(value)
         key = near if near in choice.values else choice.default
         if value is not None and value != neutral(choice.ours):
-            known = changes(choice.ours) if choice.ours in WORDS else f"{_said(key)} is nearest"
-            notes.tell("none", names.get(choice.ours, choice.ours), f"{_said(value)}: {known}")
-    filled = {"=rank": run.get("rank"), "=alpha": run.get("alpha"), "=": value}
+            known = f"; {_said(key)} is nearest" if key is not None and choice.ours not in WORDS else ""
+            notes.tell("none", names.get(choice.ours, choice.ours),
+                       f"{_said(value)}: {changes(choice.ours, value)}{known}")
+    if key in choice.meanings:
+        notes.tell("other", choice.theirs, choice.meanings[key])
+    filled = {"=rank": run.get("conv_rank") or run.get("rank"), "=alpha": run.get("conv_alpha") or run.get("alpha"),
+              "=": value}
     return {name: filled.get(wanted, wanted) if isinstance(wanted, str) else wanted
             for name, wanted in choice.values[key].items()}
 

@@ -16,6 +16,8 @@ class Word(NamedTuple):
 
 
 WORDS = {
+    "family": Word("sd", "the base is no U-Net of Stable Diffusion 1, 2 or XL, which alone the kit trains: layers, "
+                         "targets of the loss and fitting rates are others"),
     "text_encoder_lr": Word(0.0, "the text encoder is adapted too, at this rate, so that words change their meaning"),
     "noise_offset": Word(0.0, "each channel's noise is shifted by a random constant, with which overall brightness is "
                               "learned faster"),
@@ -58,10 +60,10 @@ WORDS = {
     "buckets": Word(False, "pictures keep their proportions instead of being cropped to a square"),
     "repeats": Word(1, "a pass shows each picture so many times"),
     "ema": Word(False, "an average of the adapter over the updates is kept and saved"),
-    "clip_by_value": Word(False, "each entry of the gradient is cut by itself, which turns it; the kit clips the norm"),
+    "clip_by_value": Word(False, "each entry of the gradient is cut by itself, which turns it"),
     "initial_weights": Word(None, "training begins at an adapter that is there already"),
     "base_weights": Word(None, "adapters are merged into the base first"),
-    "reg_data": Word(None, "pictures of a class are trained beside; the kit's prior_loss_weight has the base draw them"),
+    "reg_data": Word(None, "pictures of a class are trained beside; prior_loss_weight has the base draw them"),
     "vae": Word(None, "pictures are encoded by another autoencoder"),
     "half_precision_adapter": Word(False, "the adapter is kept in 16 bits, in which small updates round to nothing"),
     "fp8_base": Word(False, "the frozen base is kept in 8 bits, with an error in every layer"),
@@ -82,6 +84,7 @@ LOST = {
     "lr_edits": "changes of the rate during the run are left out",
     "parent": "training begins at the untouched base",
     "prior_loss_weight": "no pictures of the base's own are trained beside",
+    "target_modules": "other layers are adapted",
     "alpha": "the scaling alpha / rank is another",
     "weight_decay": "the optimizer's own is taken",
     "n_train": "all pictures of the folder are used",
@@ -95,6 +98,14 @@ LOST = {
     "adam_beta1": "the optimizer's own is taken", "adam_beta2": "the optimizer's own is taken",
     "adam_epsilon": "the optimizer's own is taken",
 }
+OPTIMIZERS = {
+    "8bit": "its moments are kept in 8 bits", "bf16": "its weights and moments are kept in 16 bits",
+    "prodigy": "it finds its rate itself, and learning_rate is only a factor of it",
+    "dadapt": "it finds its rate itself, and learning_rate is only a factor of it",
+    "automagic": "it finds its rate itself", "schedulefree": "it replaces the schedule by an average of the weights",
+    "adafactor": "its second moments are products of rows and columns", "lion": "it steps by the sign of the moments, "
+    "with a rate several times lower",
+}
 DEFAULTS = RunConfig().to_dict() | {"prior_loss_weight": 0.0}
 
 
@@ -103,6 +114,9 @@ def neutral(name: str) -> Any:
     return WORDS[name].neutral if name in WORDS else DEFAULTS.get(name)
 
 
-def changes(name: str) -> str:
-    """Return what a word would change, or what is lost without a field."""
+def changes(name: str, value: Any = None) -> str:
+    """Return what a word would change, or what is lost without a field; value: of the optimizer."""
+    if name == "optimizer":
+        told = next((text for part, text in OPTIMIZERS.items() if part in str(value).replace("_", "")), None)
+        return told or "it steps otherwise"
     return WORDS[name].changes if name in WORDS else LOST.get(name, "it cannot be set there")

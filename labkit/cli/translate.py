@@ -1,0 +1,51 @@
+"""The verb that translates settings of other trainers, both ways, and says what does not come along."""
+
+from labkit.cli.parser import Outcome
+from labkit.design.config import is_share_string
+from labkit.design.trainers.files import nested, open_settings, written
+from labkit.design.trainers.known import TRAINERS, recognized, trainer
+from labkit.design.trainers.translate import KINDS, translate
+from labkit.errors import LabError
+from labkit.files.atomic import write_file
+from labkit.settings import given_path
+
+
+def verb(options):
+    """Print the translated settings and what there is to say of them; exit code 0 also where something is lost."""
+    given = open_settings(options.settings)
+    if options.from_:
+        source = trainer(options.from_)
+    else:
+        source = TRAINERS["labkit"] if is_share_string(options.settings) else recognized(given.settings, given.script)
+    target = trainer(options.to or ("labkit" if source.name != "labkit" else ""))
+    if options.pictures is not None and options.pictures < 1:
+        raise LabError(f"--pictures {options.pictures} is not possible: it must be a whole number above 0.")
+    translation = translate(source, given.settings, target, options.pictures)
+    origins = {ours: f"{theirs} in the settings of {source.name}" for ours, theirs in translation.names.items()}
+    text = written(target, translation.settings, origins)
+    lines = [f"{source.title} -> {target.title}", *told(translation.notes)]
+    if options.out:
+        path = given_path(options.out)
+        if path.exists() and path.read_bytes() != text.encode():
+            raise LabError(f"{path} is there already and holds something else: move it away, or give another name "
+                           "with --out.")
+        write_file(path, text.encode(), choose="--out")
+        lines.insert(1, f"{path} is written.")
+    else:
+        lines.insert(1, "\n" + text)
+    notes = {kind: [{"name": note.name, "text": note.text} for note in translation.notes if note.kind == kind]
+             for kind in KINDS}
+    account = {"from": source.name, "to": target.name, "settings": nested(translation.settings), "text": text,
+               "notes": notes}
+    return Outcome(0, "\n".join(lines), account)
+
+
+def told(notes):
+    """Return the lines that tell of a translation, by their kinds."""
+    lines = []
+    for kind, title in KINDS.items():
+        own = [note for note in notes if note.kind == kind]
+        if own:
+            lines += ["", f"{title[0].upper()}{title[1:]}:"]
+            lines += [f"  {note.name}: {note.text}" if note.text else f"  {note.name}" for note in own]
+    return lines

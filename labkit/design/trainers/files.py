@@ -1,0 +1,237 @@
+"""Read a trainer's settings from a file or a command line, and write them in the form that the trainer reads.
+
+All forms become names with dots for what is nested and numbers for what is listed, so that a table needs one kind of
+name: `train.optimizer_params.betas.0`. Texts of pairs, as in `optimizer_args = ["betas=0.9,0.99"]`, are taken apart.
+"""
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from labkit.design.config import RunConfig, is_share_string, load_design
+from labkit.design.design_file import design_text
+from labkit.design.trainers.reading import plain
+from labkit.design.trainers.table import Settings, Trainer
+from labkit.errors import LabError
+from labkit.files import json_text
+from labkit.files.regular import read_regular
+from labkit.text import shown
+
+MOST_BYTES = 1_000_000
+PAIRS = ("optimizer_args", "network_args", "lr_scheduler_args", "optimizer_config")   # texts of name=value
+PAIR = re.compile(r"([A-Za-z_]\w*)\s*=\s*((?:\([^)]*\)|\[[^]]*\]|\S)+)")
+VARIABLE = re.compile(r"^\s*(?:export|set)?\s*([A-Za-z_]\w*)=(\"[^\"\n]*\"|'[^'\n]*'|\S*)\s*(?:#.*)?$", re.M)
+FORMS = "a TOML, JSON or YAML file, or a command line"
+
+
+class Given(NamedTuple):
+    """Hold settings as they were given: with dots, and the script that a command line names."""
+
+    settings: Settings
+    script: str = ""
+
+
+def open_settings(given: str) -> Given:
+    """Return the settings of a file, or of a command line given as such; LabError where it cannot be read."""
+    if is_share_string(given):
+        return Given(load_design(given).to_dict())
+    if re.search(r"(^|\s)--[A-Za-z]", given) and not Path(given.strip()).exists():
+        return command_line(given)
+    path = Path(given).expanduser()
+    data = read_regular(path)
+    if len(data) > MOST_BYTES:
+        raise LabError(f"{path} has more than {MOST_BYTES / 1e6:.0f} MB: give {FORMS}.")
+    try:
+        text = data.decode("utf-8-sig")
+        if path.suffix.lower() not in (".toml", ".json", ".yaml", ".yml"):
+            return _beside(command_line(text), path)
+        values = _parsed(text, path.suffix.lower())
+    except LabError:
+        raise
+    except Exception as error:  # each reader has errors of its own
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise LabError(f"{path} cannot be read as {path.suffix[1:].upper()}: {problem}. Give {FORMS}.") from None
+    if not isinstance(values, dict) or not values:
+        raise LabError(f"{path} holds no settings, which are names with values: give {FORMS}.")
+    return _beside(Given(flat(values)), path)
+
+
+def _parsed(text: str, suffix: str) -> Any:
+    if suffix == ".toml":
+        return tomllib.loads(text)
+    if suffix == ".json":
+        return json_text.parse(text, dict)
+    from labkit.files import yaml_text  # imports yaml, which other forms need not
+
+    return yaml_text.parse(text)
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> Settings:
+    """Return nested values under one name each, texts of pairs taken apart."""
+    settings: Settings = {}
+    for key, value in values.items():
+        name = f"{before}{key}"
+        if str(key).lstrip("-") in PAIRS:
+            settings |= {f"{name}.{own}": each for own, each in pairs(value).items()}
+        elif isinstance(value, dict):
+            settings |= flat(value, name + ".")
+        elif isinstance(value, list) and (value and isinstance(value[0], dict) or str(key) == "betas"):
+            settings |= flat({str(index): each for index, each in enumerate(value)}, name + ".")
+        else:
+            settings[name] = value
+    return settings
+
+
+def pairs(value: Any) -> Settings:
+    """Take texts such as "betas=0.9,0.99 weight_decay=0.01" apart; a pair of betas becomes betas.0 and betas.1."""
+    if isinstance(value, dict):
+        return flat(value)
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+    settings: Settings = {}
+    for name, written in PAIR.findall(re.sub("[\"']", " ", text)):
+        if name != "betas":
+            first, *more = written.split(",")
+            settings[name] = plain(first)
+            for each in more:                                 # SimpleTuner puts commas between pairs
+                own, _, rest = each.partition("=")
+                settings |= {own.strip(): plain(rest)} if rest else {}
+        else:
+            numbers = re.findall(r"[\d.eE+-]+", written)
+            settings |= {f"betas.{index}": plain(number) for index, number in enumerate(numbers)}
+    return settings
+
+
+def command_line(text: str) -> Given:
+    """Read the options of a command line, variables and line ends of a shell script included.
+
+    What stands before the script belongs to `accelerate launch`: of that, mixed_precision and num_processes count.
+    """
+    text = re.sub(r"[\\^`]\s*\r?\n", " ", text)
+    variables = {name: value.strip("\"'") for name, value in VARIABLE.findall(text)}
+    text = re.sub(r"\$\{?([A-Za-z_]\w*)\}?", lambda found: variables.get(found[1], found[0]), text)
+    line = next((line for line in text.split("\n") if re.search(r"\s--\w", " " + line)), "")
+    try:
+        tokens = shlex.split(line, comments=True)
+    except ValueError as error:
+        raise LabError(f"The command line {shown(line)} cannot be read ({error}): close its quotation marks."
+                       ) from None
+    settings: Settings = {}
+    launch: Settings = {}
+    script, name = "", ""
+    here = launch if any(token.endswith(".py") for token in tokens) else settings
+    for token in tokens:
+        if here is launch and token.endswith(".py"):
+            script, here, name = Path(token).name, settings, ""
+        elif token.startswith("--"):
+            name, equals, value = token[2:].partition("=")
+            here[name] = plain(value) if equals else True
+        elif name:
+            known = here[name]
+            here[name] = plain(token) if known is True else [*(known if isinstance(known, list) else [known]),
+                                                             plain(token)]
+    if not settings:
+        raise LabError(f"{shown(text.strip()[:80])} has no options such as --learning_rate=1e-4: give {FORMS}.")
+    known = {name: launch[name] for name in ("mixed_precision", "num_processes") if name in launch}
+    return Given(known | flat(settings), script)
+
+
+def _beside(given: Given, path: Path) -> Given:
+    """Add what kohya's settings say in other files, where these are beside: --config_file and --dataset_config."""
+    settings = dict(given.settings)
+    for name in ("config_file", "dataset_config"):
+        told = next((own for own in settings if own.rsplit(".", 1)[-1] == name), "")
+        file = str(settings.get(told) or "")
+        other = path.parent / (file if file.endswith(".toml") else file + ".toml")
+        if file and other.is_file() and other != path:
+            more = flat(_toml_of(other))
+            more = more if name == "config_file" else _data_set(more)
+            settings = more | {own: value for own, value in settings.items() if own != told}
+    return given._replace(settings=settings)
+
+
+def _toml_of(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_regular(path).decode("utf-8-sig"))
+    except ValueError as error:
+        raise LabError(f"{path}, which the settings name, cannot be read as TOML: {error}.") from None
+
+
+def _data_set(more: Settings) -> Settings:
+    """Return kohya's description of pictures under the names that its options have; of several, the first."""
+    renamed = {"batch_size": "train_batch_size", "image_dir": "train_data_dir", "num_repeats": "dataset_repeats"}
+    parts = ("general.", "datasets.0.", "datasets.0.subsets.0.")
+    own = {name.removeprefix(part): value for part in parts for name, value in more.items()
+           if name.startswith(part) and "." not in name.removeprefix(part)}
+    return {renamed.get(name, name): value for name, value in own.items()}
+
+
+def nested(settings: Mapping[str, Any]) -> Any:
+    """Return settings nested again at their dots; what is numbered from 0 becomes a list."""
+    tree: dict[str, Any] = {}
+    for name, value in settings.items():
+        *path, last = name.split(".")
+        place = tree
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+
+    def listed(node: Any) -> Any:
+        if not isinstance(node, dict):
+            return node
+        own = {key: listed(value) for key, value in node.items()}
+        return list(own.values()) if own and list(own) == [str(index) for index in range(len(own))] else own
+
+    return listed(tree)
+
+
+def _paired(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with pairs together again, each as its own text: {"optimizer_args": ["betas=0.9,0.999"]}."""
+    tree = nested(settings)
+    for name, value in tree.items():
+        if name.lstrip("-") in PAIRS and isinstance(value, dict):
+            tree[name] = [f"{own}={','.join(map(str, each)) if isinstance(each, list) else each}"
+                          for own, each in value.items()]
+    return tree
+
+
+def written(trainer: Trainer, settings: Settings, origins: Mapping[str, str] | None = None) -> str:
+    """Return the text of a file, or the command line, from which the trainer reads these settings.
+
+    origins: a sentence for each field of a design that says where it comes from.
+    """
+    if trainer.form == "design":
+        config = RunConfig.from_dict(settings)
+        usual = RunConfig().to_dict()
+        own = [name for name, value in config.to_dict().items() if value != usual[name] and value is not None]
+        reasons = {name: origins[name] for name in own if origins and name in origins}
+        return design_text(config, reasons).rstrip("\n") + "\n"
+    if trainer.form == "command":
+        return _command(trainer, settings)
+    tree = _paired(settings)
+    if trainer.form == "toml":
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in tree.items())
+    if trainer.form == "json":
+        joint = "," if trainer.name == "simpletuner" else " "
+        tree = {name: joint.join(value) if name.lstrip("-") in PAIRS else value for name, value in tree.items()}
+        return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
+    import yaml  # deferred: other forms need none
+
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML: JSON's texts, truths and lists are TOML's too."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _command(trainer: Trainer, settings: Settings) -> str:
+    parts = [trainer.script]
+    for name, value in settings.items():
+        if value is False:
+            continue
+        parts.append(f"--{name}" if value is True else f"--{name}={shlex.quote(str(value))}")
+    return " \\\n  ".join(parts) + "\n"

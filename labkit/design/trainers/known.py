@@ -1,0 +1,49 @@
+"""All trainers whose settings are known, and which of them a file is of."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from labkit.design.trainers import ai_toolkit, diffusers_script, kit, kohya, kohya_gui, onetrainer, simpletuner
+from labkit.design.trainers.table import Trainer
+from labkit.errors import LabError
+
+TRAINERS = {module.TRAINER.name: module.TRAINER for module in
+            (kit, kohya, kohya_gui, onetrainer, ai_toolkit, simpletuner, diffusers_script)}
+SCRIPTS = {"train_network.py": "kohya", "sdxl_train_network.py": "kohya", "train_text_to_image_lora.py": "diffusers",
+           "train_text_to_image_lora_sdxl.py": "diffusers"}
+
+
+def trainer(name: str) -> Trainer:
+    """Return the trainer of this name; LabError with the nearest one where there is none."""
+    if name in TRAINERS:
+        return TRAINERS[name]
+    if not name:
+        raise LabError("These settings are a design of this kit: say with --to whose settings to write, "
+                       + ", ".join(each for each in TRAINERS if each != "labkit") + ".")
+    near = difflib.get_close_matches(name.lower(), TRAINERS, 1, 0.5)
+    hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(TRAINERS) + "."
+    raise LabError(f"{name} is no trainer whose settings are known: {hint}")
+
+
+def recognized(settings: Mapping[str, Any], script: str = "") -> Trainer:
+    """Return the trainer whose settings these are, by the share of names that it knows; LabError where none does."""
+    if script in SCRIPTS:
+        return TRAINERS[SCRIPTS[script]]
+    names = {each: _likeness(TRAINERS[each], settings) for each in TRAINERS}
+    best = max(names, key=lambda each: names[each])
+    if names[best] < 0.3:
+        raise LabError("These settings are of no trainer that is known (" + ", ".join(TRAINERS)
+                       + "): say with --from which one they are of, or give the file of settings itself.")
+    return TRAINERS[best]
+
+
+def _likeness(one: Trainer, settings: Mapping[str, Any]) -> float:
+    marked = any(mark in _forms(name) for name in settings for mark in one.marks)
+    known = sum(any(form in one.names() or one.is_quiet(form) for form in _forms(name)) for name in settings)
+    return known / max(1, len(settings)) + marked
+
+
+def _forms(name: str) -> tuple[str, ...]:
+    """Return the forms in which a name may stand in a table: as it is, without dashes, without its sections."""
+    return name, name.lstrip("-").replace("-", "_"), name.removeprefix("config.process.0.")

@@ -1,0 +1,77 @@
+"""`labkit translate` reads settings of any trainer and writes any other's, and what is written can be trained."""
+
+import json
+
+import pytest
+
+from labkit.cli import parser
+from labkit.design.config import load_design
+
+KOHYA = """
+pretrained_model_name_or_path = "sd15.safetensors"
+network_module = "networks.lora"
+network_dim = 32
+unet_lr = 3e-4
+lr_scheduler = "cosine"
+lr_warmup_steps = 0.05
+max_train_epochs = 10
+train_batch_size = 4
+noise_offset = 0.05
+network_dimm = 4
+output_name = "mine"
+"""
+
+
+def labkit(*arguments):
+    return parser.run(parser.parse(["translate", *map(str, arguments)]))
+
+
+@pytest.fixture
+def settings(tmp_path):
+    path = tmp_path / "train.toml"
+    path.write_text(KOHYA)
+    return path
+
+
+def test_a_design_is_printed_with_all_that_does_not_come_along(settings, capsys):
+    assert labkit(settings, "--pictures", 40) == 0
+    out = capsys.readouterr().out
+    assert "rank: 32" in out and "lr_warmup_steps: 5" in out and "noise_offset: 0.05:" in out
+    assert "did you mean network_dim?" in out and "network_alpha: not given, so kohya takes 1.0" in out
+    assert out.index("No equivalent:") < out.index("Not known:") < out.index("output_name")
+
+
+def test_what_is_written_is_a_design_that_says_where_it_comes_from(settings, tmp_path, capsys):
+    assert labkit(settings, "--out", tmp_path / "design.yaml", "--pictures", 40) == 0
+    config = load_design(tmp_path / "design.yaml")
+    assert (config.learning_rate, config.scaling, config.num_train_epochs) == (3e-4, 1 / 32, 10)
+    assert 'rank: "network_dim in the settings of kohya"' in (tmp_path / "design.yaml").read_text()
+    assert "rank: 32" not in capsys.readouterr().out
+
+
+def test_a_design_becomes_the_settings_of_a_named_trainer_and_comes_back(tmp_path, capsys):
+    (tmp_path / "d.yaml").write_text("rank: 16\nlearning_rate: 2.0e-4\nbase: folder\ntarget_modules: [attention]\n")
+    assert labkit(tmp_path / "d.yaml", "--to", "onetrainer", "--out", tmp_path / "o.json", "--pictures", 100) == 0
+    assert json.loads((tmp_path / "o.json").read_text())["lora_alpha"] == 16
+    assert labkit(tmp_path / "o.json", "--out", tmp_path / "back.yaml", "--pictures", 100) == 0
+    back = load_design(tmp_path / "back.yaml")
+    assert (back.rank, back.alpha, back.learning_rate, back.targets) == (16, 16, 2e-4, ("attention",))
+
+
+def test_machines_get_settings_and_notes_as_json(settings, capsys):
+    assert labkit(settings, "--to", "diffusers", "--json") == 0
+    account = json.loads(capsys.readouterr().out)
+    assert account["from"] == "kohya" and account["settings"]["rank"] == 32
+    assert {"name", "text"} == set(account["notes"]["none"][0]) and "--rank=32" in account["text"]
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["nothing.toml"], "nothing.toml"), (["SETTINGS", "--to", "konya"], "did you mean kohya"),
+    (["SETTINGS", "--pictures", "0"], "--pictures 0"), (["DESIGN"], "--to"),
+    (["SETTINGS", "--out", "SETTINGS"], "is there already"),
+])
+def test_bad_input_ends_in_a_sentence(settings, tmp_path, capsys, arguments, sentence):
+    (tmp_path / "design.yaml").write_text("rank: 4\nadapter: lora\n")
+    places = {"SETTINGS": settings, "DESIGN": tmp_path / "design.yaml"}
+    assert labkit(*(places.get(each, each) for each in arguments)) == 2
+    assert sentence in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""Settings are read from every form in which trainers keep them, and a form that cannot be read is answered."""
+
+import json
+
+import pytest
+
+from labkit.design.trainers.files import command_line, flat, nested, open_settings, pairs
+from labkit.design.trainers.known import recognized
+from labkit.errors import LabError
+
+README = r"""
+export MODEL_NAME="some/model"
+export OUTPUT_DIR='out'   # a comment
+accelerate launch --mixed_precision="fp16" --num_processes=2 examples/train_text_to_image_lora.py \
+  --pretrained_model_name_or_path=$MODEL_NAME --train_data_dir "my pictures" \
+  --learning_rate=1e-04 --lr_warmup_steps=0 --random_flip \
+  --output_dir=${OUTPUT_DIR}
+"""
+
+
+def test_a_shell_script_is_read_with_its_variables_and_what_accelerate_is_told():
+    given = command_line(README)
+    assert given.script == "train_text_to_image_lora.py"
+    assert recognized(given.settings, given.script).name == "diffusers"
+    assert given.settings == {
+        "mixed_precision": "fp16", "num_processes": 2, "pretrained_model_name_or_path": "some/model",
+        "train_data_dir": "my pictures", "learning_rate": 1e-4, "lr_warmup_steps": 0, "random_flip": True,
+        "output_dir": "out"}
+
+
+def test_a_command_line_is_read_as_it_is_given():
+    given = open_settings('python train_network.py --network_dim 8 --text_encoder_lr 1e-5 2e-5 '
+                          '--optimizer_args "betas=0.9,0.99" weight_decay=0.1')
+    assert recognized(given.settings, given.script).name == "kohya"
+    assert given.settings == {"network_dim": 8, "text_encoder_lr": [1e-5, 2e-5], "optimizer_args.betas.0": 0.9,
+                              "optimizer_args.betas.1": 0.99, "optimizer_args.weight_decay": 0.1}
+
+
+@pytest.mark.parametrize("text, read", [
+    (["weight_decay=0.01", "betas=0.9,0.999"], {"weight_decay": 0.01, "betas.0": 0.9, "betas.1": 0.999}),
+    ("betas=(0.9, 0.99) eps=1e-8", {"betas.0": 0.9, "betas.1": 0.99, "eps": 1e-8}),
+    ("weight_decay=0.1,eps=1e-7", {"weight_decay": 0.1, "eps": 1e-7}), ("", {}), (None, {}),
+    ('"decouple=True" "d_coef=2"', {"decouple": True, "d_coef": 2}),
+])
+def test_texts_of_pairs_are_taken_apart_in_every_way_they_are_written(text, read):
+    assert pairs(text) == read
+
+
+def test_nested_settings_become_names_with_dots_and_back():
+    tree = {"train": {"lr": 1e-4, "optimizer_params": {"betas": [0.9, 0.99]}}, "datasets": [{"resolution": [512]}]}
+    assert flat(tree) == {"train.lr": 1e-4, "train.optimizer_params.betas.0": 0.9,
+                          "train.optimizer_params.betas.1": 0.99, "datasets.0.resolution": [512]}
+    assert nested(flat(tree)) == tree
+
+
+def test_kohyas_files_beside_are_read_too(tmp_path):
+    (tmp_path / "pictures.toml").write_text('[general]\ncaption_dropout_rate = 0.1\n[[datasets]]\nresolution = 640\n'
+                                            'batch_size = 3\n[[datasets.subsets]]\nimage_dir = "p"\nnum_repeats = 5\n')
+    (tmp_path / "train.toml").write_text('[model]\nnetwork_dim = 8\ndataset_config = "pictures.toml"\n')
+    settings = open_settings(str(tmp_path / "train.toml")).settings
+    assert {name.rsplit(".", 1)[-1]: value for name, value in settings.items()} == {
+        "network_dim": 8, "resolution": 640, "train_batch_size": 3, "train_data_dir": "p", "dataset_repeats": 5,
+        "caption_dropout_rate": 0.1}
+
+
+SMALL = {
+    "kohya": ("a.toml", 'network_module = "networks.lora"\nnetwork_dim = 4\nunet_lr = 1e-4\n'),
+    "kohya_ss": ("a.json", json.dumps({"LoRA_type": "Standard", "network_dim": 8, "lr_warmup": 10})),
+    "onetrainer": ("b.json", json.dumps({"training_method": "LORA", "lora_rank": 8, "optimizer": {"beta1": 0.9}})),
+    "ai-toolkit": ("c.yaml", "job: extension\nconfig:\n  process:\n  - type: sd_trainer\n    train: {lr: 1e-4}\n"),
+    "simpletuner": ("c.json", json.dumps({"--lora_rank": 8, "--model_family": "sd1x", "--learning_rate": "1e-4"})),
+    "diffusers": ("d.sh", "accelerate launch train_text_to_image_lora.py --rank=4\n"),
+    "labkit": ("e.yaml", "rank: 4\nlearning_rate: 1e-3\nadapter: lora\n"),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_file_is_recognized_by_what_is_in_it(tmp_path, name):
+    file, text = SMALL[name]
+    (tmp_path / file).write_text(text)
+    given = open_settings(str(tmp_path / file))
+    assert recognized(given.settings, given.script).name == name
+
+
+@pytest.mark.parametrize("file, text", [
+    ("a.toml", "network_dim = = 3"), ("a.json", "{"), ("a.json", "[1, 2]"), ("a.yaml", "a: [1"), ("a.yaml", "- 1"),
+    ("a.sh", "echo hello"), ("a.sh", "train.py --a 'b"), ("a.toml", ""), ("a.toml", "\xff"), ("a.json", '{"a": ' * 99),
+])
+def test_a_file_that_cannot_be_read_is_answered_with_a_sentence(tmp_path, file, text):
+    (tmp_path / file).write_bytes(text.encode("latin-1"))
+    with pytest.raises(LabError):
+        open_settings(str(tmp_path / file))
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(LabError, match="nowhere.toml"):
+        open_settings("nowhere.toml")

@@ -1,0 +1,247 @@
+"""Settings of other trainers become the run that they would have trained, both ways; nothing is lost in silence."""
+
+import math
+
+import pytest
+
+from labkit.design.config import RunConfig
+from labkit.design.trainers.files import flat, written
+from labkit.design.trainers.known import TRAINERS, recognized, trainer
+from labkit.design.trainers.translate import settings_of, translate
+from labkit.errors import LabError
+
+OTHERS = [name for name in TRAINERS if name != "labkit"]
+
+
+def notes(translation, kind):
+    return {note.name: note.text for note in translation.notes if note.kind == kind}
+
+
+def from_theirs(name, settings, pictures=None):
+    return translate(TRAINERS[name], flat(settings), TRAINERS["labkit"], pictures)
+
+
+def design(name, settings, pictures=None):
+    return RunConfig.from_dict(from_theirs(name, settings, pictures).settings)
+
+
+# What every trainer can be told; how layers, A and alpha are chosen differs, and has tests of its own.
+PLAIN = {"base": "folder/of/base", "learning_rate": 3e-4, "rank": 16, "train_batch_size": 2, "resolution": 768,
+         "gradient_accumulation_steps": 4, "snr_gamma": 5.0, "mixed_precision": "bf16"}
+KNOWN_THERE = {
+    "kohya": {"alpha": 8.0, "data": "pictures", "seed": 7, "adam_beta2": 0.99, "weight_decay": 0.1,
+              "caption_dropout": 0.1, "target_modules": "all", "lr_ratio_B": 4.0, "max_grad_norm": 0.5,
+              "max_train_steps": 300, "lr_scheduler": "cosine", "lr_end": 3e-5, "lr_warmup_steps": 20},
+    "kohya_ss": {"alpha": 8.0, "data": "pictures", "seed": 7, "adam_beta2": 0.99, "caption_dropout": 0.1,
+                 "target_modules": "linear", "num_train_epochs": 12, "lr_scheduler": "linear", "lr_warmup_steps": 5},
+    "onetrainer": {"alpha": 4.0, "data": "pictures", "adam_beta2": 0.99, "weight_decay": 0.1, "caption_dropout": 0.2,
+                   "target_modules": "attention", "num_train_epochs": 20, "lr_scheduler": "linear", "lr_end": 3e-5,
+                   "lr_warmup_steps": 9},
+    "ai-toolkit": {"alpha": 4.0, "data": "pictures", "adam_epsilon": 1e-6, "weight_decay": 0.1, "adam_beta1": 0.8,
+                   "caption_dropout": 0.05, "target_modules": "linear", "max_train_steps": 500,
+                   "lr_scheduler": "linear", "lr_end": 3e-5},
+    "simpletuner": {"alpha": 4.0, "seed": 3, "weight_decay": 0.1, "max_grad_norm": 0.7, "caption_dropout": 0.05,
+                    "target_modules": "attention", "init_lora_weights": "gaussian", "max_train_steps": 500,
+                    "lr_scheduler": "cosine", "lr_end": 3e-5},
+    "diffusers": {"alpha": 16.0, "data": "pictures", "seed": 3, "weight_decay": 0.1, "max_grad_norm": 0.7,
+                  "target_modules": "attention", "init_lora_weights": "gaussian", "num_train_epochs": 50,
+                  "lr_scheduler": "constant", "lr_warmup_steps": 30, "n_train": 48},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_design_that_a_trainer_can_be_told_comes_back_from_it_as_it_was(name):
+    config = RunConfig(**PLAIN, **KNOWN_THERE[name])
+    there = translate(TRAINERS["labkit"], settings_of(config), TRAINERS[name])
+    assert not notes(there, "none").keys() - {"data"}, there.notes
+    assert not notes(there, "unknown") and not notes(there, "contradiction")
+    back = translate(TRAINERS[name], there.settings, TRAINERS["labkit"])
+    assert not notes(back, "unknown") and not notes(back, "none") and not notes(back, "contradiction")
+    had = {"data": config.data} if name == "simpletuner" else {}      # it tells its pictures in another file
+    assert RunConfig.from_dict(back.settings | had).resolved(48) == config.resolved(48)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_written_is_recognized_and_read_again_as_what_it_was(name, tmp_path):
+    from labkit.design.trainers.files import open_settings
+
+    there = translate(TRAINERS["labkit"], settings_of(RunConfig(**PLAIN, **KNOWN_THERE[name])), TRAINERS[name])
+    ending = {"toml": ".toml", "json": ".json", "yaml": ".yaml", "command": ".sh"}[TRAINERS[name].form]
+    path = tmp_path / f"settings{ending}"
+    path.write_text(written(TRAINERS[name], there.settings))
+    given = open_settings(str(path))
+    assert recognized(given.settings, given.script).name == name
+    again = translate(TRAINERS[name], given.settings, TRAINERS[name])
+    assert RunConfig.from_dict(translate(TRAINERS[name], given.settings, TRAINERS["labkit"]).settings) == \
+        RunConfig.from_dict(translate(TRAINERS[name], again.settings, TRAINERS["labkit"]).settings)
+
+
+@pytest.mark.parametrize("name, scaling", [("kohya", 1 / 32), ("onetrainer", 1 / 32), ("ai-toolkit", 1 / 32),
+                                           ("simpletuner", 1.0), ("diffusers", 1.0), ("kohya_ss", 1 / 32)])
+def test_an_alpha_that_is_not_given_is_what_the_trainer_takes(name, scaling):
+    rank = next(row.theirs for row in TRAINERS[name].rows if row.ours == "rank")
+    assert design(name, {rank: 32}).resolved(100).scaling == pytest.approx(scaling)
+
+
+def test_kohyas_rates_are_those_that_count():
+    settings = {"learning_rate": 1e-4, "unet_lr": 5e-4, "text_encoder_lr": 5e-5, "network_dim": 8}
+    translation = from_theirs("kohya", settings)
+    assert translation.settings["learning_rate"] == 5e-4
+    assert "unet_lr" in notes(translation, "other") and "5e-05" in notes(translation, "none")["text_encoder_lr"]
+    alone = from_theirs("kohya", settings | {"network_train_unet_only": True})
+    assert "text_encoder_lr" not in notes(alone, "none")
+
+
+def test_kohyas_text_encoder_is_told_where_it_is_trained_only_by_default():
+    assert "1e-4" in notes(from_theirs("kohya", {"learning_rate": 1e-4, "network_dim": 8}),
+                           "none")["text_encoder_lr"].replace("0.0001", "1e-4")
+
+
+@pytest.mark.parametrize("given, updates", [(20, 20), (0.1, 30), ("10%", 30), (0, 0)])
+def test_kohyas_warm_up_may_be_a_share(given, updates):
+    settings = {"lr_scheduler": "cosine", "lr_warmup_steps": given, "max_train_steps": 300, "network_dim": 8}
+    assert design("kohya", settings).lr_warmup_steps == updates
+
+
+def test_the_window_of_kohya_ss_gives_a_warm_up_in_percent_and_an_empty_field_says_nothing():
+    settings = {"LoRA_type": "Standard", "lr_warmup": "10", "epoch": 5, "train_batch_size": 2.0, "network_dim": 8.0,
+                "learning_rate": "0.0002", "unet_lr": "0.0002", "text_encoder_lr": 0, "max_train_steps": "",
+                "lr_scheduler": "cosine", "min_snr_gamma": 0, "conv_dim": 1, "conv_alpha": 1, "seed": "9",
+                "optimizer": "AdamW", "max_resolution": "512,512"}
+    config = design("kohya_ss", settings, pictures=40)
+    assert (config.lr_warmup_steps, config.num_train_epochs, config.seed) == (10, 5, 9)
+    assert config.snr_gamma is None and config.targets == ("linear",) and config.learning_rate == 2e-4
+
+
+def test_a_share_of_a_run_of_unknown_length_is_told():
+    settings = {"lr_scheduler": "cosine", "lr_warmup_steps": 0.1, "max_train_epochs": 3, "network_dim": 8}
+    assert "--pictures" in notes(from_theirs("kohya", settings), "none")["lr_warmup_steps"]
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("diffusers", {"lr_scheduler": "constant", "lr_warmup_steps": 500}),
+    ("kohya", {"lr_scheduler": "constant", "lr_warmup_steps": 100, "network_dim": 4}),
+    ("simpletuner", {"lr_scheduler": "constant", "lr_warmup_steps": 100}),
+])
+def test_a_warm_up_that_the_schedule_ignores_is_told_and_left_out(name, settings):
+    translation = from_theirs(name, settings)
+    assert "ignores" in notes(translation, "contradiction")["lr_warmup_steps"]
+    assert RunConfig.from_dict(translation.settings).lr_warmup_steps == 0
+
+
+def test_onetrainers_warm_up_counts_forward_passes():
+    settings = {"training_method": "LORA", "learning_rate": 3e-4, "gradient_accumulation_steps": 4, "epochs": 100,
+                "learning_rate_warmup_steps": 200}
+    assert design("onetrainer", settings, pictures=48).lr_warmup_steps == 50
+    assert design("onetrainer", settings | {"learning_rate_warmup_steps": 0.1}, pictures=48).lr_warmup_steps == 120
+
+
+def test_a_preset_of_onetrainers_old_form_is_read_with_its_flat_names():
+    settings = {"training_method": "LORA", "optimizer": "ADAMW", "weight_decay": 0.02, "learning_rate": 2e-4,
+                "unet_learning_rate": 4e-4, "train_text_encoder": False, "batch_size": 3, "lora_rank": 24,
+                "lora_alpha": 12.0, "train_dtype": "BFLOAT_16", "offset_noise_weight": 0.05, "resolution": 640}
+    translation = from_theirs("onetrainer", settings)
+    config = RunConfig.from_dict(translation.settings)
+    assert (config.learning_rate, config.scaling, config.weight_decay, config.mixed_precision) == (
+        4e-4, 0.5, 0.02, "bf16")
+    assert notes(translation, "none").keys() >= {"offset_noise_weight", "aspect_ratio_bucketing"}
+    assert "text_encoder.learning_rate" not in notes(translation, "none")
+
+
+@pytest.mark.parametrize("name, settings, factor", [
+    ("diffusers", {"scale_lr": True, "learning_rate": 1e-4, "train_batch_size": 4,
+                   "gradient_accumulation_steps": 2}, 8),
+    ("simpletuner", {"lr_scale": True, "learning_rate": 1e-4, "train_batch_size": 4,
+                     "gradient_accumulation_steps": 2}, 8),
+    ("simpletuner", {"lr_scale": True, "lr_scale_sqrt": True, "learning_rate": 1e-4, "train_batch_size": 4,
+                     "gradient_accumulation_steps": 2}, math.sqrt(8)),
+    ("onetrainer", {"learning_rate_scaler": "BOTH", "learning_rate": 1e-4, "batch_size": 4,
+                    "gradient_accumulation_steps": 2}, math.sqrt(8)),
+    ("onetrainer", {"learning_rate_scaler": "BATCH", "learning_rate": 1e-4, "batch_size": 4}, 2.0),
+])
+def test_a_rate_that_is_scaled_by_the_batch_becomes_the_product(name, settings, factor):
+    translation = from_theirs(name, settings)
+    assert translation.settings["learning_rate"] == pytest.approx(1e-4 * factor)
+    assert notes(translation, "other").keys() & {"scale_lr", "lr_scale", "learning_rate_scaler"}
+
+
+def test_ai_toolkits_two_ways_to_accumulate_count_differently():
+    job = {"config": {"process": [{"train": {"steps": 2000, "gradient_accumulation_steps": 4}}]}}
+    assert design("ai-toolkit", job).max_train_steps == 500
+    job["config"]["process"][0]["train"] = {"steps": 2000, "gradient_accumulation": 4}
+    config = design("ai-toolkit", job)
+    assert (config.max_train_steps, config.gradient_accumulation_steps) == (2000, 4)
+
+
+def test_simpletuners_own_values_are_told_where_nothing_is_given():
+    translation = from_theirs("simpletuner", {"--lora_rank": 8, "--learning_rate": 1e-4, "--model_family": "sd1x"})
+    assert notes(translation, "none").keys() >= {"lora_dropout", "grad_clip_method"}
+    assert notes(translation, "default").keys() >= {"caption_dropout_probability", "max_grad_norm"}
+    assert RunConfig.from_dict(translation.settings).caption_dropout == 0.1
+
+
+def test_a_scaling_by_the_roots_rank_becomes_the_alpha_that_gives_the_same():
+    config = RunConfig(rank=16, alpha=8, use_rslora=True, target_modules="linear", base="folder")
+    there = translate(TRAINERS["labkit"], settings_of(config), TRAINERS["kohya"])
+    assert there.settings["network_alpha"] / 16 == pytest.approx(config.scaling)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_only_the_kit_has_is_told_by_name(name):
+    config = RunConfig(base="embedded", lr_edits=((50, 1e-4),), prior_loss_weight=1.0, adapter="full")
+    lost = notes(translate(TRAINERS["labkit"], settings_of(config), TRAINERS[name], 48), "none")
+    assert lost.keys() >= {"base", "lr_edits", "prior_loss_weight", "adapter"}
+
+
+def test_every_setting_is_translated_or_named():
+    settings = {"network_dim": 8, "network_module": "networks.lora", "noise_offset": 0.1, "clip_skip": 2,
+                "output_dir": "out", "netwrok_alpha": 4, "flip_aug": True, "loss_type": "huber", "sample_prompts": "p",
+                "lr_scheduler": "consine", "full_bf16": True, "network_dropout": 0.2, "min_timestep": 100}
+    translation = from_theirs("kohya", settings)
+    told = " ".join(f"{note.name} {note.text}" for note in translation.notes)
+    assert all(name in told for name in settings.keys() - {"network_dim", "network_module"})
+    assert "did you mean network_alpha?" in notes(translation, "unknown")["netwrok_alpha"]
+    assert "did you mean cosine?" in notes(translation, "unknown")["lr_scheduler"]
+
+
+def test_two_trainers_understand_each_other_in_what_the_kit_has_not():
+    settings = {"network_dim": 8, "noise_offset": 0.1, "lr_scheduler": "cosine_with_restarts", "max_train_steps": 100,
+                "lr_scheduler_num_cycles": 3, "optimizer_type": "Prodigy", "flip_aug": True, "learning_rate": 1.0}
+    there = translate(TRAINERS["kohya"], settings, TRAINERS["onetrainer"], 100)
+    assert there.settings["offset_noise_weight"] == 0.1 and there.settings["optimizer.optimizer"] == "PRODIGY"
+    assert there.settings["learning_rate_scheduler"] == "COSINE_WITH_HARD_RESTARTS"
+    assert there.settings["learning_rate_cycles"] == 3
+    assert not notes(there, "none").keys() & {"noise_offset", "lr_scheduler", "optimizer"}
+
+
+@pytest.mark.parametrize("settings", [{"a": 1, "b": 2}, {"rate": 1e-4}])
+def test_settings_of_nobody_are_refused_with_the_remedy(settings):
+    with pytest.raises(LabError, match="--from"):
+        recognized(settings)
+
+
+def test_a_mistyped_trainer_is_answered_with_the_nearest():
+    with pytest.raises(LabError, match="did you mean kohya"):
+        trainer("koyha")
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("ai-toolkit", {"config": {"process": [{"model": {"is_flux": True}}]}}), ("simpletuner", {"model_family": "flux"}),
+    ("onetrainer", {"model_type": "FLUX_DEV_1"}),
+])
+def test_a_base_that_the_kit_cannot_train_is_told(name, settings):
+    assert any("no U-Net" in text for text in notes(from_theirs(name, settings), "none").values())
+
+
+def test_a_noise_offset_that_the_window_of_kohya_ss_leaves_unused_is_told():
+    settings = {"LoRA_type": "Standard", "noise_offset": "0.05", "noise_offset_type": "Multires",
+                "multires_noise_iterations": 8}
+    translation = from_theirs("kohya_ss", settings)
+    lost = notes(translation, "none")
+    assert "noise_offset" in notes(translation, "contradiction")
+    assert "multires_noise_iterations" in lost and "noise_offset" not in lost
+
+
+def test_a_value_that_the_kit_cannot_have_is_refused_by_name():
+    with pytest.raises(LabError, match="resolution = 650"):
+        design("kohya", {"network_dim": 8, "resolution": "650,650"})
