@@ -1,10 +1,10 @@
 """The verb that translates settings of other trainers, both ways, and says what does not come along."""
 
 from labkit.cli.parser import Outcome
-from labkit.design.config import is_share_string
+from labkit.design.config import is_share_string, load_design
 from labkit.design.trainers.files import nested, open_settings, written
 from labkit.design.trainers.known import TRAINERS, recognized, trainer
-from labkit.design.trainers.translate import KINDS, translate
+from labkit.design.trainers.translate import KINDS, settings_of, translate
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
 from labkit.settings import given_path
@@ -12,15 +12,11 @@ from labkit.settings import given_path
 
 def verb(options):
     """Print the translated settings and what there is to say of them; exit code 0 also where something is lost."""
-    given = open_settings(options.settings)
-    if options.from_:
-        source = trainer(options.from_)
-    else:
-        source = TRAINERS["labkit"] if is_share_string(options.settings) else recognized(given.settings, given.script)
+    source, settings = opened(options.settings, options.from_)
     target = trainer(options.to or ("labkit" if source.name != "labkit" else ""))
     if options.pictures is not None and options.pictures < 1:
         raise LabError(f"--pictures {options.pictures} is not possible: it must be a whole number above 0.")
-    translation = translate(source, given.settings, target, options.pictures)
+    translation = translate(source, settings, target, options.pictures)
     origins = {ours: f"{theirs} in the settings of {source.name}" for ours, theirs in translation.names.items()}
     text = written(target, translation.settings, origins)
     lines = [f"{source.title} -> {target.title}", *told(translation.notes)]
@@ -38,6 +34,18 @@ def verb(options):
     account = {"from": source.name, "to": target.name, "settings": nested(translation.settings), "text": text,
                "notes": notes}
     return Outcome(0, "\n".join(lines), account)
+
+
+def opened(text, name=None):
+    """Return the trainer that settings are of and the settings; name: of the trainer, where a person says it."""
+    given = open_settings(text)
+    if name:
+        source = trainer(name)
+    else:
+        source = TRAINERS["labkit"] if is_share_string(text) else recognized(given.settings, given.script)
+    if source.name == "labkit":                               # read and checked as every verb reads a design
+        return source, settings_of(load_design(text))
+    return source, given.settings
 
 
 def told(notes):

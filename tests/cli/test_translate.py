@@ -50,7 +50,7 @@ def test_what_is_written_is_a_design_that_says_where_it_comes_from(settings, tmp
 
 
 def test_a_design_becomes_the_settings_of_a_named_trainer_and_comes_back(tmp_path, capsys):
-    (tmp_path / "d.yaml").write_text("rank: 16\nlearning_rate: 2.0e-4\nbase: folder\ntarget_modules: [attention]\n")
+    (tmp_path / "d.yaml").write_text("rank: 16\nlearning_rate: 2.0e-4\nbase: folder\ntarget_modules: attention\n")
     assert labkit(tmp_path / "d.yaml", "--to", "onetrainer", "--out", tmp_path / "o.json", "--pictures", 100) == 0
     assert json.loads((tmp_path / "o.json").read_text())["lora_alpha"] == 16
     assert labkit(tmp_path / "o.json", "--out", tmp_path / "back.yaml", "--pictures", 100) == 0

@@ -242,6 +242,20 @@ def test_a_noise_offset_that_the_window_of_kohya_ss_leaves_unused_is_told():
     assert "multires_noise_iterations" in lost and "noise_offset" not in lost
 
 
+@pytest.mark.parametrize("name, settings", [
+    ("kohya", {"unet_lr": "fast"}), ("kohya", {"network_dim": "many"}), ("kohya", {"max_train_epochs": "ten"}),
+    ("kohya", {"train_batch_size": 0, "max_train_epochs": 3}),
+    ("kohya", {"lr_warmup_steps": "a%", "lr_scheduler": "cosine"}),
+    ("kohya", {"max_train_steps": -5}), ("onetrainer", {"learning_rate": True}),
+    ("simpletuner", {"--lr_scale": True, "--train_batch_size": "x"}),
+    ("ai-toolkit", {"config": {"process": [{"train": {"lr": "x"}}]}}), ("diffusers", {"rank": "x"}),
+    ("kohya_ss", {"lr_warmup": "much"}), ("kohya", {"network_dim": [1, 2]}), ("kohya", {"seed": "a"}),
+])
+def test_a_value_of_another_kind_ends_in_a_sentence(name, settings):
+    with pytest.raises(LabError):
+        design(name, settings, 40)
+
+
 def test_a_value_that_the_kit_cannot_have_is_refused_by_name():
     with pytest.raises(LabError, match="resolution = 650"):
         design("kohya", {"network_dim": 8, "resolution": "650,650"})

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labkit.design.trainers import ai_toolkit, diffusers_script, kit, kohya, kohya_gui, onetrainer, simpletuner
-from labkit.design.trainers.table import Trainer
+from labkit.design.trainers.table import Trainer, forms
 from labkit.errors import LabError
 
 TRAINERS = {module.TRAINER.name: module.TRAINER for module in
@@ -39,11 +39,6 @@ def recognized(settings: Mapping[str, Any], script: str = "") -> Trainer:
 
 
 def _likeness(one: Trainer, settings: Mapping[str, Any]) -> float:
-    marked = any(mark in _forms(name) for name in settings for mark in one.marks)
-    known = sum(any(form in one.names() or one.is_quiet(form) for form in _forms(name)) for name in settings)
+    marked = any(mark in forms(name) for name in settings for mark in one.marks)
+    known = sum(any(one.knows(form) for form in forms(name)) for name in settings)
     return known / max(1, len(settings)) + marked
-
-
-def _forms(name: str) -> tuple[str, ...]:
-    """Return the forms in which a name may stand in a table: as it is, without dashes, without its sections."""
-    return name, name.lstrip("-").replace("-", "_"), name.removeprefix("config.process.0.")

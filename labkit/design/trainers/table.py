@@ -104,6 +104,11 @@ class Trainer(NamedTuple):
         return (names | {self.length.steps or "", self.length.epochs or ""}) - {""}
 
 
+def forms(name: str) -> tuple[str, ...]:
+    """Return the forms in which a name may stand in a table: as it is, without dashes, without what is around it."""
+    return name, name.lstrip("-").replace("-", "_"), name.removeprefix("config.process.0.")
+
+
 class Note(NamedTuple):
     """Say one thing of a translation: its kind, the setting it is about, and a sentence."""
 

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from labkit.design.config import DEFAULT_STEPS, RunConfig
 from labkit.design.trainers.reading import plain
 from labkit.design.trainers.schedule import read_schedule, write_schedule
-from labkit.design.trainers.table import Choice, Notes, Run, Settings, Trainer
+from labkit.design.trainers.table import Choice, Notes, Run, Settings, Trainer, forms, same
 from labkit.design.trainers.words import DEFAULTS, WORDS, changes, neutral
+from labkit.errors import LabError, first_cause
+from labkit.text import shown
 
 KINDS = {
     "contradiction": "contradictory or without effect there",
@@ -20,6 +22,7 @@ KINDS = {
     "default": "not given, so the trainer's own value counts",
     "quiet": "left out, since it changes nothing of what is learned",
 }
+RATES = ("learning_rate", "unet_lr", "text_encoder_lr", "train.unet_lr", "unet.learning_rate", "lr_warmup")
 SCHEDULE = ("lr_scheduler", "lr_warmup_steps", "lr_end", "lr_options", "max_train_steps", "num_train_epochs")
 
 
@@ -39,8 +42,38 @@ def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pic
     settings: names with dots for what is nested. Nothing is left out without a note.
     """
     notes = Notes()
-    run, names = read(source, settings, pictures, notes)
-    return Translation(write(target, run, pictures or run.get("n_train"), notes, names), run, notes, names)
+    _require_numbers(source, settings)
+    try:
+        run, names = read(source, settings, pictures, notes)
+        return Translation(write(target, run, pictures or run.get("n_train"), notes, names), run, notes, names)
+    except LabError:
+        raise
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
+        raise LabError(f"These settings cannot be read as those of {source.title} ({first_cause(error)}): look for a "
+                       "value of another kind or size than it takes, or say with --from whose they are.") from None
+
+
+def _require_numbers(trainer: Trainer, settings: Mapping[str, Any]) -> None:
+    """Raise LabError naming a setting that must be a number and is none."""
+    numbers = {row.theirs for row in trainer.rows if _is_number(neutral(row.ours)) or _is_number(row.default)}
+    numbers |= {theirs for curve in trainer.curves for _, theirs, _ in curve.options}
+    numbers |= {curve.end[0] for curve in trainer.curves if curve.end} | set(RATES) | set(trainer.length[:2])
+    for name, value in settings.items():
+        given = plain(value)
+        if given is None or _is_number(given) or not numbers.intersection(forms(name)):
+            continue
+        if isinstance(given, str | bool | dict) and not (name.endswith("resolution") or isinstance(given, bool)
+                                                         and _is_switch(trainer, name)):
+            raise LabError(f"{name} = {shown(value)} is no number: give one, such as 1e-4 or 16.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_switch(trainer: Trainer, name: str) -> bool:
+    """Tell whether a setting is also a switch there: what is read of it has a word of its own."""
+    return any(row.theirs in forms(name) and row.read is not same for row in trainer.rows)
 
 
 def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | None, notes: Notes
