@@ -24,8 +24,8 @@ def page() -> str:
     """Return the text of docs/translate.md with its tables written anew."""
     text = PAGE.read_text(encoding="utf-8")
     for name, part in {"trainers": trainers(), "fields": fields(), "schedules": schedules(), "words": words()}.items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found, part=part: found[1] + part + found[2],
-                      text, flags=re.DOTALL)
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+                      lambda found, part=part: found[1] + part + found[2], text, flags=re.DOTALL)
     return text
 
 

@@ -92,7 +92,7 @@ def write_schedule(trainer: Trainer, run: Run, total: int | None, notes: Notes) 
                    f"differs by {_percent(off)} of the highest rate, and its rates sum to {path:.0%} of these")
     elif chosen.note and curve != "constant":
         notes.tell("other", trainer.scheduler, f"{chosen.theirs}: {chosen.note}")
-    flat = {trainer.scheduler: chosen.theirs}
+    flat: Settings = {trainer.scheduler: chosen.theirs}
     if trainer.warmup[0] not in settings:
         flat[trainer.warmup[0]] = in_unit(warmup if chosen.warmup else 0, trainer.warmup[1],
                                           run.get("gradient_accumulation_steps", 1))
@@ -105,11 +105,11 @@ def _fits(curve: Curve, run: Run, total: int | None, steps: int, end: float) -> 
     settings: Settings = {}
     if curve.end:
         setting, unit, always = curve.end
-        rate = float(run.get("learning_rate") or 1.0)
+        peak = float(run.get("learning_rate") or 1.0)
         if setting == "":
-            last["end"] = float(always) / rate
+            last["end"] = always / peak
         elif not (setting == "lr_end" and end == OWN_END.get(curve.curve, 0.0) and curve.curve in KIT):
-            settings[setting] = _short(end if unit == "share" else end * rate)
+            settings[setting] = _short(end if unit == "share" else end * peak)
     elif curve.curve != "constant":
         last["end"] = 0.0
     common = {"power": 1.0, "cycles": 1, "period": total, "start": 1.0, "stop": end, "step_size": total,

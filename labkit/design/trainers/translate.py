@@ -57,7 +57,8 @@ def _require_numbers(trainer: Trainer, settings: Mapping[str, Any]) -> None:
     """Raise LabError naming a setting that must be a number and is none."""
     numbers = {row.theirs for row in trainer.rows if _is_number(neutral(row.ours)) or _is_number(row.default)}
     numbers |= {theirs for curve in trainer.curves for _, theirs, _ in curve.options}
-    numbers |= {curve.end[0] for curve in trainer.curves if curve.end} | set(RATES) | set(trainer.length[:2])
+    numbers |= {curve.end[0] for curve in trainer.curves if curve.end} | set(RATES)
+    numbers |= {trainer.length.steps or "", trainer.length.epochs or ""}
     for name, value in settings.items():
         given = plain(value)
         if given is None or _is_number(given) or not numbers.intersection(forms(name)):
