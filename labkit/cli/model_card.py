@@ -26,8 +26,8 @@ LOADERS = {
     "kohya": "In ComfyUI put the file into `models/loras` and use *Load LoRA (Model Only)*; in AUTOMATIC1111's "
              "web UI, Forge and SD.Next into `models/Lora`, and write `<lora:{stem}:1>` into the prompt.",
 }
-EMBEDDED = ("The embedded base belongs to the kit: its latents have 8 channels, so ComfyUI and the web UIs cannot "
-            "load it. `labkit merge` writes it with this adapter as a folder for diffusers.")
+EMBEDDED = ("The embedded base is the folder `data/base` of the kit. Its latents have 8 channels, so ComfyUI and the "
+            "web UIs cannot load it. `labkit merge` writes it with this adapter as a folder for diffusers.")
 
 
 def card(run, name, config, *, form="diffusers", step=None, picture=None) -> str:
@@ -70,11 +70,12 @@ def _header(config) -> str:
 
 
 def _how(name, stem, config, base, form) -> str:
+    place = "data/base" if config.base == "embedded" else base
     code = (f'```python\nfrom diffusers import DiffusionPipeline\n\n'
-            f'pipe = DiffusionPipeline.from_pretrained({json.dumps(base)})\n'
+            f'pipe = DiffusionPipeline.from_pretrained({json.dumps(place)})\n'
             f'pipe.load_lora_weights(".", weight_name={json.dumps(name)})\n```')
     if config.base == "embedded":
-        return f"{code}\n\n`embedded` stands for the folder `data/base` of the kit. {EMBEDDED}"
+        return f"{code}\n\n{EMBEDDED}"
     return f"{code}\n\n{LOADERS[form].format(stem=printable(stem))}"
 
 

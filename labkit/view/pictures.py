@@ -5,6 +5,7 @@ import textwrap
 import numpy
 from matplotlib.transforms import blended_transform_factory
 
+from labkit.design.adapter_start import is_file
 from labkit.design.ladders import rung_text
 from labkit.judge.diagnose import diagnose
 from labkit.judge.score_text import short
@@ -98,14 +99,14 @@ def plot_samples(run, *, width=STYLE["width"]):
         figure.text(0.004, (bottom + side + 0.05) / figure.get_figheight(), prompt, fontsize=STYLE["small"],
                     color=STYLE["text"], va="bottom", fontstyle="italic")
         if not row:
-            name_columns(ax, xs, steps, 72 * head + 1)
+            name_columns(ax, xs, steps, 72 * head + 1, "start" if is_file(run.config.init_lora_weights) else "base")
     return figure
 
 
-def name_columns(ax, xs, steps, lift=3) -> None:
-    """Write the steps over the columns of a mosaic, `lift` points above it."""
+def name_columns(ax, xs, steps, lift=3, first="base") -> None:
+    """Write the steps over the columns of a mosaic, `lift` points above it; first: the word for step 0."""
     for x, step in zip(xs, steps, strict=False):  # there may be columns without a picture
-        ax.annotate(f"step {step:,}" if step else "base", (x, 0), (0, lift), textcoords="offset points", ha="center",
+        ax.annotate(f"step {step:,}" if step else first, (x, 0), (0, lift), textcoords="offset points", ha="center",
                     va="bottom", fontsize=STYLE["small"], color=STYLE["text"])
 
 
