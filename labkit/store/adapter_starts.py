@@ -52,9 +52,11 @@ def plain_lora(path: Path | str) -> ForeignAdapter:
     for layer in layers:
         if not {"A", "B"} <= layer.arrays.keys():
             raise LabError(f"{path} has half of the layer {layer.name} only: fetch or export it again.")
-    if broken := [layer.name for layer in layers if not layer.is_finite]:
-        raise LabError(f"{path} holds numbers that are not finite, in {broken[0]} and {len(broken) - 1} other layers: "
-                       "the run that wrote it diverged; take an earlier one of its files.")
+        if any(array.ndim < 2 or not array.size for array in layer.arrays.values()):
+            raise LabError(f"{path} has the layer {layer.name} in a shape that no LoRA has: fetch or export it again.")
+    if broken := [layer.name for layer in layers if not layer.is_finite or not math.isfinite(layer.scaling)]:
+        raise LabError(f"{path} holds numbers that are not finite, in {counted(len(broken), 'layer')} such as "
+                       f"{broken[0]}: the run that wrote it diverged; take an earlier one of its files.")
     return adapter
 
 

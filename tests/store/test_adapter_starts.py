@@ -111,6 +111,9 @@ def kinds():
             (kohya | text, "adapts text_encoder too (1 layer), which is not trained"),
             (broken, "holds numbers that are not finite"), (kohya | ranks, "has ranks 2 to 4"),
             ({key: value for key, value in kohya.items() if "up" not in key}, "has half of the layer"),
+            (kohya | {"lora_unet_down_attn1_to_q.lora_down.weight": torch.tensor(1.0)}, "in a shape that no LoRA has"),
+            (kohya | {"lora_unet_down_attn1_to_q.lora_down.weight": torch.ones(0, 8)}, "in a shape that no LoRA has"),
+            (kohya | {"lora_unet_down_attn1_to_q.alpha": torch.tensor(float("inf"))}, "are not finite, in"),
             (other, "which the base embedded does not have: it was made for another base"),
             (wide, "of shape (2, 9) where this base needs (2, 8): it was made for another base")]
 
