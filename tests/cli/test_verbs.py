@@ -261,7 +261,7 @@ def test_a_place_that_may_not_be_written_is_answered_with_what_sets_it(capsys, m
 def test_every_verb_has_its_help_and_its_function():
     needed = {"export": ["x", "--to", "y"], "merge": ["x", "--to", "y"], "resume": ["x"], "inspect": ["x"],
               "judge": ["x", "--base", "y", "--data", "z"],
-              "student": ["all", "--to", "y"], "collect": ["x"]}
+              "student": ["all", "--to", "y"], "collect": ["x"], "translate": ["x"]}
     for verb in cli.VERBS:
         assert callable(cli.function(verb)), verb
         assert cli.parser().parse_args([verb, *needed.get(verb, [])]).verb == verb
