@@ -53,6 +53,8 @@ class Lab:
     device        'cpu', 'cuda', 'mps'; None takes the best there is
     revision      branch, tag or commit of a hub name
     resolution    side of a picture in pixels; None takes the base's own
+    crop, captions    which square of each picture is used and where captions come from, as `territory` takes them;
+                  of a Territory that is open, its own
     dtype         of the U-Net: float32, bf16 or fp16; None: what LABKIT_DTYPE says, else what the device is best at
     max_rows      pictures that a pass may hold, all its runs together; fewer where memory is short
     gradient_checkpointing    whether activations are computed again in the backward pass instead of kept (Chen et
@@ -68,6 +70,7 @@ class Lab:
     def __init__(self, base: str | Base = "embedded", data: str | Path | Territory = "liminal", *,
                  cache: Cache | None = None, store: str | Path | None = None,
                  device: str | torch.device | None = None, revision: str | None = None, resolution: int | None = None,
+                 crop: str = "center", captions: str | None = None,
                  dtype: str | torch.dtype | None = None, max_rows: int = MAX_ROWS,
                  gradient_checkpointing: bool | None = None, monitor: Mapping[str, Any] | None = None):
         """Keep what is asked for; nothing is read or loaded yet."""
@@ -80,6 +83,7 @@ class Lab:
         self.data_name = str(data) if isinstance(data, str | Path) else data.name
         self.store, self.device, self.revision, self.resolution = Store(store), device, revision, resolution
         self.dtype, self.max_rows, self.gradient_checkpointing = dtype, max_rows, gradient_checkpointing
+        self.crop, self.captions = (crop, captions) if isinstance(data, str | Path) else (data.crop, data.captions)
         self.usual: dict[str, Any] = dict(monitor or {})
         if not isinstance(base, str):                         # objects take the place of what is made at first use
             self.base = base.at(resolution) if resolution else base
@@ -97,13 +101,13 @@ class Lab:
         precision = config.mixed_precision
         dtype = None if precision == "no" else precision      # "no": as the device is best at
         return cls(config.base, config.data, revision=config.revision, resolution=config.resolution,
-                   **{"dtype": dtype} | options)
+                   crop=config.crop, captions=config.captions, **{"dtype": dtype} | options)
 
     @cached_property
     def territory(self) -> Territory:
         """Return pictures and captions, checked."""
-        opened = territory(self.data_name)
-        for note in opened.notes:
+        opened = territory(self.data_name, crop=self.crop, captions=self.captions)
+        for note in opened.told[1:]:                          # the first line is its summary
             warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)
         return opened
 
@@ -121,7 +125,8 @@ class Lab:
         """Return the encoded pictures and captions."""
         train, validation = self.territory.train, self.territory.validation
         is_own = bool(train.looks)                            # captions of what ships were made to fit
-        note = cut_texts(self.base, train.captions + validation.captions) if is_own else None
+        whole = [text for part in (train, validation) for text in part.every_caption] if is_own else []
+        note = cut_texts(self.base, whole) if whole else None
         if note:
             warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)
         return encode(self.base, self.territory)
@@ -135,7 +140,7 @@ class Lab:
         """
         config = load_design(design, **knobs)
         opened_with = {"base": self.base_name, "data": self.data_name, "revision": self.revision,
-                       "resolution": self.resolution}
+                       "resolution": self.resolution, "crop": self.crop, "captions": self.captions}
         for name, value in opened_with.items():
             requested = getattr(config, name)
             if requested not in (value, RunConfig.__dataclass_fields__[name].default):
@@ -189,10 +194,11 @@ class Lab:
         return scored_prompts(self.territory)
 
     @property
-    def _no_score(self) -> dict[str, str]:
-        """Return what a run records where there can be no score on its territory: why."""
+    def _cannot_tell(self) -> dict[str, Any]:
+        """Return what a run records of what cannot be told on its territory: no score, and why; nothing held out."""
         is_scored = any(scored.name == "validation" for scored in self.scored_prompts)
-        return {} if is_scored or self.usual.get("scored") == 0 else {"no_score": NO_READER}
+        without = {} if is_scored or self.usual.get("scored") == 0 else {"no_score": NO_READER}
+        return without if self.territory.is_held_out else without | {"nothing_held_out": True}
 
     def train(self, design: Design = None, *, pictures: int = 2, **knobs: Any) -> Run:
         """Train one run, or find it in the store, and return its Run."""
@@ -240,7 +246,7 @@ class Lab:
             raise LabError("A run of this cell is not among those that were handed in, and none is trained while "
                            "answers are graded (LABKIT_GRADING=1): train it before handing in.")
         lesson = {"lesson": name} if (name := settings.switch("LABKIT_LESSON")) else {}
-        options["meta"] = self._no_score | lesson | (options.get("meta") or {})
+        options["meta"] = self._cannot_tell | lesson | (options.get("meta") or {})
         events = sweep(self.base, self.cache, plan, self.store, max_rows=self.max_rows,
                        gradient_checkpointing=self.gradient_checkpointing, **options)
         return kept(self.store, events)
@@ -248,7 +254,7 @@ class Lab:
     def begin(self, plan: Mapping[str, RunConfig]) -> dict[str, RunBuilder]:
         """Return what is known of planned runs before they train: nothing, or what they told until they stopped."""
         meta = {"base_fingerprint": self.base.fingerprint, "data_fingerprint": self.cache.fingerprint,
-                "measured_fingerprint": self.cache.measured_fingerprint} | self._no_score
+                "measured_fingerprint": self.cache.measured_fingerprint} | self._cannot_tell
         return {name: self.store.begin(name, config, meta) for name, config in plan.items()}
 
     def one_update(self, learning_rates: Iterable[float], design: Design = None, **knobs: Any) -> list[Run]:

@@ -7,6 +7,7 @@ from labkit.settings import REPO
 
 CHECKED = (
     "labkit/text.py", "labkit/errors.py", "labkit/settings.py", "labkit/interrupts.py", "labkit/machine.py",
+    "labkit/reading.py",
     "labkit/datasets",
     "labkit/design",
     "labkit/files",

@@ -47,12 +47,18 @@ def verb(options):
     if options.design:
         from labkit.experiments.preflight import look_over  # needs packages, which may not be installed yet
 
-        results = inputs_found = look_over(options.design, base=options.base, data=options.data)
+        results = inputs_found = look_over(options.design, base=options.base, data=options.data,
+                                           **reading(options))
     else:
-        inputs_found = inputs(options.base, options.data)
+        inputs_found = inputs(options.base, options.data, **reading(options))
         results = findings() + inputs_found
     code = 2 if is_bad(inputs_found) else 1 if is_bad(results) else 0
     return Outcome(code, text(results), [finding._asdict() for finding in results])
+
+
+def reading(options):
+    """Return how a folder is to be read, as the command line chooses it."""
+    return {name: getattr(options, name) for name in ("crop", "captions") if getattr(options, name)}
 
 
 def is_bad(results):
@@ -60,8 +66,11 @@ def is_bad(results):
     return any(finding.state == "bad" for finding in results)
 
 
-def inputs(base=None, data=None):
-    """Return the Findings on a base's files and on a folder of pictures, where they are given; no model is loaded."""
+def inputs(base=None, data=None, **reading):
+    """Return the Findings on a base's files and on a folder of pictures, where they are given; no model is loaded.
+
+    reading    crop and captions of the folder, as `labkit.datasets.folders.territory` takes them
+    """
     results = []
     if base is not None:
         from labkit.engine.base_files import find_base, kind_of  # needs packages, as above
@@ -73,14 +82,9 @@ def inputs(base=None, data=None):
         except LabError as error:
             results.append(Finding("base", "bad", str(error).removeprefix("base: ")))
     if data is not None:
-        from labkit.datasets.folders import territory  # needs packages, as above
+        from labkit.experiments.folder_inspection import inspect_folder  # needs packages, as above
 
-        try:
-            pictures = territory(data)
-            results.append(Finding("data", "good", pictures.summary))
-            results += [Finding("data", "note", note) for note in pictures.notes]
-        except LabError as error:
-            results.append(Finding("data", "bad", str(error).removeprefix("data: ")))
+        results += inspect_folder(data, base or "embedded", **reading)
     return results
 
 

@@ -13,16 +13,20 @@ SETTINGS = ("learning_rate", "lr_scheduler", "rank", "alpha", "train_batch_size"
 
 def verb(options):
     """Print what is found; exit code 2 where something is bad."""
-    results = inspect(given_path(options.path))
+    results = inspect(given_path(options.path), options.base, **checkup.reading(options))
     return Outcome(2 if checkup.is_bad(results) else 0, checkup.text(results), [each._asdict() for each in results])
 
 
-def inspect(path: Path) -> list[Finding]:
-    """Return the Findings on a folder of pictures, an adapter, a base or a run; LabError for anything else."""
+def inspect(path: Path, base: str | None = None, **reading) -> list[Finding]:
+    """Return the Findings on a folder of pictures, an adapter, a base or a run; LabError for anything else.
+
+    base       whose tokenizer counts the captions of a folder; None takes the embedded one
+    reading    crop and captions of a folder
+    """
     if not path.exists():
         raise LabError(f"{path} is not there: give a folder of pictures, an adapter, a base or a run's folder.")
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, base, reading)
     from labkit.experiments.adapter_inspection import inspect_adapter  # loads numpy and matplotlib
 
     try:
@@ -33,12 +37,14 @@ def inspect(path: Path) -> list[Finding]:
     return checkup.inputs(base=str(path))
 
 
-def _folder(path: Path) -> list[Finding]:
+def _folder(path: Path, base: str | None, reading: dict[str, str]) -> list[Finding]:
     if (path / "model_index.json").is_file() or (path / "unet").is_dir():
         return checkup.inputs(base=str(path))
     if (path / "events.jsonl").is_file():
         return _run(path)
-    return checkup.inputs(data=str(path))
+    from labkit.experiments.folder_inspection import inspect_folder  # loads numpy and Pillow
+
+    return inspect_folder(str(path), base or "embedded", **reading)
 
 
 def _run(path: Path) -> list[Finding]:

@@ -27,6 +27,13 @@ def add_practice(add):
         add[verb].add_argument("--base", metavar="NAME", help="embedded, a folder, a .safetensors file or a hub name")
         add[verb].add_argument("--data", metavar="FOLDER",
                                help="a territory that ships, or a folder of pictures with captions")
+    add["inspect"].add_argument("--base", metavar="NAME",
+                                help="the base whose tokenizer counts the captions of a folder (default: embedded)")
+    for verb in ("inspect", "checkup"):
+        add[verb].add_argument("--crop", metavar="WHERE",
+                               help="square that is used of a picture: center (default), top, bottom, left or right")
+        add[verb].add_argument("--captions", metavar="SOURCE",
+                               help="names, lines, column:NAME or text:CAPTION (default: as the folder has them)")
     for verb in ("resume", "export"):
         add[verb].add_argument("run", metavar="RUN", help="id of a run (its first characters suffice), or its folder")
     _resume(add["resume"])

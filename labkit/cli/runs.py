@@ -6,7 +6,7 @@ import traceback
 from contextlib import closing, suppress
 
 from labkit.cli.parser import Outcome, pairs, tell
-from labkit.datasets.folders import filtered, whole_path
+from labkit.datasets.folders import filtered, territory, whole_path
 from labkit.design.config import load_design
 from labkit.design.schedules import check_warmup, rates
 from labkit.errors import LabError
@@ -19,7 +19,7 @@ from labkit.store.events import Stopped, Validation
 from labkit.store.runs import RunFolder, Store
 from labkit.text import printable
 
-LIST_FIELDS = ("target_modules", "lr_edits", "base", "data")  # commas in their values are their own
+LIST_FIELDS = ("target_modules", "lr_edits", "base", "data", "captions")  # commas in their values are their own
 CHECKPOINTS = 10  # kept over a run, so that a kill costs at most a tenth of it
 
 
@@ -102,16 +102,18 @@ def train_all(configs, options, expected=None):
     if options.rows < 1:
         raise LabError(f"--rows {options.rows}: give a whole number from 1 up, such as 16.")
     first = configs[0]
-    for name in ("base", "revision", "data", "resolution"):
+    for name in ("base", "revision", "data", "crop", "captions", "resolution"):
         if any(getattr(config, name) != getattr(first, name) for config in configs):
             raise LabError(f"{name} must be the same for all runs of one command: run it once for each.")
     precisions = {config.mixed_precision for config in configs}
     one_precision = precisions.pop() if len(precisions) == 1 and precisions != {"no"} else None
     dtype = options.dtype or one_precision                    # None: as the device is best at
-    lab = Lab(first.base, first.data, store=options.store, revision=first.revision, resolution=first.resolution,
+    pictures = territory(first.data, crop=first.crop, captions=first.captions)
+    summary, *notes = pictures.told                           # bad pictures are found before a model loads
+    tell("\n".join([f"labkit: {summary}", *(f"labkit: data: {note}" for note in notes)]), sys.stderr)
+    lab = Lab(first.base, pictures, store=options.store, revision=first.revision, resolution=first.resolution,
               dtype=dtype, max_rows=options.rows, gradient_checkpointing=options.gradient_checkpointing,
               monitor=session.monitor())
-    tell(f"labkit: {lab.territory.summary}", sys.stderr)  # bad pictures are found before a model loads
     resolved = [lab.config(config) for config in configs]
     for config in resolved if not expected else ():
         check_warmup(config)

@@ -1,35 +1,60 @@
-"""The captions of a folder: a table of them, or a text file beside each picture. No torch here."""
+"""Which picture of a folder has which captions: by a table, by a text file beside it, or as was chosen. No torch here.
 
-import csv
+Where nothing is chosen, a table wins over text files; with them, pictures come in the order of their names.
+"""
+
 import functools
-import io
 import os
 import posixpath
+import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+from labkit import reading
 from labkit.datasets.pixels import is_foreign, is_picture
+from labkit.datasets.tables import (
+    Columns,
+    file_named,
+    read_rows,
+    read_text,
+    table_in,
+    take_column,
+    unreadable,
+)
 from labkit.errors import LabError
-from labkit.files import json_text
+from labkit.text import counted
 
 CAPTIONS = ("metadata.jsonl or metadata.csv with the columns file_name and text, "
             "or one .txt of the same name beside each picture")
-TABLES = ("metadata.jsonl", "metadata.csv")
-ALSO_CALLED = {
-    "file_name": ("filename", "file", "image", "path"),
-    "text": ("caption", "captions", "prompt", "description"),
-}
-MOST_BYTES = 200_000_000                    # of a table: a million captions
+SUFFIXES = (".txt", ".caption")             # of texts beside pictures; the first wins
 MOST_EMPTY = 0.75                           # of all captions: beyond, no words can be learned
-Columns = dict[str, Any]                    # a line of a table
-Row = tuple[Path, str, Columns]             # picture, caption, the other columns
-Lines = Iterator[tuple[str, Columns]]       # file and number of a line, for messages; what it holds
+COUNTER = re.compile(r"[\s\d()]*$")         # what tells pictures of one name apart: "a red door (2)", "a red door 03"
 
 
-def captioned(folder: Path) -> tuple[list[Row], list[Path], list[str]]:
-    """Match pictures with captions: rows in the order of the table, else by name; pictures not readable here; notes.
+class Row(NamedTuple):
+    """Hold a picture with its captions, of which one is shown at a time, and its other columns in a table."""
+
+    path: Path
+    captions: tuple[str, ...]
+    columns: Columns = {}
+
+
+class Captioned(NamedTuple):
+    """Hold what was found in a folder."""
+
+    rows: list[Row]
+    foreign: list[Path]                     # pictures that cannot be read here
+    notes: list[str]
+    source: str                             # where the captions are from, in words
+
+
+def captioned(folder: Path, chosen: str | None = None, fallback: str | None = None) -> Captioned:
+    """Match the pictures of a folder with their captions.
+
+    chosen      where captions come from, as `reading.SOURCES` says; None takes what the folder has
+    fallback    the caption of pictures that have none; None refuses them
 
     LabError names the file: a picture without a caption, a line without its picture, a table that cannot be read, or
     captions nearly all empty.
@@ -37,31 +62,43 @@ def captioned(folder: Path) -> tuple[list[Row], list[Path], list[str]]:
     try:
         inside = list(folder.iterdir())
     except OSError as error:
-        raise _unreadable(folder, error) from None
+        raise unreadable(folder, error) from None
     visible = [path for path in inside if path.is_file() and not path.name.startswith(".")]
     files = sorted(visible, key=lambda path: path.name)
     pictures, foreign = list(filter(is_picture, files)), list(filter(is_foreign, files))
-    texts = {_plain(path.stem): path for path in files if path.suffix.lower() == ".txt"}
-    alone = [texts[stem].name for stem in texts.keys() - {_plain(path.stem) for path in pictures + foreign}]
-    table = _table(folder, bool(texts))
-    rows: list[Row]
-    notes: list[str] = []
-    if table is None:
-        rows = [(path, _text(path, texts.get(_plain(path.stem))), {}) for path in pictures]
-        if rows and alone:
-            notes.append(f"{len(alone)} .txt without a picture of the same name, such as {min(alone)}")
+    texts, notes = _texts(files)
+    column, one = (reading.named(chosen, start) for start in (reading.COLUMN, reading.TEXT))
+    has_texts = bool(texts) and column is None
+    table = None if one or chosen in (reading.NAMES, reading.LINES) else _table(folder, has_texts)
+    if one:
+        rows, source = [Row(path, (" ".join(one.split()),)) for path in pictures], "one for all"
+    elif chosen == reading.NAMES:
+        rows, source = [Row(path, (from_name(path),)) for path in pictures], "the names of the files"
+    elif table is None and column is not None:
+        raise LabError(f"data: captions = {chosen} asks for a column, and {folder} has no metadata.jsonl or "
+                       "metadata.csv. Write one, or leave captions out.")
+    elif table is None:
+        found = _beside(pictures, foreign, texts, chosen == reading.LINES, fallback)
+        return _checked(folder, found._replace(notes=notes + found.notes), fallback)
     else:
-        rows, named = _matched(folder, table, pictures)
-        foreign = list(dict.fromkeys(foreign + named))
-        if unread := len(texts) - len(alone):
-            notes.append(f"captions are those of {table.name}; the {unread} .txt beside the pictures are not read")
-    empty = [path.name for path, text, _ in rows if not text]
-    if len(empty) > MOST_EMPTY * len(rows):
-        raise LabError(f"data: {len(empty)} of {len(rows)} captions in {folder} are empty, that of {empty[0]} for "
+        rows, named = _matched(folder, table, pictures, column or "text")
+        foreign, source = list(dict.fromkeys(foreign + named)), table.name
+    unread = [path for path in pictures + foreign if _text_of(path, texts)]
+    notes = [f"captions are those of {source}; the {len(unread)} .txt beside the pictures are not read"
+             ] if unread else []
+    return _checked(folder, Captioned(rows, foreign, notes, source), fallback)
+
+
+def _checked(folder: Path, found: Captioned, fallback: str | None) -> Captioned:
+    """Count empty captions; LabError where nearly all are, unless that is what is asked for."""
+    empty = [row.path.name for row in found.rows if not any(row.captions)]
+    if not empty or fallback == "":
+        return found
+    words = f"{len(empty)} of {len(found.rows)} captions"
+    if len(empty) > MOST_EMPTY * len(found.rows):
+        raise LabError(f"data: {words} in {folder} are empty, that of {empty[0]} for "
                        f"one, so no words could be learned. Write {CAPTIONS}.")
-    if empty:
-        notes.append(f"{len(empty)} of {len(rows)} captions are empty, that of {empty[0]} for one")
-    return rows, foreign, notes
+    return found._replace(notes=[*found.notes, f"{words} are empty, that of {empty[0]} for one"])
 
 
 def _plain(name: str) -> str:
@@ -69,30 +106,86 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+# -- captions beside pictures, or in their names
+
+
+def _texts(files: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
+    """Return the text files of a folder by their plain names without the ending, and what is told of them."""
+    first, second = ({_plain(path.stem): path for path in files if path.suffix.lower() == suffix}
+                     for suffix in SUFFIXES)
+    both = sorted(first.keys() & second.keys())
+    notes = [f"{counted(len(both), 'picture')} with {' and '.join(SUFFIXES)} beside them, {both[0]} for one: "
+             f"{SUFFIXES[0]} is read"] if both else []
+    return second | first, notes
+
+
+def _text_of(picture: Path, texts: Mapping[str, Path]) -> Path | None:
+    """Return the text beside a picture: of a.png it is a.txt, or a.png.txt."""
+    return texts.get(_plain(picture.stem)) or texts.get(_plain(picture.name))
+
+
+def _beside(pictures: Sequence[Path], foreign: list[Path], texts: Mapping[str, Path], is_by_lines: bool,
+            fallback: str | None) -> Captioned:
+    """Return the pictures with what their text files say, and what is odd about these."""
+    beside = {path: _text_of(path, texts) for path in pictures}
+    without = [path for path, text in beside.items() if text is None]
+    if without and fallback is None:
+        raise _no_caption(without[0])
+    lines = {path: _lines(text) for path, text in beside.items() if text}
+    rows = [Row(path, _captions(lines.get(path), is_by_lines, fallback)) for path in pictures]
+    used = set(beside.values()) | {_text_of(path, texts) for path in foreign}
+    notes = []
+    if rows and (alone := sorted(path.name for path in texts.values() if path not in used)):
+        notes.append(f"{len(alone)} .txt without a picture of the same name, such as {alone[0]}")
+    several = [path.name for path, found in lines.items() if len(found) > 1]
+    if several and not is_by_lines:
+        notes.append(f"{counted(len(several), 'caption')} of several lines, that of {several[0]} for one, read as one "
+                     "line: captions = lines takes each line as a caption of its own")
+    if without and pictures:
+        what = f"'{fallback}', as the folder is called," if fallback else "the empty one"
+        notes.append(f"{len(without)} of {counted(len(pictures), 'picture')} in {without[0].parent.name} without a "
+                     f"caption, {without[0].name} for one: {what} is shown with them")
+    kinds = " and ".join(sorted({path.suffix.lower() for path in beside.values() if path})) or "nowhere"
+    return Captioned(rows, foreign, notes, f"the {kinds} beside them" if lines else "the folder's name")
+
+
+def _captions(lines: list[str] | None, is_by_lines: bool, fallback: str | None) -> tuple[str, ...]:
+    if lines is None:
+        return (fallback or "",)
+    return tuple(lines) if is_by_lines and lines else (" ".join(lines),)
+
+
+def _lines(text: Path) -> list[str]:
+    """Return the lines of a text that are not empty, each with single spaces."""
+    return [" ".join(line.split()) for line in read_text(text).split("\n") if line.strip()]
+
+
+def _no_caption(picture: Path) -> LabError:
+    offered = from_name(picture)
+    return LabError(f"data: {picture} has no caption. Write {CAPTIONS}; or choose captions=names, which makes "
+                    f"'{offered}' of its name, or captions=text:CAPTION, one for all."
+                    f"{_other_table(picture.parent)}")
+
+
+def from_name(picture: Path) -> str:
+    """Return what the name of a picture says: words, without a counter at its end, as of a-red-door_02.png."""
+    words = " ".join(re.sub(r"[_\-]+", " ", _plain(picture.stem)).split())
+    return COUNTER.sub("", words) or words
+
+
+# -- captions in a table
+
+
 def _table(folder: Path, has_texts: bool) -> Path | None:
     """Find the table of a folder: in it; without texts also above it, if that names its pictures, as train/a.png."""
-    inside, above = (_table_in(place) for place in (folder, folder.parent))
+    inside, above = (table_in(place) for place in (folder, folder.parent))
     if inside or has_texts or not above:
         return inside
-    names = (_named(row) for _, row in _read_rows(above))
+    names = (file_named(row) for _, row in read_rows(above))
     return above if any((folder.parent / name).parent == folder for name in names) else None
 
 
-def _table_in(place: Path) -> Path | None:
-    return next((place / name for name in TABLES if (place / name).is_file()), None)
-
-
-def _named(row: Columns) -> str:
-    """Return the file that a row names, in the one form of a path; "" where it names none."""
-    names = ("file_name", *ALSO_CALLED["file_name"])
-    return posixpath.normpath(next((str(row[name]) for name in names if name in row), "").replace("\\", "/"))
-
-
-def _read_rows(table: Path) -> Lines:
-    return _jsonl(table) if table.suffix == ".jsonl" else _csv(table)
-
-
-def _matched(folder: Path, table: Path, pictures: list[Path]) -> tuple[list[Row], list[Path]]:
+def _matched(folder: Path, table: Path, pictures: list[Path], column: str) -> tuple[list[Row], list[Path]]:
     """Return the rows of a folder's own pictures, and the files that the table names but that cannot be read here."""
     rows: dict[Path, Row] = {}
     unread: list[Path] = []
@@ -103,12 +196,13 @@ def _matched(folder: Path, table: Path, pictures: list[Path]) -> tuple[list[Row]
         files = [path for path in table.parent.rglob("*") if path.is_file()]
         return {_plain(path.relative_to(table.parent).as_posix()): path for path in files}
 
-    for where, row in _read_rows(table):
+    for where, row in read_rows(table):
         columns = [name if isinstance(value, str) else f"{name} (not a text)" for name, value in row.items()]
-        name, text = _column(row, "file_name"), _column(row, "text")
-        if name is None or text is None:
-            raise LabError(f"data: {where} needs file_name and text, both texts. "
-                           f"Its columns are: {', '.join(columns) or 'none'}.")
+        names, texts = take_column(row, "file_name"), take_column(row, column)
+        if len(names) != 1 or not texts:
+            raise LabError(f"data: {where} needs file_name and {column}, both texts. "
+                           f"Its columns are: {', '.join(columns) or 'none'}.{_which(column)}")
+        name = names[0]
         path = _find(table.parent, name, files_below)
         if path is None:
             short = posixpath.basename(name.replace("\\", "/"))
@@ -121,7 +215,7 @@ def _matched(folder: Path, table: Path, pictures: list[Path]) -> tuple[list[Row]
         if path in rows or path in unread:
             raise LabError(f"data: {where} names {name} a second time. Delete one of the lines.")
         if is_picture(path):
-            rows[path] = (path, text.strip(), row)
+            rows[path] = Row(path, tuple(text.strip() for text in texts), row)
         else:
             unread.append(path)
     if left := [path.name for path in pictures if path not in rows]:
@@ -130,10 +224,8 @@ def _matched(folder: Path, table: Path, pictures: list[Path]) -> tuple[list[Row]
     return list(rows.values()), unread
 
 
-def _column(row: Columns, column: str) -> str | None:
-    """Take the file's name or the caption out of a row, by its own name or the one other for it; None without it."""
-    names = [column] if column in row else [name for name in ALSO_CALLED[column] if name in row]
-    return row.pop(names[0]) if len(names) == 1 and isinstance(row[names[0]], str) else None
+def _which(column: str) -> str:
+    return " Choose the one of the captions with captions = column:NAME." if column == "text" else ""
 
 
 def _find(base: Path, name: str, files_below: Callable[[], Mapping[str, Path]]) -> Path | None:
@@ -143,64 +235,10 @@ def _find(base: Path, name: str, files_below: Callable[[], Mapping[str, Path]]) 
     return files_below().get(_plain(posixpath.normpath(name.replace("\\", "/"))))
 
 
-def _text(picture: Path, beside: Path | None) -> str:
-    if beside is None:
-        raise LabError(f"data: {picture} has no caption. Write {CAPTIONS}.{_other_table(picture.parent)}")
-    return " ".join(_read(beside).split())
-
-
 def _other_table(folder: Path) -> str:
     """Return a question about a table of another name in a folder or above it, "" without one."""
     for path in (*sorted(folder.glob("*")), *sorted(folder.parent.glob("*"))):
         if path.suffix.lower().startswith((".csv", ".json")):
-            table = TABLES[1] if path.suffix.lower() == ".csv" else TABLES[0]
+            table = "metadata.csv" if path.suffix.lower() == ".csv" else "metadata.jsonl"
             return f" {path} is not read: is it meant to be {folder / table}?"
     return ""
-
-
-def _read(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(min(MOST_BYTES, os.fstat(file.fileno()).st_size) + 1)
-        if len(data) > MOST_BYTES:
-            raise LabError(f"data: {path} has more than {MOST_BYTES // 10**6} MB. Write {CAPTIONS}.")
-        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    except UnicodeDecodeError as error:
-        reason = f"{error.reason} at byte {error.start}"
-        raise LabError(f"data: {path} is not UTF-8 text ({reason}). Save it as UTF-8.") from None
-
-
-def _unreadable(path: Path, error: OSError) -> LabError:
-    return LabError(f"data: {path} cannot be read ({error.strerror}). "
-                    "Change its permissions, or give another folder.")
-
-
-def _jsonl(table: Path) -> Lines:
-    for number, line in enumerate(_read(table).split("\n"), 1):
-        if line.strip():
-            where = f"{table}, line {number},"
-            try:
-                row = json_text.parse(line)
-            except ValueError as error:
-                example = '{"file_name": "a.png", "text": "..."}'
-                raise LabError(f"data: {where} is not a JSON object such as {example} ({error}).") from None
-            yield where, row
-
-
-def _csv(table: Path) -> Lines:
-    reader = csv.DictReader(io.StringIO(_read(table), newline=""), skipinitialspace=True)
-    try:
-        columns = [name.strip() for name in reader.fieldnames or []]
-        reader.fieldnames = columns
-        for row in reader:
-            where = f"{table}, line {reader.line_num},"
-            if None in row:                 # values beyond the last column
-                values = len(columns) + len(row[None])
-                raise LabError(f"data: {where} has {values} values for {len(columns)} columns ({', '.join(columns)}). "
-                               "Put quotation marks around a caption that holds commas.")
-            yield where, row
-    except csv.Error as error:
-        where = f"{table}, line {reader.line_num},"
-        raise LabError(f"data: {where} is no CSV ({error}): mend its quotation marks.") from None

@@ -1,72 +1,32 @@
 """Pictures with captions: image folders, their checks, and the three sets of a territory. No torch here.
 
 A folder holds pictures and either `metadata.jsonl` or `metadata.csv` (columns `file_name`, `text`, and any attributes:
-the Hugging Face image-folder convention) or one `.txt` of the same name beside each picture.
+the Hugging Face image-folder convention) or one `.txt` of the same name beside each picture. docs/folders.md has all
+forms that are read.
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from labkit.datasets import copies
 from labkit.datasets import notes as folder_notes
-from labkit.datasets.captions import captioned
-from labkit.datasets.pixels import Look, look
-from labkit.datasets.pixels import load_picture as load_picture  # where everyone looks for it
+from labkit.datasets.concepts import load_part
+from labkit.datasets.picture_folder import PictureFolder, as_texts
+from labkit.datasets.picture_folder import load_folder as load_folder  # where everyone looks for them
+from labkit.datasets.pixels import load_picture as load_picture
 from labkit.errors import LabError
-from labkit.files.content import Memo, sha256, sha256_of_texts
+from labkit.files.content import sha256_of_texts
 from labkit.settings import data_dir, given_path
 from labkit.text import counted
 
 HELD_OUT = 0.1                                                # of a folder without its own validation pictures
 FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 128
 VALIDATION = ("validation", "valid", "val", "test")           # names of the held-out part, the first that is there
+OWN_PRIOR = ("class", "reg")                                  # one's own pictures of what the base should keep
 PROMPTS = 4
-
-
-@dataclass(frozen=True)
-class PictureFolder:
-    """Hold checked pictures in the order of their captions' file, else by name."""
-
-    folder: Path
-    paths: tuple[Path, ...]
-    captions: tuple[str, ...]
-    attributes: tuple[dict[str, Any], ...]                    # the other columns of the captions' file
-    hashes: tuple[str, ...]                                   # SHA-256 of each picture's file and way of reading it
-    looks: tuple[Look, ...] = ()                              # what each picture is; none of what ships
-    notes: tuple[str, ...] = ()                               # what a person should know: left out, cut, doubtful
-
-    def __len__(self) -> int:
-        """Return how many pictures there are."""
-        return len(self.paths)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash pictures and captions in order, whatever their names and place: 64 hex digits."""
-        return sha256_of_texts(text for pair in zip(self.hashes, self.captions, strict=True) for text in pair)
-
-    def at(self, indices: Iterable[int]) -> "PictureFolder":
-        """Return the pictures with these numbers, in this order."""
-        numbers = list(indices)
-        return replace(
-            self, paths=tuple(self.paths[i] for i in numbers), captions=tuple(self.captions[i] for i in numbers),
-            attributes=tuple(self.attributes[i] for i in numbers), hashes=tuple(self.hashes[i] for i in numbers),
-            looks=tuple(self.looks[i] for i in numbers if self.looks))
-
-    def take(self, n: int) -> "PictureFolder":
-        """Return the first n pictures."""
-        return self.at(range(min(n, len(self))))
-
-    def select(self, **attributes: Any) -> "PictureFolder":
-        """Return the pictures with all these attributes, as in `select(kind=("pool", "maze"), light="dim light")`."""
-        wanted = {name: _texts(values) for name, values in attributes.items()}
-
-        def fits(columns: dict[str, Any]) -> bool:
-            return all(str(columns.get(name)) in values for name, values in wanted.items())
-
-        return self.at(i for i, columns in enumerate(self.attributes) if fits(columns))
+LINES = 3                                                     # in which a folder is told of before training
 
 
 @dataclass(frozen=True)
@@ -79,23 +39,42 @@ class Territory:
     ordinary: PictureFolder                                   # what the base knew before: forgetting is measured on it
     prompts: tuple[str, ...]                                  # captions worth drawing while training
     notes: tuple[str, ...] = ()                               # what a person should know before training on it
+    prior: PictureFolder | None = None                        # one's own class pictures, in place of drawn ones
+    crop: str = "center"                                      # which square of each picture is used
+    captions: str | None = None                               # where captions come from; None as the folder has them
+
+    @property
+    def is_held_out(self) -> bool:
+        """Tell whether what is measured on is not trained on: of less than eight pictures, none are held out."""
+        return not set(self.train.hashes).intersection(self.validation.hashes)
 
     @property
     def summary(self) -> str:
         """Say how many pictures are trained on and held out."""
-        trained = counted(len(self.train), "picture")
-        return f"{self.name}: {trained} to train on, {len(self.validation)} held out to judge by"
+        held_out = f"{len(self.validation)} held out to judge by"
+        if not self.is_held_out:
+            held_out = "none held out, so that overfitting cannot be seen"
+        return f"{self.name}: {counted(len(self.train), 'picture')} to train on, {held_out}"
+
+    @property
+    def told(self) -> list[str]:
+        """Say in at most three lines what a person should know before training on it."""
+        lines = [self.summary, *self.notes]
+        if left := lines[LINES:]:
+            lines[LINES - 1 :] = [f"{counted(len(left) + 1, 'more note')}: `labkit inspect FOLDER` has them"]
+        return lines
 
     @property
     def fingerprint(self) -> str:
         """Hash what a run is trained on; what it is measured by is recorded with it, not hashed.
 
         Captions of a folder's own ordinary/ belong to it: with prior_loss_weight the base draws them, and a run is
-        trained on what it drew.
+        trained on what it drew; or on class pictures of one's own.
         """
-        if data_dir() / "territories" in self.ordinary.folder.parents:        # what ships belongs to the base
-            return self.train.fingerprint
-        return sha256_of_texts([self.train.fingerprint, *self.ordinary.captions])
+        ships = data_dir() / "territories" in self.ordinary.folder.parents    # what ships belongs to the base
+        more = [] if ships else [*self.ordinary.captions]
+        more += [self.prior.fingerprint] if self.prior else []
+        return sha256_of_texts([self.train.fingerprint, *more]) if more or not ships else self.train.fingerprint
 
     def where(self, **attributes: Any) -> "Territory":
         """Keep the pictures that have these attributes; what the base knew before stays whole.
@@ -104,7 +83,7 @@ class Territory:
         part of the name, so that a configuration, a design file and the command line can carry it. LabError: nothing
         is left.
         """
-        wanted = {name: _texts(values) for name, values in attributes.items()}
+        wanted = {name: as_texts(values) for name, values in attributes.items()}
         for name, values in wanted.items():
             self._check_attribute(name, values)
         filters = [f"{name}={','.join(values)}" for name, values in wanted.items()]
@@ -126,40 +105,48 @@ class Territory:
             raise LabError(f"data: {name} = {odd[0]} is not one of {', '.join(known)}.")
 
 
-def _texts(values: Any) -> tuple[str, ...]:
-    """Write one value, or several, as texts: attributes of a file and of a name are the same then."""
-    return tuple(map(str, values)) if isinstance(values, list | tuple | set) else (str(values),)
-
-
-def territory(name: str = "liminal") -> Territory:
+def territory(name: str = "liminal", *, crop: str = "center", captions: str | None = None) -> Territory:
     """Open a territory: a name that ships with the kit, or an image folder.
 
     Attributes behind it select pictures, as in "liminal/kind=pool,maze". A folder may have train/ and validation/
-    inside, and ordinary/. One with pictures alone, or with train/ alone, is split by content: a tenth of them, at
-    least 4 and at most 128, are held out, always the same ones, and copies stay on one side.
+    inside, ordinary/, and class/ with pictures of what the base should keep. One with pictures alone, or with train/
+    alone, is split by content: a tenth of them, at least 4 and at most 128, are held out, always the same ones, and
+    copies stay on one side. Of fewer than 8 none are.
+
+    crop        which square of each picture is used: center, top, bottom, left, right
+    captions    where captions come from, as `reading.SOURCES` says; None takes what the folder has
+
     LabError: no such territory, or anything wrong in its folders.
     """
     name, attributes = filtered(name)
     if attributes:
-        return territory(name).where(**attributes)
+        return territory(name, crop=crop, captions=captions).where(**attributes)
     shipped = data_dir() / "territories"
     folder = shipped / name if name in shipped_territories() else given_path(name)
     if not folder.is_dir():
         names = ", ".join(shipped_territories()) or "none are here"
         raise LabError(f"data: there is no folder {name}. "
                        f"Give a folder of pictures, or one of the territories that ship: {names}.")
+    load = partial(load_part, crop=crop, captions=captions)
     held_out = next((folder / part for part in VALIDATION if (folder / part).is_dir()), None)
-    if held_out and ((folder / "train").is_dir() or held_out == folder / "validation"):
-        train, validation = load_folder(folder / "train"), load_folder(held_out)
+    has_train = (folder / "train").is_dir()
+    if held_out and (has_train or held_out == folder / "validation"):
+        train, validation = load(folder / "train", takes_all=True), load(held_out, takes_all=True)
         notes = _shared(train, validation)
     else:
-        train, validation, notes = _split(load_folder(folder / "train" if (folder / "train").is_dir() else folder))
+        train, validation, notes = _split(load(folder / "train", takes_all=True) if has_train else load(folder))
     has_ordinary = (folder / "ordinary").is_dir()
-    ordinary = load_folder(folder / "ordinary" if has_ordinary else shipped / "ordinary" / "validation")
+    ordinary = load_part(folder / "ordinary" if has_ordinary else shipped / "ordinary" / "validation",
+                         crop=crop, fallback="" if has_ordinary else None)
+    prior = next((load_part(folder / part, crop=crop, fallback="", takes_all=True)
+                  for part in OWN_PRIOR if (folder / part).is_dir()), None)
     if shipped not in folder.parents:
-        parts = (train, validation, ordinary)
+        parts = [part for part in (train, validation, ordinary, prior) if part]
         notes = [*folder_notes.unused(folder, parts), *(note for part in parts for note in part.notes), *notes]
-    return Territory(str(name), train, validation, ordinary, _prompts(validation), tuple(dict.fromkeys(notes)))
+        notes += [f"{counted(len(prior), 'picture')} in {prior.folder} shown with prior_loss_weight, in place of what "
+                  "the base draws itself"] if prior else []
+    return Territory(str(name), train, replace(validation, repeats=()), ordinary, _prompts(validation),
+                     tuple(dict.fromkeys(notes)), prior and replace(prior, repeats=()), crop, captions)
 
 
 def filtered(name: str) -> tuple[str, dict[str, tuple[str, ...]]]:
@@ -204,10 +191,10 @@ def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder, list[
     """Hold out the pictures of the lowest hashes, copies together; too large a set of copies is trained on."""
     wanted = min(max(math.ceil(HELD_OUT * len(pictures)), FEWEST_HELD_OUT), MOST_HELD_OUT)
     if len(pictures) < 2 * FEWEST_HELD_OUT:
-        raise LabError(
-            f"data: {pictures.folder} has {counted(len(pictures), 'picture')}, of which {FEWEST_HELD_OUT} would be "
-            f"held out to see overfitting. Give at least {2 * FEWEST_HELD_OUT}, "
-            "or make the folders train and validation inside it.")
+        return pictures, pictures, [
+            f"nothing held out of {counted(len(pictures), 'picture')}: losses are measured on those that are trained "
+            f"on, and there will be no verdict on overfitting; give {2 * FEWEST_HELD_OUT} or more, or others in a "
+            "folder validation beside train"]
     groups = copies.groups(pictures.looks)
     held = _lowest(pictures, groups, wanted)
     alike = [group for group in groups if len(group) > 1]
@@ -226,11 +213,11 @@ def _split(pictures: PictureFolder) -> tuple[PictureFolder, PictureFolder, list[
 
 
 def _lowest(pictures: PictureFolder, groups: list[list[int]], wanted: int) -> set[int]:
-    """Choose groups by the lowest hash in each until `wanted` pictures are held out.
+    """Choose groups by the lowest hash of a file in each until `wanted` pictures are held out.
 
     Groups that are too large wait, and may fill what is missing, up to half of all.
     """
-    ranked = sorted(groups, key=lambda group: min(pictures.hashes[i] for i in group))
+    ranked = sorted(groups, key=lambda group: min(pictures.looks[i].sha256 for i in group))
     held: set[int] = set()
     for group in ranked:
         if len(held) + len(group) <= wanted:
@@ -258,28 +245,3 @@ def whole_path(name: str) -> str:
     if not place or place in ("embedded", *shipped_territories()) or not given_path(place).exists():
         return name
     return str(given_path(place).resolve()) + name.removeprefix(place)
-
-
-def load_folder(path: Path | str) -> PictureFolder:
-    """Open an image folder and check every file in it.
-
-    LabError names the file: no pictures, a picture without a caption or a caption without its picture, a file that is
-    truncated or no picture.
-    """
-    folder = given_path(path)
-    if not folder.is_dir():
-        raise LabError(f"data: there is no folder {folder}.")
-    rows, foreign, notes = captioned(folder)
-    left_out = folder_notes.left_out(foreign, len(rows) + len(foreign))
-    if not rows:
-        why = f": {left_out[0]}" if left_out else ""
-        raise LabError(f"data: {folder} has no pictures that can be read{why}.{folder_notes.candidates(folder)}")
-    paths, captions, attributes = zip(*rows, strict=True)
-    if data_dir().resolve() in folder.resolve().parents:      # decoded by a test instead, for speed at the first click
-        with Memo("sha256", sha256) as hashed:
-            return PictureFolder(folder, paths, captions, attributes, tuple(map(hashed, paths)), notes=tuple(notes))
-    with Memo("look", look) as looked_at:
-        looks = tuple(Look(*looked_at(path)) for path in paths)
-    notes = [*left_out, *notes, *folder_notes.of_pixels(paths, looks)]
-    hashes = tuple(look.sha256 for look in looks)
-    return PictureFolder(folder, paths, captions, attributes, hashes, looks, tuple(notes))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from labkit.datasets.pixels import SUFFIXES, Look, is_foreign, is_picture
+from labkit.datasets.pixels import PLUGINS, SUFFIXES, Look, is_foreign, is_picture
+from labkit.reading import CROPS, IMAGES, WITH_REPEATS
 from labkit.text import counted
 
 DEPTH = 2                                   # folders below the one given that are looked into
@@ -35,20 +36,24 @@ def left_out(foreign: Sequence[Path], n_pictures: int) -> list[str]:
     for path in foreign:
         kinds.setdefault(path.suffix.lower() or path.name, []).append(path.name)
     named = ", ".join(f"{len(names)} {kind} ({names[0]})" for kind, names in sorted(kinds.items()))
+    packages = dict.fromkeys(PLUGINS[kind][1] for kind in sorted(kinds) if kind in PLUGINS)
+    install = f"pip install {' '.join(packages)}, or " if packages else ""
     return [f"{len(foreign)} of {counted(n_pictures, 'picture')} left out, since Pillow cannot read their kind here: "
-            f"{named}; save them as PNG or JPEG"]
+            f"{named}; {install}save them as PNG or JPEG"]
 
 
-def of_pixels(paths: Sequence[Path], looks: Sequence[Look]) -> list[str]:
-    """Tell what the middle squares leave of pictures, and of colour profiles that could not be used."""
+def of_pixels(paths: Sequence[Path], looks: Sequence[Look], crop: str = "center") -> list[str]:
+    """Tell what the chosen squares leave of pictures, and of colour profiles that could not be used."""
     notes = []
     cut = [(look, path) for path, look in zip(paths, looks, strict=True) if look.lost > CUT]
     if cut:
         look, path = max(cut, key=lambda pair: pair[0].lost)
+        square = "their middle square" if crop == "center" else f"the square at their {crop}"
+        others = ", ".join(name for name in CROPS if name != crop)
         notes.append(
-            f"{len(cut)} of {counted(len(looks), 'picture')} lose more than {CUT:.0%} outside their middle square, "
+            f"{len(cut)} of {counted(len(looks), 'picture')} lose more than {CUT:.0%} outside {square}, "
             f"which alone is used; {path.name} ({look.width} x {look.height}) loses {look.lost:.0%}: "
-            "crop them to squares yourself where that matters")
+            f"crop can also be {others}, or crop them to squares yourself")
     unreadable = [path.name for path, look in zip(paths, looks, strict=True) if look.profile == "unreadable"]
     if unreadable:
         notes.append(f"{counted(len(unreadable), 'picture')} with a colour profile that cannot be used, "
@@ -62,21 +67,25 @@ def cut_texts(base: Any, texts: Sequence[str], noun: str = "caption") -> str | N
     base: an engine.base.Base, which belongs to a room above this one.
     """
     limit = base.tokenizer.model_max_length
-    whole = base.tokenizer(list(texts), truncation=True, max_length=ENDLESS).input_ids
-    long = [len(ids) for ids in whole if len(ids) > limit]
+    long = [count for count in token_counts(base, texts) if count > limit]
     if not long:
         return None
     return (f"{len(long)} of {counted(len(texts), noun)} cut: {base.name} reads {limit} tokens, "
             f"the longest has {max(long)}; shorten them, or put first what matters")
 
 
+def token_counts(base: Any, texts: Sequence[str]) -> list[int]:
+    """Return how many tokens each text has for a base, the two at its ends included."""
+    return [len(ids) for ids in base.tokenizer(list(texts), truncation=True, max_length=ENDLESS).input_ids]
+
+
 def unused(folder: Path, parts: Sequence[Part]) -> list[str]:
     """Tell of pictures in and below a folder that none of its parts uses, nor has told of as left out."""
     used = {path.resolve() for part in parts for path in part.paths}
-    folders_of_parts = {part.folder.resolve() for part in parts}
+    folders_of_parts = {part.folder.resolve() for part in parts} | {path.parent for path in used}
     notes = []
     for place in [folder, *_below(folder)]:
-        visible = [path for path in _inside(place) if _is_visible(path)]
+        visible = [path for path in inside(place) if is_visible(path)]
         pictures = [path for path in visible if is_picture(path) and path.is_file()]
         if place.resolve() not in folders_of_parts:
             pictures += [path for path in visible if is_foreign(path)]
@@ -93,10 +102,11 @@ def unused(folder: Path, parts: Sequence[Part]) -> list[str]:
 def candidates(folder: Path) -> str:
     """Say which folders below have pictures, where a folder itself has none."""
     folders = []
-    for place in _below(folder):
-        if any(is_picture(path) and _is_visible(path) for path in _inside(place)):
-            is_part = (place.parent / "train").is_dir() and place.parent != folder
-            folders.append(place.parent if is_part else place)
+    for place in _below(folder, DEPTH + 2):
+        if any(is_picture(path) and is_visible(path) for path in inside(place)):
+            whole = _whole(place)
+            if whole != folder and len(whole.relative_to(folder).parts) <= DEPTH:
+                folders.append(whole)
     names = list(dict.fromkeys(map(str, folders)))
     if not names:
         return f" Pictures are files named {', '.join(SUFFIXES)}."
@@ -106,16 +116,23 @@ def candidates(folder: Path) -> str:
     return f" Give one of the folders below that have some: {', '.join(names[:MOST_NAMED])}{more}."
 
 
+def _whole(place: Path) -> Path:
+    """Return the folder to give for one of pictures: what is around train/, or around 10_NAME and its img/."""
+    if WITH_REPEATS.fullmatch(place.name):
+        return place.parent.parent if place.parent.name in IMAGES else place.parent
+    return place.parent if (place.parent / "train").is_dir() else place
+
+
 def _below(folder: Path, depth: int = DEPTH) -> list[Path]:
     """Return the folders below a folder, hidden ones and what archives of a Mac leave behind apart, by name."""
     folders: list[Path] = []
-    for place in _inside(folder) if depth else ():
-        if place.is_dir() and _is_visible(place) and not place.is_symlink():
+    for place in inside(folder) if depth else ():
+        if place.is_dir() and is_visible(place) and not place.is_symlink():
             folders += [place, *_below(place, depth - 1)]
     return folders
 
 
-def _inside(folder: Path) -> list[Path]:
+def inside(folder: Path) -> list[Path]:
     """Return what is in a folder, by name; nothing where it may not be looked into."""
     try:
         return sorted(folder.iterdir())
@@ -123,5 +140,6 @@ def _inside(folder: Path) -> list[Path]:
         return []
 
 
-def _is_visible(path: Path) -> bool:
+def is_visible(path: Path) -> bool:
+    """Tell what a person put there from what systems and archives leave behind."""
     return not path.name.startswith((".", "__MACOSX"))

@@ -3,6 +3,7 @@
 import base64
 import functools
 import hashlib
+import importlib
 import io
 import warnings
 from collections.abc import Iterable
@@ -14,10 +15,14 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, features
 
 from labkit.errors import LabError
 from labkit.files.content import sha256, sha256_of_texts
+from labkit.reading import CROPS
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".jp2",
             ".tga")
 LIBRARIES = {".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000"}      # that a build of Pillow may lack
+# Plug-ins that teach Pillow a kind of pictures where they are installed: the module, and the package that brings it.
+PLUGINS = {".heic": ("pillow_heif", "pillow-heif"), ".heif": ("pillow_heif", "pillow-heif"),
+           ".jxl": ("pillow_jxl", "pillow-jxl-plugin"), ".avif": ("pillow_avif", "pillow-avif-plugin")}
 # Pictures that Pillow alone cannot read.
 FOREIGN = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".psd", ".svg")
 # What Pillow raises on files that are no whole pictures; a false length asks for gigabytes.
@@ -41,14 +46,32 @@ class Look(NamedTuple):
 
     @property
     def lost(self) -> float:
-        """Return the share of the picture outside its middle square."""
+        """Return the share of the picture outside the square that is used of it."""
         return 1 - min(self.width, self.height) / max(self.width, self.height)
+
+    def is_moved_by(self, crop: str) -> bool:
+        """Tell whether a crop takes another square of this picture than the one in the middle."""
+        left, top = CROPS[crop]
+        return left != 0.5 and self.width > self.height or top != 0.5 and self.height > self.width
 
 
 def is_picture(path: Path) -> bool:
     """Tell a picture that can be read here by its name."""
     suffix = path.suffix.lower()
-    return suffix in SUFFIXES and (suffix not in LIBRARIES or _has(LIBRARIES[suffix]))
+    is_built_in = suffix in SUFFIXES and (suffix not in LIBRARIES or _has(LIBRARIES[suffix]))
+    return is_built_in or suffix in PLUGINS and _has_plugin(PLUGINS[suffix][0])
+
+
+@functools.cache
+def _has_plugin(module: str) -> bool:
+    """Load a plug-in of Pillow, which makes its kind of pictures known; False where it is not installed."""
+    try:
+        loaded = importlib.import_module(module)
+    except (ImportError, OSError):          # OSError: one of its own libraries is missing
+        return False
+    if hasattr(loaded, "register_heif_opener"):               # the others make themselves known on import
+        loaded.register_heif_opener()
+    return True
 
 
 @functools.cache
@@ -61,7 +84,7 @@ def _has(library: str) -> bool:
 def is_foreign(path: Path) -> bool:
     """Tell a picture, by its name, that cannot be read here."""
     suffix = path.suffix.lower()
-    return suffix in FOREIGN or suffix in SUFFIXES and not is_picture(path)
+    return suffix in (*FOREIGN, *SUFFIXES) and not is_picture(path)
 
 
 def look(path: Path | str) -> Look:
@@ -83,10 +106,13 @@ def thumbs(looks: Iterable[Look]) -> np.ndarray:
     return np.frombuffer(small, np.uint8).reshape(-1, 3 * THUMB**2).astype(np.float32)
 
 
-def load_picture(path: Path | str, size: int) -> np.ndarray:
-    """Read one picture as uint8 (size, size, 3): upright, in sRGB, on white, its middle square, scaled by Lanczos."""
+def load_picture(path: Path | str, size: int, crop: str = "center") -> np.ndarray:
+    """Read one picture as uint8 (size, size, 3): upright, in sRGB, on white, its square, scaled by Lanczos.
+
+    crop    one of CROPS: where the square lies, as large as the picture allows
+    """
     picture, _ = _open(Path(path))
-    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
+    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS, centering=CROPS[crop]))
 
 
 def upright_size(path: Path | str) -> tuple[int, int]:
@@ -119,6 +145,7 @@ def _open(path: Path) -> tuple[Image.Image, str]:
 
 
 def _decoded(path: Path) -> Image.Image:
+    is_picture(path)                        # loads the plug-in that its kind needs
     try:
         return _upright(path)
     except ValueError:                      # a text above Pillow's limit: some programs write whole workflows into one

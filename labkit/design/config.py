@@ -14,6 +14,7 @@ from labkit.design import adapter_start, fields
 from labkit.design.design_file import ALSO_REASONED, read_design, split
 from labkit.design.target_modules import ATTENTION, default_targets, expanded, target_names
 from labkit.errors import LabError
+from labkit.reading import CROPS
 from labkit.text import shown
 
 ENGINE_VERSION = 1
@@ -28,6 +29,7 @@ OTHER_NAMES = {
     "steps": "max_train_steps", "epochs": "num_train_epochs", "max_train_epochs": "num_train_epochs",
     "scheduler": "lr_scheduler", "warmup_steps": "lr_warmup_steps", "min_snr_gamma": "snr_gamma",
     "model": "base", "pretrained_model_name_or_path": "base", "dataset": "data", "train_data_dir": "data",
+    "caption_column": "captions", "instance_prompt": "captions", "center_crop": "crop",
 }
 SCHEDULERS = ("constant", "linear", "cosine", "exponential", "three_phase")
 
@@ -59,6 +61,10 @@ class RunConfig:
     revision: str | None = knob(None, fields.text(optional=True), "revision of a hub name")
     data: str = knob("liminal", fields.text(), "territory that ships, or a folder of pictures with captions")
     n_train: int | None = knob(None, whole(1, 10**7, optional=True), "training pictures used; None takes all")
+    crop: str = knob(
+        "center", fields.choice(*CROPS), "square that is used of a picture: center, or the one at an edge of it")
+    captions: str | None = knob(
+        None, fields.source_of_captions, "None: as the folder has them; names, lines, column:NAME or text:CAPTION")
     resolution: int | None = knob(
         None, whole(64, 4096, optional=True), "side of a training picture in pixels; None takes the base's own")
     adapter: str = knob("lora", fields.choice("lora", "full"), "lora, or full: a dense change of the same matrices")
@@ -323,15 +329,16 @@ def differing_fields(configs: Sequence[Mapping[str, object]]) -> list[str]:
 def run_id(config: RunConfig, base_fingerprint: str, data_fingerprint: str) -> str:
     """Return 16 hexadecimal digits that name a run: all training fields, base, pictures and captions, engine.
 
-    `base`, `revision` and `data` are replaced by fingerprints of their content. `parent` is left out: it tells where
-    a run came from, and the same run replayed from step 0 gives the same curve. A set of layers is named by them, a
-    file that the adapter begins from by its hash.
+    `base`, `revision`, `data` and how its pictures and captions are read are replaced by fingerprints of the content.
+    `parent` is left out: it tells where a run came from, and the same run replayed from step 0 gives the same curve.
+    A set of layers is named by them, a file that the adapter begins from by its hash.
     """
     if not config.is_resolved:
         raise LabError("This configuration is not resolved: call config.resolved(n_images) before naming a run.")
     values = config.to_dict() | {"base": base_fingerprint, "data": data_fingerprint, "engine": ENGINE_VERSION}
     values["target_modules"] = sorted(expanded(config.targets))
     values["init_lora_weights"] = adapter_start.named(config.init_lora_weights)
-    del values["revision"], values["parent"]
+    for name in ("revision", "crop", "captions", "parent"):
+        del values[name]
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

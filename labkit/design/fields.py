@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from labkit.errors import LabError
+from labkit.reading import SOURCES, is_source
 from labkit.text import CONTROL, shown
 
 NOTHING = ("", "none", "null")
@@ -53,6 +54,15 @@ def _read(kind: type[int] | type[float], value: Any) -> float | None:
         return result if kind is float or float(value) == result else None
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def source_of_captions(name: str, value: Any) -> str | None:
+    """Check where captions come from; None where the folder says it."""
+    if is_nothing(value):
+        return None
+    if not isinstance(value, str) or CONTROL.search(value) or not is_source(value.strip()):
+        refuse(name, value, f"{SOURCES}, or None")
+    return value.strip()
 
 
 def choice(*options: str) -> Check:

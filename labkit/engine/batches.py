@@ -85,32 +85,34 @@ class Batches:
     def send(self, drawn: dict[str, Tensor]) -> Batch:
         """Give what was drawn as a batch on the device, without waiting for it."""
         drawn = {name: value.to(self.device, non_blocking=value.is_pinned()) for name, value in drawn.items()}
-        cond = {name: self._cond(name, drawn["pictures"], drawn["dropped"]) for name in self.null_cond}
+        cond = {name: self._cond(name, drawn["captions"], drawn["dropped"]) for name in self.null_cond}
         latents, noise, timesteps = (drawn[name].flatten(0, 2) for name in ("latents", "noise", "timesteps"))
         return Batch(latents, noise, timesteps, cond, self.snr_gamma)
 
     def _draw(self, i: int, config: RunConfig, update: int) -> dict[str, Tensor]:
         """Return one run's update from set number i, (E, ...) each.
 
-        The latents, noise and timesteps, which pictures, and whose captions are dropped.
+        The latents, noise and timesteps, which captions, and whose are dropped.
 
         They are drawn for the update, not for the batch, which makes accumulation equal to one large batch.
         """
         encoded, of, n = self.sets[i], ("", "prior_")[i], (config.pictures, len(self.sets[i]))[i]
         E, seed = config.effective_batch_size, config.seed
-        index = torch.tensor(pictures(seed, n, update * E, E, of))
+        shown = encoded.round_of(n)
+        index = torch.tensor([shown[j] for j in pictures(seed, len(shown), update * E, E, of)])
         mean, std = encoded.mean[index].float(), encoded.std[index].float()
         dropped = torch.zeros(E, dtype=torch.bool)
         if config.caption_dropout:
             dropped = torch.rand(E, generator=generator(seed, of + "caption_dropout", update)) < config.caption_dropout
+        captions = encoded.captions_of(index, generator(seed, of + "captions", update))
         return {"latents": mean + std * torch.randn(mean.shape, generator=generator(seed, of + "latents", update)),
                 "noise": torch.randn(mean.shape, generator=generator(seed, of + "noise", update)),
                 "timesteps": torch.randint(self.timesteps, (E,), generator=generator(seed, of + "timesteps", update)),
-                "pictures": index, "dropped": dropped}
+                "captions": captions, "dropped": dropped}
 
-    def _cond(self, name: str, pictures: Tensor, dropped: Tensor) -> Tensor:
-        """Gather a condition on the device, (rows, ...), for pictures (K, 1 or 2, B)."""
-        cond = torch.stack([table[name][pictures[:, i]] for i, table in enumerate(self.cond)], dim=1)
+    def _cond(self, name: str, captions: Tensor, dropped: Tensor) -> Tensor:
+        """Gather a condition on the device, (rows, ...), for captions (K, 1 or 2, B)."""
+        cond = torch.stack([table[name][captions[:, i]] for i, table in enumerate(self.cond)], dim=1)
         if name != SIZES and any(config.caption_dropout for config in self.configs):
             cond = torch.where(dropped.view(*dropped.shape, *[1] * (cond.dim() - 3)), self.null_cond[name], cond)
         return cond.flatten(0, 2)

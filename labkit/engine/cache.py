@@ -1,7 +1,7 @@
 """Pictures and captions encoded once: latents as mean and standard deviation, captions as the U-Net's conditions.
 
 Kept in the user's cache folder under a key of everything they depend on; latents of what ships with the kit are in
-data/encoded/. n pictures of a set, C H W latent, L tokens, D width.
+data/encoded/. n pictures of a set with m captions, C H W latent, L tokens, D width.
 """
 
 import contextlib
@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from labkit.datasets.folders import PictureFolder, Territory, load_picture
+from labkit.datasets.folders import PictureFolder, Territory
 from labkit.datasets.pixels import upright_size
 from labkit.engine.base import Base
 from labkit.engine.prior import prior_captions, prior_latents
@@ -28,7 +27,7 @@ from labkit.files.content import sha256_of_texts
 from labkit.settings import cache_dir, data_dir
 
 ENCODING = 2                                                  # counts changes in how pictures are read and encoded
-CONDITION = "cond."
+CONDITION, FURTHER = "cond.", "more."
 AT_ONCE = 32                                                  # pictures held in memory at full size
 Progress = Callable[[int, int], None]                         # called with how many pictures are done, and of how many
 
@@ -42,6 +41,9 @@ class Encoded:
     cond: Mapping[str, Tensor]                                # encoder_hidden_states (n, L, D) float32; SDXL's too
     captions: tuple[str, ...]
     paths: tuple[Path, ...]
+    more: Mapping[str, Tensor] = field(default_factory=dict)  # as cond, (m - n, L, D), of further captions
+    counts: tuple[int, ...] = ()                              # further captions of each picture; () where none has any
+    repeats: tuple[int, ...] = ()                             # how often each is shown in a round; () where all once
     _sent: dict = field(default_factory=dict, repr=False)     # (device, dtype) -> cond there
 
     def __len__(self) -> int:
@@ -49,17 +51,33 @@ class Encoded:
         return len(self.captions)
 
     def cond_on(self, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
-        """Give the conditions on a device, where they are sent once for all passes."""
+        """Give the conditions on a device, those of further captions behind, sent there once for all passes."""
         if (device, dtype) not in self._sent:
-            self._sent[device, dtype] = sent(self.cond, device, dtype)
+            whole = {name: torch.cat([value, self.more[name]]) if self.more else value
+                     for name, value in self.cond.items()}
+            self._sent[device, dtype] = sent(whole, device, dtype)
         return self._sent[device, dtype]
 
+    def round_of(self, n: int) -> Sequence[int]:
+        """Return the first n pictures, each as often as it is shown before all begin again."""
+        return [i for i, times in enumerate(self.repeats[:n]) for _ in range(times)] if self.repeats else range(n)
+
+    def captions_of(self, pictures: Tensor, source: torch.Generator) -> Tensor:
+        """Draw the rows of `cond_on` whose captions are shown with pictures (E,); each of several is as likely."""
+        if not self.counts:
+            return pictures
+        counts = torch.tensor(self.counts)
+        first = len(self) + counts.cumsum(0) - counts         # of the further captions of each picture
+        drawn = torch.rand(len(pictures), generator=source) * (counts[pictures] + 1)
+        chosen = drawn.long().clamp(max=counts[pictures])
+        return torch.where(chosen == 0, pictures, first[pictures] + chosen - 1)
+
     def take(self, n: int) -> "Encoded":
-        """Give the first n pictures."""
+        """Give the first n pictures, each once with its first caption."""
         return self._cut(slice(0, n))
 
     def drop(self, n: int) -> "Encoded":
-        """Give all but the first n pictures."""
+        """Give all but the first n pictures, each once with its first caption."""
         return self._cut(slice(n, None))
 
     def _cut(self, rows: slice) -> "Encoded":
@@ -78,7 +96,7 @@ class Cache:
     prompts: tuple[str, ...]
     fingerprint: str                                          # of what is trained on
     base_fingerprint: str
-    prior: Callable[[], Encoded]                              # pictures that the bare base draws, made when needed
+    prior: Callable[[], Encoded]                              # what the base should keep, made when needed
     measured_fingerprint: str = ""                            # of what is measured on: held-out, ordinary pictures
 
 
@@ -91,7 +109,9 @@ def encode(base: Base, territory: Territory, *,
     """
     sets = {name: _encoded(base, getattr(territory, name), progress) for name in ("train", "validation", "ordinary")}
     null_cond = {name: value.cpu() for name, value in base.encode_captions([""]).items()}
-    prior = functools.cache(lambda: _prior(base, territory.ordinary, progress))
+    own = territory.prior
+    prior = functools.cache(lambda: _encoded(base, own, progress) if own else
+                            _prior(base, territory.ordinary, progress))
     measured = sha256_of_texts(part.fingerprint for part in (territory.validation, territory.ordinary))
     return Cache(**sets, prior=prior, null_cond=null_cond,
                  prompts=territory.prompts, fingerprint=territory.fingerprint, base_fingerprint=base.fingerprint,
@@ -127,10 +147,7 @@ def _encoded(base: Base, pictures: PictureFolder, progress: Progress) -> Encoded
     if tensors is None:
         shipped = shipped_file(pictures)
         tensors = (read(shipped, own_key) if shipped else None) or _latents(base, pictures, progress)
-        cond = _conditions(base, pictures.captions)
-        if SIZES in cond:
-            cond[SIZES] = torch.tensor([size_numbers(upright_size(path), base.resolution) for path in pictures.paths])
-        tensors |= {CONDITION + name: value for name, value in cond.items()}
+        tensors |= _captions(base, pictures)
         try:
             _write(kept, tensors, own_key)
         except LabError:                                      # without room to keep it, it is made again next time
@@ -138,8 +155,10 @@ def _encoded(base: Base, pictures: PictureFolder, progress: Progress) -> Encoded
     # Layout in memory is made the same too: a convolution leaves channels-last pictures, a file gives plain ones, and
     # the two do not give the same last bits.
     tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    cond = {name.removeprefix(CONDITION): value for name, value in tensors.items() if name.startswith(CONDITION)}
-    return Encoded(tensors["mean"].float(), tensors["std"].float(), cond, pictures.captions, pictures.paths)
+    cond, more = ({name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+                  for start in (CONDITION, FURTHER))
+    return Encoded(tensors["mean"].float(), tensors["std"].float(), cond, pictures.captions, pictures.paths,
+                   more, tuple(map(len, pictures.more)), pictures.repeats)
 
 
 def _shipped_prior() -> Path:
@@ -169,13 +188,26 @@ def _latents(base: Base, pictures: PictureFolder, progress: Progress) -> dict[st
     latents, so that its rounding is of the size of theirs."""
     parts = []
     for start in range(0, len(pictures), AT_ONCE):
-        paths = pictures.paths[start : start + AT_ONCE]
-        pixels = np.stack([load_picture(path, base.resolution) for path in paths])
-        mean, std = base.encode_pictures(pixels)
+        few = pictures.at(range(start, min(start + AT_ONCE, len(pictures))))
+        mean, std = base.encode_pictures(few.pixels(base.resolution))
         parts.append((mean.cpu().half(), std.cpu().to(torch.float8_e5m2)))
-        progress(start + len(paths), len(pictures))
+        progress(start + len(few), len(pictures))
     mean, std = (torch.cat(column) for column in zip(*parts, strict=True))
     return {"mean": mean, "std": std}
+
+
+def _captions(base: Base, pictures: PictureFolder) -> dict[str, Tensor]:
+    """Encode all captions of pictures, first and further ones, beside the sizes that SDXL is told."""
+    owners = [i for i, captions in enumerate(pictures.more) for _ in captions]
+    cond, more = _conditions(base, pictures.captions), {}
+    if owners:
+        more = _conditions(base, pictures.every_caption[len(pictures):])
+    if SIZES in cond:
+        cond[SIZES] = torch.tensor([size_numbers(upright_size(path), base.resolution, pictures.crop)
+                                    for path in pictures.paths])
+        more |= {SIZES: cond[SIZES][owners]} if owners else {}
+    return ({CONDITION + name: value for name, value in cond.items()}
+            | {FURTHER + name: value for name, value in more.items()})
 
 
 def _conditions(base: Base, captions: Sequence[str]) -> dict[str, Tensor]:

@@ -54,6 +54,16 @@ def load_models(files: BaseFiles) -> dict[str, Any]:
     return parts | {"noise_scheduler": DDPMScheduler.from_pretrained(**_local(files), subfolder="scheduler")}
 
 
+def load_tokenizer(files: BaseFiles) -> Any:
+    """Return the tokenizer of a base, without loading the rest; LabError where transformers cannot."""
+    try:
+        from transformers import CLIPTokenizer  # here: seconds to import
+
+        return CLIPTokenizer.from_pretrained(**_local(files), subfolder="tokenizer")
+    except Exception as error:                                # as above
+        raise LabError(f"base: the tokenizer of {files.name} could not be loaded ({first_cause(error)}).") from error
+
+
 def _local(files: BaseFiles) -> dict[str, Any]:
     """Return the arguments that let a library read the base's folder and nothing else."""
     return {"pretrained_model_name_or_path": str(files.folder), "local_files_only": True}

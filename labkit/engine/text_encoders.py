@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from labkit.errors import LabError
+from labkit.reading import CROPS
 from labkit.text import shown
 
 SIZES = "time_ids"                                            # SDXL's condition that does not come from the caption
@@ -54,14 +55,15 @@ def encode_two(pairs: Sequence[tuple[Any, torch.nn.Module]], captions: Sequence[
     return cond
 
 
-def size_numbers(original: tuple[int, int], resolution: int) -> list[float]:
+def size_numbers(original: tuple[int, int], resolution: int, crop: str = "center") -> list[float]:
     """Return what SDXL is told of a picture's size: height and width before, top and left of the cut, the size after.
 
-    original    (height, width) in pixels, before it was scaled so that its shorter side is `resolution` and its
-                middle square was cut out. Podell et al. 2023, section 2.2; diffusers' train_text_to_image_lora_sdxl.py
+    original    (height, width) in pixels, before it was scaled so that its shorter side is `resolution` and a square
+                was cut out. Podell et al. 2023, section 2.2; diffusers' train_text_to_image_lora_sdxl.py
+    crop        one of CROPS: where that square lies
     """
-    scale = resolution / min(original)
-    top, left = (round((side * scale - resolution) / 2) for side in original)
+    scale, places = resolution / min(original), reversed(CROPS[crop])
+    top, left = (round((side * scale - resolution) * place) for side, place in zip(original, places, strict=True))
     return [float(number) for number in (*original, top, left, resolution, resolution)]
 
 

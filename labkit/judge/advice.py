@@ -10,6 +10,7 @@ from labkit.judge.verdict_text import (
     DIVERGED,
     HEALTHY,
     LEVEL_SHARE,
+    NOTHING_HELD_OUT,
     OVERFITTING,
     OVERSHOOTING,
     STAGNATING,
@@ -76,6 +77,9 @@ def _go_on(evidence: dict, improving: bool, so_far: bool) -> str:
 def _when_unsure(evidence: dict) -> str:
     """Say what would make a verdict possible."""
     why = evidence.get("why")
+    if why == NOTHING_HELD_OUT:
+        return ("Not to be told from losses, since no picture is held out: look at what it draws, early and late, or "
+                "give eight pictures or more.")
     if why is None and evidence["pictures"] == 1:
         return "Not clear: hold more pictures out. One picture does not tell what others would show."
     if why is None:

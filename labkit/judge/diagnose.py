@@ -20,6 +20,7 @@ from labkit.judge.verdict_text import (
     DIVERGED,
     HEALTHY,
     LABELS,
+    NOTHING_HELD_OUT,
     OVERFITTING,
     OVERSHOOTING,
     STAGNATING,
@@ -99,11 +100,14 @@ def _judged(results: Findings, best: np.ndarray | None) -> Verdict:
         seen = f"Diverged: at step {broken} the loss or its gradient is no longer a number."
         return Verdict(DIVERGED, broken, evidence, 1.0, advice(DIVERGED, evidence, False, False), seen)
     if not results.is_drawn:
-        return _unsure(results, results.evidence | results.updates, 0.0)
+        known = {} if results.is_held_out else {"why": NOTHING_HELD_OUT}
+        return _unsure(results, results.evidence | known | results.updates, 0.0)
     siblings = None if best is None else resampled(results.timesteps) @ best
     labels = _labels(results, siblings)
     if results.is_seen_once:
         labels[np.isin(labels, [LABELS.index(OVERSHOOTING), LABELS.index(OVERFITTING)])] = LABELS.index(UNSURE)
+    if not results.is_held_out:  # whether it copies cannot be seen, so it is not called healthy either
+        labels[np.isin(labels, [LABELS.index(HEALTHY), LABELS.index(OVERFITTING)])] = LABELS.index(UNSURE)
     shares = _shares(labels)
     label = _most_frequent(shares)
     evidence = results.evidence | _beside(results, siblings) | results.updates
@@ -111,6 +115,8 @@ def _judged(results: Findings, best: np.ndarray | None) -> Verdict:
     if why:
         evidence["leaning"] = _most_frequent({name: share for name, share in shares.items() if name != UNSURE})
         evidence["why"] = why
+        if why == NOTHING_HELD_OUT:
+            return _unsure(results, evidence | {"leaning": HEALTHY}, 0.0)
         return _unsure(results, evidence, shares[evidence["leaning"]])
     if siblings is not None and (alone := _most_frequent(_shares(_labels(results, None)))) != label:
         evidence["alone"] = alone
@@ -163,6 +169,8 @@ def _undecided(results: Findings, label: str, share: float) -> str:
     """Return why the most frequent label cannot be given, by the name that `verdict_text.doubt` knows, or nothing."""
     if label != UNSURE:
         return "" if share >= MIN_CONFIDENCE else "uncertain"
+    if not results.is_held_out and not results.is_early:
+        return NOTHING_HELD_OUT
     return results.why_rising or ("early" if results.is_early else "uncertain")
 
 

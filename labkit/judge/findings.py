@@ -52,6 +52,7 @@ class Findings:
     is_seen_once: bool = False  # only the last evaluation lies above the lowest
     why_rising: str = ""  # why a rise cannot be named, as `verdict_text.doubt` knows it; "" where few courses rise
     score: dict = field(default_factory=dict)  # of `labkit.judge.score_text.score`; the label does not follow from it
+    is_held_out: bool = True  # what was measured on was not trained on
 
     @property
     def is_drawn(self) -> bool:
@@ -92,7 +93,8 @@ def findings(run: Run) -> Findings:
         family = sha256_of_texts([*kin(run), timesteps])
         if curve.steps[0] == 0 and np.isfinite(curve.losses).all():
             steps, losses = curve.steps, picture_losses(curve)
-    results = partial(Findings, family, steps, losses, _is_unfinished(run), _updates(run), score=score(run))
+    results = partial(Findings, family, steps, losses, _is_unfinished(run), _updates(run), score=score(run),
+                      is_held_out=not run.meta.get("nothing_held_out"))
     broken = _first_non_finite(run)
     if broken is not None:
         return results({}, first_non_finite_step=broken)

@@ -6,6 +6,7 @@ from labkit.text import counted
 DIVERGED, OVERSHOOTING, STAGNATING = "diverged", "overshooting", "stagnating"
 OVERFITTING, HEALTHY, UNSURE = "overfitting", "healthy", "not enough evidence"
 LEVEL_SHARE = 0.05  # of its gain: a run that can have made less in the last quarter of its updates has levelled off
+NOTHING_HELD_OUT = "nothing held out"  # why a run is called neither healthy nor overfitting
 LABELS = (DIVERGED, OVERSHOOTING, STAGNATING, OVERFITTING, HEALTHY, UNSURE)
 
 
@@ -40,6 +41,10 @@ def sentence(label: str, since: int | None, evidence: dict, improving: bool, so_
 
 def doubt(evidence: dict, needed: int) -> str:
     """Say why no label can be given. needed: how many evaluations a verdict takes at the least."""
+    if evidence.get("why") == NOTHING_HELD_OUT:
+        fell = f" fell by {signed(evidence['gain'])}" if "gain" in evidence else " tells little"
+        return (f"Not enough evidence: the loss on the training pictures themselves{fell}, and no others are held out "
+                "that would show overfitting.")
     if evidence["evaluations"] < needed:
         times = counted(evidence["evaluations"], "time")
         return f"Not enough evidence: held-out pictures have been measured {times}; {needed} are needed."

@@ -131,6 +131,7 @@ def test_a_base_and_a_folder_that_can_be_used_say_what_they_are(tmp_path):
     (write_territory(tmp_path) / "extra").mkdir()
     (tmp_path / "train/0.png").rename(tmp_path / "extra/0.png")
     (tmp_path / "train/0.txt").unlink()
-    base, pictures, more = checkup.inputs("embedded", str(tmp_path))
-    assert (base.state, pictures.state, more.state) == ("good", "good", "note")
+    base, pictures, sizes, captions, more = checkup.inputs("embedded", str(tmp_path))
+    assert [found.state for found in (base, pictures, sizes, captions, more)] == ["good"] * 4 + ["note"]
+    assert "pixels" in sizes.found and "tokens, of 40 that embedded reads" in captions.found
     assert "7 pictures to train on, 4 held out" in pictures.found and "1 picture in " in more.found

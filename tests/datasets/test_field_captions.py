@@ -50,7 +50,7 @@ def test_an_unmistakable_column_is_taken_under_another_name(tmp_path, names):
 @pytest.mark.parametrize("row, columns", [
     ({"picture": "00.png", "words": "a"}, "picture, words"),
     ({"file_name": "00.png", "caption": "a", "prompt": "b"}, "file_name, caption, prompt"),
-    ({"file_name": "00.png", "text": ["a", "b"]}, r"file_name, text \(not a text\)"),
+    ({"file_name": "00.png", "text": ["a", 2]}, r"file_name, text \(not a text\)"),
     ({}, "none"),
 ])
 def test_columns_that_do_not_say_which_is_the_caption_are_listed(tmp_path, row, columns):

@@ -9,7 +9,7 @@ import pytest
 from picture_folders import pictures, rows_of, write_rows
 from PIL import Image
 
-from labkit.datasets import captions
+from labkit.datasets import tables
 from labkit.datasets.folders import load_folder, load_picture
 from labkit.errors import LabError
 
@@ -211,8 +211,8 @@ def test_captions_are_not_read_without_end(tmp_path, monkeypatch, name):
     folder = pictures(tmp_path / "p", 1)
     (folder / "metadata.jsonl").unlink()
     (folder / name).write_text("a" * 1_000_001)
-    monkeypatch.setattr(captions, "MOST_BYTES", 10**6)
-    with pytest.raises(LabError, match=f"{name} has more than 1 MB. Write metadata.jsonl or"):
+    monkeypatch.setattr(tables, "MOST_BYTES", 10**6)
+    with pytest.raises(LabError, match=f"{name} has more than 1 MB. Write shorter captions"):
         load_folder(folder)
 
 

@@ -65,9 +65,12 @@ def test_no_folder_names_the_territories_that_ship():
 
 
 @pytest.mark.parametrize("n, words", [(1, "1 picture"), (7, "7 pictures")])
-def test_too_few_pictures_to_hold_any_out(tmp_path, n, words):
-    with pytest.raises(LabError, match=f"own has {words}, of which 4 would be held out"):
-        territory(pictures(tmp_path / "own", n))
+def test_of_too_few_pictures_none_is_held_out_and_that_is_said(tmp_path, n, words):
+    own = territory(pictures(tmp_path / "own", n))
+    assert len(own.train) == n and own.validation.hashes == own.train.hashes and not own.is_held_out
+    assert f"{words} to train on, none held out" in own.summary
+    assert own.notes[-1].startswith(f"nothing held out of {words}") and "no verdict on overfitting" in own.notes[-1]
+    assert territory(pictures(tmp_path / "more", 8)).is_held_out
 
 
 def test_one_picture_many_times(tmp_path):

@@ -19,6 +19,7 @@ FIELDS = [field.name for field in dataclasses.fields(RunConfig)]
 # For every field, values it must refuse.
 IMPOSSIBLE = {
     "base": ["", "  ", 3, None], "revision": [3], "data": ["", 5, None], "n_train": [0, -1, 2.5, "many", True],
+    "crop": ["middle", "", None, 3], "captions": ["name", "text:", "column: ", 3, "text:a\nb"],
     "resolution": [0, 100, 9000, 513, "big"], "adapter": ["lokr", "", None, 1],
     "target_modules": [(), [3], ["to q"], 7, "al", "to_q, attn"], "rank": [0, -4, 5000, 8.5, "eight", None, True],
     "alpha": [0, -1, "x", float("inf")], "use_rslora": ["perhaps", 1, None],
@@ -212,13 +213,14 @@ CHANGED = {
 
 
 def test_every_training_field_changes_the_run_id_and_a_name_for_the_same_content_does_not():
-    assert set(CHANGED) == set(FIELDS) - {"base", "revision", "data", "parent"}
+    assert set(CHANGED) == set(FIELDS) - {"base", "revision", "data", "crop", "captions", "parent"}
     plain = RunConfig(lr_scheduler="cosine", target_modules="linear")
     name = run_id(plain.resolved(48), "b", "d")
     configs = {field: plain.replace(**{field: value}).resolved(48) for field, value in CHANGED.items()}
     changed = {field: run_id(config, "b", "d") for field, config in configs.items()}
     assert name not in changed.values() and len(set(changed.values())) == len(changed)
-    same = plain.replace(base="./copy", data="/elsewhere", revision="main", parent="0" * 16, alpha=8, n_train=48)
+    same = plain.replace(base="./copy", data="/elsewhere", revision="main", parent="0" * 16, alpha=8, n_train=48,
+                         crop="top", captions="names")        # what they change of pictures changes its fingerprint
     assert run_id(same.resolved(48), "b", "d") == name
     assert len({name, run_id(plain.resolved(48), "b2", "d"), run_id(plain.resolved(48), "b", "d2")}) == 3
 

@@ -249,3 +249,15 @@ def test_a_wider_spread_of_pictures_lowers_the_confidence():
 
 def test_doubt_is_told_in_numbers_that_a_person_would_write():
     assert "have been measured 1 time; 3 are needed" in d.doubt({"evaluations": 1}, 3)
+
+
+@pytest.mark.parametrize("curve, label", [
+    (HEALTHY, d.UNSURE), (OVERFIT, d.OVERSHOOTING), (DIVERGES, d.DIVERGED), (SLOW, d.STAGNATING)])
+def test_where_nothing_is_held_out_a_run_is_called_neither_healthy_nor_overfitting(curve, label):
+    verdict = diagnose(made(validation=curve, probe=curve, meta={"nothing_held_out": True}))
+    assert verdict.label == label
+    if label == d.UNSURE:
+        assert verdict.evidence["why"] == "nothing held out" and verdict.confidence == 0
+        assert "no picture is held out" in verdict.advice and "training pictures themselves fell by" in verdict.seen
+        one = made(validation=curve, probe=curve, meta={"nothing_held_out": True}, pictures=1)
+        assert "training pictures themselves tells little" in diagnose(one).seen

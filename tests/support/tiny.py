@@ -57,7 +57,8 @@ def cache(n=12):
 def territory(n=12, prompts=(), name="liminal"):
     """Stand in for a territory of n training pictures that nobody opens, and of none that are held out."""
     none = PictureFolder(Path("none"), (), (), (), ())
-    return SimpleNamespace(name=name, train=range(n), validation=none, ordinary=none, prompts=prompts)
+    return SimpleNamespace(name=name, train=range(n), validation=none, ordinary=none, prompts=prompts, crop="center",
+                           captions=None, is_held_out=True)
 
 
 def lab(**options):

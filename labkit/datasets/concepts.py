@@ -1,0 +1,94 @@
+"""Pictures in folders of folders: `10_sks room/` as kohya's trainer has them, and what lies in folders of train/.
+
+There a folder `N_NAME` is shown N times in an epoch, and NAME is the caption of pictures without one. Here pictures
+are shown in rounds, each as often as its repeats say, divided by what all have in common.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from labkit.datasets.notes import inside, is_visible
+from labkit.datasets.picture_folder import PictureFolder, load_folder
+from labkit.datasets.pixels import is_foreign, is_picture
+from labkit.datasets.tables import table_in
+from labkit.reading import IMAGES, WITH_REPEATS
+from labkit.settings import given_path
+from labkit.text import counted
+
+
+class Concept(NamedTuple):
+    """Hold one folder of pictures that are used together with those of others."""
+
+    place: Path
+    repeats: int
+    name: str | None                        # the caption of pictures without one; None where they need their own
+
+
+def load_part(path: Path | str, *, crop: str = "center", captions: str | None = None, fallback: str | None = None,
+              takes_all: bool = False) -> PictureFolder:
+    """Open a folder of pictures or, where it has none itself, the folders of pictures in it, as one.
+
+    takes_all    folders without a number before their names are used too, as in train/
+    The other arguments, and what is raised, are those of `load_folder`.
+    """
+    folder = given_path(path)
+    found = [concept_of(folder)] if _has_pictures(folder) or table_in(folder) else _below(folder, takes_all)
+    if not found:
+        return load_folder(folder, crop=crop, captions=captions, fallback=fallback)
+    parts = [load_folder(concept.place, crop=crop, captions=captions, fallback=concept.name or fallback)
+             for concept in found]
+    return _joined(folder, found, parts)
+
+
+def concept_of(place: Path) -> Concept:
+    """Read repeats and a caption out of a folder's name, as of `10_sks room`."""
+    match = WITH_REPEATS.fullmatch(place.name)
+    return Concept(place, max(1, int(match[1])), match[2].strip()) if match else Concept(place, 1, None)
+
+
+def _below(folder: Path, takes_all: bool) -> list[Concept]:
+    """Return the folders of pictures in a folder: those with repeats, or all; else those in its img/."""
+    for place in (folder, *(folder / name for name in IMAGES)):
+        inner = [concept_of(each) for each in inside(place) if each.is_dir() and is_visible(each)]
+        found = [each for each in inner if (takes_all or each.name) and _has_pictures(each.place)]
+        if found:                           # by what they show: other repeats are no other order
+            return sorted(found, key=lambda each: each.name or each.place.name)
+    return []
+
+
+def _has_pictures(folder: Path) -> bool:
+    return any((is_picture(path) or is_foreign(path)) and is_visible(path) and path.is_file()
+               for path in inside(folder))
+
+
+def _joined(folder: Path, found: Sequence[Concept], parts: Sequence[PictureFolder]) -> PictureFolder:
+    """Put the pictures of several folders one after another, each with its repeats, and say so."""
+    common = math.gcd(*(concept.repeats for concept in found))
+    repeats = [concept.repeats // common for concept, part in zip(found, parts, strict=True) for _ in part.paths]
+    notes = [note for part in parts for note in part.notes]
+    if any(concept.repeats > 1 for concept in found) or len(found) > 1:
+        notes.insert(0, _told(found, [len(part) for part in parts], max(repeats) > 1))
+    if len(parts) == 1:
+        return PictureFolder(**vars(parts[0]) | {"notes": tuple(notes)})
+    more = tuple(row for part in parts for row in part.more or ((),) * len(part))
+    attributes = [{"concept": concept.name or concept.place.name} | columns
+                  for concept, part in zip(found, parts, strict=True) for columns in part.attributes]
+    joined = {name: tuple(item for part in parts for item in getattr(part, name))
+              for name in ("paths", "captions", "hashes", "looks")}
+    return PictureFolder(folder=folder, **joined, attributes=tuple(attributes), notes=tuple(notes),
+                         more=more if any(more) else (), repeats=tuple(repeats) if max(repeats) > 1 else (),
+                         crop=parts[0].crop, source=" and ".join(dict.fromkeys(part.source for part in parts)))
+
+
+def _told(found: Sequence[Concept], counts: Sequence[int], is_uneven: bool) -> str:
+    """Say which folders are used together, and what their repeats are here."""
+    pictures, views = sum(counts), sum(n * concept.repeats for n, concept in zip(counts, found, strict=True))
+    named = ", ".join(f"{concept.place.name} ({counted(n, 'picture')})"
+                      for concept, n in zip(found, counts, strict=True))
+    if views == pictures:
+        return f"{counted(len(found), 'folder')} used together: {named}"
+    uneven = "; each picture is shown as often as its repeats say" if is_uneven else ""
+    return (f"repeats of {named}: {views:,} views, which kohya's trainer calls an epoch, are {views / pictures:.3g} "
+            f"epochs here{uneven}")
