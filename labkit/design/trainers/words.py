@@ -93,6 +93,8 @@ LOST = {
     "snr_gamma": "all timesteps count the same in the loss",
     "caption_dropout": "no captions are replaced by the empty one",
     "resolution": "the trainer's own side is taken",
+    "crop": "the trainer takes another part of pictures that are no squares",
+    "captions": "captions are read as the trainer has them: write those that are meant beside the pictures",
     "mixed_precision": "the trainer's own precision is taken",
     "max_grad_norm": "gradients are clipped otherwise",
     "adam_beta1": "the optimizer's own is taken", "adam_beta2": "the optimizer's own is taken",
