@@ -40,8 +40,8 @@ def are_logs(options):
     foreign = [foreign_log.is_foreign(name) for name in options.paths]
     if any(foreign) and not all(foreign):
         log, other = (options.paths[foreign.index(kind)] for kind in (True, False))
-        raise LabError(f"{log} is another trainer's log and {other} is not: diagnose runs and logs one after the "
-                       "other.")
+        raise LabError(f"{log} is another trainer's log and {other} is none, or is not there: diagnose logs and runs "
+                       "one after the other.")
     given = [name for name in ("train_tag", "val_tag", "plot") if getattr(options, name)]
     if given and not any(foreign):
         raise LabError(f"--{given[0].replace('_', '-')} is for other trainers' logs: give the path of one.")
@@ -51,7 +51,7 @@ def are_logs(options):
 def runs_at(name, store):
     """Return the folders of runs that a name stands for: a run, or all of a store that is given by its folder."""
     path = given_path(name)
-    if path.is_dir() and not foreign_log.is_run(path) and any(map(foreign_log.is_run, path.iterdir())):
+    if foreign_log.is_store(path):
         return Store(path).runs()
     return [find(name, store)]
 

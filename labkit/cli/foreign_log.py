@@ -19,12 +19,20 @@ def is_foreign(name):
     path = given_path(name)
     if path.is_file():
         return not (path.parent / "config.json").is_file() or path.name != "events.jsonl"
-    return path.is_dir() and not is_run(path) and not any(is_run(inside) for inside in path.iterdir())
+    return path.is_dir() and not is_run(path) and not is_store(path)
 
 
 def is_run(path):
     """Tell whether a folder is that of a run of this kit."""
     return (path / "config.json").is_file() and (path / "events.jsonl").is_file()
+
+
+def is_store(path):
+    """Tell whether a folder holds runs of this kit; one that may not be read holds none."""
+    try:
+        return path.is_dir() and not is_run(path) and any(map(is_run, path.iterdir()))
+    except OSError:
+        return False
 
 
 def diagnose(options):

@@ -9,8 +9,9 @@ victorchall/EveryDream2trainer doc/VALIDATION.md.
 from labkit.store.log_tags import AITOOLKIT, DIFFUSERS, EVERYDREAM, KOHYA, ONETRAINER, SIMPLETUNER, TRANSFORMERS
 
 HOW = {
-    KOHYA: "Next time add --validation_split 0.15 --validate_every_n_steps 50 --validation_seed 42 --max_validation_"
-           "steps 8: it then logs loss/validation/step_average on fixed noise.",
+    KOHYA: "Next time add --validation_split 0.15 --validation_seed 42 --validate_every_n_epochs 1, with ten epochs "
+           "or more: it then logs loss/validation/epoch_average on fixed noise. (By --validate_every_n_steps it keeps "
+           "values of the first epoch in its average.)",
     ONETRAINER: "Next time put a few pictures into a concept of type VALIDATION, and switch Validation on under "
                 "General, with Validate after: 50 STEP; it then logs loss/validation_step/... on fixed noise.",
     SIMPLETUNER: 'Next time add a dataset with "dataset_type": "eval" to the dataloader\'s configuration, and '

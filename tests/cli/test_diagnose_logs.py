@@ -9,6 +9,8 @@ from command_line import labkit
 from event_bytes import event_file, rows_of
 from PIL import Image
 
+from labkit.cli import foreign_log
+from labkit.cli.diagnose import runs_at
 from labkit.errors import LabError
 from labkit.judge.foreign import judge_log
 from labkit.store.foreign_logs import read_logs
@@ -98,3 +100,12 @@ def test_damaged_logs_are_judged_or_refused_in_a_sentence(tmp_path, healthy, nam
                 json.dumps(judge_log(log).to_dict(), allow_nan=False)
         except LabError:
             continue
+
+
+def test_a_store_is_given_by_its_folder(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for file in ("config.json", "events.jsonl"):
+            (tmp_path / name / file).write_text("")
+    assert foreign_log.is_store(tmp_path) and not foreign_log.is_foreign(tmp_path)
+    assert [folder.run_id for folder in runs_at(tmp_path, None)] == ["one", "two"]
