@@ -36,6 +36,13 @@ def test_a_command_line_is_read_as_it_is_given():
                               "optimizer_args.betas.1": 0.99, "optimizer_args.weight_decay": 0.1}
 
 
+def test_a_command_line_may_be_longer_than_a_name_of_a_file():
+    given = open_settings("train_network.py --network_dim 8 --training_comment " + "x" * 5000)
+    assert given.settings["network_dim"] == 8
+    with pytest.raises(LabError):
+        open_settings("x" * 5000)
+
+
 @pytest.mark.parametrize("text, read", [
     (["weight_decay=0.01", "betas=0.9,0.999"], {"weight_decay": 0.01, "betas.0": 0.9, "betas.1": 0.999}),
     ("betas=(0.9, 0.99) eps=1e-8", {"betas.0": 0.9, "betas.1": 0.99, "eps": 1e-8}),

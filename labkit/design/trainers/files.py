@@ -5,6 +5,7 @@ name: `train.optimizer_params.betas.0`. Texts of pairs, as in `optimizer_args = 
 """
 
 import json
+import os
 import re
 import shlex
 import tomllib
@@ -19,6 +20,7 @@ from labkit.design.trainers.table import Settings, Trainer
 from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.regular import read_regular
+from labkit.settings import given_path
 from labkit.text import shown
 
 MOST_BYTES = 1_000_000
@@ -39,9 +41,9 @@ def open_settings(given: str) -> Given:
     """Return the settings of a file, or of a command line given as such; LabError where it cannot be read."""
     if is_share_string(given):
         return Given(load_design(given).to_dict())
-    if re.search(r"(^|\s)--[A-Za-z]", given) and not Path(given.strip()).exists():
+    if re.search(r"(^|\s)--[A-Za-z]", given) and not os.path.exists(given):
         return command_line(given)
-    path = Path(given).expanduser()
+    path = given_path(given)
     data = read_regular(path)
     if len(data) > MOST_BYTES:
         raise LabError(f"{path} has more than {MOST_BYTES / 1e6:.0f} MB: give {FORMS}.")
