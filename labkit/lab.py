@@ -85,6 +85,7 @@ class Lab:
         self.dtype, self.max_rows, self.gradient_checkpointing = dtype, max_rows, gradient_checkpointing
         self.crop, self.captions = (crop, captions) if isinstance(data, str | Path) else (data.crop, data.captions)
         self.usual: dict[str, Any] = dict(monitor or {})
+        self.encoded: Callable[[int, int], None] = lambda done, total: None  # told while pictures are encoded
         if not isinstance(base, str):                         # objects take the place of what is made at first use
             self.base = base.at(resolution) if resolution else base
         if not isinstance(data, str | Path):
@@ -129,7 +130,7 @@ class Lab:
         note = cut_texts(self.base, whole) if whole else None
         if note:
             warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)
-        return encode(self.base, self.territory)
+        return encode(self.base, self.territory, progress=self.encoded)
 
     def config(self, design: Design = None, **knobs: Any) -> RunConfig:
         """Return a resolved configuration on this lab's base and territory, from a design and knobs on top of it.

@@ -2,6 +2,8 @@
 
 import argparse
 
+from labkit.cli.run_options import add_runs
+
 
 def add_practice(add):
     """Give them their options; add: {verb: its parser}."""
@@ -34,8 +36,7 @@ def add_practice(add):
                                help="square that is used of a picture: center (default), top, bottom, left or right")
         add[verb].add_argument("--captions", metavar="SOURCE",
                                help="names, lines, column:NAME or text:CAPTION (default: as the folder has them)")
-    for verb in ("resume", "export"):
-        add[verb].add_argument("run", metavar="RUN", help="id of a run (its first characters suffice), or its folder")
+    add_runs(add)
     _resume(add["resume"])
     _export(add["export"])
     _merge(add["merge"])
@@ -67,6 +68,7 @@ def _diagnose(parser):
     parser.add_argument("paths", nargs="*", metavar="PATH",
                         help="run ids or folders, a store, or another trainer's log or folder of logs (default: all "
                              "runs of the store)")
+    parser.add_argument("--verbose", action="store_true", help="show all of the evidence")
     parser.add_argument("--train-tag", metavar="TAG", help="of a log: the training loss's tag or column")
     parser.add_argument("--val-tag", metavar="TAG", help="of a log: the held-out loss's tag or column")
     parser.add_argument("--plot", metavar="FILE", help="of a log: draw it with the measured band, as PNG")

@@ -1,22 +1,24 @@
 """The verbs that train: each drains the same iterators as a notebook."""
 
 import os
-import sys
 import traceback
 from contextlib import closing, suppress
+from types import SimpleNamespace
 
-from labkit.cli.parser import Outcome, pairs, tell
+from labkit.cli.parser import pairs
+from labkit.cli.progress_line import ProgressLine
 from labkit.datasets.folders import filtered, territory, whole_path
 from labkit.design.config import load_design
+from labkit.design.naming import setting_text
 from labkit.design.schedules import check_warmup, rates
 from labkit.errors import LabError
 from labkit.files.atomic import cannot_write
 from labkit.interrupts import stop_on_interrupt
-from labkit.judge.score_text import told
+from labkit.judge.ranking import knobs
 from labkit.lessons import session
 from labkit.settings import given_path
-from labkit.store.events import Stopped, Validation
-from labkit.store.runs import RunFolder, Store
+from labkit.store.runs import COMPLETE, RunFolder, Store
+from labkit.store.tracking import TensorBoard, Trackio, recorded, tracked
 from labkit.text import printable
 
 LIST_FIELDS = ("target_modules", "lr_edits", "base", "data", "captions")  # commas in their values are their own
@@ -58,7 +60,9 @@ def resume(options):
         more = "" if run.status != "finished" else " `--steps N` trains it on to N updates in all."
         raise LabError(f"The run {folder.run_id} is {run.status}: only a stopped or interrupted run can be resumed."
                        f"{more}")
-    company = Store(options.store).load_runs(names=run.meta.get("group", [folder.run_id]))
+    store = Store(options.store)
+    group = [name for name in run.meta.get("group", [folder.run_id]) if store.run(name).path.exists()]
+    company = store.load_runs(names=group)                    # of which some may have been deleted
     return train_all([moved(member.config, options.data) for member in company], options, expected=folder.run_id)
 
 
@@ -97,22 +101,55 @@ def train_all(configs, options, expected=None):
 
     expected    the id of a run that must be among them
     """
-    from labkit.lab import Lab  # loads torch, and bad input is to be answered before that
-
     if options.rows < 1:
         raise LabError(f"--rows {options.rows}: give a whole number from 1 up, such as 16.")
     first = configs[0]
     for name in ("base", "revision", "data", "crop", "captions", "resolution"):
         if any(getattr(config, name) != getattr(first, name) for config in configs):
             raise LabError(f"{name} must be the same for all runs of one command: run it once for each.")
+    boards = watching(options)
+    with ProgressLine() as line:
+        with line.doing("loading torch"):
+            from labkit.lab import Lab  # here, as bad input is to be answered before it
+
+        lab, plan = named(Lab, configs, options, line, expected)
+        there = [lab.store.run(name) for name in plan if (lab.store.root / name).is_dir()]
+        before = {folder.run_id for folder in there if folder.status in COMPLETE}
+        for board in boards:
+            for name, config in plan.items():
+                board.begin(name, config, recorded(lab.store.run(name)))
+        with stop_on_interrupt(say_stopping) as stop:
+            error = drain(lab, plan, stop, line, boards)
+        with line.doing("judging"):
+            from labkit.cli import results  # loads matplotlib, and bad input is to be answered before that
+
+            outcome = results.of_training([lab.store.run(name) for name in plan], before, error, stop, options)
+            for board in boards:
+                for account in outcome.data:
+                    board.end(account["id"], account)
+    return outcome
+
+
+def watching(options):
+    """Return the boards that are to show the training, each asked for by an option."""
+    wanted = {"tensorboard": TensorBoard, "trackio": Trackio}
+    places = {name: getattr(options, name, None) for name in wanted}
+    return [wanted[name](place) for name, place in places.items() if place is not None]
+
+
+def named(Lab, configs, options, line, expected):  # noqa: N803 - the class, which is loaded late
+    """Return the lab of some configurations and its plan; says what is being loaded meanwhile."""
+    first = configs[0]
     precisions = {config.mixed_precision for config in configs}
     one_precision = precisions.pop() if len(precisions) == 1 and precisions != {"no"} else None
-    dtype = options.dtype or one_precision                    # None: as the device is best at
-    pictures = territory(first.data, crop=first.crop, captions=first.captions)
-    summary, *notes = pictures.told                           # bad pictures are found before a model loads
-    tell("\n".join([f"labkit: {summary}", *(f"labkit: data: {note}" for note in notes)]), sys.stderr)
+    with line.doing("reading the pictures"):
+        pictures = territory(first.data, crop=first.crop, captions=first.captions)
+        summary, *notes = pictures.told                       # bad pictures are found before a model loads
+        for words in (summary, *(f"data: {note}" for note in notes)):
+            line.tell(words)
     lab = Lab(first.base, pictures, store=options.store, revision=first.revision, resolution=first.resolution,
-              dtype=dtype, max_rows=options.rows, gradient_checkpointing=options.gradient_checkpointing,
+              dtype=options.dtype or one_precision,           # None: as the device is best at
+              max_rows=options.rows, gradient_checkpointing=options.gradient_checkpointing,
               monitor=session.monitor())
     resolved = [lab.config(config) for config in configs]
     for config in resolved if not expected else ():
@@ -121,15 +158,16 @@ def train_all(configs, options, expected=None):
         lab.store.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(lab.store.root, error) from None
-    plan = lab.plan(resolved)                                 # loads the base, of which an id speaks
+    with line.doing(f"loading the base {printable(lab.base_name)}"):
+        _ = lab.base
+    with line.doing("encoding the pictures"):
+        lab.encoded = line.count
+        _ = lab.cache
+    plan = lab.plan(resolved)
     if expected and expected not in plan:
         raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} "
                        "are not those that it was trained on.")
-    recorded = [lab.store.run(name) for name in plan if (lab.store.root / name).is_dir()]
-    before = {folder.run_id for folder in recorded if folder.status in ("finished", "diverged")}
-    with stop_on_interrupt(say_stopping) as stop:
-        error = drain(lab, plan, stop)
-    return judged([lab.store.run(name) for name in plan], before, error, stop)
+    return lab, plan
 
 
 def say_stopping():
@@ -138,88 +176,42 @@ def say_stopping():
         os.write(2, b"\nlabkit: stopping after this update; a second time interrupts at once\n")
 
 
-def drain(lab, plan, stop):
+def drain(lab, plan, stop, line, boards=()):
     """Train with a line of progress until `stop()` says so, and keep a checkpoint; return what failed, or None."""
     last = max(config.max_train_steps for config in plan.values())
     every = max(1, last // CHECKPOINTS)
-    with Progress(plan) as progress:
-        try:
-            events = lab.sweep(plan, monitor=lab.monitor(), tell=progress.tell, stop=stop,
-                               checkpoint_at=range(every, last, every))
-            with closing(events):
-                for event in events:
-                    progress.show(event)
-        except LabError:
-            raise
-        except Exception as error:  # recorded with the run, which ends in "error"; here it decides the exit code
-            tell(traceback.format_exc(), sys.stderr, end="")
-            return f"{type(error).__name__}: {error}"
+    todo = {name: config for name, config in plan.items() if lab.store.run(name).status not in COMPLETE}
+    if not todo:
+        return None
+    try:
+        begun = {name: lab.store.begin(name, config).last_step for name, config in todo.items()}
+        monitor = lab.monitor()
+        line.follow(todo, names(todo), begun, monitor.steps)
+        events = lab.sweep(plan, monitor=monitor, tell=line.tell, stop=stop,
+                           checkpoint_at=range(every, last, every))
+        with closing(tracked(events, boards)) as told:
+            for event in told:
+                line.show(event)
+    except LabError:
+        raise
+    except Exception as error:  # recorded with the run, which ends in "error"; here it decides the exit code
+        line.tell(traceback.format_exc().rstrip())
+        return f"{type(error).__name__}: {error}"
+    finally:
+        line.end()
     return None
 
 
-class Progress:
-    """Show on stderr how far training is: one line that moves on a terminal, one line per evaluation in a log."""
-
-    def __init__(self, plan):
-        """Take {run id: configuration} of all that is to be trained."""
-        self.last = {name: config.max_train_steps for name, config in plan.items()}
-        self.moves, self.loss = sys.stderr.isatty(), {}
-
-    def tell(self, text):
-        """Say a sentence between the lines."""
-        tell(f"labkit: {text}", sys.stderr)
-
-    def show(self, event):
-        """Take one event."""
-        step = f"update {event.global_step:,} of {self.last[event.run_id]:,}"
-        if isinstance(event, Validation) and event.name == "validation" and event.grade == "monitor":
-            self.loss[event.run_id] = f"held-out loss {event.losses.mean():.4f}"
-            if not self.moves:
-                tell(f"{event.run_id[:8]}  {step}  {self.loss[event.run_id]}", sys.stderr)
-        if self.moves:
-            tell(f"{event.run_id[:8]}  {step}  {self.loss.get(event.run_id, '')}", sys.stderr, end="\033[K\r")
-        if isinstance(event, Stopped) and event.reason != "finished":
-            tell(f"\n{event.run_id[:8]}  {event.reason} at update {event.global_step:,} {printable(event.message)}",
-                 sys.stderr)
-
-    def __enter__(self):
-        """Begin."""
-        return self
-
-    def __exit__(self, *error):
-        """Leave the line that moved."""
-        if self.moves:
-            tell("", sys.stderr)
-
-
-def judged(folders, before, error, stop):
-    """Return the outcome of training: verdict, adapter and, for runs that were recorded before, when that was."""
-    from labkit.cli.report import entry  # loads matplotlib, and bad input is to be answered before that
-
-    requested = len(folders)
-    folders = [folder for folder in folders if folder.path.exists()]  # a sweep may have been stopped before their turn
-    runs = [folder.load() for folder in folders]
-    data, lines = [], []
-    for folder, run in zip(folders, runs, strict=True):
-        account = entry(run, siblings=runs) | {"path": str(folder.path), "adapter": str(folder.adapter_path)}
-        data.append(account)
-        lines += [f"run {folder.run_id}: {account['label']}", *indented(account), f"  adapter: {folder.adapter_path}"]
-        lines += [f"  {run.provenance}"] if folder.run_id in before else []
-        if run.status in ("stopped", "interrupted"):
-            lines.append(f"  It is {run.status}; `labkit resume {folder.run_id}` goes on with it.")
-    failed = error or any(run.status == "error" for run in runs)
-    cut_short = stop() and (len(folders) < requested or any(run.status == "stopped" for run in runs))
-    return Outcome(1 if failed else stop.code if cut_short else 0, "\n".join(map(printable, lines)), data)
-
-
-def indented(account):
-    """Return the lines that say of a run what to do, what was seen and, where it has a score, what it is."""
-    pictures = told(account["label"], account["score"])
-    return [f"  {line}" for line in (account["advice"], account["seen"], pictures) if line]
+def names(plan):
+    """Return what each planned run is called in a line, by its id: the settings in which it differs."""
+    runs = [SimpleNamespace(config=config) for config in plan.values()]
+    fields = knobs(runs)
+    return {name: ", ".join(setting_text(field, getattr(config, field)) for field in fields)
+            for name, config in plan.items()}
 
 
 def find(name, store=None):
-    """Return the folder of a run, named by its path, its id or the first characters of its id, or raise LabError."""
+    """Return the folder of a run, by its path, its name, its id or the beginning of its id, or raise LabError."""
     if (given_path(name) / "config.json").exists():
         return RunFolder(given_path(name).resolve())
     return Store(store).named(name)

@@ -12,6 +12,10 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "diagnose": ("cli.diagnose:diagnose", "give verdicts on recorded runs or on other trainers' logs, with their "
                                           "evidence"),
     "judge": ("cli.judge:verb", "say which of several adapter files to keep, and how sure that is"),
+    "report": ("cli.own_report:verb", "write a page of your own runs: curves, pictures, verdicts, a table"),
+    "generate": ("cli.generate:verb", "draw pictures with a run's adapter and save them"),
+    "name": ("cli.name:verb", "call a run by a name that every verb takes"),
+    "delete": ("cli.delete:verb", "remove runs from the store, after saying what depends on them"),
     "export": ("cli.export:export", "write a run's adapter to a file other programs load"),
     "merge": ("cli.merge:merge", "write a base with an adapter merged into its weights, as a folder for diffusers"),
     "checkup": ("cli.checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a "
@@ -30,5 +34,6 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
 # What sets where a verb writes, if not --store does, and the verbs that read or write runs.
 PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "merge": "--to FOLDER",
           "judge": "--to FILE", "student": "--to FOLDER", "submit": "--to FILE", "collect": "--to FOLDER",
-          "translate": "--out FILE"}
-STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "export", "merge", "submit")
+          "translate": "--out FILE", "report": "--to FILE", "generate": "--to FILE"}
+STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "report", "generate", "name", "delete",
+          "export", "merge", "submit")

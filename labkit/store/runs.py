@@ -20,6 +20,7 @@ from labkit.store.about import STORE_VERSION as STORE_VERSION
 from labkit.store.adapter_files import load_adapter, save_adapter
 from labkit.store.events import Checkpoint, Event, Sample, Step
 from labkit.store.history import Run, RunBuilder, Samples
+from labkit.store.names import meant
 from labkit.store.run_files import checkpoint_name, inherit, remove, remove_others
 
 COMPLETE = ("finished", "diverged")  # a diverged run is a result
@@ -274,17 +275,8 @@ class Store:
         return RunFolder(self.root / name, self.origin)
 
     def named(self, name: str) -> RunFolder:
-        """Return the folder of the one run whose id begins so; LabError when there is none, or more than one."""
-        folders = self.runs()
-        whole = [folder for folder in folders if folder.run_id == name]
-        close = whole or [folder for folder in folders if name and folder.run_id.startswith(name)]
-        if len(close) > 1:
-            ids = ", ".join(folder.run_id for folder in close)
-            raise LabError(f"{name} is the beginning of {len(close)} run ids: {ids}.")
-        if not close:
-            raise LabError(f"There is no run {name} in the store {self.root}: `labkit runs` lists the {len(folders)} "
-                           "that are there.")
-        return close[0]
+        """Return the folder of the one run of this name, or whose id begins so; LabError where not one is."""
+        return meant(name, self.runs(), self.root)
 
     def runs(self) -> list[RunFolder]:
         """Return the folders of all runs, oldest first."""

@@ -61,7 +61,9 @@ def test_a_run_that_is_there_is_found_with_its_time_and_not_trained_again(traine
 
 def test_the_lists_for_machines_have_the_promised_names(trained, capsys):
     _, out, _ = labkit(capsys, "runs", "--json")
-    assert [set(run) for run in json.loads(out)] == [{"id", "status", "label", "config"}]
+    [listed] = json.loads(out)
+    assert set(listed) >= {"id", "status", "label", "config"}
+    assert set(listed) >= {"name", "trained_s", "loss", "updates_done", "can_resume"}
     _, out, _ = labkit(capsys, "diagnose", trained["path"], "--json")
     [verdict] = json.loads(out)
     assert set(verdict) >= {"path", "label", "since_step", "confidence", "evidence"}
@@ -161,6 +163,9 @@ def test_a_sweep_trains_every_combination(capsys, sd_folder, pictures):
     assert {len(run.load().meta["group"]) for run in Store().runs()} == {2}
     found = [(run["config"]["learning_rate"], run["config"]["seed"]) for run in json.loads(out)]
     assert found == [(1e-3, 0), (1e-3, 1), (1e-2, 0), (1e-2, 1)]
+    [folder] = (Store().root / "sweeps").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"table.txt", "curves.png", "pictures.png"}
+    assert len([line for line in (folder / "table.txt").read_text().split("\n") if "1e-" in line[:40]]) >= 4
 
 
 def test_a_run_that_ends_in_an_error_gives_exit_code_1(capsys, sd_folder, pictures, monkeypatch):
@@ -261,7 +266,8 @@ def test_a_place_that_may_not_be_written_is_answered_with_what_sets_it(capsys, m
 def test_every_verb_has_its_help_and_its_function():
     needed = {"export": ["x", "--to", "y"], "merge": ["x", "--to", "y"], "resume": ["x"], "inspect": ["x"],
               "judge": ["x", "--base", "y", "--data", "z"],
-              "student": ["all", "--to", "y"], "collect": ["x"], "translate": ["x"]}
+              "student": ["all", "--to", "y"], "collect": ["x"], "translate": ["x"], "name": ["x", "y"],
+              "delete": ["x"], "generate": ["x", "--prompt", "y", "--to", "z.png"]}
     for verb in cli.VERBS:
         assert callable(cli.function(verb)), verb
         assert cli.parser().parse_args([verb, *needed.get(verb, [])]).verb == verb
