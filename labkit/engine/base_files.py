@@ -26,7 +26,7 @@ WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", 
 CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
 WEIGHTS_XL = WEIGHTS | {"text_encoder_2": "model"}
 CLASSES_XL = CLASSES | {"text_encoder_2": "CLIPTextModelWithProjection"}
-FAMILIES = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x"}  # by the width of the words
+FAMILIES: dict[Any, str] = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x"}  # by the width of the words
 LARGEST = 10**6                                               # whole number of a configuration, beyond any true one
 SUPPORTED = "labkit takes Stable Diffusion 1.x, 2.x and XL text-to-image bases"
 
