@@ -30,7 +30,8 @@ SEEDS = 6  # prompts of the closing figure, each with a seed of its own
 NAMES, PANELS, HEAD = 1.0, 1.9, 0.62  # inches: at left of the pictures, of both curves, of the verdict above them
 DISTINCT = 0.1  # of the variance: where pairs explain less, knobs act apart
 SIX = {"learning_rate", "lr_scheduler", "rank", "alpha", "train_batch_size", "num_train_epochs", "max_train_steps"}
-PLACES = {"base", "revision", "data", "crop", "captions", "parent", "n_train", "resolution"}  # what is trained on, not how
+# What is trained on, not how.
+PLACES = {"base", "revision", "data", "crop", "captions", "parent", "n_train", "resolution"}
 
 
 
