@@ -103,7 +103,7 @@ def test_a_file_that_does_not_fit_is_refused_before_a_base_is_loaded(first, tmp_
     monkeypatch.setattr("labkit.lab.load_base", lambda *_, **__: pytest.fail("a base was loaded"))
     lab = Lab(data=tiny.territory(), store=tmp_path)
     for settings, words in [({"rank": 8}, "set rank=2, alpha=4"),
-                            ({}, "which the base embedded does not have: it was made for another base"),
+                            ({}, "it was made for another base"),
                             ({"init_lora_weights": tmp_path / "none.safetensors"}, "none.safetensors cannot be read"),
                             ({"init_lora_weights": "a.ckpt"}, "is a pickle")]:
         with pytest.raises(LabError, match=words):
