@@ -1,31 +1,30 @@
-"""The lab panel: choose a design, train it, watch the curve and the pictures grow, read the verdict."""
+"""The lab panel: choose values of a knob, train them in one pass, watch curves and pictures grow, read the verdicts."""
 
 import contextvars
-import math
 import threading
 
-from labkit import settings
-from labkit.design.config import RunConfig, load_design
-from labkit.design.ladders import check_knobs
-from labkit.design.presets import preset, preset_set
+from labkit.design.config import load_design
 from labkit.errors import LabError
 from labkit.lessons import panel_run, session
-from labkit.lessons.panel_run import PanelRun
+from labkit.lessons.panel_choice import Choice
+from labkit.lessons.panel_run import Pace, PanelRun, kept, race_of, verdict_of
 from labkit.lessons.shelf import RunShelf
-from labkit.store.runs import Store
+from labkit.store.recorded import recorded_run, sets_by_run
+from labkit.store.runs import COMPLETE, Store
 from labkit.view.curves import plot_validation
 from labkit.view.frontend import frontend, say, show
 from labkit.view.pictures import plot_beside
+from labkit.view.race_data import MOST
 
 KNOBS = ("learning_rate", "lr_scheduler", "max_train_steps")
-FAST_STEPS = 6
+PARTS = ("presets", "knobs", "prediction", "steering", "drawing", "shelf", "share")
 
 
-class LabPanel:
-    """Train one design at a time on one territory, and keep what came of it.
+class LabPanel(Choice):
+    """Train one design, or a race over one of its knobs, on one territory, and keep what came of it.
 
     territory   name of a shipped territory, or a folder of pictures with captions
-    knobs       fields of RunConfig that can be moved; each must have a ladder
+    knobs       fields of RunConfig that can be moved; each must have a ladder, and the first is raced at the beginning
     presets     designs to begin with: 'verdicts', 'rank and alpha', 'epochs and batches', 'variations' of the design,
                 or {name: Preset} of one's own
     design      RunConfig, share string, file or mapping to start from
@@ -35,53 +34,59 @@ class LabPanel:
                 gradient_checkpointing
     voice       'both', 'field' or 'chapter': whose terms are shown
     pictures    number of prompts drawn
+    hide        parts that a teacher takes away: presets, knobs, prediction, steering, drawing, shelf, share
 
     A notebook that ends a cell with the panel shows it. Where nobody can press a button the same cell trains the
-    design and shows a static figure and a sentence. `train`, `stop`, `pin` and `choose` do what the buttons do; `run`
-    trains in the calling thread and returns the Run. One run trains at a time in a kernel: a panel that is shown
-    meanwhile shows that run, and others wait for their turn. `result` is the Run that is shown, None before the
-    first, and `verdict` is what is said of it.
+    design and shows a static figure and a sentence. `train`, `pause`, `step`, `stop`, `change_rate` and `choose` do
+    what the buttons do; `run` trains in the calling thread and returns the Run of the design. One panel trains at a
+    time in a kernel: a panel that is shown meanwhile shows that, and others wait for their turn. `result` is the Run
+    of the design, None before the first, `results` are all runs of the race, and `verdict` is what is said of `result`.
     """
 
     def __init__(self, territory="liminal", *, knobs=KNOBS, presets="verdicts", design=None, base="embedded",
-                 store=None, lab=None, voice="both", pictures=2):
-        """Check the knobs and the design; base and pictures are opened at first use."""
-        self.knobs, self.voice, self.pictures = check_knobs(knobs), voice, pictures
+                 store=None, lab=None, voice="both", pictures=2, hide=()):
+        """Check knobs, design and parts; base and pictures are opened at first use."""
+        self.voice, self.pictures, self.hide = voice, pictures, _parts(hide)
         self._lab = lab
         self._base, self._data, self._store = base, str(territory), store
         if lab is not None:
             self._base, self._data, self._store = lab.base_name, lab.data_name, lab.store.root
-        self.design = self._short(load_design(design, base=self._base, data=self._data))
-        self.presets = preset_set(presets, self.design)
-        self.result = self.verdict = self.error = self.preset = None
+        super().__init__(load_design(design, base=self._base, data=self._data), knobs, presets)
+        self.result = self.verdict = self.error = None
+        self.results: list = []
+        self.predictions: dict[tuple, str] = {}               # what was said of a scenario before it trained; "": nothing
         self.is_from_store, self.pictures_known = False, None
         self._run, self._starting = None, threading.Lock()
         self._view, self.pace = Silent(), Pace()
 
-    # -- what a person does
+    # -- what a person does before a run
 
-    def choose(self, name: str) -> None:
-        """Take over a preset's design, on this panel's base, territory and seed; take the last run's verdict away."""
-        chosen = preset(self.presets, name)
+    def restore(self, run_id: str) -> None:
+        """Take over the design of a run on the shelf, and show it."""
         self._refuse_while_training()
-        self.preset = chosen
-        self._view.clear()
-        kept = {field: getattr(self.design, field) for field in ("base", "data", "seed")}
-        self.change(**RunConfig().replace(**chosen.changes).to_dict() | kept)
+        run = self.shelf.run(run_id)
+        self.preset, self.design = None, run.config
+        self.values = (getattr(self.design, self.raced),)
+        self._answer()
 
-    def change(self, **fields) -> None:
-        """Change fields of the design; LabError names one that is not possible, or says that the design trains now."""
-        self._refuse_while_training()
-        self.design = self._short(self.design.replace(**fields))
-        self._view.show_design()
+    def pin(self, run_id: str | None = None) -> None:
+        """Keep a run of the shelf, by default the one that is shown, beside what is shown; again lets it go."""
+        if run_id is None and self.result is None:
+            return
+        run = self.shelf.run(run_id or self.result.run_id)
+        self.shelf.pin(run)
+        if not self.is_training:
+            self._answer(also=[other for other in self.results if other.run_id != run.run_id])
 
     def _refuse_while_training(self):
         if self.is_training:
             raise LabError("This panel is training, and its design is that run's: stop it or wait for it, "
                            "then change the design.")
 
+    # -- what a person does meanwhile
+
     def train(self, *, new_seed=False) -> None:
-        """Train the design, or show the run that the store has: in a thread where a browser watches, else here."""
+        """Train the designs, or show those that are known: in a thread where a browser watches, else here."""
         if frontend() != "browser":
             self.run(new_seed=new_seed)
             return
@@ -90,34 +95,50 @@ class LabPanel:
                 self._begin(new_seed).start()
 
     def run(self, *, new_seed=False):
-        """Train the design in the calling thread and return its Run; raise what went wrong."""
+        """Train the designs in the calling thread and return the Run of `design`; raise what went wrong."""
         self._begin(new_seed).work()
         return self.wait()
 
-    def stop(self) -> None:
-        """End training after the update that is under way, or waiting for the turn to train."""
-        if self._run is not None:
-            self._run.stopping.set()
-        self._view.show_stage("stopping after this update")
+    def stop(self, run_id: str | None = None) -> None:
+        """End training after the update that is under way, or of one run alone while the others go on."""
+        if self._run is not None and run_id is not None:
+            self._run.stop_one(run_id)
+        elif self._run is not None:
+            self._run.stop()
+            self._view.show_stage("stopping after this update")
+
+    def pause(self) -> None:
+        """Rest after the update that is under way, with everything on the disk; again goes on."""
+        if self.is_training and self._run.is_paused:
+            self._run.go_on()
+        elif self.is_training:
+            self._run.pause()
+            self._view.show_stage("pausing after this update")
+
+    def step(self) -> None:
+        """Go on to the next measurement and rest there."""
+        if self.is_training:
+            self._run.step()
+
+    def change_rate(self, run_id: str, rate: float) -> None:
+        """Have a copy of a run that trains go on at another rate from where it is: a fork, which trains first."""
+        if self.is_training:
+            self._run.fork(run_id, rate)
 
     def wait(self, timeout=None):
-        """Wait for training to end and return the shown Run; raise what went wrong."""
+        """Wait for training to end and return the run of the design; raise what went wrong."""
         if self._run is not None:
             self._run.wait(timeout)
         if self.error is not None:
             raise self.error
         return self.result
 
-    def pin(self) -> None:
-        """Keep the shown run beside the next ones, as their baseline; again takes it off."""
-        if self.result is not None:
-            self.shelf.pin(self.result)
-            self._view.show_pinned()
-
     @property
     def is_training(self) -> bool:
-        """Tell whether a run is going on that this panel began or shows."""
+        """Tell whether something goes on, or rests, that this panel began or shows."""
         return self._run is not None and not self._run.is_over
+
+    # -- what is known
 
     @property
     def place(self) -> tuple:
@@ -135,20 +156,40 @@ class LabPanel:
         return self._lab
 
     @property
+    def is_warm(self) -> bool:
+        """Tell whether base and pictures are open, so that a design has a name."""
+        return self._lab is not None and {"base", "cache", "territory"} <= set(vars(self._lab))
+
+    @property
     def shelf(self) -> RunShelf:
         """Return the shelf of past runs, read at first use."""
         if not hasattr(self, "_shelf"):
             self._shelf = RunShelf(Store(self._store), base=self._base, data=self._data)
         return self._shelf
 
+    def is_known(self, run_id: str) -> bool:
+        """Tell whether a run is complete in the store, or ships with the kit where somebody watches."""
+        folder = Store(self._store).run(run_id)
+        is_there = folder.events_path.exists() and folder.status in COMPLETE
+        return is_there or (frontend() != "headless" and run_id in sets_by_run())
+
+    def known(self, run_id: str):
+        """Return a run that is known, from the store or else as recorded; None where there is none."""
+        if not self.is_known(run_id):
+            return None
+        folder = Store(self._store).run(run_id)
+        return folder.load() if folder.events_path.exists() and folder.status in COMPLETE else recorded_run(run_id)
+
     # -- how it is shown
 
     @property
     def widget(self):
-        """Return the panel as a widget, built at first use."""
+        """Return the panel as a widget, built at first use, with a race over its first knob chosen."""
         if isinstance(self._view, Silent):
-            from labkit.lessons.panel_view import PanelView  # nobody needs ipywidgets where no panel is shown
+            from labkit.lessons.panel_view import PanelView  # nobody needs widgets where no panel is shown
 
+            if len(self.values) == 1 and self.preset is None and self.knobs:
+                self.values = self.usual_race(self.raced)
             self._view = PanelView(self)
         return self._view.widget
 
@@ -160,14 +201,17 @@ class LabPanel:
             show(*self.figures())
             say(self.verdict.sentence, self.result.provenance)
             return
-        show(self.widget)
+        _ = self.widget
         if audience == "colab":
             self.run()
-        elif not self.is_training and not self._adopt():
+            self._view.show()
+            return
+        self._view.show()
+        if not self.is_training and not self._adopt():
             self._start_warming()
 
     def figures(self) -> list:
-        """Return the curve and the pictures of the shown run as figures."""
+        """Return the curve and the pictures of the design's run as figures."""
         figures = [plot_validation(self.result, verdict=self.verdict, pinned=self.beside).figure]
         if self.result.samples:
             figures.append(plot_beside(self.result, self.verdict, self.beside))
@@ -175,7 +219,7 @@ class LabPanel:
 
     @property
     def beside(self):
-        """Return the pinned run, if it is another than the shown one."""
+        """Return the run that was pinned last, if it is another than the shown one."""
         pinned = self.shelf.pinned
         return pinned if pinned is not None and pinned.run_id != self.result.run_id else None
 
@@ -190,33 +234,54 @@ class LabPanel:
             self.load(lambda words: None if self.is_training else self._view.show_stage(words))
             if not self.is_training:
                 self._view.show_stage("ready")
-                self._view.show_design()
+                self._answer()
         except Exception as error:
             self.error = error
             self._view.show_error(error)
 
-    # -- what the run tells
+    # -- what the runs tell
+
+    def _answer(self, also=()):
+        """Show at once what is known of the designs, without training; `also` keeps these runs shown as well."""
+        if not isinstance(self._view, Silent) and self.is_warm and not self.is_training:
+            try:
+                found = [run for name in self.lab.plan(self.designs) if (run := self.known(name)) is not None]
+            except LabError:                                  # an impossible design, which the view explains
+                found = []
+            if found or also:
+                runs = {run.run_id: run for run in [*found, *also, *self.shelf.pins]}
+                self._show_known(dict(list(runs.items())[:MOST]))
+        self._view.show_design()
+
+    def _show_known(self, runs):
+        self.results = list(runs.values())
+        self.result = next((run for run in self.results if run.config == self._named_design()), self.results[0])
+        self.verdict, self.is_from_store = verdict_of(self.result, self.results), True
+        self._view.show_race(race_of({name: kept(run) for name, run in runs.items()}, self.label))
+
+    def _named_design(self):
+        [config] = self.lab.plan([self.design]).values()
+        return config
 
     def _begin(self, new_seed):
         """Clear what the last run left, say within an instant that something happens, and return the run to be."""
         self.error, self.is_from_store = None, False
-        self._view.begin()
         self._run = PanelRun(self, new_seed=new_seed)
+        self._view.begin()
         return self._run
 
     def _adopt(self) -> bool:
-        """Show the run that goes on in this kernel, where there is one, as if it had been begun here."""
+        """Show what goes on in this kernel, where something does, as if it had been begun here."""
         run = panel_run.current_run()
         if run is None or not run.watch(self):
             return False
         self._run, self.error, self.is_from_store = run, None, False
         if run.place == self.place:
-            self.design = run.design
-            self._view.show_design()
+            self.design, self.raced, self.values = run.design, run.owner.raced, run.owner.values
         self._view.begin()
         self._view.show_stage(run.stage)
-        if run.result is not None:
-            self.show(run.result, run.verdict)
+        if run.race is not None:
+            self._view.show_race(run.race)
         return True
 
     def load(self, stage):
@@ -229,16 +294,8 @@ class LabPanel:
             stage("warming up: reading the pictures")
             self.pictures_known = len(lab.cache.train)
 
-    def show(self, run, verdict) -> None:
-        """Show a run as far as it is; of another territory's only the drawing, since it is not this panel's."""
-        if self._run is None or self._run.place == self.place:
-            self.result, self.verdict = run, verdict
-        self._view.show_run(run, verdict)
-
     def show_end(self, run) -> None:
-        """Show how a run ended, then the next one that goes on.
-
-        A run of another territory leaves this panel as it was.
+        """Show how a run ended, then the next one that goes on; one of another territory leaves this panel as it was.
         """
         if run is not self._run:
             return
@@ -254,20 +311,18 @@ class LabPanel:
             self._adopt()
 
     def _take(self, run):
-        self.design, self.error, self.is_from_store = run.design, run.error, run.is_from_store
+        self.error, self.is_from_store = run.error, run.is_from_store
+        if run.new_seed:
+            self.design = run.design
         self._lab = run.owner.lab
         self.pictures_known = run.owner.pictures_known
-        if run.result is not None and run.error is None:
-            self.result, self.verdict = run.result, run.verdict
-            if "validation" in run.result.validations:               # else it was stopped before the first measurement
-                self._view.show_run(run.result, run.verdict)
-            self.shelf.add(run.result)
-
-    def _short(self, design):
-        """Return a design as it is, or cut to a few updates where tests ask for the short form."""
-        if settings.fast and (design.max_train_steps or math.inf) > FAST_STEPS:       # None: stated in epochs
-            return design.replace(max_train_steps=FAST_STEPS)
-        return design
+        if run.results and run.error is None:
+            self.results, self.result = run.results, run.result
+            siblings = [*self.shelf.runs, *self.results]
+            self.verdict = verdict_of(self.result, siblings) or self.verdict
+            for each in [*self.results, self.result]:
+                if each.origin != "recorded":
+                    self.shelf.add(each)
 
 
 LOADING = threading.Lock()                                            # two panels must not load the same base twice
@@ -281,19 +336,10 @@ class Silent:
         return lambda *args, **options: None
 
 
-class Pace:
-    """Know how long a run takes here: a guess before the first run, then what was measured."""
+def _parts(hide) -> tuple[str, ...]:
+    names = (hide,) if isinstance(hide, str) else tuple(hide)
+    for name in names:
+        if name not in PARTS:
+            raise LabError(f"hide: {name!r} is no part of the panel: the parts are {', '.join(PARTS)}.")
+    return names
 
-    def __init__(self):
-        """Begin with the pace of two CPU cores."""
-        self.factor, self.is_measured = 1.0, False
-
-    def guess(self, config) -> float:
-        """Return the seconds that a run takes: on two CPU cores, 4 for its measurements, the rest by its batches."""
-        passes = config.max_train_steps * config.gradient_accumulation_steps
-        return self.factor * (4 + passes * (0.03 + 0.014 * config.rows))
-
-    def learn(self, config, seconds) -> None:
-        """Correct the guess by the seconds that a run took."""
-        self.factor *= seconds / self.guess(config)
-        self.is_measured = True

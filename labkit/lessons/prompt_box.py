@@ -27,6 +27,14 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[a-z]+", text.lower())
 
 
+def words_never_shown(lab, prompt: str) -> str:
+    """Say which words of a prompt the embedded base has never been shown; nothing is known of other bases."""
+    if lab.base_name != "embedded":
+        return ""
+    unknown = unknown_words(prompt, lab.territory.ordinary.captions)
+    return f"Words that this base has never been shown: {', '.join(unknown)}." if unknown else ""
+
+
 class PromptBox:
     """Draw what is typed: with the untouched base and, beside it, with a run's adapter.
 
@@ -53,10 +61,7 @@ class PromptBox:
 
     def comment(self) -> str:
         """Say which words of the prompt the embedded base has never been shown; nothing is known of other bases."""
-        if self.lab.base_name != "embedded":
-            return ""
-        unknown = unknown_words(self.prompt, self.lab.territory.ordinary.captions)
-        return f"Words that this base has never been shown: {', '.join(unknown)}." if unknown else ""
+        return words_never_shown(self.lab, self.prompt)
 
     @property
     def widget(self):
@@ -74,6 +79,7 @@ class PromptBox:
         button = W.Button(description="Draw", button_style="primary")
         self._picture, self._words = W.Image(format="jpeg", layout=W.Layout(width="460px", display="none")), W.HTML()
         button.on_click(lambda _: self._clicked(button))
+        self._text.on_submit(lambda _: self._clicked(button))  # Enter; observing the value would draw at each letter
         for css, widget in {"lab-prompt": self._text, "lab-draw": button, "lab-drawn": self._picture,
                             "lab-unknown": self._words}.items():
             widget.add_class(css)

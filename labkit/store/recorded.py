@@ -1,9 +1,11 @@
-"""Recorded runs that ship with the kit: one zip file a set, opened by its name and never found by a run id.
+"""Recorded runs that ship with the kit: one zip file a set, opened by its name.
 
-A set is hundreds of small files, which as such take eight times their bytes on a disk.
+No training finds them by a run id; the panel does, to answer a knob at once, and says that they are recorded. A set is
+hundreds of small files, which as such take eight times their bytes on a disk.
 """
 
 import contextlib
+import functools
 import lzma
 import os
 import re
@@ -43,6 +45,29 @@ def recorded(name: str) -> list[Run]:
         names = sorted(path.stem for path in file.parent.glob("*.zip"))
         raise LabError(f"{name!r} is not a recorded set of runs: there are {', '.join(names) or 'none'}.")
     return Store(unpacked(file), origin="recorded").load_runs()
+
+
+def recorded_run(run_id: str) -> Run | None:
+    """Return the recorded run of a name, marked as such, or None where no set that ships has it.
+
+    Whoever shows it says that it was not trained here. A set is unpacked where its run is asked for.
+    LabError: the set is damaged.
+    """
+    file = sets_by_run().get(run_id)
+    return Store(unpacked(file), origin="recorded").run(run_id).load() if file else None
+
+
+@functools.cache
+def sets_by_run() -> dict[str, Path]:
+    """Return the file of the set that has a run, by run id: read from the names in the files, without their content.
+
+    A file that cannot be read has no runs here; whoever opens it by its name is told.
+    """
+    files = {}
+    for file in sorted((settings.data_dir() / "runs").glob("*.zip")):
+        with contextlib.suppress(OSError, *DAMAGED), zipfile.ZipFile(file) as packed:
+            files |= {Path(name).parent.name: file for name in packed.namelist() if name.endswith("/config.json")}
+    return files
 
 
 def pack(folder: Path, file: Path) -> None:

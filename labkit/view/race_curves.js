@@ -129,7 +129,7 @@ export class Curves {
 
   curve(run, group) {
     const inside = (loss) => this.y(Math.min(loss, this.high * 1e3)); // a browser draws no line to infinity
-    const finite = run.points.filter(({ mean }) => mean != null);
+    const finite = own(run).filter(({ mean }) => mean != null);
     if (run.verdict?.label !== "diverged") {
       const edge = (end) => finite.map((point) => `${this.x(point.step)},${inside(point[end] ?? point.mean)}`);
       element("path", { d: `M${[...edge("low"), ...edge("high").reverse()].join("L")}z`, class: "band" }, group);
@@ -140,11 +140,15 @@ export class Curves {
 
   // Mark every evaluation; at the top edge where the loss lies above the axis (↑) or is no number any more (✖).
   marks(run, group) {
-    for (const { step, mean } of run.points) {
+    for (const { step, mean } of own(run)) {
       const x = this.x(step), isInside = mean != null && mean <= this.high;
       if (!isInside) element("text", { x, y: this.box.top - 2, class: "broken" }, group, mean == null ? "✖" : "↑");
       else element("path", { d: mark(run), class: "mark", transform: `translate(${x},${this.y(mean)})` }, group);
     }
+    const left = run.fork == null ? null : between(run.points, run.fork);
+    if (left == null || left > this.high) return;
+    const ring = { cx: this.x(run.fork), cy: this.y(left), r: 8, class: "fork" }; // its rate was changed by hand
+    element("title", {}, element("circle", ring, group), `${run.name}: its rate was changed here`);
   }
 
   // Write each run's name at the end of its curve, pushed apart where two would touch.
@@ -225,6 +229,12 @@ export class Curves {
     });
     return `Loss on held-out pictures against updates. ${words.join("; ")}.`;
   }
+}
+
+// What a run's curve shows: of a fork only what follows its parent's last evaluation, since the rest is the parent's.
+function own(run) {
+  const from = run.fork == null ? 0 : at(run.points, run.fork)?.step ?? 0;
+  return run.points.filter(({ step }) => step >= from);
 }
 
 // The loss at an update between two that were measured, on the straight line that is drawn.

@@ -58,10 +58,19 @@ class RaceData:
         for run, color in zip(runs, ordered_colors(len(runs)), strict=True):
             self._tell("run", run=run.run_id, name=self.label(run), color=to_hex(color))
         for run in runs:
-            for step, losses in zip(*run.validations.get("validation", ((), ())), strict=True):
-                self._loss(run.run_id, int(step), losses)
-            for samples in run.samples:
-                self._samples(run.run_id, samples)
+            self._known(run)
+
+    def _known(self, run):
+        for step, losses in zip(*run.validations.get("validation", ((), ())), strict=True):
+            self._loss(run.run_id, int(step), losses)
+        for samples in run.samples:
+            self._samples(run.run_id, samples)
+
+    def fork(self, run: Run, parent: str, step: int) -> None:
+        """Tell a run that left another after some updates, in that one's colour, with all that is known of it."""
+        color = next(piece["color"] for piece in self.pieces if piece["kind"] == "run" and piece["run"] == parent)
+        self._tell("run", run=run.run_id, name=self.label(run), color=color, fork=step)
+        self._known(run)
 
     def add(self, event: Event) -> None:
         """Tell what an event brings, if a race shows it."""

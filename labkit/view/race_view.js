@@ -9,7 +9,7 @@ const WIDE = 1100; // pixels from which curves stand beside the pictures
 const FILM = 6; // pictures of a film strip
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
-function make(tag, className, parent, text) {
+export function make(tag, className, parent, text) {
   const made = document.createElement(tag);
   if (className) made.className = className;
   if (text != null) made.textContent = text;
@@ -18,8 +18,10 @@ function make(tag, className, parent, text) {
 }
 
 export class RaceView {
-  constructor(race, holder) {
+  // height: pixels for the pictures, for a view with something below it that is to stay in sight; null: as they come
+  constructor(race, holder, height = null) {
     this.race = race;
+    this.height = height;
     this.pinned = []; // run ids, at most two
     this.pointed = null; // the run under the pointer or with the focus
     this.index = null; // of the stop that is shown; null: the newest
@@ -93,13 +95,15 @@ export class RaceView {
     root.classList.toggle("wide", width >= WIDE);
     root.classList.toggle("bare", !race.pictured);
     root.classList.toggle("comparing", this.pinned.length === 2);
+    root.classList.toggle("cards", Boolean(this.height && race.pictured));
     this.measure(width);
     for (const run of race.list) this.row(run);
     this.drawStops();
     const beside = root.classList.contains("wide");
     const room = this.curves.drawing.parentElement.clientWidth;
-    const rows = beside ? this.strip.clientHeight - 202 : 0;
-    this.curves.draw(room, Math.max(280, Math.min(rows || 0.52 * room, 520)), this.stops, new Set(this.pinned));
+    const rows = this.height && beside ? this.height - 74 : beside ? this.strip.clientHeight - 202 : 0;
+    const least = this.height ? 240 : 280;
+    this.curves.draw(room, Math.max(least, Math.min(rows || 0.52 * room, 520)), this.stops, new Set(this.pinned));
     this.show(this.index, true);
   }
 
@@ -108,12 +112,29 @@ export class RaceView {
     const { race, root } = this, seeds = Math.max(race.pictured, 1), comparing = this.pinned.length === 2;
     this.film = race.filmSteps(FILM);
     const pane = root.classList.contains("wide") ? width * 0.58 : width;
+    if (this.height && race.pictured && !comparing) {
+      this.fit(pane, seeds);
+      return;
+    }
     const columns = seeds + (seeds > 1 ? this.film.length / 2 : this.film.length);
     const side = comparing ? (pane / 2 - 30) / seeds : (pane - 150 - 6 * columns) / columns;
     const most = comparing ? 256 : Math.max(76, Math.min(168, 760 / Math.max(race.list.length, 1)));
     root.style.setProperty("--side", `${Math.floor(Math.max(44, Math.min(side, most)))}px`);
     const frame = seeds > 1 ? "calc(var(--side) / 2 - 1px)" : "var(--side)"; // two seeds stand one above the other
     root.style.setProperty("--frame", comparing ? "42px" : frame);
+  }
+
+  // Lay the runs out as cards, in as many columns as give the largest pictures within the height; the slider shows
+  // what a film strip would.
+  fit(pane, seeds) {
+    const count = Math.max(this.race.list.length, 1), { root } = this;
+    const sides = Array.from({ length: count }, (_, i) => {
+      const across = (pane - 12 * i) / (i + 1) / seeds - 12;
+      return Math.min(across, this.height / Math.ceil(count / (i + 1)) - 46);
+    });
+    const side = Math.max(...sides);
+    root.style.setProperty("--side", `${Math.floor(Math.max(56, Math.min(side, 224)))}px`);
+    root.style.setProperty("--columns", sides.indexOf(side) + 1);
   }
 
   // Make or renew the row of a run: its key, its pictures at the cursor, and its film.

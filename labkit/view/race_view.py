@@ -52,6 +52,7 @@ class RaceView:
     def _open(self, runs, label, builders=None):
         self._runs, self.builders = runs, builders or {}
         self.data = RaceData(runs, label)
+        self.name = uuid.uuid4().hex                          # under which a front end keeps what it was told
         self._sent, self._sent_s, self._is_judged = 0, 0.0, False
 
     @classmethod
@@ -60,14 +61,15 @@ class RaceView:
         return cls(recorded(name), label)
 
     @classmethod
-    def live(cls, builders: Mapping[str, RunBuilder], label=None) -> "RaceView":
-        """Show runs that train, all of them, at most 8.
+    def live(cls, builders: Mapping[str, RunBuilder], label=None, origin="live") -> "RaceView":
+        """Show runs that train, all of them in their order, at most 8.
 
         builders    what is known of each run, by run id: whoever feeds `append` adds each event there first
+        origin      says where the runs come from, until `end`
         """
         view = cls.__new__(cls)
         view._open([builder.build() for builder in builders.values()], label, builders)
-        view.data.origin("live")
+        view.data.origin(origin)
         return view
 
     @property
@@ -83,10 +85,34 @@ class RaceView:
         if time.monotonic() - self._sent_s > SENT_S:
             self._send()
 
-    def end(self) -> None:
-        """Tell the front end all that is left, and that nothing more will come."""
-        self.data.origin(race_data.ORIGINS["live"])
+    def fork(self, run: Run, parent: str, step: int) -> None:
+        """Take one more run, which left another after some updates; the builders have it."""
+        self.data.fork(run, parent, step)
+        self.flush()
+
+    def flush(self) -> None:
+        """Tell the front end all that is left, for a while in which nothing comes."""
+        self._is_judged = False
         self._send()
+
+    def end(self, origin: str = race_data.ORIGINS["live"]) -> None:
+        """Tell the front end all that is left, and that nothing more will come; origin: where the runs come from."""
+        self.data.origin(origin)
+        self._send()
+
+    def show_in(self, widget) -> None:
+        """Show the race in a widget of the front end's, with its traits `name` and `pieces`, instead of in its own.
+
+        What comes later is sent there, by the widget's messages; for those that were missed it asks `tell_again`.
+        """
+        with widget.hold_sync():
+            widget.name, widget.pieces = self.name, self.data.pieces
+        vars(self)["widget"] = widget
+        self._sent = len(self.data.pieces)
+
+    def tell_again(self, message: Mapping) -> None:
+        """Answer a front end that missed pieces while its page was loading."""
+        self._tell(int(message.get("missed", 0)))
 
     def _send(self):
         if not self._is_judged:
@@ -110,8 +136,8 @@ class RaceView:
     @functools.cached_property
     def widget(self):
         """Return the race as a widget; LabError where anywidget is not installed."""
-        made = _widget_class()(name=uuid.uuid4().hex, pieces=self.data.pieces)
-        made.on_msg(lambda _, message, __: self._tell(int(message.get("missed", 0))))
+        made = _widget_class()(name=self.name, pieces=self.data.pieces)
+        made.on_msg(lambda _, message, __: self.tell_again(message))
         self._sent = len(self.data.pieces)
         return made
 
@@ -176,6 +202,11 @@ def script(*more: str) -> str:
                      for line in lines if not line.startswith("import "))
 
 
+def styles(*names: str) -> str:
+    """Return some style sheets as one."""
+    return "\n".join(_read(f"{name}.css") for name in names)
+
+
 @functools.cache
 def _read(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
@@ -194,7 +225,7 @@ def _widget_class():
     class RaceWidget(anywidget.AnyWidget):
         """The state of a race for its front end: all pieces told so far. They are appended by messages."""
 
-        _esm, _css = script("race_widget"), _read("race_view.css")
+        _esm, _css = script("race_told", "race_widget"), styles("race_view")
         name = traitlets.Unicode().tag(sync=True)
         pieces = traitlets.Any().tag(sync=True)
 
