@@ -1,4 +1,4 @@
-"""The lab panel: choose values of a knob, train them in one pass, watch curves and pictures grow, read the verdicts."""
+"""The lab panel: choose values of a knob, train them in one pass, watch pictures and curves grow, read verdicts."""
 
 import contextvars
 import threading
@@ -6,7 +6,7 @@ import threading
 from labkit.design.config import load_design
 from labkit.errors import LabError
 from labkit.lessons import panel_run, session
-from labkit.lessons.panel_choice import Choice
+from labkit.lessons.panel_choice import Choice, parts
 from labkit.lessons.panel_run import Pace, PanelRun, kept, race_of, verdict_of
 from labkit.lessons.shelf import RunShelf
 from labkit.store.recorded import recorded_run, sets_by_run
@@ -17,7 +17,6 @@ from labkit.view.pictures import plot_beside
 from labkit.view.race_data import MOST
 
 KNOBS = ("learning_rate", "lr_scheduler", "max_train_steps")
-PARTS = ("presets", "knobs", "prediction", "steering", "drawing", "shelf", "share")
 
 
 class LabPanel(Choice):
@@ -40,13 +39,13 @@ class LabPanel(Choice):
     design and shows a static figure and a sentence. `train`, `pause`, `step`, `stop`, `change_rate` and `choose` do
     what the buttons do; `run` trains in the calling thread and returns the Run of the design. One panel trains at a
     time in a kernel: a panel that is shown meanwhile shows that, and others wait for their turn. `result` is the Run
-    of the design, None before the first, `results` are all runs of the race, and `verdict` is what is said of `result`.
+    of the design, None before the first, `verdict` is what is said of it, and `results` are all runs of the race.
     """
 
     def __init__(self, territory="liminal", *, knobs=KNOBS, presets="verdicts", design=None, base="embedded",
                  store=None, lab=None, voice="both", pictures=2, hide=()):
         """Check knobs, design and parts; base and pictures are opened at first use."""
-        self.voice, self.pictures, self.hide = voice, pictures, _parts(hide)
+        self.voice, self.pictures, self.hide = voice, pictures, parts(hide)
         self._lab = lab
         self._base, self._data, self._store = base, str(territory), store
         if lab is not None:
@@ -54,9 +53,9 @@ class LabPanel(Choice):
         super().__init__(load_design(design, base=self._base, data=self._data), knobs, presets)
         self.result = self.verdict = self.error = None
         self.results: list = []
-        self.predictions: dict[tuple, str] = {}               # what was said of a scenario before it trained; "": nothing
+        self.predictions: dict[tuple, str] = {}               # what was said of a scenario before it trained, or ""
         self.is_from_store, self.pictures_known = False, None
-        self._run, self._starting = None, threading.Lock()
+        self._run, self._starting, self._answered = None, threading.Lock(), None
         self._view, self.pace = Silent(), Pace()
 
     # -- what a person does before a run
@@ -167,6 +166,13 @@ class LabPanel(Choice):
             self._shelf = RunShelf(Store(self._store), base=self._base, data=self._data)
         return self._shelf
 
+    def named(self, designs) -> dict:
+        """Return {run id: resolved configuration} of designs; nothing before base and pictures are open."""
+        try:
+            return self.lab.plan(designs) if self.is_warm else {}
+        except Exception:                                     # an impossible design: whoever trains it is told
+            return {}
+
     def is_known(self, run_id: str) -> bool:
         """Tell whether a run is complete in the store, or ships with the kit where somebody watches."""
         folder = Store(self._store).run(run_id)
@@ -243,25 +249,25 @@ class LabPanel(Choice):
 
     def _answer(self, also=()):
         """Show at once what is known of the designs, without training; `also` keeps these runs shown as well."""
-        if not isinstance(self._view, Silent) and self.is_warm and not self.is_training:
-            try:
-                found = [run for name in self.lab.plan(self.designs) if (run := self.known(name)) is not None]
-            except LabError:                                  # an impossible design, which the view explains
-                found = []
-            if found or also:
-                runs = {run.run_id: run for run in [*found, *also, *self.shelf.pins]}
-                self._show_known(dict(list(runs.items())[:MOST]))
+        if isinstance(self._view, Silent) or self.is_training:
+            return
+        is_other, self._answered = self.preset not in (None, self._answered), self.preset
+        found = [run for name in self.named(self.designs) if (run := self.known(name)) is not None]
+        if found or also:
+            runs = {run.run_id: run for run in [*found, *also, *self.shelf.pins]}
+            self._show_known(dict(list(runs.items())[:MOST]))
+        elif is_other:                                        # what is shown is not the preset's
+            self._view.clear()
+        if self.is_warm:
+            self._view.show_stage("already trained: shown at once" if found else "ready")
         self._view.show_design()
 
     def _show_known(self, runs):
         self.results = list(runs.values())
-        self.result = next((run for run in self.results if run.config == self._named_design()), self.results[0])
+        self.result = next((run for run in self.results if run.run_id in self.named([self.design])),
+                           self.results[0])
         self.verdict, self.is_from_store = verdict_of(self.result, self.results), True
         self._view.show_race(race_of({name: kept(run) for name, run in runs.items()}, self.label))
-
-    def _named_design(self):
-        [config] = self.lab.plan([self.design]).values()
-        return config
 
     def _begin(self, new_seed):
         """Clear what the last run left, say within an instant that something happens, and return the run to be."""
@@ -278,6 +284,7 @@ class LabPanel(Choice):
         self._run, self.error, self.is_from_store = run, None, False
         if run.place == self.place:
             self.design, self.raced, self.values = run.design, run.owner.raced, run.owner.values
+            self.predictions = run.owner.predictions
         self._view.begin()
         self._view.show_stage(run.stage)
         if run.race is not None:
@@ -334,12 +341,3 @@ class Silent:
     def __getattr__(self, name):
         """Return a function that takes anything and does nothing."""
         return lambda *args, **options: None
-
-
-def _parts(hide) -> tuple[str, ...]:
-    names = (hide,) if isinstance(hide, str) else tuple(hide)
-    for name in names:
-        if name not in PARTS:
-            raise LabError(f"hide: {name!r} is no part of the panel: the parts are {', '.join(PARTS)}.")
-    return names
-

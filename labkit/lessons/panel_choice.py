@@ -11,6 +11,7 @@ from labkit.errors import LabError
 from labkit.text import counted, rate_text
 from labkit.view.race_data import MOST
 
+PARTS = ("presets", "knobs", "prediction", "steering", "drawing", "shelf", "share")
 FAST_STEPS = 6
 RUNGS_APART = 2  # between the values of the race that a panel begins with: for rates a factor of ten
 
@@ -121,3 +122,12 @@ def order_of(name):
         return sum(rung is not None and rung < value for rung in ladder) - 0.5 + (ladder[0] is None)
 
     return place
+
+
+def parts(hide) -> tuple[str, ...]:
+    """Return the parts of a panel that a teacher hides; LabError names one that there is not."""
+    names = (hide,) if isinstance(hide, str) else tuple(hide)
+    for name in names:
+        if name not in PARTS:
+            raise LabError(f"hide: {name!r} is no part of the panel: the parts are {', '.join(PARTS)}.")
+    return names

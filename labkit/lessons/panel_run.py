@@ -87,12 +87,12 @@ class PanelRun:
 
     def go_on(self) -> None:
         """Go on after a pause."""
-        self._ask("")
+        self._ask("" if self._order == "pause" else self._order)
 
     def step(self) -> None:
         """Go on to the next measurement, and rest there."""
         self._is_step, self._is_measured = True, False
-        self._ask("")
+        self.go_on()
 
     def stop_one(self, run_id: str) -> None:
         """End one run after the update under way, while the others go on."""
@@ -159,6 +159,7 @@ class PanelRun:
             with _ending:
                 self.is_over = True
                 _unfinished.remove(self)
+                self.builders.update({name: kept(builder.build()) for name, builder in self.builders.items()})
                 if self.race is not None:
                     self.race.end(origins(self.builders))
                 for panel in self.watchers:
@@ -323,7 +324,7 @@ class Pace:
         self.factor, self.is_measured = 1.0, False
 
     def guess(self, configs) -> float:
-        """Return the seconds of runs in shared passes: on two CPU cores, 4 a run for its measurements, then batches."""
+        """Return the seconds of runs in shared passes: 4 a run for its measurements on two CPU cores, and batches."""
         passes = [config.max_train_steps * config.gradient_accumulation_steps for config in configs]
         rows = sum(count * config.rows for count, config in zip(passes, configs, strict=True))
         return self.factor * (4 * len(configs) + 0.03 * max(passes, default=0) + 0.014 * rows)

@@ -1,4 +1,4 @@
-"""What a panel shows, as plain values for its front end: knobs and what is known at each rung, schedule, cost, shelf."""
+"""What a panel shows, as plain values for its front end: knobs, what is known at each rung, schedule, cost, shelf."""
 
 import traceback
 
@@ -9,8 +9,8 @@ from labkit.design.ladders import rung_text, rungs
 from labkit.design.naming import differing
 from labkit.design.schedules import rates
 from labkit.errors import LabError
-from labkit.judge.verdict_text import LABELS
 from labkit.judge.score_text import short as score_text
+from labkit.judge.verdict_text import LABELS
 from labkit.lessons.panel_choice import order_of, short
 from labkit.text import counted, rate_text, rounded
 from labkit.view.cards import loss_change, trained_at
@@ -53,13 +53,11 @@ def value_of(panel, name: str, text: str):
 
 
 def _is_known(panel, name, value) -> bool:
-    if not panel.is_warm:
-        return False
     try:
         design = short(panel.design.replace(**{name: value}))
-        return any(panel.is_known(run_id) for run_id in panel.lab.plan([design]))
     except LabError:                                          # an impossible value
         return False
+    return any(panel.is_known(run_id) for run_id in panel.named([design]))
 
 
 def schedules(panel) -> dict:
@@ -120,7 +118,7 @@ def scenario(panel) -> tuple:
 def reveal(panel) -> str:
     """Say what was predicted of the shown runs, and what came of it; nothing where nobody predicted."""
     said, runs = panel.predictions.get(scenario(panel)), [run for run in panel.results if run.stopped]
-    if not said or not runs or panel.is_training:
+    if not said or not runs:
         return ""
     if len(panel.values) == 1:
         return f"You said {said}: it is {panel.verdict.label}." if panel.verdict else ""

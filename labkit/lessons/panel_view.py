@@ -31,6 +31,7 @@ class PanelView:
         self._lock, self._replace = threading.RLock(), lambda other: None
         self._paced_from = None                               # (update, seconds) when these runs were first seen
         self._next_text = 0.0
+        self._reveal = ""                                     # what was predicted of the runs that ended last
         self._pictures: dict = {}                             # of the shelf, by run
         self.widget = _widget_class()(panel=uuid.uuid4().hex, progress=_progress("not loaded yet"))
         self.widget.on_msg(lambda _, message, __: self.hear(message))
@@ -150,7 +151,7 @@ class PanelView:
                             for name, preset in panel.presets.items()],
                 "look": panel.preset.look if panel.preset else "", "moved": self._moved(),
                 "running": self._running(run), "rates": [rate_text(rate) for rate in LADDERS["learning_rate"]],
-                "drawable": self._drawable(), "reveal": panel_state.reveal(panel),
+                "drawable": self._drawable(), "reveal": self._reveal if run is None else "",
                 "error": panel_state.fault(self.error) if self.error else None}
         try:
             return told | self._costs()
@@ -161,7 +162,7 @@ class PanelView:
     def _costs(self):
         panel = self.panel
         configs = [panel_state.resolved(panel, design) for design in panel.designs]
-        names = panel.lab.plan(panel.designs) if panel.is_warm else {}
+        names = panel.named(panel.designs)
         new = [config for name, config in names.items() if not panel.is_known(name)] if names else configs
         known = len(names) - len(new) if names else 0
         what = "Show it" if known == 1 else f"Show {known} runs"
@@ -210,6 +211,7 @@ class PanelView:
                 self.error = self.panel.error
             words = "stopped by an error" if self.panel.error else panel_state.ending(run)
             self.widget.progress = {**self.widget.progress, "stage": words}
+            self._reveal = "" if run.error else panel_state.reveal(self.panel)
             self.show_design()
             if run.race is not None and run.results and run.place == self.panel.place:
                 self.show_race(run.race)
@@ -218,7 +220,7 @@ class PanelView:
     def clear(self):
         """Take the race away that is shown."""
         with self._lock:
-            self.race = None
+            self.race, self._reveal = None, ""
             with self.widget.hold_sync():
                 self.widget.name, self.widget.pieces = "", []
 

@@ -49,6 +49,7 @@ class PromptBox:
         """Draw nothing yet."""
         self.lab, self.run, self.prompt, self.seed = lab, run, prompt, seed
         self.pictures = None                                  # (base, adapted) uint8, after `draw`
+        self._asked = None                                    # prompt and seed that were drawn last
 
     def draw(self):
         """Draw the prompt and return the figure."""
@@ -73,13 +74,13 @@ class PromptBox:
     def _build(self):
         import ipywidgets as W  # a figure of pictures does without
 
-        self._text = W.Text(value=self.prompt, layout=W.Layout(width="480px"), continuous_update=True)
+        self._text = W.Text(value=self.prompt, layout=W.Layout(width="480px"), continuous_update=False)
         self._seed = W.BoundedIntText(value=self.seed, min=0, max=10**6, description="seed",
                                       layout=W.Layout(width="150px"))
         button = W.Button(description="Draw", button_style="primary")
         self._picture, self._words = W.Image(format="jpeg", layout=W.Layout(width="460px", display="none")), W.HTML()
         button.on_click(lambda _: self._clicked(button))
-        self._text.on_submit(lambda _: self._clicked(button))  # Enter; observing the value would draw at each letter
+        self._text.observe(lambda _: self._clicked(button), names="value")  # Enter, or leaving the box
         for css, widget in {"lab-prompt": self._text, "lab-draw": button, "lab-drawn": self._picture,
                             "lab-unknown": self._words}.items():
             widget.add_class(css)
@@ -90,7 +91,11 @@ class PromptBox:
         if not self.lab.base.lock.acquire(blocking=False):
             self._words.value = f"<span style='{QUIET}'>The base is training: draw when it is done.</span>"
             return
-        self.prompt, self.seed, button.disabled = self._text.value.strip(), self._seed.value, True
+        asked = self._text.value.strip(), self._seed.value
+        if asked == self._asked:                              # a click on Draw leaves the box first
+            self.lab.base.lock.release()
+            return
+        (self.prompt, self.seed), self._asked, button.disabled = asked, asked, True
         try:
             self._words.value = f"<span style='{QUIET}'>drawing</span>"
             self._picture.value = self.draw().encoded()

@@ -63,7 +63,7 @@ def sets_by_run() -> dict[str, Path]:
 
     A file that cannot be read has no runs here; whoever opens it by its name is told.
     """
-    files = {}
+    files: dict[str, Path] = {}
     for file in sorted((settings.data_dir() / "runs").glob("*.zip")):
         with contextlib.suppress(OSError, *DAMAGED), zipfile.ZipFile(file) as packed:
             files |= {Path(name).parent.name: file for name in packed.namelist() if name.endswith("/config.json")}

@@ -5,7 +5,7 @@ import { Curves, swatch } from "./race_curves.js";
 import { Race, at, counted, lossText, whole } from "./race_data.js";
 
 const FRAME_MS = 480; // of a replay, from one stop to the next
-const WIDE = 1100; // pixels from which curves stand beside the pictures
+const WIDE = 1100, WIDE_CARDS = 820; // pixels from which curves stand beside the pictures, or beside cards of them
 const FILM = 6; // pictures of a film strip
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -92,7 +92,7 @@ export class RaceView {
     this.note.textContent = head.note;
     this.requests.hidden = !race.pictured;
     this.requests.textContent = this.requests.title = head.prompts.join("  ·  ");
-    root.classList.toggle("wide", width >= WIDE);
+    root.classList.toggle("wide", width >= (this.height ? WIDE_CARDS : WIDE));
     root.classList.toggle("bare", !race.pictured);
     root.classList.toggle("comparing", this.pinned.length === 2);
     root.classList.toggle("cards", Boolean(this.height && race.pictured));

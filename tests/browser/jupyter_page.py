@@ -105,12 +105,3 @@ def run_all(page, seconds=300):
     last = page.locator(".jp-CodeCell .jp-InputPrompt").last
     expect(last).to_have_text(re.compile(r"\[\d+\]:"), timeout=seconds * 1000)
     wait_idle(page, seconds)
-
-
-def wait_new_picture(page, css, old, seconds=300):
-    """Wait until an image widget shows other pixels than `old`; return its new address."""
-    image = page.locator(f"img.{css}")
-    image.wait_for(state="visible", timeout=seconds * 1000)
-    page.wait_for_function("([e, old]) => e.src !== old && e.complete && e.naturalWidth > 0",
-                           arg=[image.element_handle(), old], timeout=seconds * 1000)
-    return image.get_attribute("src")

@@ -22,7 +22,15 @@ def lab(monkeypatch, base):
 
 
 @pytest.fixture
-def panel(lab):
+def racing(lab):
+    """Return a panel as it is opened: with a race over the learning rate chosen."""
     panel = LabPanel(lab=lab, design=START, pictures=0)
     _ = panel.widget
     return panel
+
+
+@pytest.fixture
+def panel(racing):
+    """Return a panel with a single design chosen."""
+    racing.change(learning_rate=1e-3)
+    return racing

@@ -1,40 +1,72 @@
 """The panel before it trains: knobs, presets, what is said of a design; without a browser."""
 
-import html
 from types import SimpleNamespace
 
 import pytest
-from panels import START, controls, shown_as_png
+from panels import START, chosen, knobs, press, shown, turn_knob
 
 from labkit.design.config import RunConfig
 from labkit.design.ladders import LADDERS, rungs
 from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA, variations
 from labkit.errors import LabError
 from labkit.judge.diagnose import LABELS
-from labkit.lessons import panel_view
-from labkit.lessons.panel import FAST_STEPS, LabPanel
+from labkit.lessons import panel_state
+from labkit.lessons.panel import LabPanel
+from labkit.lessons.panel_choice import FAST_STEPS
 
 
 def test_moving_a_knob_changes_the_design_and_nothing_else(panel):
-    before, knob = panel.design, controls(panel)["learning_rate"]
-    knob.index = list(knob.options).index("1e-2")
-    assert panel.design == before.replace(learning_rate=1e-2)
+    before = panel.design
+    turn_knob(panel, "max_train_steps", "10")
+    assert panel.design == before.replace(max_train_steps=10) and chosen(panel, "max_train_steps") == ["10"]
 
 
 def test_the_knobs_follow_the_design_also_between_the_rungs_of_their_ladder(panel):
     panel.change(learning_rate=2e-3, lr_scheduler="three_phase")
-    knob = controls(panel)["learning_rate"]
-    assert knob.options[knob.index] == "2e-3" and controls(panel)["lr_scheduler"].index == 4
-    assert panel.design.learning_rate == 2e-3
+    assert chosen(panel, "learning_rate") == ["2e-3"] and chosen(panel, "lr_scheduler") == ["three phase"]
+    rates = list(knobs(panel)["learning_rate"])
+    assert rates.index("1e-3") + 1 == rates.index("2e-3") == rates.index("3e-3") - 1
 
 
-@pytest.mark.parametrize("knobs, nearest", [
+def test_a_panel_opens_with_a_race_over_its_first_knob(racing):
+    assert chosen(racing, "learning_rate") == ["1e-4", "1e-3", "1e-2"]
+    assert racing._view.state["train"] == "Race 3 runs" and "3 runs of 5 updates" in racing._view.state["cost"]
+    assert [design.learning_rate for design in racing.designs] == [1e-4, 1e-3, 1e-2]
+
+
+def test_rungs_of_the_raced_knob_go_in_and_out_down_to_one_and_up_to_eight(racing):
+    turn_knob(racing, "learning_rate", "3e-2")
+    turn_knob(racing, "learning_rate", "1e-3")
+    assert chosen(racing, "learning_rate") == ["1e-4", "1e-2", "3e-2"] and racing.design.learning_rate == 1e-4
+    for text in ("1e-4", "1e-2", "3e-2"):
+        turn_knob(racing, "learning_rate", text)
+    assert chosen(racing, "learning_rate") == ["3e-2"]                # the last one stays
+    for text in ("1e-5", "3e-5", "1e-4", "3e-4", "1e-3", "3e-3", "1e-2"):
+        turn_knob(racing, "learning_rate", text)
+    turn_knob(racing, "learning_rate", "1e-1")
+    assert len(racing.values) == 8 and "1 to 8 values" in racing._view.state["error"]["words"]
+
+
+def test_another_knob_can_be_raced_and_the_first_keeps_the_designs_value(racing):
+    press(racing, "race", knob="max_train_steps")
+    assert chosen(racing, "max_train_steps") == ["5", "20"] and chosen(racing, "learning_rate") == ["1e-3"]
+
+
+def test_a_value_of_a_race_keeps_to_what_its_field_takes(racing):
+    with pytest.raises(LabError, match="1 to 8 values"):
+        racing.race("learning_rate", [])
+    with pytest.raises(LabError, match="learning_rate"):
+        racing.race("learning_rate", [-1])
+    assert len(racing.values) == 3
+
+
+@pytest.mark.parametrize("names, nearest", [
     (("lora_alpha",), "Did you mean alpha?"), (("learning_rat",), "Did you mean learning_rate?"),
     ("lr", "Did you mean learning_rate?"), (("dataset",), "The knobs are learning_rate"),
 ])
-def test_a_knob_that_there_is_not_is_answered_with_the_nearest(lab, knobs, nearest):
+def test_a_knob_that_there_is_not_is_answered_with_the_nearest(lab, names, nearest):
     with pytest.raises(LabError, match=nearest.replace("?", "[?]")):
-        LabPanel(lab=lab, knobs=knobs)
+        LabPanel(lab=lab, knobs=names)
 
 
 def test_a_preset_that_there_is_not_is_answered_with_the_nearest(panel):
@@ -42,42 +74,44 @@ def test_a_preset_that_there_is_not_is_answered_with_the_nearest(panel):
         panel.choose("overshoting")
 
 
-def test_a_new_preset_takes_away_the_verdict_of_the_last_run_which_can_still_be_pinned(panel):
-    run, view = panel.run(), panel._view
-    assert view.verdict.value and view.curve.layout.display == ""
-    view.presets[1].click()
-    assert view.verdict.value == "" and view.curve.layout.display == view.samples.layout.display == "none"
-    view.pin.click()
-    assert panel.shelf.pinned is run and view.verdict.value == "" and view.curve.layout.display == "none"
-    panel.change(max_train_steps=5, train_batch_size=2)
+def test_a_new_preset_takes_away_what_is_shown_unless_it_is_pinned(panel):
     panel.run()
-    assert panel.verdict.label in view.verdict.value and view.curve.layout.display == ""
+    assert shown(panel) == ["1e-3"]
+    press(panel, "choose", name="stagnating")
+    assert shown(panel) == [] and panel._view.widget.name == ""
+    [row] = panel._view.widget.shelf
+    press(panel, "restore", run=row["id"])
+    press(panel, "pin", run=row["id"])
+    turn_knob(panel, "max_train_steps", "10")
+    panel.run()
+    assert shown(panel) == ["1e-3", "1e-3, 5 updates"] and len(panel.results) == 1
 
 
 def test_what_to_look_at_is_said_of_the_preset_once_a_knob_was_moved(panel):
     panel.choose("overshooting")
-    assert "moved" not in panel._view.look.value
-    knob = controls(panel)["learning_rate"]
-    knob.index = list(knob.options).index("1e-3")
-    assert "in the preset, before learning rate moved" in panel._view.look.value
+    assert panel._view.state["moved"] == ""
+    turn_knob(panel, "max_train_steps", "10")
+    assert panel._view.state["moved"] == "in the preset, before max train steps moved"
 
 
 def test_only_the_knobs_that_are_asked_for_appear(lab):
     panel = LabPanel(lab=lab, knobs=("rank", "alpha"), presets=())
-    assert panel.widget.children and set(controls(panel)) == {"rank", "alpha"} and panel._view.presets == []
+    assert panel.widget and set(knobs(panel)) == {"rank", "alpha"} and panel._view.state["presets"] == []
 
 
 def test_rank_alpha_and_scaling_are_shown_together_whatever_knobs_there_are(panel):
     panel.change(rank=16, alpha=4)
-    words = panel._view.scaling.value
+    words = panel._view.state["scaling"]
     assert "rank 16" in words and "alpha 4" in words and "alpha / rank = 0.25" in words
 
 
 def test_the_schedule_and_the_cost_are_shown_before_the_run(panel):
-    old = panel._view.schedule.value
     panel.change(lr_scheduler="cosine", max_train_steps=300)
-    assert shown_as_png(panel._view.schedule) and panel._view.schedule.value != old
-    assert "300 updates" in panel._view.cost.value and "a guess" in panel._view.cost.value
+    schedule = panel._view.state["schedule"]
+    [line] = schedule["lines"]
+    assert (line[0], line[-1][0], schedule["last"]) == ([0, 1e-3], 299, 300) and line[-1][1] < 1e-5
+    assert "cosine, at most 1e-3, over 300 updates" in schedule["words"]
+    assert "300 updates" in panel._view.state["cost"] and "a guess" in panel._view.state["cost"]
 
 
 def test_every_preset_is_one_verdict_and_says_what_to_look_at(panel):
@@ -85,7 +119,7 @@ def test_every_preset_is_one_verdict_and_says_what_to_look_at(panel):
     for name, preset in PRESETS.items():
         panel.choose(name)
         assert all(getattr(panel.design, field) == value for field, value in preset.changes.items())
-        assert html.escape(preset.look) in panel._view.look.value
+        assert panel._view.state["look"] == preset.look and len(panel.designs) == 1
 
 
 def test_the_presets_around_a_design_keep_the_rest_of_it(lab):
@@ -101,9 +135,9 @@ def test_the_presets_around_a_design_keep_the_rest_of_it(lab):
 
 
 def test_a_lesson_brings_presets_of_its_own_also_such_as_are_told_in_epochs(lab):
-    knobs = ("n_train", "train_batch_size", "num_train_epochs")
-    panel = LabPanel(lab=lab, knobs=knobs, presets=EPOCHS_AND_BATCHES, design=START, pictures=0)
-    assert panel.widget.children and len(panel._view.presets) == len(EPOCHS_AND_BATCHES)
+    names = ("n_train", "train_batch_size", "num_train_epochs")
+    panel = LabPanel(lab=lab, knobs=names, presets=EPOCHS_AND_BATCHES, design=START, pictures=0)
+    assert panel.widget and len(panel._view.state["presets"]) == len(EPOCHS_AND_BATCHES)
     for name, preset in EPOCHS_AND_BATCHES.items():
         panel.choose(name)
         assert all(getattr(panel.design, field) == value for field, value in preset.changes.items())
@@ -132,9 +166,9 @@ def test_an_impossible_design_is_explained_in_the_panel_and_mended_by_the_next_m
     panel = LabPanel(lab=lab, knobs=("n_train", "train_batch_size"))
     _ = panel.widget
     panel.change(n_train=4, train_batch_size=8)
-    assert "train_batch_size" in panel._view.errors.value
+    assert "train_batch_size" in panel._view.state["error"]["words"] and not panel._view.state["cost"]
     panel.change(train_batch_size=4)
-    assert panel._view.errors.value == ""
+    assert panel._view.state["error"] is None
 
 
 def test_presets_are_chosen_by_the_name_of_their_set(lab):
@@ -150,7 +184,7 @@ def test_a_lesson_brings_its_own_presets(lab):
     for name, preset in RANK_AND_ALPHA.items():
         panel.choose(name)
         assert all(getattr(panel.design, field) == value for field, value in preset.changes.items())
-    assert panel.widget.children and len(panel._view.presets) == len(RANK_AND_ALPHA) and panel.design.scaling == 128
+    assert panel.widget and len(panel._view.state["presets"]) == len(RANK_AND_ALPHA) and panel.design.scaling == 128
 
 
 def test_the_short_form_of_tests_takes_few_updates(lab, monkeypatch):
@@ -160,9 +194,38 @@ def test_the_short_form_of_tests_takes_few_updates(lab, monkeypatch):
     assert panel.design.max_train_steps == FAST_STEPS
 
 
-def test_costs_and_endings_are_told_in_numbers_that_a_person_would_write():
-    pace = SimpleNamespace(is_measured=True, guess=lambda config: 60.0)
+def test_costs_are_told_in_numbers_that_a_person_would_write():
+    pace = SimpleNamespace(is_measured=True, guess=lambda configs: 60.0)
     config = RunConfig(max_train_steps=1000, train_batch_size=2).resolved(4)
-    assert "2,000 pictures in 1,000 updates: each of 4 about 500 times." in panel_view.cost_text(config, pace)
-    once = panel_view.cost_text(config.replace(max_train_steps=1), pace)
-    assert "2 pictures in 1 update: each of 4 about 0.5 times." in once
+    words = panel_state.cost([config], 0, pace)
+    assert words == "1 run of 1,000 updates, each of 4 pictures seen about 500 times: about 60 s (as measured here)."
+    once = panel_state.cost([config.replace(max_train_steps=1)], 2, pace)
+    assert "1 run of 1 update, each of 4 pictures seen about 0.5 times" in once and "2 runs already trained." in once
+
+
+def test_a_share_string_brings_a_design_and_a_newer_one_says_so(panel):
+    other = RunConfig(learning_rate=2e-3, rank=4, data="near", max_train_steps=7)
+    press(panel, "design", text=f" {other.share()} ")
+    assert panel.design == other.replace(data=panel.design.data) and panel._view.state["share"] == panel.design.share()
+    for text, words in (("lab9~rank~4~abc123", "newer version"), ("rank 4", "starts with lab2~"),
+                        (other.share()[:-1], "damaged")):
+        press(panel, "design", text=text)
+        assert words in panel._view.state["error"]["words"] and panel.design.rank == 4
+
+
+def test_a_teacher_hides_parts_of_the_panel_by_their_names(lab):
+    panel = LabPanel(lab=lab, design=START, pictures=0, hide=("shelf", "prediction"))
+    _ = panel.widget
+    panel.run()
+    assert panel._view.state["hide"] == ["shelf", "prediction"] and panel._view.widget.shelf == []
+    assert panel._view.state["question"] is None
+    with pytest.raises(LabError, match="'knob' is no part of the panel: the parts are presets, knobs"):
+        LabPanel(lab=lab, hide="knob")
+
+
+def test_what_a_widget_sends_and_nobody_knows_does_nothing(panel):
+    before = panel._view.state
+    press(panel, "explode")
+    turn_knob(panel, "max_train_steps", "11")
+    assert "no rung" in panel._view.state["error"]["words"]
+    assert panel._view.state | {"error": None} == before

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from panels import START, threads_that_train
+from panels import START, press, threads_that_train
 
 from labkit.errors import LabError
 from labkit.lessons.panel import LabPanel, Silent
@@ -32,7 +32,7 @@ def test_without_a_browser_an_error_fails_the_cell(lab, monkeypatch):
 
 def test_on_colab_a_click_trains_in_the_callback_since_threads_cannot_update_widgets_there(panel, monkeypatch):
     monkeypatch.setenv("LABKIT_FRONTEND", "colab")
-    panel._view.train.click()
+    press(panel, "train")
     assert panel.result.status == "finished" and not threads_that_train()
 
 

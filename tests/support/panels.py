@@ -6,14 +6,35 @@ import time
 START = {"max_train_steps": 5, "train_batch_size": 2}
 
 
-def controls(panel):
-    """Return the knobs of a panel by name."""
-    return {name: control for name, (_, control) in panel._view.knobs.items()}
+def press(panel, what, **more):
+    """Do what a message of the panel's widget asks, as when a person presses a button."""
+    panel._view.hear({"do": what, **more})
 
 
-def shown_as_png(image):
-    """Tell whether an image widget holds a picture."""
-    return bytes(image.value)[:4] == b"\x89PNG"
+def turn_knob(panel, name, text):
+    """Click a rung of a knob."""
+    press(panel, "value", knob=name, text=text)
+
+
+def knobs(panel):
+    """Return the knobs that are shown by name, each as {text: rung}."""
+    return {knob["name"]: {rung["text"]: rung for rung in knob["rungs"]} for knob in panel._view.state["knobs"]}
+
+
+def chosen(panel, name):
+    """Return the texts of the rungs that are chosen at a knob."""
+    return [text for text, rung in knobs(panel)[name].items() if rung["chosen"]]
+
+
+def shown(panel):
+    """Return the names of the runs in the race that is shown, in the order of its legend."""
+    race = panel._view.race
+    return [piece["name"] for piece in race.data.pieces if piece["kind"] == "run"] if race else []
+
+
+def done(panel):
+    """Return how many updates the panel says are done."""
+    return panel._view.widget.progress["done"]
 
 
 def threads_that_train():
@@ -21,11 +42,17 @@ def threads_that_train():
     return [thread for thread in threading.enumerate() if thread.name.startswith("labkit-train")]
 
 
-def begin(panel):
-    """Press Train on a run too long to end by itself, and wait for its first update."""
-    panel.change(max_train_steps=100_000)
-    panel._view.train.click()
-    until(lambda: panel._view.progress_bar.value >= 1)
+def begin(panel, steps=100_000):
+    """Press Train on what is too long to end by itself, and wait for its first update."""
+    panel.change(max_train_steps=steps)
+    press(panel, "train")
+    until(lambda: done(panel) >= 1)
+
+
+def rest(panel):
+    """Pause, and wait until the panel rests."""
+    press(panel, "pause")
+    until(lambda: panel._view.state["mode"] == "paused")
 
 
 def until(condition, seconds=300):
