@@ -117,7 +117,8 @@ def scenario(panel) -> tuple:
 
 def reveal(panel) -> str:
     """Say what was predicted of the shown runs, and what came of it; nothing where nobody predicted."""
-    said, runs = panel.predictions.get(scenario(panel)), [run for run in panel.results if run.stopped]
+    said = panel.predictions.get(scenario(panel))
+    runs = [run for run in panel.results if run.stopped and not run.config.lr_edits]      # what was asked about
     if not said or not runs:
         return ""
     if len(panel.values) == 1:

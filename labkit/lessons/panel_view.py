@@ -31,7 +31,7 @@ class PanelView:
         self._lock, self._replace = threading.RLock(), lambda other: None
         self._paced_from = None                               # (update, seconds) when these runs were first seen
         self._next_text = 0.0
-        self._reveal = ""                                     # what was predicted of the runs that ended last
+        self._reveal = (None, "")                             # a scenario, and what its prediction came to
         self._pictures: dict = {}                             # of the shelf, by run
         self.widget = _widget_class()(panel=uuid.uuid4().hex, progress=_progress("not loaded yet"))
         self.widget.on_msg(lambda _, message, __: self.hear(message))
@@ -151,7 +151,7 @@ class PanelView:
                             for name, preset in panel.presets.items()],
                 "look": panel.preset.look if panel.preset else "", "moved": self._moved(),
                 "running": self._running(run), "rates": [rate_text(rate) for rate in LADDERS["learning_rate"]],
-                "drawable": self._drawable(), "reveal": self._reveal if run is None else "",
+                "drawable": self._drawable(), "reveal": self._told_of_prediction(run),
                 "error": panel_state.fault(self.error) if self.error else None}
         try:
             return told | self._costs()
@@ -172,6 +172,10 @@ class PanelView:
         return {"schedule": panel_state.schedules(panel), "scaling": panel_state.scaling(own),
                 "cost": panel_state.cost(new, known, panel.pace), "train": what, "again": bool(known and not new),
                 "question": panel_state.question(panel, bool(new))}
+
+    def _told_of_prediction(self, run):
+        about, words = self._reveal
+        return words if run is None and about == panel_state.scenario(self.panel) else ""
 
     def _moved(self):
         """Name the knobs that moved since a preset was chosen: what it says to look at may not be seen then."""
@@ -211,7 +215,8 @@ class PanelView:
                 self.error = self.panel.error
             words = "stopped by an error" if self.panel.error else panel_state.ending(run)
             self.widget.progress = {**self.widget.progress, "stage": words}
-            self._reveal = "" if run.error else panel_state.reveal(self.panel)
+            words = "" if run.error else panel_state.reveal(self.panel)
+            self._reveal = (panel_state.scenario(self.panel), words)
             self.show_design()
             if run.race is not None and run.results and run.place == self.panel.place:
                 self.show_race(run.race)
@@ -220,7 +225,7 @@ class PanelView:
     def clear(self):
         """Take the race away that is shown."""
         with self._lock:
-            self.race, self._reveal = None, ""
+            self.race, self._reveal = None, (None, "")
             with self.widget.hold_sync():
                 self.widget.name, self.widget.pieces = "", []
 

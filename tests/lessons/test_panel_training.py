@@ -152,6 +152,8 @@ def test_a_prediction_is_asked_once_and_told_beside_what_came_of_it(racing):
     assert racing._view.state["reveal"].startswith("You said 1e-4, but 1e-2 ends lowest")
     turn_knob(racing, "max_train_steps", "10")
     assert racing._view.state["question"] is None
+    racing.restore(racing.result.run_id)
+    assert racing._view.state["reveal"] == ""                         # another scenario than the one that was asked
     racing.choose("healthy")
     racing.change(max_train_steps=5)
     assert racing._view.state["question"]["answers"] and "verdict" in racing._view.state["question"]["words"]
