@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
+from picture_folders import saved
 
 from labkit.design.config import RunConfig
 from labkit.engine.sweep import grid
 from labkit.errors import LabError
 from labkit.experiments.short_test import LADDER, first_rungs, short_test, trial_table
+from labkit.lab import Lab
 from labkit.store.events import Step, Stopped, Validation
 from labkit.store.history import RunBuilder
 from labkit.view import tables
@@ -255,3 +257,20 @@ def test_a_lab_on_another_territory_shares_the_base_and_measures_alike():
     other = lab.with_data(tiny.territory(name="elsewhere", prompts=("a hall",)))
     assert other.base is lab.base and (other.base_name, other.data_name) == ("embedded", "elsewhere")
     assert (other.monitor().images, other.monitor().prompts, other.monitor(images=4).images) == (8, ("a hall",), 4)
+
+
+def test_a_lab_whose_pictures_are_all_trained_on_records_that_nothing_is_held_out():
+    pictures = tiny.territory(prompts=("a pool",))
+    pictures.is_held_out = False
+    alone, usual = tiny.lab(data=pictures), tiny.lab()
+    for lab, expected in ((alone, True), (usual, None)):
+        plan = lab.plan([RunConfig(max_train_steps=4)])
+        [builder] = lab.begin(plan).values()
+        assert builder.meta.get("nothing_held_out") is expected
+
+
+def test_a_lab_opens_its_pictures_as_the_configuration_reads_them(tmp_path):
+    saved(tmp_path / "own", 9)
+    lab = Lab.from_config(RunConfig(data=str(tmp_path / "own"), crop="top", captions="names"))
+    assert lab.territory.crop == lab.territory.train.crop == "top" and lab.territory.captions == "names"
+    assert "00" in lab.territory.train.captions + lab.territory.validation.captions

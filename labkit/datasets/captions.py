@@ -71,7 +71,7 @@ def captioned(folder: Path, chosen: str | None = None, fallback: str | None = No
     has_texts = bool(texts) and column is None
     table = None if one or chosen in (reading.NAMES, reading.LINES) else _table(folder, has_texts)
     if one:
-        rows, source = [Row(path, (" ".join(one.split()),)) for path in pictures], "one for all"
+        rows, source = [Row(path, (" ".join(one.split()),)) for path in pictures], "one text for all"
     elif chosen == reading.NAMES:
         rows, source = [Row(path, (from_name(path),)) for path in pictures], "the names of the files"
     elif table is None and column is not None:
@@ -84,7 +84,7 @@ def captioned(folder: Path, chosen: str | None = None, fallback: str | None = No
         rows, named = _matched(folder, table, pictures, column or "text")
         foreign, source = list(dict.fromkeys(foreign + named)), table.name
     unread = [path for path in pictures + foreign if _text_of(path, texts)]
-    notes = [f"captions are those of {source}; the {len(unread)} .txt beside the pictures are not read"
+    notes = [f"captions come from {source}; the {len(unread)} .txt beside the pictures are not read"
              ] if unread else []
     return _checked(folder, Captioned(rows, foreign, notes, source), fallback)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.datasets.folders import load_picture
 from labkit.engine.attribute_reader import load_reader
 from labkit.engine.monitor import FIRST_SCORED
 from labkit.engine.validation import ValidationSet, untouched_losses
@@ -92,7 +91,7 @@ def measure_distance(base, cache, territory, *, reader=None) -> Distance:
     losses, errors, features = {}, {}, {}
     for name, (encoded, folder) in sets.items():
         losses[name] = by_picture(base_losses(base, encoded))
-        pictures = np.stack([load_picture(path, base.resolution) for path in folder.take(2 * PICTURES).paths])
+        pictures = folder.take(2 * PICTURES).pixels(base.resolution)
         first = pictures[:PICTURES]
         redrawn = base.decode(base.encode_pictures(first)[0])
         errors[name] = ((redrawn.astype(np.float64) - first) ** 2).mean((1, 2, 3))

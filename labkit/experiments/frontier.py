@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.datasets.folders import load_picture
 from labkit.engine.attribute_reader import STYLE as STYLE_ASKED
 from labkit.engine.attribute_reader import asked_of, load_reader
 from labkit.engine.monitor import FIRST_SCORED
@@ -144,7 +143,7 @@ def nearest_by_reader(lab, reader) -> Callable:
     n = min(PICTURES, *map(len, sets))                        # as many of each: a larger set would be nearer by chance
     real = {}
     for folder in sets:
-        pictures = np.stack([load_picture(path, reader.resolution) for path in folder.take(n).paths])
+        pictures = folder.take(n).pixels(reader.resolution)
         real[folder.folder] = reader.read(pictures).features
 
     def score(pictures, folder):

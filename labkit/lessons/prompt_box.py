@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 
-from labkit.datasets.folders import load_picture
 from labkit.view.cards import QUIET, error_card
 from labkit.view.frontend import frontend, say, show
 from labkit.view.pictures import COLUMNS, plot_pictures
@@ -13,7 +12,7 @@ from labkit.view.pictures import COLUMNS, plot_pictures
 def folder_pictures(folder, size: int, count: int = COLUMNS):
     """Return the first `count` pictures of a PictureFolder, uint8 (count, size, size, 3), with their captions."""
     first = folder.take(count)
-    return np.stack([load_picture(path, size) for path in first.paths]), list(first.captions)
+    return first.pixels(size), list(first.captions)
 
 
 def unknown_words(prompt: str, captions) -> list[str]:

@@ -6,7 +6,6 @@ import textwrap
 
 import numpy as np
 
-from labkit.datasets.folders import load_picture
 from labkit.design.config import RunConfig
 from labkit.design.ladders import rung_text
 from labkit.engine.base import diffusers_picture
@@ -57,7 +56,7 @@ def plot_journey(lab, trials, run, kept, *, seeds=SEEDS):
     validation, verdict = lab.territory.validation.take(seeds), diagnose(run)
     captions, stable = validation.captions, [trial for trial in trials if math.isfinite(trial.loss)]
     rows = {"untouched": lab.generate(captions), "trained": lab.generate(captions, run=run, step=kept),
-            "a real picture": [load_picture(path, lab.base.resolution) for path in validation.paths]}
+            "a real picture": validation.pixels(lab.base.resolution)}
     side = (STYLE["width"] - NAMES) / len(captions)
     wrapped = [textwrap.wrap(caption, round(side * 13), max_lines=4, placeholder=" …") for caption in captions]
     below = 0.1 + 0.15 * max(map(len, wrapped))

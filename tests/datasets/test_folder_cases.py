@@ -163,7 +163,7 @@ def test_one_caption_serves_for_all_where_it_is_chosen(tmp_path):
     folder = with_texts(tmp_path / "own", 9)
     own = territory(folder, captions="text:a photo of  sks room")
     assert set(own.train.captions) == {"a photo of sks room"} and own.captions == "text:a photo of  sks room"
-    assert "captions are those of one for all; the 9 .txt beside the pictures are not read" in own.notes
+    assert "captions come from one text for all; the 9 .txt beside the pictures are not read" in own.notes
 
 
 def test_a_named_column_holds_the_captions(tmp_path):
