@@ -9,23 +9,25 @@ def add_practice(add):
     """Give them their options; add: {verb: its parser}."""
     settings = {"train": ("KEY=VALUE", "set a field of the run; may be repeated"),
                 "sweep": ("KEY=A,B,C", "values to try for a field of the run; may be repeated, all combinations are "
-                                       "trained")}
+                                       "trained"),
+                "find": ("KEY=VALUE", "set a field of the run; may be repeated")}
     for verb, (form, what) in settings.items():
         add[verb].add_argument("--config", metavar="FILE", help="a design: YAML or JSON file, or a share string")
         add[verb].add_argument("--set", action="append", default=[], metavar=form, help=what)
+    _find(add["find"])
     _judge(add["judge"])
-    for verb in ("train", "sweep", "resume", "judge"):
+    for verb in ("train", "sweep", "resume", "find", "judge"):
         add[verb].add_argument("--rows", type=int, default=64, metavar="N",
                                help="pictures that a pass may hold, all its runs together (default: 64, fewer where "
                                     "memory is short)")
         add[verb].add_argument("--dtype", metavar="NAME",
                                help="float32, bf16 or fp16, in which the base computes (default: LABKIT_DTYPE, or "
                                     "what the device is best at)")
-    for verb in ("train", "sweep", "resume"):
+    for verb in ("train", "sweep", "resume", "find"):
         add[verb].add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction,
                                help="compute activations again instead of keeping them (default: where memory is "
                                     "short)")
-    for verb in ("train", "sweep", "checkup"):
+    for verb in ("train", "sweep", "find", "checkup"):
         add[verb].add_argument("--base", metavar="NAME", help="embedded, a folder, a .safetensors file or a hub name")
         add[verb].add_argument("--data", metavar="FOLDER",
                                help="a territory that ships, or a folder of pictures with captions")
@@ -46,6 +48,13 @@ def add_practice(add):
                                 help="a folder of pictures, an adapter file, a base or a run's folder")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
                                 help="a design file to look over before training (default: this machine)")
+
+
+def _find(parser):
+    parser.add_argument("--updates", type=int, default=100, metavar="N",
+                        help="updates of a run of the race that goes to its end (default: 100)")
+    parser.add_argument("--to", metavar="FILE",
+                        help="the design to write, ready to train (default: out/find.yaml)")
 
 
 def _judge(parser):

@@ -8,6 +8,7 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "resume": ("cli.runs:resume", "go on with a run that was stopped or interrupted, or with a finished one past its "
                                   "end"),
     "sweep": ("cli.runs:sweep", "train a grid of runs side by side"),
+    "find": ("cli.find:verb", "find the learning rate in few updates: a race that losing and broken runs leave"),
     "runs": ("cli.listing:runs", "list the recorded runs"),
     "diagnose": ("cli.diagnose:diagnose", "give verdicts on recorded runs or on other trainers' logs, with their "
                                           "evidence"),
@@ -34,6 +35,6 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
 # What sets where a verb writes, if not --store does, and the verbs that read or write runs.
 PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "merge": "--to FOLDER",
           "judge": "--to FILE", "student": "--to FOLDER", "submit": "--to FILE", "collect": "--to FOLDER",
-          "translate": "--out FILE", "report": "--to FILE", "generate": "--to FILE"}
-STORED = ("lab", "chapter", "train", "resume", "sweep", "runs", "diagnose", "report", "generate", "name", "delete",
-          "export", "merge", "submit")
+          "translate": "--out FILE", "find": "--to FILE", "report": "--to FILE", "generate": "--to FILE"}
+STORED = ("lab", "chapter", "train", "resume", "sweep", "find", "runs", "diagnose", "report", "generate", "name",
+          "delete", "export", "merge", "submit")

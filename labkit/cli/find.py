@@ -1,0 +1,114 @@
+"""Find the learning rate of a design on a base and pictures, in as few updates as can be, and write the design."""
+
+import sys
+
+from labkit.cli.parser import Outcome, tell
+from labkit.cli.runs import fields, say_stopping
+from labkit.design.config import load_design, named_fields
+from labkit.design.design_file import write_design
+from labkit.design.proposal import EMBEDDED, STABLE_DIFFUSION, START_RATE, peak_rate
+from labkit.errors import LabError
+from labkit.files.atomic import cannot_write
+from labkit.interrupts import stop_on_interrupt
+from labkit.lessons import session
+from labkit.settings import REPO, given_path
+from labkit.text import printable, rate_text
+
+FEWEST_UPDATES = 20                                           # a race is looked at after a quarter of them
+HEADS = ("learning rate", "updates", "held-out loss", "how it went")
+
+
+def verb(options):
+    """Race short runs of the design at the rungs around its rate; say which to take and write the ready design."""
+    from labkit.experiments.find_rate import Race, find_rate, found  # these load torch: bad input is answered first
+    from labkit.experiments.race_track import LabTrack
+    from labkit.lab import Lab
+
+    given = fields(options)
+    config, start = load_design(options.config, **given), start_of(options, given)
+    target = given_path(options.to or REPO / "out" / "find.yaml")
+    check(options, config, target)
+    precision = {"dtype": options.dtype} if options.dtype else {}
+    lab = Lab.from_config(config, store=options.store, max_rows=options.rows, **precision,
+                          gradient_checkpointing=options.gradient_checkpointing, monitor=session.monitor())
+    tell(f"labkit: {lab.territory.summary}", sys.stderr)      # bad pictures are found before a model loads
+    whole = lab.config(config)
+    short = lab.config(config.replace(max_train_steps=options.updates, lr_scheduler="constant", lr_warmup_steps=0,
+                                      lr_edits=(), parent=None))
+    try:
+        lab.store.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(lab.store.root, error) from None
+    race = Race(None, options.updates, lambda text: tell(f"labkit: {text}", sys.stderr))
+    monitor = lab.monitor(pictures=0, scored=0, sets=("validation", "probe"), validate_at=race.measured_at())
+    with stop_on_interrupt(say_stopping) as stop:
+        race.track = LabTrack(lab, short, monitor, stop=stop, tell=race.tell)
+        try:
+            ended = found(find_rate(race, start))
+        except LabError as error:
+            if stop.number is None:
+                raise
+            return Outcome(stop.code, str(error), {"error": str(error)})
+    peak = peak_rate(whole.replace(learning_rate=ended.rate), ended.rate)
+    ready = config.replace(learning_rate=peak)
+    why = ended.sentence if peak == ended.rate else (f"{ended.sentence} Its schedule falls, so it begins at "
+                                                     f"{rate_text(peak)}, which spends no more than that.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_design(target, ready, {"learning_rate": why}, {"short_test_rate": ended.rate})
+    account = {"rate": ended.rate, "low": ended.low, "high": ended.high, "is_bracketed": ended.is_bracketed,
+               "sentence": why, "learning_rate": peak, "updates": race.spent, "design": str(target),
+               "racers": [entry(racer) for _, racer in sorted(race.racers.items())]}
+    text = f"{table(race)!r}\n\n{why}\n{race.spent:,} updates were made. Ready to train: " \
+           f"python3 -m labkit train --config {target}"
+    return Outcome(0, "\n".join(map(printable, text.split("\n"))), account)
+
+
+def start_of(options, given) -> float:
+    """Return where the race begins: the rate that is given, else where the short test begins on such a base."""
+    if "learning_rate" in given or "learning_rate" in named_fields(options.config):
+        return load_design(options.config, **given).learning_rate
+    base = load_design(options.config, **given).base
+    return START_RATE[EMBEDDED if base == EMBEDDED else STABLE_DIFFUSION]
+
+
+def check(options, config, target) -> None:
+    """Refuse what cannot be raced, before pictures and base are opened."""
+    if options.updates < FEWEST_UPDATES:
+        raise LabError(f"--updates {options.updates}: give at least {FEWEST_UPDATES}, since nothing can be told of a "
+                       "rate by fewer.")
+    if options.rows < 1:
+        raise LabError(f"--rows {options.rows}: give a whole number from 1 up, such as 16.")
+    if config.optimizer != "adamw":
+        raise LabError(f"optimizer = {config.optimizer!r}: the race tells slow rates by what Adam can move in its "
+                       "updates; take adamw, or `labkit sweep` for others.")
+    if target.suffix not in (".yaml", ".yml"):
+        raise LabError(f"--to {options.to}: the file's name must end in .yaml, which is what it will be.")
+    if target.exists() and options.to:
+        raise LabError(f"--to {options.to}: it is there already, and a design is not written over: give another name.")
+
+
+def table(race):
+    """Return one row a rate of the race, the lowest first."""
+    from labkit.view.tables import Table  # loads matplotlib
+
+    rows = [[rate_text(racer.rate), f"{racer.step:,}", shown(racer), how(racer)]
+            for _, racer in sorted(race.racers.items())]
+    return Table(HEADS, rows)
+
+
+def how(racer) -> str:
+    """Say how a rate fared."""
+    return f"left, {racer.left}: {racer.why}" if racer.left else "went to the end"
+
+
+def shown(racer) -> str:
+    """Write the held-out loss as last measured."""
+    return f"{racer.run.validations['validation'].means[-1]:.3f}" if racer.run is not None else ""
+
+
+def entry(racer) -> dict:
+    """Return what is told of a rate in a form that strict JSON keeps."""
+    means = racer.run.validations["validation"].means if racer.run is not None else [float("nan")]
+    loss = float(means[-1])
+    return {"learning_rate": racer.rate, "updates": racer.step, "loss": loss if loss == loss else None,
+            "left": racer.left, "why": racer.why, "run": racer.run.run_id if racer.run is not None else None}

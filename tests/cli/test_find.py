@@ -1,0 +1,75 @@
+"""The verb that finds a rate: a table, a sentence, a design that is ready to train; bad input in one sentence."""
+
+import json
+
+import pytest
+import tiny
+from command_line import labkit
+
+from labkit.cli.find import start_of
+from labkit.cli.options import parser
+from labkit.cli.runs import fields
+from labkit.design.config import load_design
+from labkit.lab import Lab
+
+SHORT = ("--updates", "20", "--set", "train_batch_size=2", "--set", "learning_rate=1e-3")
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Let the verb open a lab of a few thousand weights; give what it asked for."""
+    asked = {}
+
+    def open_lab(config, **options):
+        asked.update(options, config=config)
+        lab = tiny.lab(monitor={"images": 4})
+        lab.territory.summary = "12 pictures"
+        return lab
+
+    monkeypatch.setattr(Lab, "from_config", open_lab)
+    return asked
+
+
+def test_a_rate_is_found_told_and_written_into_a_design_that_trains(capsys, opened, tmp_path):
+    target = tmp_path / "found.yaml"
+    code, out, err = labkit(capsys, "find", *SHORT, "--set", "max_train_steps=300", "--set", "rank=4",
+                            "--set", "lr_scheduler=linear", "--to", target, "--json")
+    assert code == 0, err
+    account = json.loads(out)
+    design = load_design(target)
+    assert design.learning_rate == account["learning_rate"] >= account["rate"]        # a schedule that falls
+    assert (design.max_train_steps, design.rank, design.lr_scheduler) == (300, 4, "linear")
+    assert account["sentence"].startswith("Take ") and account["low"] <= account["rate"] <= account["high"]
+    assert account["updates"] == sum(racer["updates"] for racer in account["racers"]) and len(account["racers"]) >= 4
+    assert "short_test_rate" in target.read_text() and "updates 1 to 5" in err
+    code, out, _ = labkit(capsys, "find", *SHORT, "--to", tmp_path / "again.yaml")     # found, not trained again
+    assert code == 0 and out.startswith("learning rate  updates") and "Ready to train: " in out
+
+
+def test_a_race_begins_at_the_rate_that_is_given_else_where_such_a_base_does():
+    def start(*words):
+        options = parser().parse_args(["find", *words])
+        return start_of(options, fields(options))
+
+    assert start("--set", "learning_rate=2e-5") == 2e-5
+    assert start() == 3e-3 and start("--base", "some/hub-name") == 1e-4
+
+
+@pytest.mark.parametrize("words, says", [
+    (["--updates", "5"], "--updates 5: give at least 20"),
+    (["--set", "optimizer=sgd"], "take adamw"),
+    (["--to", "found.txt"], "must end in .yaml"),
+    (["--rows", "0"], "--rows 0"),
+    (["--set", "lr=1"], "did you mean learning_rate?"),
+    (["--data", "nowhere"], "there is no folder nowhere"),
+])
+def test_bad_input_is_one_sentence_and_exit_code_2_before_a_model_loads(capsys, monkeypatch, words, says):
+    monkeypatch.setattr("labkit.engine.base.load_models", None)
+    code, _, err = labkit(capsys, "find", *words)
+    assert code == 2 and says in err and err.count("\n") == 1
+
+
+def test_a_design_that_is_there_is_not_written_over(capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text("rank: 4\n")
+    code, _, err = labkit(capsys, "find", "--to", tmp_path / "mine.yaml")
+    assert code == 2 and "not written over" in err and (tmp_path / "mine.yaml").read_text() == "rank: 4\n"
