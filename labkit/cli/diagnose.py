@@ -78,7 +78,7 @@ def in_short(account):
     """Return what a verdict rests on in a few lines that fit a screen with it."""
     found, rows = account["evidence"], []
     if "loss_at_end" in found:
-        rows.append(("held-out loss", f"{found['loss_at_start']:.4f} → {found['loss_at_end']:.4f} after "
+        rows.append(("loss on fixed noise", f"{found['loss_at_start']:.4f} → {found['loss_at_end']:.4f} after "
                                       f"{counted(found['last_step'], 'update')}, lowest {found['loss_at_best']:.4f} "
                                       f"after {counted(found['best_step'], 'update')}"))
     told = {"gain": "gained since the start", "rise": "risen from its lowest",

@@ -110,7 +110,7 @@ def table(accounts, ids):
 def columns(accounts, ids, names):
     """Return the rows as lines of equal columns under their heads; a column that would be empty is left out."""
     heads = ["run", "name", "trained", *(HEADS.get(name, name.replace("_", " ")) for name in names),
-             "held-out loss", "verdict", "status"]
+             "loss", "verdict", "status"]
     rows = [[ids[account["id"]], account["name"], written(account["time_s"]),
              *(value(name, account["config"][name]) for name in names),
              "" if (end := loss(account)) is None else f"{end:.4f}",

@@ -75,16 +75,17 @@ class ProgressLine:
             self._clear()
             tell(f"labkit: {text}", self.stream)
 
-    def follow(self, plan, names, begun=None, measured=lambda last: ()):
+    def follow(self, plan, names, begun=None, measured=lambda last: (), loss="held-out loss"):
         """Begin to show a training.
 
         plan        {run id: configuration} of what is to be trained
         names       what each run is called, by its id
         begun       {run id: updates that it has done before}
         measured    gives the updates after which a run of so many is measured, as `Monitor.steps` does
+        loss        what the measured loss is called
         """
         with self.lock:
-            self.course = Course(plan, names, begun or {}, measured, self.clock)
+            self.course = Course(plan, names, begun or {}, measured, self.clock, loss)
 
     def show(self, event):
         """Take one event of the training."""
@@ -143,12 +144,12 @@ def tell_raw(text, stream):
 class Course:
     """Keep where a training stands: updates of each run, how fast they come, the last held-out losses."""
 
-    def __init__(self, plan, names, begun, measured, clock):
+    def __init__(self, plan, names, begun, measured, clock, loss="held-out loss"):
         """Take what `ProgressLine.follow` takes."""
         self.last = {name: config.max_train_steps for name, config in plan.items()}
         self.measured = {name: measured(last) for name, last in self.last.items()}
         self.steps = {name: begun.get(name, 0) for name in plan}
-        self.names, self.clock, self.changed = names, clock, clock()
+        self.names, self.loss, self.clock, self.changed = names, loss, clock, clock()
         self.losses, self.fresh, self.ended = {}, [], set()   # by run id; runs measured since the last line; ids
         self.at = self.updates = 0                            # the last update seen, how many of them
         self.trained = self.evaluated = 0                     # updates and evaluations, each run's counted
@@ -181,7 +182,7 @@ class Course:
             return ""
         fresh, self.fresh = self.fresh, []
         where = f"update {self.steps[fresh[0]]:,} of {self.last[fresh[0]]:,}"
-        return "  ".join(filter(None, (where, f"held-out loss {self._losses(fresh)}", self._pace())))
+        return "  ".join(filter(None, (where, f"{self.loss} {self._losses(fresh)}", self._pace())))
 
     def line(self, sign):
         """Return the line as it is now. sign: what moves, so that one sees that it is alive."""
@@ -195,7 +196,7 @@ class Course:
         where = f"{sign} update {self.at:,} of {self.last[furthest]:,}{beside}{whole}"
         usual = self.training_s / self.updates if self.updates else 0.0
         busy = f"measuring and drawing ({still:.0f} s)" if still > BREATH_S + 2 * usual else ""
-        loss = f"held-out loss {self._losses(list(self.losses), 1)}" if self.losses else ""
+        loss = f"{self.loss} {self._losses(list(self.losses), 1)}" if self.losses else ""
         return "  ".join(filter(None, (where, self._pace(), loss, busy)))
 
     def _losses(self, names, room=NAMED):

@@ -186,7 +186,8 @@ def drain(lab, plan, stop, line, boards=()):
     try:
         begun = {name: lab.store.begin(name, config).last_step for name, config in todo.items()}
         monitor = lab.monitor()
-        line.follow(todo, names(todo), begun, monitor.steps)
+        measured_on = "held-out loss" if lab.territory.is_held_out else "loss on training pictures"
+        line.follow(todo, names(todo), begun, monitor.steps, measured_on)
         events = lab.sweep(plan, monitor=monitor, tell=line.tell, stop=stop,
                            checkpoint_at=range(every, last, every))
         with closing(tracked(events, boards)) as told:

@@ -53,6 +53,11 @@ def final_loss(run: Run) -> Interval | None:
     return Interval(float(curve.means[-1]), start + change.low, start + change.high)
 
 
+def are_held_out(runs: Sequence[Run]) -> bool:
+    """Tell whether what runs were measured on was not trained on: of too few pictures none is held out."""
+    return not any(run.meta.get("nothing_held_out") for run in runs)
+
+
 def knobs(runs: Sequence[Run]) -> list[str]:
     """Return the fields in which runs differ; the rate is among them only where it does, or where nothing does."""
     names = differing(runs)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from labkit.design.ladders import rung_text
 from labkit.design.naming import setting_text
 from labkit.judge.compare import has_failed
-from labkit.judge.ranking import Ranked, knobs
+from labkit.judge.ranking import Ranked, are_held_out, knobs
 from labkit.judge.score_text import short
 from labkit.judge.seed_spread import caution
 from labkit.store.history import Run
@@ -35,7 +35,7 @@ def ranking_table(places: Sequence[Ranked]) -> Table:
         accepted = [short(place.verdict.score)] if is_scored else []
         rows.append([ids[place.run.run_id], *(rung_text(name, getattr(place.run.config, name)) for name in names),
                      _loss(place), *accepted, f"{symbol} {place.verdict.label}"])
-    heads = ["run", *(name.replace("_", " ") for name in names), "held-out loss (95 % interval)",
+    heads = ["run", *(name.replace("_", " ") for name in names), f"{_measured(runs)} (95 % interval)",
              *(["accepted"] if is_scored else []), "verdict"]
     return Table(heads, rows, conclusion(places))
 
@@ -50,6 +50,9 @@ def conclusion(places: Sequence[Ranked]) -> str:
     words = [_words(place.run, names) for place in alike[:NAMED]]
     words += [f"{len(alike) - NAMED} more"] if len(alike) > NAMED else []
     lines = [f"Best: {_words(best.run, names)}. {best.verdict.advice}"]
+    if not are_held_out(runs):
+        lines = [f"Lowest loss on the training pictures: {_words(best.run, names)}. None was held out, so learning and "
+                 "copying look alike: choose by the pictures."]
     lines += [f"Noise cannot tell it from {'; '.join(words)}."] if alike else []
     lines += [caution(best.run)] if len(places) > 1 and "seed" not in names else []
     return "\n".join(lines)
@@ -64,7 +67,8 @@ def plot_ranking(places: Sequence[Ranked]):
     plot_curves([place.run for place in shown], ax, verdicts=[place.verdict for place in shown],
                 label=lambda run: _words(run, names))
     left_out = f", the best {len(shown)} of {len(places)}" if len(shown) < len(places) else ""
-    name_axes(ax, ax.get_xlabel(), ax.get_ylabel(), f"Loss on held-out pictures{left_out}")
+    title = _measured([place.run for place in places]).capitalize()
+    name_axes(ax, ax.get_xlabel(), ax.get_ylabel(), f"{title}{left_out}")
     return ax
 
 
@@ -110,6 +114,10 @@ def _tiled(tiles, prompts) -> LabFigure | None:
     figure.text(0, 0.06 / figure.get_figheight(), " | ".join(prompts), fontsize=STYLE["small"], fontstyle="italic",
                 color=STYLE["text"], va="bottom")
     return figure
+
+
+def _measured(runs: Sequence[Run]) -> str:
+    return "held-out loss" if are_held_out(runs) else "loss on training pictures"
 
 
 def _loss(place: Ranked) -> str:

@@ -48,7 +48,7 @@ def test_runs_are_listed_newest_first_with_what_differs_and_what_can_go_on(store
     lines = out.split("\n")
     assert code == 0 and err == ""
     assert lines[0].split()[:2] == ["run", "trained"]
-    assert all(head in lines[0] for head in ("pictures", "rank", "rate", "updates", "held-out loss", "status"))
+    assert all(head in lines[0] for head in ("pictures", "rank", "rate", "updates", "loss", "status"))
     assert [line.split()[0] for line in lines[1:4]] == [SMALL[:6], STOPPED[:6], ID[:6]]
     assert "stopped 3/4" in lines[2] and "● healthy" in lines[3] and "0.0998" in lines[3]
     assert f"`labkit resume {STOPPED[:6]}`" in out and max(map(len, lines[:4])) <= WIDTH
@@ -85,7 +85,7 @@ def test_a_list_too_wide_for_a_screen_names_what_it_leaves_out(capsys):
 
 def test_the_verdict_on_one_run_fits_a_screen_and_all_of_it_is_there_when_asked_for(store, capsys):
     _, short, _ = labkit(capsys, "diagnose", ID[:6])
-    assert len(short.rstrip().split("\n")) <= 24 and "held-out loss" in short and "confidence" in short
+    assert len(short.rstrip().split("\n")) <= 24 and "loss on fixed noise" in short and "confidence" in short
     _, whole, _ = labkit(capsys, "diagnose", ID[:6], "--verbose")
     assert "second_half_gain_per_rate" in whole and "second_half_gain_per_rate" not in short
     _, several, _ = labkit(capsys, "diagnose")

@@ -46,3 +46,12 @@ def test_curves_and_sheet_show_the_best_and_leave_out_what_has_no_room():
 
 def test_runs_without_pictures_have_no_sheet():
     assert ranking_sheet(ranked(made_race(pictures=False))) is None and ranking_sheet([]) is None
+
+
+def test_runs_of_which_nothing_was_held_out_are_called_by_what_they_were_measured_on():
+    runs = [dataclasses.replace(run, meta=run.meta | {"nothing_held_out": True}) for run in made_race()]
+    places = ranked(runs)
+    table = ranking_table(places)
+    assert "loss on training pictures (95 % interval)" in table.heads and "held-out" not in repr(table)
+    assert "choose by the pictures" in conclusion(places) and "Best" not in conclusion(places)
+    assert plot_ranking(places).get_title("left") == "Loss on training pictures"
