@@ -51,8 +51,8 @@ def conclusion(places: Sequence[Ranked]) -> str:
     words += [f"{len(alike) - NAMED} more"] if len(alike) > NAMED else []
     lines = [f"Best: {_words(best.run, names)}. {best.verdict.advice}"]
     if not are_held_out(runs):
-        lines = [f"Lowest loss on the training pictures: {_words(best.run, names)}. None was held out, so learning and "
-                 "copying look alike: choose by the pictures."]
+        lines = [f"Lowest loss on the training pictures: {_words(best.run, names)}. None was held out: learning and "
+                 "copying look alike, so choose by the pictures."]
     lines += [f"Noise cannot tell it from {'; '.join(words)}."] if alike else []
     lines += [caution(best.run)] if len(places) > 1 and "seed" not in names else []
     return "\n".join(lines)
