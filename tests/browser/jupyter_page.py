@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: a server of its own, a page, and the few gestures that the tests make."""
+"""JupyterLab, or Notebook 7, in a real browser: a server of its own, a page, and the few gestures of the tests."""
 
 import contextlib
 import json
@@ -20,8 +20,11 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", 
 
 
 @contextlib.contextmanager
-def jupyterlab(folder: Path, **environment):
-    """Serve a folder with JupyterLab on a free port, away from the user's settings; give address and token."""
+def jupyterlab(folder: Path, program="jupyterlab", **environment):
+    """Serve a folder with JupyterLab on a free port, away from the user's settings; give address and token.
+
+    program     "notebook" serves it with Notebook 7
+    """
     own, token = folder / ".jupyter", secrets.token_hex(8)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -33,10 +36,11 @@ def jupyterlab(folder: Path, **environment):
     names = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
              "IPYTHONDIR": "ipython",
              "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
+    command = [sys.executable, "-m", program, "--no-browser", "--ip=127.0.0.1", f"--port={port}",
                "--ServerApp.port_retries=0",
                f"--IdentityProvider.token={token}", "--allow-root", f"--ServerApp.root_dir={folder}",
-               "--LabApp.extension_manager=readonly", "--LabApp.news_url="]
+               "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
+               "--JupyterNotebookApp.extension_manager=readonly", "--JupyterNotebookApp.news_url="]
     with open(folder / "server.log", "w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env={
             **os.environ, **{name: str(own / part) for name, part in names.items()}, **environment})
