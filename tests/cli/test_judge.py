@@ -49,7 +49,7 @@ def test_files_are_judged_into_a_table_a_sentence_and_one_page(capsys, sd_folder
     assert re.search(r"^Keep ", out, re.M) and f"Pictures and numbers: {target}" in out
     page = target.read_text()
     assert "<b>" not in page and page.count("&lt;b&gt;0.01") > 2 and "http:" not in page and "<script" not in page
-    assert page.count("data:image/jpeg;base64,") == 4 * (3 + 2)         # of four prompts: drawn, and nearest to it
+    assert page.count("data:image/jpeg;base64,") == 2 * (3 + 2)         # of two captions: drawn, and nearest to it
 
 
 def test_json_alone_is_on_stdout(capsys, sd_folder, pictures, files, tmp_path):

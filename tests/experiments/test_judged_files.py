@@ -159,3 +159,8 @@ def test_a_pickle_and_a_file_that_is_not_there_are_refused(files, tmp_path):
 def test_pictures_that_were_trained_on_cannot_be_held_out(folder):
     with pytest.raises(LabError, match="is also among the pictures trained on"):
         opened(str(folder / "train"), str(folder / "train"))
+
+
+def test_where_none_is_held_out_other_pictures_are_asked_for(folder):
+    with pytest.raises(LabError, match="none held out.*give other pictures of the same with --held-out"):
+        opened(str(folder / "train"))
