@@ -1,4 +1,4 @@
-"""Verdicts, errors and tables of runs as small pieces of HTML, for the panel and for notebooks."""
+"""Errors, evidence and tables of runs as small pieces of HTML, for the panel and for notebooks."""
 
 import html
 import math
@@ -21,34 +21,6 @@ CELL = "text-align:left;padding:2px 7px"
 # As wide as there is room: a widget's box would grow with its table.
 SCROLLING = "width:0;min-width:100%;overflow-x:auto"
 QUIET = "opacity:.8"
-
-
-def verdict_card(verdict, run, voice="both") -> str:
-    """Return a verdict, what to do and the score; behind a fold what was seen, with its numbers; and the run's origin.
-
-    voice    "field", "chapter" or "both": whose name the verdict bears
-    """
-    symbol, color = VERDICTS[verdict.label]
-    chapter = glossary()[verdict.label]["chapter"]
-    name = {"field": verdict.label, "chapter": term(verdict.label, "chapter")}.get(voice, verdict.label)
-    aside = f" <span style='{QUIET}'>the chapter: {html.escape(chapter)}</span>" if voice == "both" and chapter else ""
-    since = f", since step {verdict.since_step:,}" if verdict.since_step is not None else ""
-    numbers = "".join(_number_row(name, value) for name, value in verdict.evidence.items())
-    pictures = f"<div>{html.escape(verdict.pictures)}</div>" if verdict.pictures else ""
-    return (f"<div style='{CARD.format(color=color)}'>"
-            f"<b style='color:{color};font-size:115%'>{symbol} {html.escape(name)}</b>{aside}"
-            f"<div>{html.escape(verdict.advice)}</div>{pictures}<details>"
-            f"<summary style='{QUIET}'>the evidence{since} (confidence {verdict.confidence:.2f})</summary>"
-            f"<div>{html.escape(verdict.seen)}</div>"
-            f"<table style='margin:4px 0;{PAPER}'>{numbers}</table></details>"
-            f"<div style='{QUIET}'>{html.escape(run.provenance)}</div></div>")
-
-
-def _number_row(name, value) -> str:
-    """Return a row of a verdict's table: what a number of its evidence is, and the number."""
-    words = html.escape(str(name).replace("_", " "))
-    return (f"<tr style='{PAPER}'><td style='{QUIET};padding-right:16px;text-align:left'>{words}</td>"
-            f"<td style='text-align:left'>{html.escape(evidence_text(value))}</td></tr>")
 
 
 def evidence_text(value) -> str:

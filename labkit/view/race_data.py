@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy
 from matplotlib.colors import to_hex
 
+from labkit.design.glossary import glossary
 from labkit.design.ladders import rung_text
 from labkit.design.naming import differing, setting_text
 from labkit.errors import LabError
@@ -20,6 +21,7 @@ from labkit.judge.score_text import short
 from labkit.judge.stats import by_picture, paired_difference
 from labkit.store.events import Event, Sample, Step, Validation
 from labkit.store.history import Run, Samples
+from labkit.view.cards import evidence_text
 from labkit.view.pictures import prompts_of
 from labkit.view.style import VERDICTS, ordered_colors
 from labkit.view.tables import lowest
@@ -94,7 +96,10 @@ class RaceData:
             symbol, color = VERDICTS[verdict.label]
             accepted = short(verdict.score).replace(" of ", "/")
             piece = {"kind": "verdict", "run": run.run_id, "label": verdict.label, "symbol": symbol, "color": color,
-                     "sentence": verdict.sentence, "score": f"{accepted} accepted" if accepted else "",
+                     "chapter": glossary()[verdict.label]["chapter"] or "", "sentence": verdict.sentence,
+                     "evidence": [[name.replace("_", " "), evidence_text(value)]
+                                  for name, value in verdict.evidence.items()],
+                     "confidence": f"{verdict.confidence:.2f}", "score": f"{accepted} accepted" if accepted else "",
                      "end": run.stopped.global_step if run.stopped else None}
             if piece != known.get(run.run_id):
                 self.pieces.append(piece)

@@ -286,7 +286,9 @@ export class RaceView {
       line.append(swatch(run));
       make("b", "", line, ` ${run.name} `);
       make("span", "verdict", line, `${run.verdict.symbol} ${run.verdict.label}`);
+      if (run.verdict.chapter) make("small", "", line, ` the chapter: ${run.verdict.chapter}`);
       make("p", "", card, whole(run.verdict.sentence));
+      if (run.verdict.evidence?.length) card.append(evidence(run.verdict));
     }
     if (!runs.length) make("p", "", this.words, whole(told));
   }
@@ -318,6 +320,19 @@ export class RaceView {
     this.themes.disconnect();
     this.root.remove();
   }
+}
+
+// The numbers that a verdict stands on, behind a fold.
+function evidence(verdict) {
+  const fold = make("details");
+  make("summary", "", fold, `the evidence (confidence ${verdict.confidence})`);
+  const table = make("table", "", fold);
+  for (const [name, value] of verdict.evidence) {
+    const row = make("tr", "", table);
+    make("td", "", row, name);
+    make("td", "", row, value);
+  }
+  return fold;
 }
 
 // Show pieces that lie in a page, without a kernel.

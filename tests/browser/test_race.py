@@ -151,6 +151,9 @@ def test_two_pinned_runs_stand_side_by_side_and_escape_lets_them_go(page):
     assert re.match(r"learning_rate 1e-5, stagnating, loss 0\.\d+ after 150", names[0])
     view.get_by_role("button", name=re.compile("^learning_rate 1e-5,")).press("Enter")
     assert view.locator(".words .card").count() == 1
+    assert "stagnant inertia" in view.locator(".words .card small").text_content()
+    view.locator(".words summary").click()
+    assert view.locator(".words td").first.is_visible()              # the numbers that the verdict stands on
     view.get_by_role("button", name=re.compile("^learning_rate 5e-3,")).press("Enter")
     boxes = [box.bounding_box() for box in view.locator(".row.pinned").all()]
     assert len(boxes) == 2 and abs(boxes[0]["y"] - boxes[1]["y"]) < 2 and boxes[0]["x"] != boxes[1]["x"]

@@ -34,19 +34,5 @@ def test_only_fields_that_differ_get_a_column():
     assert set(cards.differing(runs)) == {"rank", "alpha", "learning_rate"}
 
 
-def test_a_verdict_comes_with_its_numbers_its_step_and_its_source():
-    run = made_run("overshooting", pictures=False)
-    card = cards.verdict_card(diagnose(run), run)
-    for words in ("▲ overshooting", "conceptual overshoot", "since step 30", "rise", "95 %", "Trained "):
-        assert words in card
-    assert "conceptual" not in cards.verdict_card(diagnose(run), run, "field")
-
-
-def test_what_to_do_stands_before_the_fold_and_the_numbers_behind_it():
-    verdict = diagnose(run := made_run("overshooting", pictures=False))
-    above, below = cards.verdict_card(verdict, run).split("<details>")
-    assert verdict.advice in above and verdict.seen not in above and verdict.seen in below
-
-
 def test_words_from_outside_cannot_become_markup():
     assert "<script>" not in cards.error_card(LabError("<script>alert(1)</script>"))

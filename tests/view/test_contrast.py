@@ -11,7 +11,7 @@ import pytest
 
 from labkit.design.config import RunConfig
 from labkit.lessons.results import NOT_YET, PASSED, Result
-from labkit.view.cards import error_card, shelf_table, verdict_card
+from labkit.view.cards import error_card, shelf_table
 from labkit.view.evidence import Note
 from labkit.view.style import VERDICTS
 
@@ -88,7 +88,6 @@ def cards():
                                   seen="It fell.", pictures="8 of 8", confidence=0.9)
         run, other = (SimpleNamespace(run_id=f"at {rate}", provenance="Trained here.", validations={}, time_s=None,
                                       config=RunConfig(learning_rate=rate)) for rate in (1e-3, 1e-2))
-        yield verdict_card(verdict, run)
         yield shelf_table([run, other], [verdict, verdict])
     yield from (error_card(error) for error in (ValueError("no"), RuntimeError("broken")))
     yield from (Result(outcome, "Because.")._repr_html_() for outcome in (PASSED, NOT_YET))

@@ -65,6 +65,9 @@ def test_verdict_score_and_the_lowest_run_are_said():
     verdicts = {piece["run"]: piece for piece in told(view, "verdict")}
     said = [(verdicts[run.run_id]["label"], verdicts[run.run_id]["score"]) for run in view.runs]
     assert said[1] == ("healthy", "16/16 accepted") and said[4][0] == "diverged"
+    healthy = verdicts[view.runs[1].run_id]
+    assert healthy["chapter"] == "region of coherence" and float(healthy["confidence"]) > 0.5
+    assert healthy["evidence"] and all(isinstance(text, str) for row in healthy["evidence"] for text in row)
     assert "1e-3 ends lowest, at 0.100." in view.sentence and "Diverged: 3e-2, 3e-1." in view.sentence
 
 
