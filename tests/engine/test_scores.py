@@ -155,7 +155,9 @@ def test_pictures_that_the_reader_does_not_know_have_no_score_and_the_run_says_w
     own = PictureFolder(Path("own"), (Path("own/a"),), ("a pool",), ({"kind": "pool"},), ("hash",))
     mine = Territory("own", own, own, territory("liminal").ordinary, ("a pool",))
     assert [scored.name for scored in scored_prompts(mine)] == ["ordinary"]
-    lab = tiny.lab(data=dataclasses.replace(mine, train=range(12), ordinary=own))
+    places, numbers = tuple(Path(f"own/{i}") for i in range(12)), tuple(map(str, range(12)))
+    many = PictureFolder(Path("own"), places, ("a pool",) * 12, ({"kind": "pool"},) * 12, numbers)
+    lab = tiny.lab(data=dataclasses.replace(mine, train=many, ordinary=own))
     assert lab.scored_prompts == ()
     run = lab.train(max_train_steps=2, pictures=0)
     assert run.scores == {} and run.meta["no_score"] == "no reader for these pictures"

@@ -70,6 +70,7 @@ def test_the_remedy_names_what_set_the_place(tmp_path):
 
 
 WRITES_ITSELF = {                                             # and why a half-written file does no harm there
+    "event_writer": "records that are added while runs train, each with its checksum, so that a cut one is left out",
     "execute": "a log that grows while a lesson runs",
     "environment": "a stamp that counts as none unless it is whole, and a lock"}
 

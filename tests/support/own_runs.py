@@ -14,7 +14,8 @@ BASE, DATA = "base", "pictures"
 
 def lab_of_names():
     """Give a lab whose base and pictures are names only."""
-    base, territory = SimpleNamespace(name="base", fingerprint=BASE), SimpleNamespace(name="pictures", train=range(96))
+    base = SimpleNamespace(name="base", fingerprint=BASE)
+    territory = SimpleNamespace(name="pictures", train=range(96), crop="center", captions=None)
     return Lab(base, territory, cache=SimpleNamespace(fingerprint=DATA))
 
 
