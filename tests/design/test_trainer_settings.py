@@ -136,6 +136,16 @@ def test_onetrainers_warm_up_counts_forward_passes():
     assert design("onetrainer", settings | {"learning_rate_warmup_steps": 0.1}, pictures=48).lr_warmup_steps == 120
 
 
+def test_a_part_that_stops_learning_early_in_onetrainer_is_told_and_one_that_does_not_is_not():
+    settings = {"epochs": 20, "text_encoder.train": True, "text_encoder.stop_training_after": 5,
+                "text_encoder.stop_training_after_unit": "EPOCH", "unet.stop_training_after": 10000,
+                "unet.stop_training_after_unit": "NEVER", "learning_rate": 1e-4}
+    told = notes(from_theirs("onetrainer", settings), "none")
+    assert "text_encoder.stop_training_after" in told and "unet.stop_training_after" not in told
+    later = from_theirs("onetrainer", settings | {"text_encoder.stop_training_after": 20})
+    assert "text_encoder.stop_training_after" not in [note.name for note in later.notes]
+
+
 def test_a_preset_of_onetrainers_old_form_is_read_with_its_flat_names():
     settings = {"training_method": "LORA", "optimizer": "ADAMW", "weight_decay": 0.02, "learning_rate": 2e-4,
                 "unet_learning_rate": 4e-4, "train_text_encoder": False, "batch_size": 3, "lora_rank": 24,

@@ -71,6 +71,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
         notes.tell("other", "learning_rate_scaler", f"the rate that is given is multiplied by {root:.4g} there, the "
                                                     f"root of the batch; the product {rate * root:.4g} is taken")
     flat["learning_rate"] = rate * root
+    _tell_early_ends(flat, notes)
     trained = [part for part in ("text_encoder", "text_encoder_2") if flat.pop(f"{part}.train", part[-1] != "2")]
     rates = [flat.pop(f"{part}.learning_rate", None) or base for part in ("text_encoder", "text_encoder_2")]
     flat["text_encoder.learning_rate"] = rates[0] * root if trained else 0.0
@@ -84,6 +85,19 @@ def before(flat: Settings, notes: Notes) -> Settings:
     if len(strengths) > 2 or len(strengths) > 1 and strengths["mse"]:
         flat["loss_type"] = " + ".join(f"{part:g} {name}" for name, part in strengths.items())
     return flat
+
+
+def _tell_early_ends(flat: Settings, notes: Notes) -> None:
+    """Take out when a part stops learning, and tell it where that is before the training's own end."""
+    epochs = flat.get("epochs", 100)
+    for part in ("unet", "text_encoder", "text_encoder_2"):
+        name = f"{part}.stop_training_after"
+        until, unit = flat.pop(name, None), str(flat.pop(f"{name}_unit", "EPOCH")).upper()
+        learns = part == "unet" or flat.get(f"{part}.train", part == "text_encoder")
+        are_numbers = all(isinstance(value, int | float) for value in (until, epochs))
+        is_late = unit == "EPOCH" and are_numbers and until >= epochs
+        if learns and until is not None and unit != "NEVER" and not is_late:
+            notes.tell("none", name, f"{part} stops learning after {until} ({unit.lower()}) there, others go on")
 
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
