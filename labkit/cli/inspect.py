@@ -7,6 +7,7 @@ from labkit.cli.parser import Outcome
 from labkit.errors import LabError
 from labkit.machine import Finding
 from labkit.settings import given_path
+from labkit.text import counted
 
 SETTINGS = ("learning_rate", "lr_scheduler", "rank", "alpha", "train_batch_size", "max_train_steps", "seed")
 
@@ -18,15 +19,19 @@ def verb(options):
 
 
 def inspect(path: Path, base: str | None = None, **reading) -> list[Finding]:
-    """Return the Findings on a folder of pictures, an adapter, a base or a run; LabError for anything else.
+    """Return the Findings on a folder of pictures, an adapter, a base, a run or a log; LabError for anything else.
 
     base       whose tokenizer counts the captions of a folder; None takes the embedded one
     reading    crop and captions of a folder
     """
     if not path.exists():
-        raise LabError(f"{path} is not there: give a folder of pictures, an adapter, a base or a run's folder.")
+        raise LabError(f"{path} is not there: give a folder of pictures, an adapter, a base, a run's folder or a log.")
     if path.is_dir():
         return _folder(path, base, reading)
+    from labkit.store.foreign_logs import is_log  # loads numpy, and a path that is not there is answered before that
+
+    if is_log(path):
+        return _logs(path)
     from labkit.experiments.adapter_inspection import inspect_adapter  # loads numpy and matplotlib
 
     try:
@@ -42,6 +47,8 @@ def _folder(path: Path, base: str | None, reading: dict[str, str]) -> list[Findi
         return checkup.inputs(base=str(path))
     if (path / "events.jsonl").is_file():
         return _run(path)
+    if any("tfevents" in file.name for file in path.iterdir()):
+        return _logs(path)
     from labkit.experiments.folder_inspection import inspect_folder  # loads numpy and Pillow
 
     return inspect_folder(str(path), base or "embedded", **reading)
@@ -57,3 +64,22 @@ def _run(path: Path) -> list[Finding]:
     return [Finding("run", "good", f"{run.run_id} on {run.config.data}, {folder.status}; {after}"),
             Finding("settings", "good", ", ".join(f"{name} {getattr(run.config, name)}" for name in SETTINGS)),
             Finding("verdict", "good", diagnose(run).sentence)]
+
+
+def _logs(path: Path) -> list[Finding]:
+    """Return what each log is and holds, what is odd about it, and its verdict, which `diagnose` tells at length."""
+    # they load numpy
+    from labkit.cli.foreign_log import ROLES
+    from labkit.judge.foreign import judge_log
+    from labkit.store.foreign_logs import read_logs
+
+    logs, left_out = read_logs(path)
+    results = [Finding("left out", "note", sentence) for sentence in left_out]
+    for log in logs:
+        series = {words: getattr(log, role) for role, words in ROLES.items()}
+        holds = [f"{words} ({counted(len(one), 'point')})" for words, one in series.items() if one is not None]
+        of = f" of {log.trainer}" if log.trainer else ""
+        results.append(Finding("log", "good", f"{log.name}: {log.form}{of}; {', '.join(holds)}"))
+        results += [Finding("note", "note", note) for note in log.notes]
+        results.append(Finding("verdict", "good", judge_log(log).sentence))
+    return results

@@ -45,7 +45,7 @@ def add_practice(add):
     _diagnose(add["diagnose"])
     _translate(add["translate"])
     add["inspect"].add_argument("path", metavar="PATH",
-                                help="a folder of pictures, an adapter file, a base or a run's folder")
+                                help="a folder of pictures, an adapter file, a base, a run's folder or a log")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
                                 help="a design file to look over before training (default: this machine)")
 

@@ -21,8 +21,8 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "merge": ("cli.merge:merge", "write a base with an adapter merged into its weights, as a folder for diffusers"),
     "checkup": ("cli.checkup:verb", "say what this machine has and lacks, or what is wrong with a design, a base or a "
                                     "folder of pictures, with the remedy"),
-    "inspect": ("cli.inspect:verb", "say what a folder of pictures, an adapter of any trainer, a base or a run is, "
-                                    "and what is odd about it"),
+    "inspect": ("cli.inspect:verb", "say what a folder of pictures, an adapter or a log of any trainer, a base or "
+                                    "a run is, and what is odd about it"),
     "translate": ("cli.translate:verb", "write another trainer's settings as a design, or a design as theirs, and say "
                                         "what does not come along"),
     "student": ("cli.student:verb", "write copies of the lessons without their solutions, for a class or one student"),

@@ -42,6 +42,14 @@ def test_a_log_is_judged_in_a_few_lines_that_name_what_was_read(capsys, healthy)
     assert "noise" in out
 
 
+def test_inspect_tells_a_log_and_a_folder_of_event_files_from_what_else_there_is(capsys, healthy):
+    for place in (healthy, healthy.parent):
+        code, out, _ = labkit(capsys, "inspect", place, "--json")
+        log, *_, verdict = json.loads(out)
+        assert code == 0 and log["name"] == "log" and verdict["name"] == "verdict"
+        assert "TensorBoard event file" in log["found"] and "validation loss (" in log["found"]
+
+
 def test_json_has_the_documented_names(capsys, healthy):
     code, out, _ = labkit(capsys, "diagnose", healthy, "--json")
     (told,) = json.loads(out)
