@@ -14,17 +14,10 @@ import numpy as np
 from labkit.datasets.concepts import load_part
 from labkit.datasets.folders import PictureFolder, Territory, load_picture, territory
 from labkit.design.config import RunConfig
-from labkit.engine.base_files import BaseFiles
+from labkit.engine.adapters import weight_shapes
+from labkit.engine.base_files import BaseFiles, unet_shapes
 from labkit.engine.diffusers_loader import LoadedFile
-from labkit.engine.foreign_stacks import (
-    Placed,
-    foreign_stack,
-    named_as_in_first_code,
-    placed,
-    shapes_in_files,
-    shapes_of,
-    text_width,
-)
+from labkit.engine.foreign_stacks import Placed, foreign_stack, named_as_in_first_code, text_width
 from labkit.engine.monitor import Measurements
 from labkit.engine.out_of_memory import enough_memory
 from labkit.engine.validation import ROWS_AT_ONCE
@@ -33,6 +26,7 @@ from labkit.experiments.adapter_inspection import FAMILIES, family
 from labkit.experiments.memorization import GAP, distances, layout_and_colour
 from labkit.judge.score_text import score
 from labkit.settings import data_dir, given_path
+from labkit.store.adapter_starts import placed
 from labkit.store.events import Event
 from labkit.store.foreign_adapters import ForeignAdapter, read_adapter
 from labkit.store.history import Run, RunBuilder
@@ -89,7 +83,7 @@ def read_files(paths: Sequence[Path | str], files: BaseFiles) -> list[ForeignAda
 
     LabError: a file cannot be read, is a pickle, of another kind than a LoRA of the U-Net, broken or of another base.
     """
-    shapes, adapters = shapes_in_files(files), []
+    shapes, adapters = unet_shapes(files), []
     for path in dict.fromkeys(given_path(path) for path in paths):
         if not path.exists():
             raise LabError(f"{path} is not there: give adapter files, such as lora/*.safetensors.")
@@ -204,7 +198,7 @@ Candidate = tuple[ForeignAdapter, float]
 
 def _groups(base, adapters, strengths, max_rows) -> Iterator[tuple[list[tuple[Candidate, Placed | None]], str]]:
     """Yield the candidates of each pass with their layers on the U-Net, and the way they are put there."""
-    shapes, ours = shapes_of(base.unet), []
+    shapes, ours = weight_shapes(base.unet), []
     candidates = [(adapter, strength) for strength in strengths for adapter in adapters]
     for adapter, strength in candidates:
         if not named_as_in_first_code(adapter):

@@ -96,9 +96,15 @@ def placed(adapter: ForeignAdapter, shapes: Shapes, base: str) -> dict[str, Adap
 
     LabError: a layer is not one of this base, or of another size.
     """
-    layers = {}
+    layers, kohya = {}, {}
+    if any(layer.name.startswith(KOHYA_PREFIX) for layer in adapter.layers):
+        kohya = {kohya_name(there): module for module in shapes if (there := original_name(module))}
+        kohya |= {kohya_name(module): module for module in shapes}
     for layer in adapter.layers:
-        module = _module(layer.name, shapes, adapter.path, base)
+        module = _module(layer.name, shapes, kohya)
+        if module is None:
+            raise LabError(f"{adapter.path} adapts {layer.name}, which the base {base} does not have: "
+                           "it was made for another base.")
         rank, (out, *rest) = len(layer.arrays["A"]), shapes[module]
         arrays = {}
         for role, shape in {"A": (rank, *rest), "B": (out, rank, *(1 for _ in rest[1:]))}.items():
@@ -111,17 +117,14 @@ def placed(adapter: ForeignAdapter, shapes: Shapes, base: str) -> dict[str, Adap
     return layers
 
 
-def _module(name: str, shapes: Shapes, path: Path | str, base: str) -> str:
-    """Return the module of the U-Net that a file's layer adapts, whatever form its name has."""
-    kohya: dict[str, str] = {}
-    if name.startswith(KOHYA_PREFIX):
-        originals = {kohya_name(there): module for module in shapes if (there := original_name(module))}
-        kohya = originals | {kohya_name(module): module for module in shapes}
+def _module(name: str, shapes: Shapes, kohya: Mapping[str, str]) -> str | None:
+    """Return the module of the U-Net that a file's layer adapts, whatever form its name has; None: there is none.
+
+    kohya    modules by kohya's names
+    """
     plain = re.sub("^(" + "|".join(map(re.escape, PREFIXES)) + ")", "", name).replace(".processor.", ".")
-    for candidate in (kohya.get(name), plain, f"{plain}.0"):  # to_out was one layer before it was the first of two
-        if candidate in shapes:
-            return str(candidate)
-    raise LabError(f"{path} adapts {name}, which the base {base} does not have: it was made for another base.")
+    candidates = kohya.get(name, ""), plain, f"{plain}.0"    # to_out was one layer before it was the first of two
+    return next((candidate for candidate in candidates if candidate in shapes), None)
 
 
 def _check_modules(path: Path | str, there: set[str], config: RunConfig, shapes: Shapes) -> None:

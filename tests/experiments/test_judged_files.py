@@ -137,7 +137,7 @@ CHANGES = {
     "the two matrices of unet.* do not fit together": lambda t: t.pop(first(t, "lora_B.weight")),
     "holds numbers that are not finite": lambda t: t[first(t, "lora_B.weight")].fill(np.inf),
     "has keys of no known kind, strange for one": lambda t: t.update({"strange": np.ones(2, np.float32)}),
-    "is an adapter of another base: embedded has no layer unet.other.to_q":
+    "adapts unet.other.to_q, which the base embedded does not have":
         lambda t: t.update({f"unet.other.to_q.lora_{x}.weight": np.ones((4, 4), np.float32) for x in "AB"}),
 }
 
