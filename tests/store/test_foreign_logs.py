@@ -58,8 +58,8 @@ def test_tags_of_each_trainer_are_known(trainer, tags, validation, train, rate):
 
 
 def test_an_event_file_and_a_folder_of_them_are_read(tmp_path):
-    rows = [(tag, step, loss) for step, loss in zip(STEPS, LOSSES, strict=True) for tag in ("loss/current",
-                                                                                            "loss/validation/step_average")]
+    tags = "loss/current", "loss/validation/step_average"
+    rows = [(tag, step, loss) for step, loss in zip(STEPS, LOSSES, strict=True) for tag in tags]
     event_file(tmp_path / "run" / "events.out.tfevents.1.host", rows[:12])
     event_file(tmp_path / "run" / "events.out.tfevents.2.host", rows[8:])     # resumed: two steps come twice
     logs, _ = read_logs(tmp_path)
