@@ -129,6 +129,23 @@ def test_orthogonal_pushes_singular_values_towards_one():
     assert 0.6 < values.min() and values.max() < 1.3
 
 
+def test_matrices_of_one_shape_are_made_orthogonal_together_as_each_alone():
+    matrices = torch.randn(3, 24, 40, generator=torch.Generator().manual_seed(0))
+    for shaped in (matrices, matrices.mT):
+        torch.testing.assert_close(muon.orthogonal(shaped), torch.stack([muon.orthogonal(each) for each in shaped]))
+
+
+def test_vectors_are_updated_as_torchs_adam_does():
+    ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 8)) for _ in range(2))
+    optimizers = muon.Muon([dict(params=[ours], lr=0.1, weight_decay=0.0, orthogonal=False)]), torch.optim.Adam(
+        [theirs], lr=0.1, betas=(0.9, 0.99))
+    for step in range(5):
+        for p, optimizer in zip((ours, theirs), optimizers, strict=True):
+            p.grad = torch.sin(p.detach() * (step + 1))
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_the_same_draw_belongs_to_seed_purpose_and_step():
     def draw(*key):
         return torch.rand(3, generator=training.generator(*key))

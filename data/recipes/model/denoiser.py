@@ -79,35 +79,96 @@ class Float32Attention(torch.overrides.TorchFunctionMode):
 
 @contextmanager
 def precision(device, bf16):
-    """Make convolutions and linear layers compute in bf16, if wanted; weights, gradients and attention stay float32.
+    """Make convolutions and linear layers compute in bf16, if wanted; weights, gradients and, on a CPU, attention stay
+    float32.
 
     On a processor with AMX an update takes about 0.7 of the time.
     """
-    with torch.autocast(device, torch.bfloat16, enabled=bf16), Float32Attention() if bf16 else nullcontext():
+    widened = bf16 and device == "cpu"
+    with torch.autocast(device, torch.bfloat16, enabled=bf16), Float32Attention() if widened else nullcontext():
         yield
 
 
-def training_loss(unet, text_encoder, schedule, data, empty_ids, step, seed, device, batch):
-    """Min-SNR weighted loss (Hang et al. 2023, gamma 5) of one batch: pictures, mirrors, noise drawn for the step."""
-    draw = generator(seed, "denoiser", step)
+def drawn(schedule, data, empty_ids, step, seed, batch):
+    """What one update learns from: (noisy latents, timesteps, token ids, noise, weights of the losses).
+
+    Pictures, mirrors, timesteps and noise are drawn for the step, on the device that holds the data. The weights are
+    those of Min-SNR (Hang et al. 2023, gamma 5).
+    """
     moments, ids = data
-    pick = torch.randint(len(ids), (batch,), generator=draw)
+    device = ids.device
+    own = {"generator": generator(seed, "denoiser", step, device), "device": device}
+    pick = torch.randint(len(ids), (batch,), **own)
     mean, std = moments[:, pick]
-    clean = mean + std * torch.randn(mean.shape, generator=draw)
-    noise = torch.randn(mean.shape, generator=draw)
-    places = (torch.arange(batch) + torch.rand(batch, generator=draw)) / batch  # one timestep in each of `batch` bins
+    clean = mean + std * torch.randn(mean.shape, **own)
+    noise = torch.randn(mean.shape, **own)
+    # one timestep in each of `batch` bins
+    places = (torch.arange(batch, device=device) + torch.rand(batch, **own)) / batch
     timesteps = (places * schedule.config.num_train_timesteps).long()
-    dropped = torch.rand(batch, 1, generator=draw) < DROPOUT
-    ids = torch.where(dropped, empty_ids, ids[pick])
-    alpha = schedule.alphas_cumprod[timesteps]
+    ids = torch.where(torch.rand(batch, 1, **own) < DROPOUT, empty_ids, ids[pick])
+    alpha = schedule.alphas_cumprod.to(device)[timesteps]
     weight = (SNR_GAMMA * (1 - alpha) / alpha).clamp(max=1.0)
-    noisy = schedule.add_noise(clean, noise, timesteps)
-    output = predict(unet, text_encoder, noisy.to(device), timesteps.to(device), ids.to(device))
-    return ((output - noise.to(device)).square().mean((1, 2, 3)) * weight.to(device)).mean()
+    return schedule.add_noise(clean, noise, timesteps), timesteps, ids, noise, weight
+
+
+def weighted_loss(unet, text_encoder, noisy, timesteps, ids, noise, weight):
+    """The loss of what `drawn` gave."""
+    output = predict(unet, text_encoder, noisy, timesteps, ids)
+    return ((output - noise).square().mean((1, 2, 3)) * weight).mean()
+
+
+def gradients(unet, text_encoder, bf16):
+    """Return a function that gives the loss of what was drawn, and leaves its gradients at the weights."""
+    parameters, device = weights(unet, text_encoder), unet.device.type
+    compute = torch.compile(weighted_loss) if device == "cuda" else weighted_loss
+
+    def backward(*batch):
+        for p in parameters:
+            p.grad = None
+        with precision(device, bf16):
+            loss = compute(unet, text_encoder, *batch)
+        loss.backward()
+        return loss.detach()
+
+    return backward
+
+
+def graphed(backward, batch):
+    """Return the same function as one CUDA graph, for batches of the shapes of this one.
+
+    A GPU would otherwise wait for each of a thousand small kernels to be started by Python.
+    """
+    inputs, aside = [x.clone() for x in batch], torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):  # what is made at the first call, such as workspaces, stays out of the graph
+        for _ in range(3):
+            backward(*inputs)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loss = backward(*inputs)
+
+    def replay(*batch):
+        for own, given in zip(inputs, batch, strict=True):
+            own.copy_(given)
+        graph.replay()
+        return loss
+
+    return replay
+
+
+def device_name(device):
+    """The name of the card, or the kind of device."""
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
+def weights(*modules):
+    """Return all parameters of some modules."""
+    return [p for module in modules for p in module.parameters()]
 
 
 @torch.no_grad()
-def fixed_noise_loss(unet, text_encoder, schedule, data, seed=0, batch=64):
+def fixed_noise_loss(unet, text_encoder, schedule, data, seed=0, batch=256):
     """Mean squared error over pictures x timesteps, noise fixed by picture and timestep."""
     device, (moments, ids), losses = unet.device, data, []
     for i, t in enumerate(((torch.arange(STRATA) + 0.5) * 1000 / STRATA).long()):
@@ -120,7 +181,8 @@ def fixed_noise_loss(unet, text_encoder, schedule, data, seed=0, batch=64):
     return torch.cat(losses).mean().item()
 
 
-def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None, batch=None, bf16=False):
+def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None, batch=None, bf16=False, measure=None,
+          keep=None):
     """Train until the budget is spent, resuming from `work`; -> averaged (unet, text_encoder).
 
     source: a folder of renders, or a file of their latents.
@@ -128,8 +190,10 @@ def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None,
     every: seconds between checkpoints.
     batch: pictures an update; BATCH without it.
     bf16: compute in it, as `precision` says; a training may change this between its sessions.
+    measure, keep: updates between measurements of the loss, and between averages that are kept; MEASURE and KEEP
+        without them.
     """
-    batch = batch or BATCH
+    batch, measure, keep = batch or BATCH, measure or MEASURE, keep or KEEP
     device, tokenizer, schedule = choose_device(), build_tokenizer(VOCABULARY), build_scheduler()
     torch.manual_seed(seed)
     unet, text_encoder = build_unet(), build_text_encoder(tokenizer)
@@ -148,32 +212,32 @@ def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None,
         data, held = encoded(Pictures(source), vae.to(device), tokenizer)
     else:
         data, held = read(source, vae, tokenizer)
-    empty_ids = token_ids(tokenizer, [""])
-    parameters = [p for m in (unet, text_encoder) for p in m.parameters()]
+    (moments, ids), empty_ids = data, token_ids(tokenizer, [""]).to(device)
+    data = moments.to(device), ids.to(device)
+    backward = gradients(unet, text_encoder, bf16)
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, for Muon's iteration
+        backward = graphed(backward, drawn(schedule, data, empty_ids, step, seed, batch))
     budget.begin(state["seconds"])
     saved, total, counted = budget.seconds(), 0.0, 0
     while budget.progress(step) < 1:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * warmup_cosine(step, budget.progress(step))
-        optimizer.zero_grad()
-        with precision(device, bf16):
-            loss = training_loss(unet, text_encoder, schedule, data, empty_ids, step, seed, device, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        loss = backward(*drawn(schedule, data, empty_ids, step, seed, batch))
+        torch.nn.utils.clip_grad_norm_(weights(unet, text_encoder), 1.0)
         optimizer.step()
         averages[0].update(unet)
         averages[1].update(text_encoder)
-        step, total, counted = step + 1, total + loss.item(), counted + 1
-        keep = step % KEEP == 0
+        step, total, counted = step + 1, total + loss, counted + 1
         done, state = budget.progress(step) >= 1, {"step": step, "pictures": step * batch, "seconds": budget.seconds()}
-        if done or keep:
+        if done or step % keep == 0:
             Checkpoint(Path(work) / "kept" / f"{step:06d}.safetensors").save(
                 state, {name: module for name, module in modules.items() if name.startswith("average")})
-        if done or keep or budget.seconds() - saved > every:
+        if done or step % keep == 0 or budget.seconds() - saved > every:
             checkpoint.save(state, modules, optimizer)
             saved = budget.seconds()
-        if done or step % MEASURE == 0:
-            log(log_to or Path(work) / "denoiser.jsonl", **state, bf16=bf16, loss=total / counted,
+        if done or step % measure == 0:
+            log(log_to or Path(work) / "denoiser.jsonl", **state, bf16=bf16, device=device_name(device), loss=float(total / counted),
                 held_out=fixed_noise_loss(averages[0].module, averages[1].module, schedule, held))
             total, counted = 0.0, 0
     return averages[0].module, averages[1].module
@@ -187,6 +251,8 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=50)
     parser.add_argument("--steps", type=int, help="instead of minutes: exactly repeatable")
     parser.add_argument("--batch", type=int, default=BATCH, help=f"pictures an update (default: {BATCH})")
+    parser.add_argument("--measure", type=int, default=MEASURE, help=f"updates between losses (default: {MEASURE})")
+    parser.add_argument("--keep", type=int, default=KEEP, help=f"updates between kept averages (default: {KEEP})")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--start", help="a base to start from, such as base")
@@ -196,4 +262,4 @@ if __name__ == "__main__":
     torch.set_num_threads(a.threads)
     autoencoder = AutoencoderKL.from_pretrained(a.vae).eval().requires_grad_(False)
     train(a.source, autoencoder, a.work, Budget(a.steps, a.minutes), a.seed,
-          log_to=a.log, start=a.start, batch=a.batch, bf16=a.bf16)
+          log_to=a.log, start=a.start, batch=a.batch, bf16=a.bf16, measure=a.measure, keep=a.keep)

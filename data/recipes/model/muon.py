@@ -1,20 +1,21 @@
 """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): momentum made orthogonal, layer by layer.
 
-Here it reaches a given loss in far fewer steps than AdamW, at a tenth more time a step.
+Here it reaches a given loss in far fewer steps than AdamW, at a tenth more time a step. Matrices of one shape are made
+orthogonal together and vectors are updated together, since a GPU takes as long to start a kernel as to run it.
 """
 
 import torch
 
 
-def orthogonal(matrix, steps=5):
-    """The nearest matrix with singular values near 1, by a quintic Newton-Schulz iteration; (m, n) -> (m, n)."""
-    x = matrix / (matrix.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
+def orthogonal(matrices, steps=5):
+    """The nearest matrices with singular values near 1, by a quintic Newton-Schulz iteration; (..., m, n) -> same."""
+    x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
     for _ in range(steps):
-        square = x @ x.T
+        square = x @ x.mT
         x = 3.4445 * x + (2.0315 * square @ square - 4.7750 * square) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -28,28 +29,41 @@ class Muon(torch.optim.Optimizer):
     def step(self):
         """Make one update of every parameter that has a gradient."""
         for group in self.param_groups:
-            update = self.muon_update if group["orthogonal"] else self.adam_update
-            for p in group["params"]:
-                if p.grad is not None:
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update(p, group), alpha=-group["lr"])
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+                (self.muon_step if group["orthogonal"] else self.adam_step)(parameters, group)
 
-    def muon_update(self, p, group):
-        """Return the direction of a matrix or a convolution, by Muon."""
-        average = self.state[p].setdefault("momentum", torch.zeros_like(p)).lerp_(p.grad, 1 - group["momentum"])
-        matrix = p.grad.lerp(average, group["momentum"]).flatten(1)  # Nesterov
-        gain = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-        return orthogonal(matrix).view_as(p) * gain
+    def muon_step(self, parameters, group):
+        """Update matrices and convolutions by Muon."""
+        gradients = [p.grad for p in parameters]
+        averages = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
+        torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
+        directions = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov
+        shapes = {}
+        for p, direction in zip(parameters, directions, strict=True):
+            shapes.setdefault(p.flatten(1).shape, []).append((p, direction.flatten(1)))
+        for shape, members in shapes.items():
+            gain = max(1.0, shape[0] / shape[1]) ** 0.5
+            updates = orthogonal(torch.stack([direction for _, direction in members])) * gain
+            torch._foreach_add_([p for p, _ in members],
+                                [u.view_as(p) for u, (p, _) in zip(updates, members, strict=True)], alpha=-group["lr"])
 
-    def adam_update(self, p, group):
-        """Return the direction of a vector or an embedding, by Adam."""
-        state, (beta1, beta2) = self.state[p], group["betas"]
-        if not state:
-            state.update(count=torch.zeros(()), first=torch.zeros_like(p), second=torch.zeros_like(p))
-        state["count"] += 1
-        first = state["first"].lerp_(p.grad, 1 - beta1) / (1 - beta1 ** state["count"].item())
-        second = state["second"].lerp_(p.grad.square(), 1 - beta2) / (1 - beta2 ** state["count"].item())
-        return first / (second.sqrt() + group["eps"])
+    def adam_step(self, parameters, group):
+        """Update vectors and embeddings by Adam."""
+        beta1, beta2 = group["betas"]
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p].update(count=torch.zeros(()), first=torch.zeros_like(p), second=torch.zeros_like(p))
+            self.state[p]["count"] += 1
+        count = self.state[parameters[0]]["count"].item()
+        gradients = [p.grad for p in parameters]
+        first, second = ([self.state[p][name] for p in parameters] for name in ("first", "second"))
+        torch._foreach_lerp_(first, gradients, 1 - beta1)
+        torch._foreach_lerp_(second, torch._foreach_mul(gradients, gradients), 1 - beta2)
+        sizes = torch._foreach_sqrt(torch._foreach_div(second, 1 - beta2 ** count))
+        torch._foreach_add_(sizes, group["eps"])
+        torch._foreach_addcdiv_(parameters, first, sizes, value=-group["lr"] / (1 - beta1 ** count))
 
 
 def groups(modules, rate, adam_rate, weight_decay=0.0):

@@ -29,10 +29,10 @@ def choose_device():
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def generator(seed, purpose, step):
-    """The CPU generator that owns the draws of (seed, purpose, step)."""
+def generator(seed, purpose, step, device="cpu"):
+    """The generator that owns the draws of (seed, purpose, step) on a device."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{step}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 class Pictures:
@@ -87,8 +87,7 @@ class Average:
         """Move the averages towards the module's weights of now."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for slow, fast in zip(self.module.parameters(), module.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)
+        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)
 
 
 class Budget:
