@@ -12,6 +12,7 @@ from labkit.errors import LabError
 from labkit.lessons import panel_state
 from labkit.lessons.panel_drawing import drawn
 from labkit.text import rate_text
+from labkit.view import instead
 from labkit.view.frontend import show, show_anew
 from labkit.view.race_view import RaceView, script, styles
 
@@ -267,7 +268,8 @@ class PanelView:
 class Saved:
     """Show in a saved notebook what a panel showed last: a race that plays without a kernel.
 
-    While the panel's widget lives in the same page, the widget hides this.
+    Above it a sentence says what the panel itself needs. While the panel's widget lives in the same page, the widget
+    hides this.
     """
 
     def __init__(self, panel: str, race: RaceView | None = None):
@@ -278,11 +280,12 @@ class Saved:
         name = f"lab-saved-{self.panel}"
         gone = f".jp-OutputArea-child:has(+ .jp-OutputArea-child #{name}):not(:has(.lab-panel))"
         style = f"<style>{gone} {{ display: none }}</style>"  # the widget's place, where no kernel is
+        words = style + instead.notice(instead.PANEL, is_late=self.race is None)
         if self.race is None:
-            return {"text/html": f'<div id="{name}"></div>', "text/plain": ""}, {}
+            return {"text/html": f'<div id="{name}">{words}</div>', "text/plain": instead.PANEL}, {}
         data, looks = self.race._repr_mimebundle_()
-        page = f'<div id="{name}">{style}{data["text/html"]}</div>'
-        return data | {"text/html": page}, looks
+        page = f'<div id="{name}">{words}{data["text/html"]}</div>'
+        return data | {"text/html": page, "text/plain": f"{instead.PANEL}\n\n{data['text/plain']}"}, looks
 
 
 def _progress(stage, done=0, total=1):
@@ -310,5 +313,8 @@ def _widget_class():
         progress = traitlets.Dict().tag(sync=True)
         shelf = traitlets.List().tag(sync=True)
         drawn = traitlets.Dict().tag(sync=True)
+
+        def __repr__(self):
+            return "The lab panel"
 
     return PanelWidget

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable
 
 from labkit.store.events import Event, Sample, Step, Validation
 from labkit.text import rate_text
+from labkit.view import instead
 from labkit.view.curves import plot_curves
 from labkit.view.frontend import frontend, show, show_anew
 from labkit.view.pictures import plot_comparison, prompts_of
@@ -51,7 +52,7 @@ class _Race:
 
     def __init__(self, builders, label):
         self.view = RaceView.live(builders, label)
-        self.shown = show_anew(self.view.widget)
+        self.shown = show_anew(_or_notice(self.view.widget))
 
     def take(self, event):
         """Pass an event on to the view."""
@@ -61,6 +62,19 @@ class _Race:
         """Put the race that plays by itself in the place of the widget: a saved notebook keeps it."""
         self.view.end()
         self.shown(self.view)
+
+
+def _or_notice(widget):
+    """Return a box of a race's widget below a sentence, which the widget hides where it can be shown."""
+    import ipywidgets as W  # anywidget, which the race is made of, has loaded it
+
+    class Box(W.VBox):
+        def __repr__(self):
+            return repr(widget)
+
+    words = W.HTML(instead.notice(instead.GROWING, is_late=True))
+    words.add_class(instead.UNSEEN)
+    return Box([words, widget])
 
 
 class _Growing:

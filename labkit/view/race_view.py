@@ -17,7 +17,7 @@ from labkit.errors import LabError
 from labkit.store.events import Event, Stopped, Validation
 from labkit.store.history import Run, RunBuilder
 from labkit.store.recorded import recorded
-from labkit.view import race_data, tables
+from labkit.view import instead, race_data, tables
 from labkit.view.curves import plot_curves
 from labkit.view.pictures import plot_race
 from labkit.view.race_data import RaceData
@@ -164,7 +164,8 @@ class RaceView:
         play = (f'const holder = document.getElementById("{name}"), still = holder.firstElementChild;\n'
                 f"mount(holder, {told});\nstill.remove();")
         words = f"<p>{html.escape(self.sentence)}</p>{self.table()._repr_html_()}"
-        return (f'<div id="{name}"><div>{image}{words}</div></div><style>{_read("race_view.css")}</style>'
+        shown = f"{instead.notice(instead.RACE)}{image}{words}"
+        return (f'<div id="{name}"><div>{shown}</div></div><style>{_read("race_view.css")}</style>'
                 f"<script>(() => {{\n{script()}\n{play}\n}})()</script>")
 
     def _still(self):
@@ -225,9 +226,12 @@ def _widget_class():
     class RaceWidget(anywidget.AnyWidget):
         """The state of a race for its front end: all pieces told so far. They are appended by messages."""
 
-        _esm, _css = script("race_told", "race_widget"), styles("race_view")
+        _esm, _css = script("race_told", "race_widget"), styles("race_view") + instead.HIDING
         name = traitlets.Unicode().tag(sync=True)
         pieces = traitlets.Any().tag(sync=True)
+
+        def __repr__(self):
+            return instead.GROWING
 
     return RaceWidget
 

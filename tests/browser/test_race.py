@@ -9,6 +9,7 @@ import pytest
 from jupyter_page import jupyterlab, notebook_page, wait_idle, wait_until
 
 from labkit import settings
+from labkit.view import instead
 
 SHOTS = settings.REPO / "out/browser"
 CELLS = ["""import time, numpy as np
@@ -219,4 +220,5 @@ def test_a_saved_notebook_shows_its_races_without_a_kernel_and_a_strangers_shows
     other.locator(".jp-RenderedHTMLCommon img").first.wait_for(state="visible")
     other.locator(".jp-RenderedHTMLCommon table").nth(1).wait_for(state="attached")  # cells are drawn one by one
     assert other.locator(".lab-race").count() == 0 and other.locator(".jp-RenderedHTMLCommon table").count() == 2
+    assert other.get_by_text(instead.RACE).first.is_visible()
     other.screenshot(path=SHOTS / "race-4-untrusted.png")

@@ -11,6 +11,7 @@ from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.lessons.panel import LabPanel
 from labkit.store.recorded import sets_by_run
+from labkit.view import instead
 
 
 def test_a_click_trains_in_one_thread_and_shows_race_verdict_and_shelf(panel):
@@ -179,6 +180,7 @@ def test_a_saved_notebook_keeps_the_race_in_the_panels_place(panel, monkeypatch)
     (empty, _), (data, _) = (saved._repr_mimebundle_() for saved in (kept[0], kept[-1]))
     name = f'id="lab-saved-{panel._view.widget.panel}"'
     assert name in empty["text/html"] and name in data["text/html"] and "One run, trained here." in data["text/html"]
+    assert all(instead.PANEL in saved[kind] for saved in (empty, data) for kind in ("text/html", "text/plain"))
     assert {"text/html", "text/plain", "image/png"} == set(data)
 
 

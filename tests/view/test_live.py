@@ -9,8 +9,10 @@ from PIL import Image
 from labkit.design.config import RunConfig
 from labkit.store.events import Sample, Step, Validation
 from labkit.store.history import RunBuilder
+from labkit.view import instead
 from labkit.view import live as live_module
 from labkit.view.live import ROWS, live
+from labkit.view.race_view import RaceView
 
 
 @pytest.fixture
@@ -77,6 +79,7 @@ def test_where_a_browser_has_anywidget_a_race_grows_and_a_page_that_plays_takes_
     monkeypatch.setenv("LABKIT_FRONTEND", "browser")
     monkeypatch.setattr(live_module.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(live_module.RaceView, "widget", "the widget")
+    monkeypatch.setattr(live_module, "_or_notice", str)
     monkeypatch.setattr(live_module, "show_anew", lambda thing: shown.append(thing) or anew.append)
     builder = RunBuilder("0" * 16, RunConfig(max_train_steps=4).resolved(8))
     assert len(list(live(events(["0" * 16]), {"0" * 16: builder}))) == 10
@@ -97,3 +100,12 @@ def test_where_nobody_watches_events_pass_and_nothing_is_drawn(shown, monkeypatc
     builder = RunBuilder("0" * 16, RunConfig(max_train_steps=4).resolved(8))
     assert len(list(live(events(["0" * 16]), {"0" * 16: builder}))) == 10 and not shown
     assert builder.build().validations["validation"].steps.tolist() == [0, 2, 4]
+
+
+def test_a_front_end_without_widgets_or_without_anywidget_is_told_what_to_do():
+    race = RaceView.live({"a": RunBuilder("a", RunConfig(max_train_steps=4).resolved(8))})
+    box = live_module._or_notice(race.widget)
+    words, widget = box.children
+    assert widget is race.widget and instead.GROWING in words.value and instead.UNSEEN in words._dom_classes
+    assert instead.HIDING in race.widget._css
+    assert box._repr_mimebundle_()["text/plain"] == instead.GROWING                    # not cut

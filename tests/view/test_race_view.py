@@ -19,7 +19,7 @@ from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.store.events import Sample, Step, Stopped
 from labkit.store.history import RunBuilder
-from labkit.view import race_view
+from labkit.view import instead, race_view
 from labkit.view.evidence import Note, or_note
 from labkit.view.race_view import RaceView, script
 
@@ -220,6 +220,7 @@ def test_a_notebook_keeps_a_page_that_plays_a_figure_and_words():
     assert re.match(r"A race over learning_rate, trained here\..*\n\n.*stagnating", data["text/plain"], re.DOTALL)
     still = re.sub(r"<(style|script)>.*?</\1>", "", data["text/html"], flags=re.DOTALL)
     assert 'alt="3e-5: stagnating' in still and "<table>" in still and "1e-3 ends lowest" in still
+    assert instead.RACE in still and still.index(instead.RACE) < still.index("<img")
     assert not re.search(r"https?://(?!www\.w3\.org)", data["text/html"])    # nothing is fetched
 
 

@@ -1,4 +1,7 @@
-"""JupyterLab, or Notebook 7, in a real browser: a server of its own, a page, and the few gestures of the tests."""
+"""JupyterLab, or Notebook 7, in a real browser: a server of its own, a page, and a person's few gestures.
+
+Tests in a browser and what takes pictures use it.
+"""
 
 import contextlib
 import json
@@ -20,10 +23,13 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", 
 
 
 @contextlib.contextmanager
-def jupyterlab(folder: Path, program="jupyterlab", **environment):
+def jupyterlab(folder: Path, program="jupyterlab", without=(), **environment):
     """Serve a folder with JupyterLab on a free port, away from the user's settings; give address and token.
 
     program     "notebook" serves it with Notebook 7
+    without     extensions that are switched off, such as "anywidget"
+
+    The page is light or dark as its browser asks for.
     """
     own, token = folder / ".jupyter", secrets.token_hex(8)
     with socket.socket() as free:
@@ -33,6 +39,10 @@ def jupyterlab(folder: Path, program="jupyterlab", **environment):
     settings.mkdir(parents=True)
     no_news = json.dumps({"fetchNews": "false"})                      # its toast covers a corner
     (settings / "notification.jupyterlab-settings").write_text(no_news)
+    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"adaptive-theme": True}))
+    (own / "config/labconfig").mkdir(parents=True)
+    (own / "config/labconfig/page_config.json").write_text(
+        json.dumps({"disabledExtensions": dict.fromkeys(without, True)}))
     names = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
              "IPYTHONDIR": "ipython",
              "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
