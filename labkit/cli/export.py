@@ -12,6 +12,7 @@ from labkit.judge.diagnose import diagnose as verdict_of
 from labkit.settings import given_path
 from labkit.store.adapter_files import adapter_bytes
 from labkit.store.adapter_forms import folded, kohya_bytes
+from labkit.store.rounding import rounding_error
 from labkit.text import printable
 
 
@@ -32,7 +33,8 @@ def export(options):
     if options.fold:
         tensors, config = folded(tensors, config)
     kohya = options.format == "kohya"
-    data = kohya_bytes(tensors, config, options.step) if kohya else adapter_bytes(tensors, config)
+    data = (kohya_bytes(tensors, config, options.step, options.dtype) if kohya
+            else adapter_bytes(tensors, config, options.dtype))
     files = {target: data} | ({} if options.no_card else _card(run, target, config, options))
     for path, content in files.items():
         if path.exists() and not options.overwrite and not holds(path, content):
@@ -43,9 +45,11 @@ def export(options):
     warning = broken(run, options.step)
     if warning:
         tell(f"labkit: {warning}", sys.stderr)
-    account = {"path": str(target), "format": options.format, "rank": config.rank, "alpha": config.alpha,
-               "scaling": config.scaling, "files": [str(path) for path in files]}
-    return Outcome(1 if warning else 0, _told(target, config, files, kohya),
+    account = {"path": str(target), "format": options.format, "dtype": options.dtype, "rank": config.rank,
+               "alpha": config.alpha, "scaling": config.scaling, "files": [str(path) for path in files]}
+    if options.dtype != "float32":
+        account["rounding"] = rounding_error(tensors, options.dtype)
+    return Outcome(1 if warning else 0, _told(target, config, files, account),
                    account | ({"warning": warning} if warning else {}))
 
 
@@ -55,16 +59,19 @@ def _card(run, target, config, options):
 
     figure, picture = model_card.figure(run), target.with_suffix(".png")
     text = model_card.card(run, target.name, config, form=options.format, step=options.step,
-                           picture=picture.name if figure else None)
+                           dtype=options.dtype, picture=picture.name if figure else None)
     return {target.with_suffix(".md"): text.encode()} | ({picture: figure} if figure else {})
 
 
-def _told(target, config, files, kohya):
+def _told(target, config, files, account):
     lines = [f"{printable(target)}: rank {config.rank}, alpha {config.alpha:g}, scaling {config.scaling:g}, "
              f"for base {config.base}."]
+    if "rounding" in account:
+        lines.append(f"Stored in {account['dtype']}: rounding moves no matrix by more than "
+                     f"{account['rounding']:.2g} of its norm.")
     if len(files) > 1:
         lines.append("Beside it: " + ", ".join(printable(path.name) for path in files if path != target) + ".")
-    if kohya and config.base == "embedded":
+    if account["format"] == "kohya" and config.base == "embedded":
         lines.append("ComfyUI and the web UIs cannot load the embedded base, so this file serves diffusers alone.")
     return "\n".join([*lines, f'In diffusers: pipeline.load_lora_weights("{printable(target)}")'])
 

@@ -27,13 +27,14 @@ def merge(options):
 
     base = load_base(name, device="cpu", dtype="float32", revision=revision)
     count = merging.merge(base, changes(merging, base), options.strength)
-    merging.write_base(base, target, revision)
+    merging.write_base(base, target, revision, options.dtype)
     if warning:
         tell(f"labkit: {warning}", sys.stderr)
     text = (f"{printable(target)}: base {printable(name)} with {counted(count, 'weight')} changed, strength "
-            f"{options.strength:g}, in float32.\n"
+            f"{options.strength:g}, in {options.dtype}.\n"
             f'In diffusers: DiffusionPipeline.from_pretrained("{printable(target)}")')
-    account = {"path": str(target), "base": name, "weights": count, "strength": options.strength}
+    account = {"path": str(target), "base": name, "weights": count, "strength": options.strength,
+               "dtype": options.dtype}
     return Outcome(1 if warning else 0, text, account | ({"warning": warning} if warning else {}))
 
 

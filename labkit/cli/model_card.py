@@ -30,13 +30,14 @@ EMBEDDED = ("The embedded base is the folder `data/base` of the kit. Its latents
             "web UIs cannot load it. `labkit merge` writes it with this adapter as a folder for diffusers.")
 
 
-def card(run, name, config, *, form="diffusers", step=None, picture=None) -> str:
+def card(run, name, config, *, form="diffusers", step=None, picture=None, dtype="float32") -> str:
     """Return the card as Markdown with the hub's header.
 
     name      of the adapter's file
     config    the settings as exported, alpha folded or not
     step      the checkpoint that was exported; None: the last
     picture   name of the figure's file, if there is one
+    dtype     in which the adapter's weights are stored
     """
     verdict, base, data = diagnose(run), public(config.base), public(config.data)
     stem = name.removesuffix(".safetensors")
@@ -50,7 +51,7 @@ def card(run, name, config, *, form="diffusers", step=None, picture=None) -> str
     parts += ["## Verdict", f"**{verdict.label}**, with confidence {verdict.confidence:.2f}.",
               printable(verdict.sentence),
               "## How to load it", _how(name, stem, config, base, form),
-              "## Data", _data(run, data), "## Parameters", _table(config), _repeat(run, base, data)]
+              "## Data", _data(run, data), "## Parameters", _table(config, dtype), _repeat(run, base, data)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -88,12 +89,13 @@ def _data(run, data) -> str:
     return f"{pictures}{size}, {seen}{held}. The pictures are not part of this file."
 
 
-def _table(config) -> str:
+def _table(config, dtype) -> str:
     rows = [f"| {name} | {_value(value)} |" for name, value in config.to_dict().items()
             if name not in PLACES + RESULT and value not in (None, [])]
     begun = [] if config.init_lora_weights in ("default", "gaussian") else [
         f"| init_lora_weights | {printable(public(config.init_lora_weights.rsplit('@', 1)[0]))} |"]
-    return "\n".join(["| parameter | value |", "|---|---|", *rows, *begun, f"| scaling | {config.scaling:g} |"])
+    return "\n".join(["| parameter | value |", "|---|---|", *rows, *begun, f"| scaling | {config.scaling:g} |",
+                      f"| stored in | {dtype} |"])
 
 
 def _value(value) -> str:

@@ -99,6 +99,7 @@ def _export(parser):
     parser.add_argument("--fold", action="store_true",
                         help="fold the scaling into the weights, so that alpha equals rank, for loaders that ignore "
                              "alpha")
+    _stored(parser, "the adapter's weights")
     parser.add_argument("--no-card", action="store_true", help="write no card and no figure beside the file")
     parser.add_argument("--overwrite", action="store_true",
                         help="replace files that are there and hold something else")
@@ -117,7 +118,17 @@ def _merge(parser):
                         help="factor on the adapter's change (default: 1)")
     parser.add_argument("--to", required=True, metavar="FOLDER",
                         help="the folder to write, in diffusers' layout; it must not be there yet")
+    _stored(parser, "all weights of the base")
     _step(parser)
+
+
+def _stored(parser, what):
+    """Let weights be stored in 16 bits."""
+    short = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
+    parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"],
+                        type=lambda name: short.get(name, name), metavar="NAME",
+                        help=f"in which {what} are stored: float32 (default), or float16 or bfloat16 for half the "
+                             "size, rounded")
 
 
 def _step(parser):

@@ -11,7 +11,9 @@ from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack, weight_shapes
 from labkit.engine.base import Base
 from labkit.engine.base_files import find_base
+from labkit.engine.dtypes import name_of
 from labkit.engine.loading import pipeline, quiet
+from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.atomic import cannot_write
 from labkit.store.adapter_starts import placed
@@ -59,11 +61,12 @@ def merge(base: Base, changes: Changes, strength: float = 1.0) -> int:
     return count
 
 
-def write_base(base: Base, folder: Path, revision: str | None = None) -> None:
+def write_base(base: Base, folder: Path, revision: str | None = None, dtype: str = "float32") -> None:
     """Write a base in diffusers' layout, weights as safetensors, with the scheduler of the files that it came from.
 
     The folder must not be there, or be empty: it appears whole at the end. revision: as the base was loaded with.
-    LabError: it cannot be written.
+    dtype: float32, float16 or bfloat16, which the base itself is turned into.
+    LabError: it cannot be written, or a weight does not fit into float16.
     """
     import diffusers  # here: seconds to import
 
@@ -72,6 +75,9 @@ def write_base(base: Base, folder: Path, revision: str | None = None) -> None:
     aside = folder.with_name(f".{folder.name}.unfinished")
     with quiet():
         pipe = pipeline(base)
+        for name, part in pipe.components.items():
+            if isinstance(part, torch.nn.Module):
+                _round(name, part, getattr(torch, dtype))
         pipe.register_modules(
             scheduler=scheduler.from_pretrained(str(kept), subfolder="scheduler", local_files_only=True))
         try:
@@ -81,3 +87,13 @@ def write_base(base: Base, folder: Path, revision: str | None = None) -> None:
             os.replace(aside, folder)
         except OSError as error:
             raise cannot_write(folder, error, "--to") from None
+
+
+@torch.no_grad()
+def _round(name: str, part: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Turn a part of a base into a dtype; LabError where a number does not fit into it."""
+    for key, weight in part.named_parameters():
+        if not torch.isfinite(weight.to(dtype)[torch.isfinite(weight)]).all():
+            raise LabError(f"--dtype {name_of(dtype)} cannot hold the weight {name}.{key}, which reaches "
+                           f"{weight.abs().max():.3g}: give --dtype bfloat16, or leave --dtype out.")
+    part.to(dtype)

@@ -13,6 +13,7 @@ from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.atomic import write_file
 from labkit.files.tensor_files import opened, sealed
+from labkit.store.rounding import rounded
 
 PREFIX = "unet."
 # diffusers reads these settings from a file's header; without them it silently takes scaling 1 on loading.
@@ -21,13 +22,15 @@ OWN_KEY = "labkit"
 FIELDS = ("adapter", "rank", "alpha", "use_rslora", "init_lora_weights", "target_modules")
 
 
-def adapter_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig) -> bytes:
+def adapter_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig, dtype: str = "float32") -> bytes:
     """Return the file of an adapter: keys `unet.<module>.lora_A.weight` (rank, in) and `.lora_B.weight` (out, rank).
 
     A header names layers, also those of a set; PEFT is told of those that the adapter has.
     A dense adapter (`adapter = "full"`) is kept in the same file form, but other programs have no name for it.
+
+    dtype    float32, float16 or bfloat16: LabError where a weight does not fit
     """
-    settings = own_settings(config)
+    settings = own_settings(config, dtype)
     header = {"format": "pt", OWN_KEY: json.dumps(settings)}
     if config.adapter == "lora":
         peft = {
@@ -38,16 +41,20 @@ def adapter_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig) -> bytes
         }
         prefixed = {PREFIX + name: value for name, value in peft.items()}
         header[METADATA_KEY] = json.dumps(prefixed, indent=2, sort_keys=True)
-    return sealed({PREFIX + name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}, header)
+    arrays = {PREFIX + name: array for name, array in rounded(tensors, dtype).items()}
+    return sealed(arrays, header, arrays if dtype == "bfloat16" else ())
 
 
-def own_settings(config: RunConfig) -> dict[str, Any]:
-    """Return the settings that shape an adapter, as its header keeps them: layers by name, no folder of a machine."""
+def own_settings(config: RunConfig, dtype: str = "float32") -> dict[str, Any]:
+    """Return the settings that shape an adapter, as its header keeps them: layers by name, no folder of a machine.
+
+    With them its dtype, where its weights were rounded.
+    """
     settings = config.to_dict()
     settings["target_modules"] = list(expanded(config.targets))
     settings["alpha"] = config.rank if config.alpha is None else config.alpha
     settings["init_lora_weights"] = PurePath(config.init_lora_weights).name
-    return {name: settings[name] for name in FIELDS}
+    return {name: settings[name] for name in FIELDS} | ({} if dtype == "float32" else {"dtype": dtype})
 
 
 def _has(tensors: Mapping[str, np.ndarray], layer: str) -> bool:
@@ -61,7 +68,7 @@ def save_adapter(path: Path | str, tensors: Mapping[str, np.ndarray], config: Ru
 
 
 def load_adapter(path: Path | str) -> tuple[dict[str, np.ndarray], dict]:
-    """Read an adapter file that labkit wrote; return tensors by `<module>.…` and the settings that shape it.
+    """Read an adapter file that labkit wrote; return float32 tensors by `<module>.…` and the settings that shape it.
 
     The settings are fields of RunConfig, checked as such.
     LabError: the file cannot be read, is damaged, or was written by another program.
@@ -80,5 +87,5 @@ def load_adapter(path: Path | str) -> tuple[dict[str, np.ndarray], dict]:
     except (KeyError, ValueError) as error:
         raise LabError(f"{path} tells labkit nothing it can use of how it was made ({error}): "
                        "export the run again.") from None
-    adapter = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+    adapter = {name.removeprefix(PREFIX): tensor.astype(np.float32, copy=False) for name, tensor in tensors.items()}
     return adapter, {name: fields[name] for name in FIELDS}

@@ -14,6 +14,7 @@ import numpy as np
 from labkit.design.config import RunConfig
 from labkit.files.tensor_files import sealed
 from labkit.store.adapter_files import OWN_KEY, own_settings
+from labkit.store.rounding import rounded
 
 KOHYA_PREFIX = "lora_unet_"
 ROLES = {"lora_A.weight": "lora_down.weight", "lora_B.weight": "lora_up.weight"}
@@ -58,22 +59,25 @@ def folded(tensors: Mapping[str, np.ndarray], config: RunConfig) -> tuple[dict[s
     return scaled, config.replace(alpha=config.rank, use_rslora=False)
 
 
-def kohya_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig, steps: int | None = None) -> bytes:
+def kohya_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig, steps: int | None = None,
+                dtype: str = "float32") -> bytes:
     """Return an adapter's file in kohya's form: `.lora_down.weight` (rank, in), `.lora_up.weight`, `.alpha` a layer.
 
     The form knows alpha / rank alone, so with `use_rslora` alpha is written as rank times the scaling.
 
     tensors    by `<module>.lora_A.weight` and the like
     steps      completed updates, for the header
+    dtype      of the weights, as `adapter_bytes` takes it; alpha stays float32, which loaders read as a number
     """
     alpha = np.array(config.scaling * config.rank, np.float32)
     arrays = {}
-    for name, array in tensors.items():
+    for name, array in rounded(tensors, dtype).items():
         module, role = name.rsplit(".", 2)[0], ".".join(name.rsplit(".", 2)[1:])
-        arrays[f"{kohya_name(module)}.{ROLES[role]}"] = np.asarray(array, np.float32)
+        arrays[f"{kohya_name(module)}.{ROLES[role]}"] = array
         arrays[f"{kohya_name(module)}.alpha"] = alpha
     return sealed(arrays, {"format": "pt", **_kohya_header(tensors, config, steps),
-                           OWN_KEY: json.dumps(own_settings(config))})
+                           OWN_KEY: json.dumps(own_settings(config, dtype))},
+                  [name for name in arrays if not name.endswith(".alpha")] if dtype == "bfloat16" else ())
 
 
 def _kohya_header(tensors: Mapping[str, np.ndarray], config: RunConfig, steps: int | None) -> dict[str, str]:

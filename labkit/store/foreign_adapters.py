@@ -18,7 +18,7 @@ import safetensors
 from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.regular import require_regular
-from labkit.files.tensor_files import UNREADABLE
+from labkit.files.tensor_files import UNREADABLE, widened
 from labkit.store.adapter_files import METADATA_KEY, OWN_KEY
 
 PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
@@ -118,7 +118,7 @@ def read_adapter(path: Path | str) -> ForeignAdapter:
             dtypes = {key: file.get_slice(key).get_dtype() for key in file.keys()}
             known = [key for key in dtypes if _role(key)]
             arrays = {key: file.get_tensor(key).astype(np.float32) for key in known if dtypes[key] != "BF16"}
-        arrays |= _bfloat16(path, [key for key in known if dtypes[key] == "BF16"])
+        arrays |= widened(path, [key for key in known if dtypes[key] == "BF16"])
     except UNREADABLE as error:
         raise LabError(f"{path} cannot be read as a safetensors file ({error}): fetch or export it again.") from None
     if not arrays:
@@ -139,22 +139,6 @@ def _beside(path: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise LabError(f"{config}, which holds the alpha of {path.name}, cannot be read ({error}): fetch it again, "
                        "or remove it for the scaling 1.") from None
-
-
-def _bfloat16(path: Path, keys: list[str]) -> dict[str, np.ndarray]:
-    """Return arrays that numpy has no type for: bfloat16 is the upper half of a float32."""
-    if not keys:
-        return {}
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        about = json.loads(file.read(length))
-        arrays = {}
-        for key in keys:
-            begin, end = about[key]["data_offsets"]
-            file.seek(8 + length + begin)
-            halves = np.frombuffer(file.read(end - begin), dtype="<u2").astype(np.uint32)
-            arrays[key] = (halves << 16).view(np.float32).reshape(about[key]["shape"])
-        return arrays
 
 
 def _role(key: str) -> tuple[str, str, str] | None:

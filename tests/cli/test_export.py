@@ -13,6 +13,7 @@ from labkit.cli import model_card
 from labkit.cli.export import holds
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
+from labkit.engine.base import load_base
 from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation
 from labkit.store.foreign_adapters import read_adapter
 from labkit.store.runs import Store, record
@@ -165,3 +166,32 @@ def test_what_cannot_be_merged_is_refused_before_a_base_loads(capsys, store, sd_
 def test_an_adapter_of_another_base_is_not_merged(capsys, store, tmp_path):
     code, told, _ = merged(capsys, store, ID, tmp_path / "x", "--base", "embedded")
     assert code == 2 and "another base" in told["error"] and not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("form", ["diffusers", "kohya"])
+def test_an_adapter_leaves_in_16_bits_folded_too_and_says_so(capsys, store, tmp_path, form):
+    target = tmp_path / "half.safetensors"
+    code, told, err = export(capsys, store, target, "--format", form, "--fold", "--dtype", "fp16")
+    assert (code, told["dtype"]) == (0, "float16") and 0 < told["rounding"] < 1e-3, err
+    export(capsys, store, tmp_path / "whole.safetensors", "--format", form, "--fold", "--no-card")
+    half, whole = load_file(target), load_file(tmp_path / "whole.safetensors")
+    assert all(torch.equal(half[key], tensor.half() if "weight" in key else tensor) for key, tensor in whole.items())
+    assert "| stored in | float16 |" in (tmp_path / "half.md").read_text()
+    code, out, _ = labkit(capsys, "export", ID, "--to", target, "--store", store.root, "--format", form, "--fold",
+                          "--dtype", "float16")
+    assert code == 0 and "Stored in float16: rounding moves no matrix by more than 0.000" in out
+
+
+def test_a_merged_base_in_16_bits_is_the_one_in_32_rounded(capsys, store, tmp_path):
+    from diffusers import StableDiffusionPipeline
+
+    for dtype in ("float32", "float16"):
+        assert merged(capsys, store, ID, tmp_path / dtype, "--dtype", dtype)[1]["dtype"] == dtype
+    names = [path.relative_to(tmp_path / "float32") for path in (tmp_path / "float32").rglob("*.safetensors")]
+    assert len(names) == 3
+    for name in names:
+        whole, half = load_file(tmp_path / "float32" / name), load_file(tmp_path / "float16" / name)
+        assert all(torch.equal(half[key], tensor.half()) for key, tensor in whole.items())
+    pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "float16", dtype=torch.float32)
+    assert pipe.unet.dtype == pipe.text_encoder.dtype == torch.float32
+    assert load_base(tmp_path / "float16", device="cpu").unet.dtype == torch.float32

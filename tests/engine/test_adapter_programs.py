@@ -1,5 +1,7 @@
 """An exported adapter is to other programs what it is here: diffusers, ComfyUI and AUTOMATIC1111's web UI."""
 
+import json
+
 import loaders
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack, find_targets
 from labkit.engine.base import diffusers_picture, load_base
 from labkit.engine.merging import changes_of_run, merge, write_base
-from labkit.store.adapter_files import adapter_bytes
+from labkit.store.adapter_files import adapter_bytes, load_adapter
 from labkit.store.adapter_forms import folded, kohya_bytes, kohya_name, original_name
+from labkit.store.foreign_adapters import read_adapter
 
 CONFIG = RunConfig(rank=4, alpha=2, target_modules="all", max_train_steps=9)
 
@@ -149,3 +152,29 @@ def test_sdxl_with_an_adapter_merged_is_a_folder_that_loads_and_draws_what_the_a
     again = load_base(tmp_path / "merged", device="cpu")
     drawn_now = again.generate(["a room"], [3], num_inference_steps=2)[0]
     assert np.abs(drawn_now - before).max() <= 2
+
+
+@pytest.mark.parametrize("dtype, limit", [("float16", 1), ("bfloat16", 6)])
+@pytest.mark.parametrize("form", ["peft", "kohya"])
+def test_diffusers_reads_in_16_bits_what_torch_rounds_to_and_draws_nearly_the_same(sd_base, tensors, picture, tmp_path,
+                                                                                  dtype, limit, form):
+    from diffusers import StableDiffusionPipeline
+
+    path = tmp_path / f"{form}.safetensors"
+    path.write_bytes(adapter_bytes(tensors, CONFIG, dtype) if form == "peft"
+                     else kohya_bytes(tensors, CONFIG, dtype=dtype))
+    state, *_ = StableDiffusionPipeline.lora_state_dict(path, return_lora_metadata=True)
+    given = [torch.from_numpy(array).to(getattr(torch, dtype)) for array in tensors.values()]
+    assert {tensor.dtype for tensor in state.values()} == {getattr(torch, dtype)}
+    assert (sorted(tensor.view(torch.int16).numpy().tobytes() for tensor in state.values())
+            == sorted(tensor.view(torch.int16).numpy().tobytes() for tensor in given))
+    assert np.abs(drawn(sd_base, path).astype(int) - picture).max() <= limit
+    if form == "peft":
+        again, fields = load_adapter(path)                    # the checksum holds, and the dtype is told
+        assert all(np.array_equal(again[name], tensor.float().numpy())
+                   for name, tensor in zip(tensors, given, strict=True)) and fields["rank"] == 4
+    with safe_open(path, "np") as file:
+        assert json.loads(file.metadata()["labkit"])["dtype"] == dtype
+    read = read_adapter(path)
+    assert {layer.scaling for layer in read.layers} == {0.5}
+    assert {"float16": "F16", "bfloat16": "BF16"}[dtype] in read.dtypes
