@@ -14,6 +14,7 @@ import time
 import warnings
 
 from labkit.cli.parser import tell
+from labkit.design.adapter_start import beginning
 from labkit.errors import LabError
 from labkit.store.events import Step, Stopped, Validation
 from labkit.text import printable
@@ -151,6 +152,7 @@ class Course:
         self.steps = {name: begun.get(name, 0) for name in plan}
         self.names, self.loss, self.clock, self.changed = names, loss, clock, clock()
         self.losses, self.fresh, self.ended = {}, [], set()   # by run id; runs measured since the last line; ids
+        self.start = beginning(*(config.init_lora_weights for config in plan.values()))
         self.at = self.updates = 0                            # the last update seen, how many of them
         self.trained = self.evaluated = 0                     # updates and evaluations, each run's counted
         self.training_s = self.measuring_s = 0.0
@@ -188,7 +190,7 @@ class Course:
         """Return the line as it is now. sign: what moves, so that one sees that it is alive."""
         still = self.clock() - self.changed
         if not self.trained and not self.losses:
-            return f"{sign} measuring the untouched base ({still:.0f} s)"
+            return f"{sign} measuring {self.start} ({still:.0f} s)"
         running = [name for name in self.last if name not in self.ended and self.steps[name] == self.at]
         beside = f", {len(running)} runs side by side" if len(running) > 1 else ""
         whole = f", {len(self.ended)} of {len(self.last)} runs done" if self.ended else ""

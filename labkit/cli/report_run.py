@@ -6,6 +6,7 @@ import io
 import math
 
 from labkit.cli.report_style import tint
+from labkit.design.adapter_start import beginning
 from labkit.errors import LabError
 from labkit.judge.stats import Interval
 from labkit.view.cards import evidence_text, loss_change
@@ -58,10 +59,12 @@ def over_updates(run) -> str:
     steps = [steps[0], steps[len(steps) // 2], steps[-1]] if len(steps) > SHOWN else steps
     if not steps:
         return ""
-    cells = [f"<span>{'untouched' if not step else f'after {step:,} updates'}</span>" for step in steps]
+    start = beginning(run.config.init_lora_weights)
+    words = "untouched" if start == "the untouched base" else start
+    cells = [f"<span>{html.escape(words) if not step else f'after {step:,} updates'}</span>" for step in steps]
     for i, prompt in enumerate(run.samples[0].prompts[:PROMPTS]):
         cells.append(f'<span class="prompt">{html.escape(prompt)}</span>')
-        cells += [image(by_step[step][i], f"{prompt}: {'untouched base' if not step else f'after {step:,} updates'}")
+        cells += [image(by_step[step][i], f"{prompt}: {start if not step else f'after {step:,} updates'}")
                   for step in steps]
     return (f'<figure><div class="pictures" style="--columns: {len(steps)}">{"".join(cells)}</div>'
             "<figcaption>The same starting noise in each row.</figcaption></figure>")
@@ -112,7 +115,7 @@ def curve(entry, run) -> str:
     dashed = "; dashed: on training pictures" if "probe" in names else ""
     return (f'<figure class="curve"><svg viewBox="0 -3 {width} {height + 6}" preserveAspectRatio="none" role="img" '
             f'aria-label="{words}" style="{tint(entry["label"])}">{lines}</svg>'
-            f'<p class="ends" aria-hidden="true"><span>untouched</span> <span>{last:,} updates</span></p>'
+            f'<p class="ends" aria-hidden="true"><span>start</span> <span>{last:,} updates</span></p>'
             f"<figcaption>Loss on held-out pictures: {loss_change(run)}{dashed}. Updates on a logarithmic axis."
             "</figcaption></figure>")
 

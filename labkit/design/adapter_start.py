@@ -62,6 +62,16 @@ def pinned(value: str) -> str:
     return f"{path}@{_digits(path)}"
 
 
+def beginning(*values: str) -> str:
+    """Say where runs with these values begin: "the untouched base", or "the file place.safetensors".
+
+    Of runs that begin in several places: "the start of each run".
+    """
+    files = (FILE.fullmatch(value) for value in values)
+    places = {"the untouched base" if file is None else f"the file {Path(file[1]).name}" for file in files}
+    return places.pop() if len(places) == 1 else "the start of each run"
+
+
 def is_pinned(value: str) -> bool:
     """Tell whether it is known with which numbers an adapter begins."""
     found = FILE.fullmatch(value)

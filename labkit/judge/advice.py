@@ -41,7 +41,7 @@ def advice(label: str, evidence: dict, improving: bool, so_far: bool) -> str:
         return f"It learns its pictures by heart{when}: {where}, or train on more pictures."
     if evidence["loss_at_start"] - evidence["loss_at_best"] < NEGLIGIBLE * evidence["loss_at_start"]:
         return (f"Too fast{when}: lower the rate about ten times, then look again. "
-                "It was at no time better than the untouched base.")
+                f"It was at no time better than {evidence.get('begins_at', 'the untouched base')}.")
     return (f"Too fast{when}: lower the rate about three times, then look again, or stop at update {best:,}, "
             "where it was best.")
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from labkit.design.adapter_start import is_file, named
+from labkit.design.adapter_start import beginning, is_file, named
 from labkit.files.content import sha256_of_texts
 from labkit.judge.course import course, resampled
 from labkit.judge.score_text import score
@@ -103,7 +103,7 @@ def findings(run: Run) -> Findings:
         return results({"evaluations": evaluations, "pictures": pictures})
     draws = draws_of(run)
     labels, is_open, is_proportional = _ruled(draws)
-    return results(_evidence(draws, pictures), timesteps=run.timesteps["validation"],
+    return results(_evidence(draws, pictures) | _begun(run), timesteps=run.timesteps["validation"],
                    labels=labels, is_open=is_open, is_proportional=is_proportional, gains=-draws.validation[:, -1],
                    diverged_since=_diverged_since(draws), is_seen_once=_rise_is_seen_once(draws),
                    why_rising=_why_rising(draws))
@@ -113,6 +113,12 @@ def kin(run: Run) -> tuple:
     """Return what siblings share: base, pictures, and the file that their adapters begin from, if they do from one."""
     begun = run.config.init_lora_weights
     return (*(run.meta.get(name) for name in FAMILY), *([named(begun)] if is_file(begun) else []))
+
+
+def _begun(run: Run) -> dict[str, str]:
+    """Return where a run begins, if it is not at the untouched base."""
+    begun = run.config.init_lora_weights
+    return {"begins_at": beginning(begun)} if is_file(begun) else {}
 
 
 def picture_losses(curve: Curve) -> np.ndarray:

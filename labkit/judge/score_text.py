@@ -5,6 +5,7 @@ A verdict follows from losses alone. Where the pictures say something else, `dis
 
 from collections.abc import Mapping
 
+from labkit.design.adapter_start import beginning, is_file
 from labkit.judge.stats import Interval, share_interval, shares_difference
 from labkit.store.history import Run, Scores
 
@@ -20,9 +21,11 @@ def score(run: Run) -> dict[str, dict]:
 
     For each of SETS that was drawn: `prompts` (how many), `before` and `after` (how many of them were accepted;
     None where none were drawn), `share` (accepted after, with the ends of its 95 % interval) and `change` (after less
-    before, the same), `scored_by`. Where there can be no score: {"none": {"why": ...}} beside them.
+    before, the same), `scored_by`, and `begins_at` where a run begins from a file. Where there can be no score:
+    {"none": {"why": ...}} beside them.
     """
-    counts = {name: _counts(run.scores[name]) for name in SETS if name in run.scores}
+    begun = {"begins_at": beginning(run.config.init_lora_weights)} if is_file(run.config.init_lora_weights) else {}
+    counts = {name: _counts(run.scores[name]) | begun for name in SETS if name in run.scores}
     why = run.meta.get("no_score")
     return counts | ({"none": {"why": str(why)}} if why and "validation" not in counts else {})
 
@@ -47,14 +50,19 @@ def words(score: Score) -> str:
     """Write a score, as in "15 of 16 prompts accepted (72 to 99 %), 0 of 16 untouched; ordinary 7 of 8"."""
     parts = [f"No score: {score['none']['why']}"] if "none" in score else []
     if counts := score.get("validation"):
-        n, before, after = counts["prompts"], counts["before"], counts["after"]
-        untouched = "" if before is None else f", {before} of {n} untouched"
-        parts.append(f"{before} of {n} prompts accepted untouched, none drawn since" if after is None else
+        n, before, after, at_first = counts["prompts"], counts["before"], counts["after"], _at_first(counts)
+        untouched = "" if before is None else f", {before} of {n} {at_first}"
+        parts.append(f"{before} of {n} prompts accepted {at_first}, none drawn since" if after is None else
                      f"{after} of {n} prompts accepted ({percents(counts['share'])}){untouched}")
     if (counts := score.get("ordinary")) and counts["after"] is not None:
-        untouched = "" if counts["before"] is None else f", {counts['before']} untouched"
+        untouched = "" if counts["before"] is None else f", {counts['before']} {_at_first(counts)}"
         parts.append(f"ordinary {counts['after']} of {counts['prompts']}{untouched}")
     return "; ".join(parts)
+
+
+def _at_first(counts: Mapping) -> str:
+    """Name what was drawn before training: the untouched base, or with the file that a run begins from."""
+    return f"with {counts['begins_at']}" if "begins_at" in counts else "untouched"
 
 
 def percents(share: list) -> str:
@@ -75,7 +83,7 @@ def disagreement(label: str, score: Score) -> str:
     if not counts.get("change"):
         return ""
     is_more = counts["change"][1] > 0
-    seen = f"{counts['after']} of {counts['prompts']} prompts are accepted, {counts['before']} untouched"
+    seen = f"{counts['after']} of {counts['prompts']} prompts are accepted, {counts['before']} {_at_first(counts)}"
     if label == "healthy" and not is_more and counts["before"] < NEARLY_ALL * counts["prompts"]:
         return f"The loss fell, but the pictures do not show it: {seen}."
     if label in ("stagnating", "overshooting") and is_more and counts["share"][0] >= MANY:

@@ -17,7 +17,7 @@ def sentence(label: str, since: int | None, evidence: dict, improving: bool, so_
     beside = f"; judged alone it would be {evidence['alone']}" if "alone" in evidence else ""
     if label == DIVERGED:
         return (f"Diverged{when} since step {since}: held-out loss went from {start:.4g} to {last:.4g}, "
-                f"{last / start:.2g} times the untrained base's.")
+                f"{last / start:.2g} times that of {evidence.get('begins_at', 'the untrained base')}.")
     if label in (OVERSHOOTING, OVERFITTING):
         probe = signed(evidence["probe_since_best"])
         on_training_pictures = {OVERSHOOTING: f"and on training pictures by {probe}",

@@ -12,6 +12,7 @@ import time
 from contextlib import closing
 from types import SimpleNamespace
 
+from labkit.design.adapter_start import beginning
 from labkit.design.config import RunConfig
 from labkit.engine.turns import turn
 from labkit.errors import LabError
@@ -223,7 +224,8 @@ class PanelRun:
                           if builder.last_step or not self.builders[name].last_step}
         done = max(self.builders[name].last_step for name in names)
         self._is_measured = False
-        self.show_stage(f"going on from update {done}" if done else "measuring the untouched base")
+        first = beginning(*(config.init_lora_weights for config in self.going.values()))
+        self.show_stage(f"going on from update {done}" if done else f"measuring {first}")
         self.view.show_steering(self)
         events = lab.sweep(self.going, monitor=lab.monitor(pictures=self.owner.pictures), stop=self._has_to_end,
                            meta={"made_by": "panel"}, tell=say)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from labkit.design.adapter_start import is_file
 from labkit.judge.diagnose import DIVERGED
 from labkit.judge.findings import DIVERGED_FACTOR
 from labkit.judge.stats import by_picture, t_interval
@@ -38,7 +39,7 @@ class RateLine(NamedTuple):
 def plot_by_rate(lines: Sequence[RateLine], ax, *, base=None, bars=(), limit=math.inf):
     """Draw the lines on `ax`, scale and mark both axes and write the labels; names of the axes are the caller's.
 
-    base     (loss, words) of the untouched base, drawn as a faint line across; without words it has no label
+    base     (loss, words) where the runs begin, drawn as a faint line across; without words it has no label
     bars     arrays of further losses that the axis has room for
     limit    means above it leave the axis at the top, so that they do not flatten the valley
     """
@@ -85,7 +86,8 @@ def plot_u_curve(runs: Sequence[Run], ax=None):
     ends = {rate: np.array(groups[rate]) for rate in sorted(groups)}
     means = {rate: float(values.mean()) if np.isfinite(values).all() else math.inf for rate, values in ends.items()}
     starts = [by_picture(held.losses[0]).mean() for held in curves if held.steps[0] == 0]
-    base = (float(np.mean(starts)), "untouched\nbase") if starts else None
+    is_base = not any(is_file(run.config.init_lora_weights) for run in runs)
+    base = (float(np.mean(starts)), "untouched\nbase" if is_base else "where they\nbegan") if starts else None
     limit = DIVERGED_FACTOR * base[0] if base else math.inf
     if min(means.values()) >= limit:                          # all diverged: there is no valley to keep in sight
         limit = math.inf

@@ -12,7 +12,7 @@ COLUMNS, PANEL = 3, (3.3, 2.35)                               # of small figures
 GAPS, EDGE, FOOT = (0.65, 0.85), (0.8, 0.25), 1.05            # inches between them; at left and right; at the bottom
 TOP = 0.25  # of the loss at the start: what ends higher is drawn at the upper edge
 NOTE = (f"Every mark is a run of one student, the line the median of a rate. At the upper edge: {TOP:.0%} worse than "
-        "untouched, or more.")
+        "at the start, or more.")
 SPREAD = 0.09  # decades by which points of one rate are moved apart
 VERDICT_MARKERS = {"healthy": "o", "stagnating": "s", "overshooting": "^", "overfitting": "D", "diverged": "X"}
 FEW = 3  # runs of a rate below which no median is drawn

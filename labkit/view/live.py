@@ -4,6 +4,7 @@ import importlib.util
 import time
 from collections.abc import Generator, Iterable
 
+from labkit.design.adapter_start import beginning
 from labkit.store.events import Event, Sample, Step, Validation
 from labkit.text import rate_text
 from labkit.view import instead
@@ -84,7 +85,8 @@ class _Growing:
         import ipywidgets as W  # not needed where nobody watches
 
         self.builders, self.label = builders, label
-        self.words = W.Label("measuring the untouched base")
+        first = beginning(*(builder.config.init_lora_weights for builder in builders.values()))
+        self.words = W.Label(f"measuring {first}")
         self.curves, self.pictures = (W.Image(format=kind, layout=W.Layout(width="900px", display="none"))
                                       for kind in ("png", "jpeg"))
         self.curves.add_class("lab-live-curves")

@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy
 from matplotlib.colors import to_hex
 
+from labkit.design.adapter_start import beginning
 from labkit.design.glossary import glossary
 from labkit.design.ladders import rung_text
 from labkit.design.naming import differing, setting_text
@@ -48,7 +49,7 @@ class RaceData:
         self.field = field_of(runs)
         self.label = label or (lambda run: name_of(run, runs, self.field))
         self.notes: list[str] = []
-        self._first: dict[str, numpy.ndarray] = {}            # held-out losses (images, strata) of the untouched base
+        self._first: dict[str, numpy.ndarray] = {}            # held-out losses (images, strata) where it begins
         self._progress = 0
         self._begin(runs)
 
@@ -56,7 +57,8 @@ class RaceData:
         race = f"A race over {self.field}" if self.field else f"A race of {len(runs)} runs"
         self._prompts = max(map(prompts_of, runs), key=len)[:SEEDS]
         self._tell("race", title=race if len(runs) > 1 else "One run", field=self.field, prompts=self._prompts,
-                   last=max(run.config.max_train_steps for run in runs), origin=ORIGINS[runs[0].origin])
+                   last=max(run.config.max_train_steps for run in runs), origin=ORIGINS[runs[0].origin],
+                   start=beginning(*(run.config.init_lora_weights for run in runs)))
         for run, color in zip(runs, ordered_colors(len(runs)), strict=True):
             self._tell("run", run=run.run_id, name=self.label(run), color=to_hex(color))
         for run in runs:

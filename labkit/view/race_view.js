@@ -204,7 +204,7 @@ export class RaceView {
     const last = this.stops.length - 1;
     this.index = index == null || index >= last ? null : Math.max(index, 0);
     const here = this.index ?? last, step = this.stops[here], { race } = this;
-    const text = step ? this.progressText(step) : "the untouched base";
+    const text = step ? this.progressText(step) : race.head.start ?? "the untouched base";
     this.slider.value = here;
     this.slider.setAttribute("aria-valuetext", text);
     this.now.textContent = text;

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
+from labkit.design.adapter_start import beginning
 from labkit.design.ladders import rung_text
 from labkit.design.naming import setting_text
 from labkit.judge.compare import has_failed
@@ -73,7 +74,7 @@ def plot_ranking(places: Sequence[Ranked]):
 
 
 def ranking_sheet(places: Sequence[Ranked]) -> LabFigure | None:
-    """Draw the last pictures of the best runs beside the untouched base's, the same prompts and seeds in all.
+    """Draw the last pictures of the best runs beside those of where they begin, the same prompts and seeds in all.
 
     Returns the Figure, None where no run has pictures.
     """
@@ -81,7 +82,7 @@ def ranking_sheet(places: Sequence[Ranked]) -> LabFigure | None:
     for number, place in enumerate(places, 1):
         by_step = sample_pictures(place.run) if len(tiles) <= SHEET and place.run.samples else {}
         if by_step and not tiles and 0 in by_step:
-            tiles.append(("the untouched base", "", STYLE["text"], by_step[0][:ROW]))
+            tiles.append((beginning(place.run.config.init_lora_weights), "", STYLE["text"], by_step[0][:ROW]))
         if by_step:
             symbol, color = VERDICTS[place.verdict.label]
             words = f"{symbol} {place.verdict.label}, loss {_loss(place).split(' (')[0]}"

@@ -33,7 +33,8 @@ def step(run, number):
 
 
 def course(plan, clock, **options):
-    configs = {name: SimpleNamespace(max_train_steps=last) for name, last in plan.items()}
+    configs = {name: SimpleNamespace(max_train_steps=last, init_lora_weights=options.get("start", "default"))
+               for name, last in plan.items()}
     names = {A: "rank 4", B: "rank 8"}
     return Course(configs, names, options.get("begun", {}), lambda last: (0, last // 2, last), clock)
 
@@ -117,3 +118,10 @@ def test_a_run_that_goes_on_counts_from_where_it_stood_and_one_that_broke_is_no_
 @pytest.mark.parametrize("seconds, words", [(0.4, "0 s"), (89, "89 s"), (100, "2 min"), (7800, "2 h 10 min")])
 def test_times_are_written_as_people_say_them(seconds, words):
     assert duration(seconds) == words
+
+
+def test_what_is_measured_first_is_named_as_it_is():
+    clock = Clock()
+    assert "measuring the untouched base (" in course({A: 20}, clock).line("|")
+    from_file = course({A: 20}, clock, start="/home/me/mine.safetensors@0123456789abcdef")
+    assert from_file.line("|") == "| measuring the file mine.safetensors (0 s)"

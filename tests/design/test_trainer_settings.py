@@ -203,6 +203,15 @@ def test_what_only_the_kit_has_is_told_by_name(name):
     assert lost.keys() >= {"base", "lr_edits", "prior_loss_weight", "adapter"}
 
 
+def test_a_start_that_a_trainer_cannot_be_told_is_called_what_it_is():
+    config = RunConfig(base="folder", init_lora_weights="mine.safetensors")
+    lost = notes(translate(TRAINERS["labkit"], settings_of(config), TRAINERS["kohya"]), "none")
+    assert lost["init_lora_weights"].endswith("training begins at the untouched base")
+    drawn = notes(translate(TRAINERS["labkit"], settings_of(config.replace(init_lora_weights="gaussian")),
+                            TRAINERS["kohya"]), "none")
+    assert drawn["init_lora_weights"].endswith("A begins with other numbers, of another size")
+
+
 def test_every_setting_is_translated_or_named():
     settings = {"network_dim": 8, "network_module": "networks.lora", "noise_offset": 0.1, "clip_skip": 2,
                 "output_dir": "out", "netwrok_alpha": 4, "flip_aug": True, "loss_type": "huber", "sample_prompts": "p",

@@ -229,7 +229,7 @@ def write(trainer: Trainer, run: Run, pictures: int | None, notes: Notes, names:
                            f"the scaling alpha / rank is 1 instead of {mine / run['rank']:.4g}")
         elif mine is not None and mine != value:
             notes.tell("none", names.get(name, name), f"{_said(mine)}: {trainer.name} always has {_said(value)}; "
-                                                      f"{changes(name)}")
+                                                      f"{changes(name, mine)}")
     for name in ("base", "data") if trainer.form == "design" else ():
         if run.get(name) is None:
             notes.tell("default", name, f"nothing is named, so that the design takes {DEFAULTS[name]}: write your own")

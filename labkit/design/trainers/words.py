@@ -5,6 +5,7 @@ Most are names of kohya's sd-scripts or of diffusers, whose words the field uses
 
 from typing import Any, NamedTuple
 
+from labkit.design.adapter_start import is_file
 from labkit.design.config import RunConfig
 
 
@@ -117,8 +118,9 @@ def neutral(name: str) -> Any:
 
 
 def changes(name: str, value: Any = None) -> str:
-    """Return what a word would change, or what is lost without a field; value: of the optimizer."""
+    """Return what a word would change, or what is lost without a field; value: of the optimizer or the start."""
     if name == "optimizer":
         told = next((text for part, text in OPTIMIZERS.items() if part in str(value).replace("_", "")), None)
         return told or "it steps otherwise"
+    name = "parent" if name == "init_lora_weights" and is_file(value) else name
     return WORDS[name].changes if name in WORDS else LOST.get(name, "it cannot be set there")
