@@ -146,5 +146,7 @@ def _translate(parser):
                                                                         "(default: found out)")
     parser.add_argument("--to", metavar="TRAINER", help="whose settings to write (default: labkit, a design)")
     parser.add_argument("--out", metavar="FILE", help="where to write them (default: they are printed)")
-    parser.add_argument("--pictures", type=int, metavar="N",
-                        help="pictures of one pass, with which passes and updates are turned into each other")
+    parser.add_argument("--pictures", metavar="N_OR_FOLDER",
+                        help="pictures of one pass, or the folder to count them and kohya's repeats in, with which "
+                             "passes and updates are turned into each other (default: counted where the settings "
+                             "say)")

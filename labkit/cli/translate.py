@@ -1,6 +1,7 @@
 """The verb that translates settings of other trainers, both ways, and says what does not come along."""
 
 from labkit.cli.parser import Outcome
+from labkit.cli.translate_pictures import pass_of
 from labkit.design.config import is_share_string, load_design
 from labkit.design.trainers.files import nested, open_settings, written
 from labkit.design.trainers.known import TRAINERS, recognized, trainer
@@ -14,9 +15,7 @@ def verb(options):
     """Print the translated settings and what there is to say of them; exit code 0 also where something is lost."""
     source, settings = opened(options.settings, options.from_)
     target = trainer(options.to or ("labkit" if source.name != "labkit" else ""))
-    if options.pictures is not None and options.pictures < 1:
-        raise LabError(f"--pictures {options.pictures} is not possible: it must be a whole number above 0.")
-    translation = translate(source, settings, target, options.pictures)
+    translation = translate(source, settings, target, pass_of(source, settings, options.settings, options.pictures))
     origins = {ours: f"{theirs} in the settings of {source.name}" for ours, theirs in translation.names.items()}
     text = written(target, translation.settings, origins)
     lines = [f"{source.title} -> {target.title}", *told(translation.notes)]

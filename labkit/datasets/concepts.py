@@ -5,7 +5,7 @@ are shown in rounds, each as often as its repeats say, divided by what all have 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +48,20 @@ def concept_of(place: Path) -> Concept:
     return Concept(place, max(1, int(match[1])), match[2].strip()) if match else Concept(place, 1, None)
 
 
+def census(path: Path | str, *, takes_names: bool) -> list[tuple[Concept, int]]:
+    """Return the folders of a folder's pictures, each with how many there are; no picture is opened.
+
+    takes_names    as kohya's trainer reads train_data_dir: repeats from folders `N_NAME`. Else all pictures are one
+                   folder's: those that lie in it or, where none does, in the folders below.
+    """
+    folder = given_path(path)
+    if takes_names:
+        found = [concept_of(folder)] if _has_pictures(folder) else _below(folder, takes_all=False)
+        return [(concept, len(_pictures(inside(concept.place)))) for concept in found]
+    pictures = _pictures(inside(folder)) or _pictures(folder.rglob("*"))
+    return [(Concept(folder, 1, None), len(pictures))]
+
+
 def _below(folder: Path, takes_all: bool) -> list[Concept]:
     """Return the folders of pictures in a folder: those with repeats, or all; else those in its img/."""
     for place in (folder, *(folder / name for name in IMAGES)):
@@ -59,8 +73,11 @@ def _below(folder: Path, takes_all: bool) -> list[Concept]:
 
 
 def _has_pictures(folder: Path) -> bool:
-    return any((is_picture(path) or is_foreign(path)) and is_visible(path) and path.is_file()
-               for path in inside(folder))
+    return bool(_pictures(inside(folder)))
+
+
+def _pictures(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if (is_picture(path) or is_foreign(path)) and is_visible(path) and path.is_file()]
 
 
 def _joined(folder: Path, found: Sequence[Concept], parts: Sequence[PictureFolder]) -> PictureFolder:

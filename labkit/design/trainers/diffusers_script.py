@@ -62,7 +62,7 @@ TRAINER = Trainer(
         Curve("polynomial", "polynomial", end=("", "rate", 1e-7)),
     ),
     default_curve="constant", warmup=("lr_warmup_steps", "updates", 500),
-    length=Length("max_train_steps", "num_train_epochs", "steps", ("epochs", 100)),
+    length=Length("max_train_steps", "num_train_epochs", "steps", ("epochs", 100), ends_pass=True),
     fixed={"init_lora_weights": "gaussian", "use_rslora": False, "adapter": "lora", "target_modules": ("attention",),
            "alpha": "=rank"},
     quiet=frozenset({

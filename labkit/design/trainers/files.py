@@ -163,12 +163,19 @@ def _toml_of(path: Path) -> dict[str, Any]:
 
 
 def _data_set(more: Settings) -> Settings:
-    """Return kohya's description of pictures under the names that its options have; of several, the first."""
+    """Return kohya's description of pictures under the names that its options have.
+
+    Of several folders the first is told so; of the others place, repeats and kind keep their names with dots.
+    """
     renamed = {"batch_size": "train_batch_size", "image_dir": "train_data_dir", "num_repeats": "dataset_repeats"}
     parts = ("general.", "datasets.0.", "datasets.0.subsets.0.")
     own = {name.removeprefix(part): value for part in parts for name, value in more.items()
            if name.startswith(part) and "." not in name.removeprefix(part)}
-    return {renamed.get(name, name): value for name, value in own.items()}
+    if "image_dir" in own:                                    # its name does not say repeats, as train_data_dir's do
+        own.setdefault("num_repeats", 1)
+    others = {name: value for name, value in more.items() if ".subsets." in name and not name.startswith(parts[2])
+              and name.rpartition(".")[2] in ("image_dir", "num_repeats", "is_reg")}
+    return {renamed.get(name, name): value for name, value in own.items()} | others
 
 
 def nested(settings: Mapping[str, Any]) -> Any:

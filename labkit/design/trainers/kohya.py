@@ -77,6 +77,10 @@ def before(flat: Settings, notes: Notes) -> Settings:
         flat.setdefault("optimizer_type", "AdamW8bit")
     if flat.pop("use_lion_optimizer", None):
         flat.setdefault("optimizer_type", "Lion")
+    more = {name.rpartition(".")[0] for name in flat if name.startswith("datasets.")}
+    if more:
+        notes.tell("none", "dataset_config", f"a run has one folder of pictures; {len(more)} more are left out")
+        flat = {name: value for name, value in flat.items() if not name.startswith("datasets.")}
     return rates(flat, notes)
 
 
@@ -137,8 +141,8 @@ TRAINER = Trainer(
     ),
     scheduler="lr_scheduler", curves=CURVES, default_curve="constant",
     warmup=("lr_warmup_steps", "updates or share", 0),
-    length=Length("max_train_steps", "max_train_epochs", "epochs", ("steps", 1600)),
+    length=Length("max_train_steps", "max_train_epochs", "epochs", ("steps", 1600), ends_pass=True),
     fixed={"init_lora_weights": "default", "use_rslora": False, "adapter": "lora"},
     quiet=QUIET, before=before, after=after, script="accelerate launch train_network.py",
-    marks=("network_module", "network_dim", "network_alpha", "network_train_unet_only"),
+    marks=("network_module", "network_dim", "network_alpha", "network_train_unet_only"), names_repeat=True,
 )

@@ -90,5 +90,5 @@ TRAINER = Trainer(
         "sdxl*", "extra_accelerate*", "dynamo*", "main_process_port", "noise_offset_type", "use_wandb",
         "dim_from_weights", "bucket*",
     },
-    before=before, after=after, marks=("LoRA_type", "max_resolution", "model_list"),
+    before=before, after=after, marks=("LoRA_type", "max_resolution", "model_list"), names_repeat=True,
 )

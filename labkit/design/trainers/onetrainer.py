@@ -46,8 +46,13 @@ def _concepts(flat: Settings, notes: Notes) -> Settings:
         return flat | dict.fromkeys(CONCEPT, False)
     if more - {"0"}:
         notes.tell("none", "concepts", f"a run has one folder of pictures; {len(more) - 1} more are left out")
-    return {name: value for name, value in flat.items() if not name.startswith("concepts.")
+    flat = {name: value for name, value in flat.items() if not name.startswith("concepts.")
             or name.startswith("concepts.0.")}
+    if str(flat.get("concepts.0.balancing_strategy", "REPEATS")).upper() == "SAMPLES":
+        samples = flat.pop("concepts.0.balancing", None)
+        notes.tell("other", "concepts.0.balancing_strategy", f"a pass shows {samples} pictures of the folder there, "
+                                                             "however many it holds")
+    return flat
 
 
 def _family(value: Any, tell: Tell) -> Any:

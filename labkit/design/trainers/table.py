@@ -63,6 +63,7 @@ class Length(NamedTuple):
     epochs: str | None                            # setting of the passes over the pictures
     first: str = "steps"                          # which one counts where both are given
     default: tuple[str, int] = ("steps", 1000)
+    ends_pass: bool = False                       # a pass ends with a batch and an update of its own
 
 
 class Trainer(NamedTuple):
@@ -85,6 +86,7 @@ class Trainer(NamedTuple):
     after: Callable[[Settings, Run, "Notes"], Settings] = lambda settings, run, notes: settings
     script: str = ""                              # what a command line begins with
     marks: tuple[str, ...] = ()                   # settings that no other trainer has
+    names_repeat: bool = False                    # a folder `10_room` is shown ten times in a pass
 
     def knows(self, name: str) -> bool:
         """Tell whether a setting of that name is in the table, the quiet ones included."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from labkit.design.config import DEFAULT_STEPS, RunConfig
+from labkit.design.trainers.passes import Pass, Shown, account, batches, updates
 from labkit.design.trainers.reading import plain
 from labkit.design.trainers.schedule import read_schedule, write_schedule
 from labkit.design.trainers.table import Choice, Notes, Run, Settings, Trainer, forms, same
@@ -18,6 +19,7 @@ KINDS = {
     "contradiction": "contradictory or without effect there",
     "other": "other meaning",
     "none": "no equivalent",
+    "length": "how many updates",
     "unknown": "not known",
     "default": "not given, so the trainer's own value counts",
     "quiet": "left out, since it changes nothing of what is learned",
@@ -35,17 +37,20 @@ class Translation(NamedTuple):
     names: dict[str, str]                         # what the run's parts are called where they come from
 
 
-def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pictures: int | None = None
+def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pictures: int | Pass | None = None
               ) -> Translation:
-    """Return a trainer's settings as another's; pictures: those of a pass over the folder, repeats not counted.
+    """Return a trainer's settings as another's.
 
-    settings: names with dots for what is nested. Nothing is left out without a note.
+    pictures    of a pass: how many, with repeats as the settings say, or what was counted in their folders
+    settings    names with dots for what is nested
+
+    Nothing is left out without a note.
     """
     notes = Notes()
     _require_numbers(source, settings)
     try:
         run, names = read(source, settings, pictures, notes)
-        return Translation(write(target, run, pictures or run.get("n_train"), notes, names), run, notes, names)
+        return Translation(write(target, run, _pass(pictures, run), notes, names, source), run, notes, names)
     except LabError:
         raise
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
@@ -77,7 +82,7 @@ def _is_switch(trainer: Trainer, name: str) -> bool:
     return any(row.theirs in forms(name) and row.read is not same for row in trainer.rows)
 
 
-def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | None, notes: Notes
+def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | Pass | None, notes: Notes
          ) -> tuple[Run, dict[str, str]]:
     """Return the run that settings stand for, and what its parts are called there."""
     flat = {name: plain(value) for name, value in settings.items()}
@@ -105,7 +110,7 @@ def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | None, no
         run["weight_decay"] = 0.0                             # torch's own; AdamW's is 0.01
     for name, value in trainer.fixed.items():
         run[name] = float(run["rank"]) if value == "=rank" else value
-    total = _read_length(trainer, flat, run, pictures or run.get("n_train"), notes)
+    total = _read_length(trainer, flat, run, _pass(pictures, run), notes)
     read_schedule(trainer, flat, run, total, notes)
     _tell_rest(trainer, flat, notes)
     return run, names | {"lr_scheduler": trainer.scheduler, "lr_warmup_steps": trainer.warmup[0],
@@ -148,7 +153,13 @@ def _fits(given: Any, wanted: Any) -> bool:
     return given == wanted and isinstance(given, bool) == isinstance(wanted, bool)
 
 
-def _read_length(trainer: Trainer, flat: Settings, run: Run, pictures: int | None, notes: Notes) -> int | None:
+def _pass(pictures: int | Pass | None, run: Run) -> Pass | None:
+    """Return what a pass shows, as far as it is known."""
+    known = pictures or run.get("n_train")
+    return Pass([Shown("", known, run.get("repeats", 1) or 1)]) if isinstance(known, int) else known
+
+
+def _read_length(trainer: Trainer, flat: Settings, run: Run, one: Pass | None, notes: Notes) -> int | None:
     """Put updates or passes into a run and return the updates, if they are known."""
     length = trainer.length
     given = {kind: flat.get(name) for kind, name in (("steps", length.steps), ("epochs", length.epochs)) if name}
@@ -163,20 +174,14 @@ def _read_length(trainer: Trainer, flat: Settings, run: Run, pictures: int | Non
         _tell_default(trainer, str(length.steps or length.epochs), f"{length.default[1]} {length.default[0]}",
                       f"{DEFAULT_STEPS} steps", notes)
     run["max_train_steps"], run["num_train_epochs"] = given.get("steps"), given.get("epochs")
-    return updates(run, pictures)
-
-
-def updates(run: Run, pictures: int | None) -> int | None:
-    """Return how many updates a run makes; None where it counts passes over a number of pictures that is not known."""
-    if run.get("max_train_steps"):
-        return int(run["max_train_steps"])
-    if not pictures:
-        return None
-    return math.ceil(run["num_train_epochs"] * pictures * run.get("repeats", 1) / _batch(run))
-
-
-def _batch(run: Run) -> int:
-    return int(run.get("train_batch_size", 1) * run.get("gradient_accumulation_steps", 1))
+    if run["num_train_epochs"] and not run["max_train_steps"]:
+        name = str(length.epochs or length.steps)
+        if one is not None:
+            notes.tell("length", name, account(run, one, length.ends_pass))
+        elif trainer.names_repeat and not run.get("repeats"):
+            notes.tell("length", name, "a pass shows each picture as often as its folder's name says (10_room), and "
+                                       "the folders are not here: give --pictures FOLDER, or N times the repeats")
+    return updates(run, one, length.ends_pass)
 
 
 def _tell_rest(trainer: Trainer, flat: Settings, notes: Notes) -> None:
@@ -193,13 +198,14 @@ def _tell_rest(trainer: Trainer, flat: Settings, notes: Notes) -> None:
         notes.tell("quiet", ", ".join(sorted(quiet)), "")
 
 
-def write(trainer: Trainer, run: Run, pictures: int | None, notes: Notes, names: Mapping[str, str] | None = None
+def write(trainer: Trainer, run: Run, one: Pass | None, notes: Notes, names: Mapping[str, str], source: Trainer
           ) -> Settings:
     """Return the settings in which a trainer is told a run, and tell what it cannot be told.
 
-    names: what the run's parts are called where they come from.
+    one       pass over the pictures as the source makes it
+    names     what the run's parts are called there
     """
-    run, names, total = dict(run), names or {}, updates(run, pictures)
+    run, total = dict(run), updates(run, one, source.length.ends_pass)
     _same_scaling(trainer, run, notes)
     left, flat = dict(run), Settings()
     for row in trainer.rows:
@@ -235,7 +241,7 @@ def write(trainer: Trainer, run: Run, pictures: int | None, notes: Notes, names:
             notes.tell("default", name, f"nothing is named, so that the design takes {DEFAULTS[name]}: write your own")
     if trainer.form != "design" and run.get("base") == DEFAULTS["base"]:
         notes.tell("none", names.get("base", "base"), f"{run['base']}: it ships with the kit alone; {changes('base')}")
-    flat |= _written_length(trainer, run, pictures, total, notes)
+    flat |= _written_length(trainer, run, one, total, notes)
     flat |= write_schedule(trainer, run, total, notes)
     for name, value in left.items():
         if name not in SCHEDULE and value is not None and value != neutral(name):
@@ -279,23 +285,27 @@ def _written(trainer: Trainer, choice: Choice, value: Any, run: Run, notes: Note
             for name, wanted in choice.values[key].items()}
 
 
-def _written_length(trainer: Trainer, run: Run, pictures: int | None, total: int | None, notes: Notes) -> Settings:
+def _written_length(trainer: Trainer, run: Run, one: Pass | None, total: int | None, notes: Notes) -> Settings:
     """Return how a trainer is told to train as long as a run, in updates or in passes."""
     steps, passes, length = run.get("max_train_steps"), run.get("num_train_epochs"), trainer.length
     repeats = run.get("repeats", 1) or 1
-    knows_repeats = any(row.ours == "repeats" for row in trainer.rows)
+    told = repeats if any(row.ours == "repeats" for row in trainer.rows) else 1      # of a picture in a pass there
+    theirs = one and one.elsewhere(trainer.names_repeat, told)
     if passes and length.epochs:
-        return {length.epochs: passes if knows_repeats else passes * repeats}
+        as_many = passes * repeats / told if one is None or theirs is None else passes * one.views / theirs.views
+        there = run | {"num_train_epochs": as_many, "max_train_steps": None}
+        if as_many == int(as_many) and total == updates(there, theirs, length.ends_pass):
+            return {length.epochs: int(as_many)}
     if steps and length.steps:
         return {length.steps: steps}
-    if total is None or not pictures:
+    if total is None or theirs is None:
         kind, name = ("updates", length.steps) if length.steps else ("passes over the pictures", length.epochs)
         notes.tell("none", str(name), f"{trainer.name} counts {kind}, and the run does not: give --pictures N")
         return {}
     if length.steps:
         return {length.steps: total}
-    rounded = max(1, round(total * _batch(run) / pictures))
-    made = math.ceil(rounded * pictures / _batch(run))
+    rounded = max(1, round(total * math.prod(batches(run)) / theirs.views))
+    made = updates(run | {"num_train_epochs": rounded, "max_train_steps": None}, theirs, length.ends_pass)
     if made != total:
         notes.tell("other", str(length.epochs), f"{trainer.name} counts whole passes: {rounded} make {made:,} updates "
                                                 f"instead of {total:,}")
