@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -125,14 +126,18 @@ def _runs_of_database(path: Path, base: sqlite3.Connection) -> list[tuple[str, C
         cells = base.execute("SELECT step, key, value_real FROM metrics ORDER BY step LIMIT ?", [MOST_ROWS])
         return [("", *_pivoted(path, ({"step": step, str(key): value} for step, key, value in cells)))]
     if {"run_name", "step", "metrics"} <= names:
-        runs = [str(run) for (run,) in base.execute("SELECT DISTINCT run_name FROM metrics ORDER BY run_name")]
-        return [(run, *_pivoted(path, _rows_of_trackio(base, run))) for run in runs]
+        key = "run_id" if "run_id" in names else "run_name"   # newer versions: two runs may have one name
+        runs = base.execute(f"SELECT {key}, MIN(run_name) FROM metrics GROUP BY {key} ORDER BY MIN(run_name), MIN(id)")
+        pairs = [(run, str(name)) for run, name in runs]
+        taken = Counter(name for _, name in pairs)
+        return [(name if taken[name] == 1 else f"{name} ({str(run)[:8]})",
+                 *_pivoted(path, _rows_of_trackio(base, key, run))) for run, name in pairs]
     raise LabError(f"{path} is no log that is known here: the SQLite files of Trackio and ai-toolkit have a table "
                    "metrics.")
 
 
-def _rows_of_trackio(base: sqlite3.Connection, run: str) -> Iterator[dict[str, Any]]:
-    for step, told in base.execute("SELECT step, metrics FROM metrics WHERE run_name = ? ORDER BY id", [run]):
+def _rows_of_trackio(base: sqlite3.Connection, key: str, run: str) -> Iterator[dict[str, Any]]:
+    for step, told in base.execute(f"SELECT step, metrics FROM metrics WHERE {key} = ? ORDER BY id", [run]):
         try:
             row = json.loads(told)
         except (TypeError, ValueError, RecursionError):

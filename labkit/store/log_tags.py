@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 KOHYA, ONETRAINER, AITOOLKIT, SIMPLETUNER = "kohya sd-scripts", "OneTrainer", "ai-toolkit", "SimpleTuner"
 DIFFUSERS, TRANSFORMERS, EVERYDREAM = "diffusers scripts", "transformers Trainer", "EveryDream2trainer"
+LABKIT = "labkit"                                             # `labkit.store.tracking`
 
 # Patterns of tags in plain form (see `plain`), the most telling first. A tag fits a role by the first that it matches.
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -21,7 +22,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
         r"eval_loss", r"validation_loss", r"loss_validation", r"loss_eval", r"valid_loss", r"loss_valid",
         r"loss_val_(?!.*divergence).+", r"(val|validation|eval)_.*loss", r"heldout_loss", r"held_out_loss",
     ),
-    "probe": (r"test_test", r"loss_train_stabilized"),                                    # spacepxl, EveryDream2
+    "probe": (r"test_test", r"loss_train_stabilized", r"probe_loss"),    # spacepxl, EveryDream2, labkit
     "train": (
         r"loss_current", r"loss_train_step", r"loss_loss", r"loss_log_step", r"train_loss", r"loss_train",
         r"step_loss", r"train_step_loss", r"training_loss", r"loss", r"loss_average", r"smooth_loss_train_step",
@@ -34,6 +35,7 @@ STEP_NAMES = ("step", "global_step", "_step", "steps", "train_global_step", "tra
               "update", "current_steps", "epoch")
 # Tags that only one trainer writes.
 SIGNS = (
+    (LABKIT, r"train_update_norm"),
     (ONETRAINER, r"loss_train_step|smooth_loss_train_step"),
     (KOHYA, r"loss_current|loss_average|loss_epoch_average|loss_validation_(step|epoch)_average|lr_textencoder.*"),
     (AITOOLKIT, r"loss_loss"),

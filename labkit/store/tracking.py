@@ -5,6 +5,7 @@ The journal stays what a run is; a board gets a copy. What is written there is n
 """
 
 import importlib
+import inspect
 import io
 import math
 import re
@@ -159,6 +160,9 @@ class Trackio:
             raise LabError("--trackio: Trackio is not installed here: `pip install trackio`, or leave --trackio "
                            "out.") from None
         self.project = project
+        # Newer versions also log what the machine does, which while a run is sent is not what it did while it trained.
+        known = inspect.signature(self.trackio.init).parameters
+        self.quiet = {name: False for name in ("auto_log_cpu", "auto_log_gpu") if name in known}
         self.runs: dict[str, tuple[RunConfig, list[Recorded]]] = {}
 
     def begin(self, run_id: str, config: RunConfig, before: Iterable[tuple[float, Recorded]]) -> None:
@@ -180,7 +184,7 @@ class Trackio:
         ends = [event.reason for event in told if isinstance(event, Stopped)]
         if not ends or ends[-1] not in COMPLETE:
             return
-        self.trackio.init(project=self.project, name=label(run_id, config), config=config.to_dict())
+        self.trackio.init(project=self.project, name=label(run_id, config), config=config.to_dict(), **self.quiet)
         by_step: dict[int, dict[str, float]] = {}
         for event in told:
             by_step.setdefault(event.global_step, {}).update(scalars(event))

@@ -117,6 +117,20 @@ def test_sqlite_files_of_trackio_and_ai_toolkit_are_read(tmp_path):
     assert log.trainer == "ai-toolkit" and np.allclose(log.validation.values, LOSSES)
 
 
+def test_two_runs_of_one_name_in_trackios_newer_files_are_two_runs(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "project.db")) as base, base:
+        base.execute("CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL, "
+                     "timestamp TEXT NOT NULL, run_name TEXT NOT NULL, step INTEGER NOT NULL, metrics TEXT NOT NULL)")
+        for run, times in (("ffff0000aaaa", 1), ("0000ffffaaaa", 2)):
+            base.executemany("INSERT INTO metrics (run_id, timestamp, run_name, step, metrics) "
+                             "VALUES (?, '', 'a', ?, ?)",
+                             [(run, step, json.dumps({"train/loss": times * loss}).encode())
+                              for step, loss in zip(STEPS, LOSSES, strict=True)])
+    logs, _ = read_logs(tmp_path / "project.db")
+    assert [(log.run, len(log.train)) for log in logs] == [("a (ffff0000)", 12), ("a (0000ffff)", 12)]
+    assert np.allclose(logs[1].train.values, 2 * logs[0].train.values)
+
+
 def test_tags_can_be_named_and_several_that_fit_are_told(tmp_path):
     table = csv(tmp_path / "log.csv", "step,val_loss,loss/val,odd\n" + "\n".join(f"{step},1,2,3" for step in STEPS))
     log = only(table)

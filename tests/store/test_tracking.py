@@ -1,5 +1,10 @@
 """Boards are given what runs tell: TensorBoard each event once, Trackio each complete run once."""
 
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +12,7 @@ from event_messages import fields, records
 from told_runs import CONFIG, ID, keep, some_events
 
 from labkit.errors import LabError
+from labkit.store.foreign_logs import read_logs
 from labkit.store.runs import Store
 from labkit.store.tracking import FILE, TensorBoard, Trackio, label, recorded, tracked
 
@@ -109,3 +115,34 @@ def test_where_trackio_is_not_installed_that_is_said_before_anything_is_trained(
         Trackio("rooms", load=absent)
     with pytest.raises(LabError, match="a project's name"):
         Trackio("../x", load=lambda name: FakeTrackio())
+
+
+SEND = """
+import sys
+sys.path[:0] = sys.argv[1].split("|")
+from told_runs import CONFIG, ID, some_events
+from labkit.store.tracking import Trackio, tracked
+
+for loss in range(2):                                         # trained twice, as where a run was deleted
+    board = Trackio("my rooms")
+    board.begin(ID, CONFIG, [])
+    for _ in tracked((event for event in some_events()), [board]):
+        pass
+    board.end(ID, {"label": "overshooting", "sentence": "Too fast.", "since_step": 2})
+"""
+
+
+def test_trackio_itself_keeps_what_it_is_given_and_its_file_is_read_back_as_the_kits(tmp_path):
+    pytest.importorskip("trackio", reason="Trackio is not installed: pip install trackio")
+    env = os.environ | {"TRACKIO_DIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    subprocess.run([sys.executable, "-c", SEND, "|".join(sys.path)], env=env, check=True, timeout=300)
+    logs, _ = read_logs(tmp_path)
+    assert [log.run for log in logs] != [logs[0].run] * 2 and len(logs) == 2     # of one name, and apart
+    for log in logs:
+        assert log.run.startswith(label(ID, CONFIG)) and log.trainer == "labkit" and log.form == "Trackio"
+        assert log.train.values.tolist() == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
+        assert log.validation.steps.tolist() == [0, 4] and log.rate.values.tolist() == [1e-3] * 4
+    with closing(sqlite3.connect(next(tmp_path.glob("*.db")))) as base:
+        told = base.execute("SELECT level, text, title FROM alerts").fetchall()
+        assert told == [("warn", "Too fast.", f"{label(ID, CONFIG)}: overshooting")] * 2
+        assert base.execute("SELECT COUNT(*) FROM system_metrics").fetchone() == (0,)
