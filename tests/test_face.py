@@ -1,8 +1,10 @@
 """What `import labkit as lk` gives: every name once, to editors too, with a page and ten lines that are current."""
 
 import ast
+import functools
 import importlib
 import sys
+import types
 
 import pytest
 
@@ -52,6 +54,16 @@ def test_another_name_is_refused_as_python_does():
 
 def test_the_page_of_the_public_face_is_current():
     assert api.PAGE.read_text(encoding="utf-8") == api.page(), "run `python tools/api.py`"
+
+
+@pytest.mark.parametrize("name", [name for name in lk.__all__ if isinstance(getattr(lk, name), type)])
+def test_the_page_lists_what_a_class_has_of_its_bases_too(name):
+    entry = api.entry(name)
+    listed = types.FunctionType, property, functools.cached_property, classmethod, staticmethod
+    owners = [owner for owner in getattr(lk, name).__mro__ if owner.__module__.startswith("labkit")]
+    members = {member for owner in owners for member, value in vars(owner).items() if isinstance(value, listed)}
+    missing = [member for member in members if not member.startswith("_") and f"\n- `.{member}" not in entry]
+    assert not missing
 
 
 def test_the_ten_lines_of_the_readme_run(monkeypatch, tmp_path):

@@ -49,14 +49,43 @@ def room_sentence(room: str) -> str:
 def entry(name: str) -> str:
     """Return the part of the page on one name."""
     module = f"labkit.{labkit._HOMES[name]}"
-    source = (REPO / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+    source = source_of(module)
     node = next(node for node in ast.parse(source).body if getattr(node, "name", None) == name)
     is_class = isinstance(node, ast.ClassDef)
-    code = class_signature(node, source.splitlines()) if is_class else signature(node)
-    members = [line for member in node.body for line in member_line(member)] if is_class else []
+    classes = lineage(node, module) if is_class else []
+    code = class_signature(classes, source.splitlines()) if is_class else signature(node)
+    members = [line for member in inherited(classes) for line in member_line(member)]
     lines = [f"### `{name}`", "", f"From `{module}`.", "", "```python", code, "```", "",
              "```text", ast.get_docstring(node), "```", ""]
     return "\n".join(lines + members + [""] * bool(members))
+
+
+def source_of(module: str) -> str:
+    """Return the source of a module of the kit."""
+    return (REPO / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+
+
+def lineage(node: ast.ClassDef, module: str) -> list[ast.ClassDef]:
+    """Return a class and what it is made of inside the kit, in the order in which Python looks for a name."""
+    tree = ast.parse(source_of(module))
+    homes = {alias.asname or alias.name: (statement.module, alias.name) for statement in tree.body
+             if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("labkit")
+             for alias in statement.names}
+    homes |= {own.name: (module, own.name) for own in tree.body if isinstance(own, ast.ClassDef)}
+    found = [node]
+    for home, name in (homes[ast.unparse(base)] for base in node.bases if ast.unparse(base) in homes):
+        base = next(each for each in ast.parse(source_of(home)).body if getattr(each, "name", None) == name)
+        found += lineage(base, home)
+    return found
+
+
+def inherited(classes: list[ast.ClassDef]) -> list[ast.stmt]:
+    """Return the members of a class and its bases; one that is defined again is not named twice."""
+    members = {}
+    for each in classes:
+        for member in each.body:
+            members.setdefault(getattr(member, "name", member), member)
+    return list(members.values())
 
 
 def signature(node: ast.FunctionDef, name: str = "", *, is_method: bool = False, width: int = 100) -> str:
@@ -94,12 +123,16 @@ def annotation(node: ast.expr) -> str:
     return ast.unparse(node).strip("'")
 
 
-def class_signature(node: ast.ClassDef, lines: list[str]) -> str:
-    """Return how an object is made: by its fields where it is a dataclass, else by the parameters of `__init__`."""
+def class_signature(classes: list[ast.ClassDef], lines: list[str]) -> str:
+    """Return how an object is made: by its fields where it is a dataclass, else by the parameters of `__init__`.
+
+    classes    the class and its bases; lines: of the file that it stands in
+    """
+    node = classes[0]
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         fields = [field_line(node.name, field, lines) for field in node.body if isinstance(field, ast.AnnAssign)]
         return "\n".join([f"{node.name}(", "    *,", *fields, ")"])
-    made = next((member for member in node.body if getattr(member, "name", "") == "__init__"), None)
+    made = next((member for member in inherited(classes) if getattr(member, "name", "") == "__init__"), None)
     return signature(made, node.name, is_method=True) if made else f"{node.name}()"
 
 
