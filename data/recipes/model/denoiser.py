@@ -120,13 +120,12 @@ def weighted_loss(unet, text_encoder, noisy, timesteps, ids, noise, weight):
 def gradients(unet, text_encoder, bf16):
     """Return a function that gives the loss of what was drawn, and leaves its gradients at the weights."""
     parameters, device = weights(unet, text_encoder), unet.device.type
-    compute = torch.compile(weighted_loss) if device == "cuda" else weighted_loss
 
     def backward(*batch):
         for p in parameters:
             p.grad = None
         with precision(device, bf16):
-            loss = compute(unet, text_encoder, *batch)
+            loss = weighted_loss(unet, text_encoder, *batch)
         loss.backward()
         return loss.detach()
 
