@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from labkit import settings
+from labkit.datasets import buckets
 from labkit.datasets.folders import Territory, territory
 from labkit.datasets.notes import cut_texts
 from labkit.design.adapter_start import is_pinned, start_file
@@ -18,7 +19,7 @@ from labkit.design.config import RunConfig, load_design, run_id
 from labkit.design.ladders import rung_text
 from labkit.engine.adapters import LoRAStack, weight_shapes
 from labkit.engine.base import Base, load_base
-from labkit.engine.base_files import find_base, unet_shapes
+from labkit.engine.base_files import find_base, resolution_and_step, unet_shapes
 from labkit.engine.by_reader import NO_READER, scored_prompts
 from labkit.engine.cache import Cache, encode
 from labkit.engine.devices import find_device
@@ -32,6 +33,7 @@ from labkit.engine.turns import holder, turn
 from labkit.errors import LabError, LabWarning
 from labkit.interrupts import Interrupted, stop_on_interrupt
 from labkit.judge.kept import kept
+from labkit.reading import BUCKETS
 from labkit.store.adapter_starts import check_kind, start
 from labkit.store.events import Event
 from labkit.store.history import Run, RunBuilder
@@ -53,7 +55,7 @@ class Lab:
     device        'cpu', 'cuda', 'mps'; None takes the best there is
     revision      branch, tag or commit of a hub name
     resolution    side of a picture in pixels; None takes the base's own
-    crop, captions    which square of each picture is used and where captions come from, as `territory` takes them;
+    crop, captions    which part of each picture is used and where captions come from, as `territory` takes them;
                   of a Territory that is open, its own
     dtype         of the U-Net: float32, bf16 or fp16; None: what LABKIT_DTYPE says, else what the device is best at
     max_rows      pictures that a pass may hold, all its runs together; fewer where memory is short
@@ -115,7 +117,10 @@ class Lab:
     @cached_property
     def base(self) -> Base:
         """Return the frozen base; where it computes in anything but float32 on a CPU, that is printed."""
-        _ = self.territory                                    # whose faults are found sooner than a base is loaded
+        train = self.territory.train                          # whose faults are found sooner than a base is loaded
+        sides = resolution_and_step(find_base(self.base_name, self.revision)) if self.crop == BUCKETS else None
+        for note in buckets.notes(train, self.resolution or sides[0], sides[1]) if sides else ():
+            warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)
         base = load_base(self.base_name, device=self.device, dtype=self.dtype, revision=self.revision)
         if (base.device.type, str(base.dtype)) != ("cpu", "torch.float32"):
             say(base.computes)

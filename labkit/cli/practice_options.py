@@ -35,7 +35,8 @@ def add_practice(add):
                                 help="the base whose tokenizer counts the captions of a folder (default: embedded)")
     for verb in ("inspect", "checkup"):
         add[verb].add_argument("--crop", metavar="WHERE",
-                               help="square that is used of a picture: center (default), top, bottom, left or right")
+                               help="square that is used of a picture: center (default), top, bottom, left or right; "
+                                    "or buckets, which keep its shape")
         add[verb].add_argument("--captions", metavar="SOURCE",
                                help="names, lines, column:NAME or text:CAPTION (default: as the folder has them)")
     add_runs(add)

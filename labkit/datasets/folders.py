@@ -40,7 +40,7 @@ class Territory:
     prompts: tuple[str, ...]                                  # captions worth drawing while training
     notes: tuple[str, ...] = ()                               # what a person should know before training on it
     prior: PictureFolder | None = None                        # one's own class pictures, in place of drawn ones
-    crop: str = "center"                                      # which square of each picture is used
+    crop: str = "center"                                      # which part of each picture is used
     captions: str | None = None                               # where captions come from; None as the folder has them
 
     @property
@@ -113,7 +113,7 @@ def territory(name: str = "liminal", *, crop: str = "center", captions: str | No
     alone, is split by content: a tenth of them, at least 4 and at most 128, are held out, always the same ones, and
     copies stay on one side. Of fewer than 8 none are.
 
-    crop        which square of each picture is used: center, top, bottom, left, right
+    crop        which square of each picture is used: center, top, bottom, left, right; or buckets, of its own shape
     captions    where captions come from, as `reading.SOURCES` says; None takes what the folder has
 
     LabError: no such territory, or anything wrong in its folders.

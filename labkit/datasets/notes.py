@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from labkit.datasets.pixels import PLUGINS, SUFFIXES, Look, is_foreign, is_picture
-from labkit.reading import CROPS, IMAGES, WITH_REPEATS
+from labkit.reading import BUCKETS, CROPS, IMAGES, WITH_REPEATS
 from labkit.text import counted
 
 DEPTH = 2                                   # folders below the one given that are looked into
@@ -45,7 +45,8 @@ def left_out(foreign: Sequence[Path], n_pictures: int) -> list[str]:
 def of_pixels(paths: Sequence[Path], looks: Sequence[Look], crop: str = "center") -> list[str]:
     """Tell what the chosen squares leave of pictures, and of colour profiles that could not be used."""
     notes = []
-    cut = [(look, path) for path, look in zip(paths, looks, strict=True) if look.lost > CUT]
+    is_square = crop != BUCKETS             # what buckets cut off depends on the base: `labkit.datasets.buckets`
+    cut = [(look, path) for path, look in zip(paths, looks, strict=True) if is_square and look.lost > CUT]
     if cut:
         look, path = max(cut, key=lambda pair: pair[0].lost)
         square = "their middle square" if crop == "center" else f"the square at their {crop}"

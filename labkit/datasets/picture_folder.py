@@ -29,7 +29,7 @@ class PictureFolder:
     notes: tuple[str, ...] = ()                               # what a person should know: left out, cut, doubtful
     more: tuple[tuple[str, ...], ...] = ()                    # further captions of each; () where none has any
     repeats: tuple[int, ...] = ()                             # how often each is shown in a round; () where all once
-    crop: str = "center"                                      # which square of them is used
+    crop: str = "center"                                      # which part of them is used
     source: str = ""                                          # where the captions are from, in words
 
     def __len__(self) -> int:
@@ -62,8 +62,8 @@ class PictureFolder:
         """Return the first n pictures."""
         return self.at(range(min(n, len(self))))
 
-    def pixels(self, size: int) -> np.ndarray:
-        """Read all pictures as uint8 (n, size, size, 3), each its chosen square."""
+    def pixels(self, size: int | tuple[int, int]) -> np.ndarray:
+        """Read all pictures as uint8 (n, height, width, 3), each its chosen part; size as for `load_picture`."""
         return np.stack([load_picture(path, size, self.crop) for path in self.paths])
 
     def select(self, **attributes: Any) -> "PictureFolder":
@@ -80,7 +80,7 @@ def load_folder(path: Path | str, *, crop: str = "center", captions: str | None 
                 fallback: str | None = None) -> PictureFolder:
     """Open an image folder and check every file in it.
 
-    crop        which square of each picture is used, one of `reading.CROPS`
+    crop        which part of each picture is used, one of `reading.CROPS`
     captions    where captions come from, as `reading.SOURCES` says; None takes what the folder has
     fallback    the caption of pictures that have none; None refuses them
 
@@ -110,7 +110,7 @@ def load_folder(path: Path | str, *, crop: str = "center", captions: str | None 
 
 
 def _name(seen: Look, crop: str) -> str:
-    """Return the hash of a picture as it is read: another square of it is another picture."""
+    """Return the hash of a picture as it is read: another part of it is another picture."""
     return sha256_of_texts([seen.sha256, crop]) if seen.is_moved_by(crop) else seen.sha256
 
 

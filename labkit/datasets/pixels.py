@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, features
 
 from labkit.errors import LabError
 from labkit.files.content import sha256, sha256_of_texts
-from labkit.reading import CROPS
+from labkit.reading import BUCKETS, CROPS
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".jp2",
             ".tga")
@@ -50,7 +50,9 @@ class Look(NamedTuple):
         return 1 - min(self.width, self.height) / max(self.width, self.height)
 
     def is_moved_by(self, crop: str) -> bool:
-        """Tell whether a crop takes another square of this picture than the one in the middle."""
+        """Tell whether a crop takes another part of this picture than the square in the middle."""
+        if crop == BUCKETS:
+            return self.width != self.height
         left, top = CROPS[crop]
         return left != 0.5 and self.width > self.height or top != 0.5 and self.height > self.width
 
@@ -106,13 +108,15 @@ def thumbs(looks: Iterable[Look]) -> np.ndarray:
     return np.frombuffer(small, np.uint8).reshape(-1, 3 * THUMB**2).astype(np.float32)
 
 
-def load_picture(path: Path | str, size: int, crop: str = "center") -> np.ndarray:
-    """Read one picture as uint8 (size, size, 3): upright, in sRGB, on white, its square, scaled by Lanczos.
+def load_picture(path: Path | str, size: int | tuple[int, int], crop: str = "center") -> np.ndarray:
+    """Read one picture as uint8 (height, width, 3): upright, in sRGB, on white, cut to shape, scaled by Lanczos.
 
-    crop    one of CROPS: where the square lies, as large as the picture allows
+    size    (height, width) in pixels, or the side of a square
+    crop    one of CROPS: where the part of that shape lies, as large as the picture allows
     """
     picture, _ = _open(Path(path))
-    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS, centering=CROPS[crop]))
+    height, width = (size, size) if isinstance(size, int) else size
+    return np.asarray(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS, centering=CROPS[crop]))
 
 
 def upright_size(path: Path | str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from labkit.design import adapter_start, fields
 from labkit.design.design_file import ALSO_REASONED, read_design, split
 from labkit.design.target_modules import ATTENTION, default_targets, expanded, target_names
 from labkit.errors import LabError
-from labkit.reading import CROPS
+from labkit.reading import BUCKETS, CROPS
 from labkit.text import shown
 
 ENGINE_VERSION = 1
@@ -62,7 +62,7 @@ class RunConfig:
     data: str = knob("liminal", fields.text(), "territory that ships, or a folder of pictures with captions")
     n_train: int | None = knob(None, whole(1, 10**7, optional=True), "training pictures used; None takes all")
     crop: str = knob(
-        "center", fields.choice(*CROPS), "square that is used of a picture: center, or the one at an edge of it")
+        "center", fields.choice(*CROPS), "square that is used: center, or at an edge; or buckets, near its own shape")
     captions: str | None = knob(
         None, fields.source_of_captions, "None: as the folder has them; names, lines, column:NAME or text:CAPTION")
     resolution: int | None = knob(
@@ -130,6 +130,9 @@ class RunConfig:
                 "lr_end has no effect on lr_scheduler = 'constant': leave it out or choose another schedule.")
         if self.lr_scheduler in ("exponential", "three_phase") and self.lr_end == 0:
             fields.refuse("lr_end", self.lr_end, f"above 0 when lr_scheduler is {self.lr_scheduler}")
+        if self.crop == BUCKETS and self.prior_loss_weight:
+            raise LabError("prior_loss_weight shows squares beside your pictures, and with crop = 'buckets' these are "
+                           "none: leave one of the two out.")
         if self.adapter != "lora" and adapter_start.is_file(self.init_lora_weights):
             raise LabError("init_lora_weights names a file, which begins a run with adapter = 'lora' alone: "
                            "leave one of the two out.")

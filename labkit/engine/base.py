@@ -106,6 +106,11 @@ class Base:
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @property
+    def step(self) -> int:
+        """Give the pixels of which each side must be a multiple: U-Net and autoencoder halve it so often."""
+        return self.vae_scale_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+
+    @property
     def own_resolution(self) -> int:
         """Give the side in pixels of the pictures it was made for."""
         side = self.unet.config.sample_size
@@ -151,10 +156,9 @@ class Base:
 
     def at(self, resolution: int) -> "Base":
         """Give the same base, sharing weights and lock, for pictures of `resolution` pixels a side."""
-        step = self.vae_scale_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
-        if resolution < step or resolution % step:
-            raise LabError(f"resolution: {resolution} does not fit {self.name}; give a multiple of {step} pixels, "
-                           f"{self.own_resolution} being its own.")
+        if resolution < self.step or resolution % self.step:
+            raise LabError(f"resolution: {resolution} does not fit {self.name}; give a multiple of {self.step} "
+                           f"pixels, {self.own_resolution} being its own.")
         if resolution > MOST_TIMES * self.own_resolution:
             raise LabError(f"resolution: {resolution} is more than {MOST_TIMES} times "
                            f"the {self.own_resolution} pixels that {self.name} was made for: "
@@ -227,7 +231,7 @@ class Base:
         pairs = (self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2)
         with self.lock, enough, self._at_work(self.text_encoder, self.text_encoder_2):
             cond = encode_two(pairs, captions, zeros_for_empty=self.zeros_for_empty)
-        whole = torch.tensor([size_numbers((self.resolution, self.resolution), self.resolution)])
+        whole = torch.tensor([size_numbers((self.resolution,) * 2, (self.resolution,) * 2)])
         return cond | {"time_ids": whole.to(self.device).expand(len(captions), -1)}
 
     @torch.no_grad()

@@ -81,13 +81,23 @@ def find_base(name: str = "embedded", revision: str | None = None) -> BaseFiles:
 
 def kind_of(files: BaseFiles) -> str:
     """Say what kind of base it is: its family, its size and what it predicts, from its configuration alone."""
-    unet, vae = (_json(files.folder / part / "config.json") for part in ("unet", "vae"))
-    width, side, blocks = (config.get(name) for config, name in (
-        (unet, "cross_attention_dim"), (unet, "sample_size"), (vae, "block_out_channels")))
+    width, pixels = _json(files.folder / "unet" / "config.json").get("cross_attention_dim"), resolution_and_step(files)
     family = "SDXL" if files.is_xl else FAMILIES.get(width, "Stable Diffusion's classes, of a size of its own")
-    pixels = side * 2 ** (len(blocks) - 1) if isinstance(side, int) and isinstance(blocks, list) else None
     predicts = _json(files.folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
-    return ", ".join([family, *([f"{pixels} pixels a side"] if pixels else []), f"predicts {shown(predicts)}"])
+    return ", ".join([family, *([f"{pixels[0]} pixels a side"] if pixels else []), f"predicts {shown(predicts)}"])
+
+
+def resolution_and_step(files: BaseFiles) -> tuple[int, int] | None:
+    """Return the side in pixels that a base was made for, and of what each side must be a multiple; nothing is loaded.
+
+    None where its configuration does not say. As `Base.own_resolution` and `Base.step` once it is loaded.
+    """
+    unet, vae = (_json(files.folder / part / "config.json") for part in ("unet", "vae"))
+    side, blocks, more = unet.get("sample_size"), vae.get("block_out_channels"), unet.get("block_out_channels")
+    if not (isinstance(side, int) and isinstance(blocks, list) and isinstance(more, list)):
+        return None
+    factor = 2 ** (len(blocks) - 1)
+    return side * factor, factor * 2 ** (len(more) - 1)
 
 
 def _folder(name: str, folder: Path) -> BaseFiles:

@@ -43,10 +43,42 @@ def pictures(seed: int, n: int, first: int, count: int, of: str = "") -> list[in
     return [_epoch(seed, n, position // n, of)[position % n] for position in range(first, first + count)]
 
 
+@lru_cache(maxsize=64)
+def _turns(seed: int, counts: tuple[int, ...], done: int, of: str) -> list[tuple[int, int]]:
+    """Return for each update of a round, after `done` of them, which shape has its turn and how many it had before."""
+    shapes = [shape for shape, count in enumerate(counts) for _ in range(count)]
+    met = [done * count for count in counts]
+    turns = []
+    for i in _epoch(seed, len(shapes), done, of):
+        turns.append((shapes[i], met[shapes[i]]))
+        met[shapes[i]] += 1
+    return turns
+
+
+def shown(rounds: Sequence[Sequence[int]], seed: int, update: int, count: int, of: str = "") -> list[int]:
+    """Return the `count` pictures of an update: the next ones of the stream, where they have one shape.
+
+    Of several shapes, all of an update have one. The turns of the shapes are permutations too, in which each has as
+    many as it has pictures, so that after as many updates as there are pictures each was shown `count` times. Each
+    shape has a stream of its own, which goes on where its last update left it.
+
+    rounds    pictures of each shape, as `Encoded.rounds_of` gives them
+    """
+    chosen, turn = 0, update
+    if len(rounds) > 1:
+        counts = tuple(map(len, rounds))
+        done, at = divmod(update, sum(counts))
+        chosen, turn = _turns(seed, counts, done, f"{of}bucket ")[at]
+        of = f"{of}bucket {chosen} "
+    one = rounds[chosen]
+    return [one[i] for i in pictures(seed, len(one), turn * count, count, of)]
+
+
 class Batches:
     """Cut the updates of K runs into batches from an encoded training set.
 
-    encoded           mean, std (n, C, H, W) of the latents; cond, a mapping of (n, ...)
+    encoded           mean, std (n, C, H, W) of the latents; cond, a mapping of (n, ...). Of several shapes, runs with
+                      other seeds or numbers of pictures cannot share a batch: `train.pass_fields`
     null_cond         the condition of the empty caption, (1, ...) each, for caption dropout
     timesteps         number of noise levels of the base
     prior             the base's own pictures, like encoded; None where none are shown
@@ -62,6 +94,8 @@ class Batches:
         self.cond = [one.cond_on(device, dtype) for one in self.sets]
         self.null_cond = sent(null_cond, device, dtype)
         gamma = torch.tensor([float("nan") if c.snr_gamma is None else c.snr_gamma for c in configs])
+        self.rounds = [{n: one.rounds_of(n) for n in {self._pictures(i, config) for config in configs}}
+                       for i, one in enumerate(self.sets)]
         B = configs[0].train_batch_size * len(self.sets)
         self.snr_gamma = None if gamma.isnan().all() else gamma.repeat_interleave(B).to(device)
 
@@ -96,10 +130,9 @@ class Batches:
 
         They are drawn for the update, not for the batch, which makes accumulation equal to one large batch.
         """
-        encoded, of, n = self.sets[i], ("", "prior_")[i], (config.pictures, len(self.sets[i]))[i]
+        encoded, of, rounds = self.sets[i], ("", "prior_")[i], self.rounds[i][self._pictures(i, config)]
         E, seed = config.effective_batch_size, config.seed
-        shown = encoded.round_of(n)
-        index = torch.tensor([shown[j] for j in pictures(seed, len(shown), update * E, E, of)])
+        index = torch.tensor(shown(rounds, seed, update, E, of))
         mean, std = encoded.mean[index].float(), encoded.std[index].float()
         dropped = torch.zeros(E, dtype=torch.bool)
         if config.caption_dropout:
@@ -109,6 +142,10 @@ class Batches:
                 "noise": torch.randn(mean.shape, generator=generator(seed, of + "noise", update)),
                 "timesteps": torch.randint(self.timesteps, (E,), generator=generator(seed, of + "timesteps", update)),
                 "captions": captions, "dropped": dropped}
+
+    def _pictures(self, i: int, config: RunConfig) -> int:
+        """Return how many pictures of set number i a run is shown."""
+        return (config.pictures, len(self.sets[i]))[i]
 
     def _cond(self, name: str, captions: Tensor, dropped: Tensor) -> Tensor:
         """Gather a condition on the device, (rows, ...), for captions (K, 1 or 2, B)."""

@@ -1,12 +1,14 @@
 """Pictures and captions encoded once: latents as mean and standard deviation, captions as the U-Net's conditions.
 
 Kept in the user's cache folder under a key of everything they depend on; latents of what ships with the kit are in
-data/encoded/. n pictures of a set with m captions, C H W latent, L tokens, D width.
+data/encoded/. n pictures of a set with m captions, C H W latent, L tokens, D width. With crop = "buckets" H and W may
+be others from picture to picture.
 """
 
 import contextlib
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from labkit.datasets.buckets import sizes_of
 from labkit.datasets.folders import PictureFolder, Territory
 from labkit.datasets.pixels import upright_size
 from labkit.engine.base import Base
 from labkit.engine.prior import prior_captions, prior_latents
+from labkit.engine.ragged import Ragged, by_shape, together
 from labkit.engine.text_encoders import SIZES, sent, size_numbers
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
@@ -27,7 +31,7 @@ from labkit.files.content import sha256_of_texts
 from labkit.settings import cache_dir, data_dir
 
 ENCODING = 2                                                  # counts changes in how pictures are read and encoded
-CONDITION, FURTHER = "cond.", "more."
+CONDITION, FURTHER, NUMBERS = "cond.", "more.", "numbers"
 AT_ONCE = 32                                                  # pictures held in memory at full size
 Progress = Callable[[int, int], None]                         # called with how many pictures are done, and of how many
 
@@ -36,8 +40,8 @@ Progress = Callable[[int, int], None]                         # called with how 
 class Encoded:
     """Hold one set of pictures as the base sees them, on the CPU."""
 
-    mean: Tensor                                              # (n, C, H, W) float32
-    std: Tensor                                               # (n, C, H, W) float32
+    mean: Tensor | Ragged                                     # (n, C, H, W) float32
+    std: Tensor | Ragged                                      # (n, C, H, W) float32
     cond: Mapping[str, Tensor]                                # encoder_hidden_states (n, L, D) float32; SDXL's too
     captions: tuple[str, ...]
     paths: tuple[Path, ...]
@@ -58,9 +62,23 @@ class Encoded:
             self._sent[device, dtype] = sent(whole, device, dtype)
         return self._sent[device, dtype]
 
-    def round_of(self, n: int) -> Sequence[int]:
-        """Return the first n pictures, each as often as it is shown before all begin again."""
-        return [i for i, times in enumerate(self.repeats[:n]) for _ in range(times)] if self.repeats else range(n)
+    def rounds_of(self, n: int) -> list[Sequence[int]]:
+        """Return the first n pictures, those of each shape by themselves, as often as shown before all begin again."""
+        times = self.repeats[:n] or (1,) * n
+        return [[i for i in numbers for _ in range(times[i])] for numbers in by_shape(self.mean[:n])]
+
+    @property
+    def whole(self) -> Tensor:
+        """Give mean as one tensor; LabError where pictures have several shapes."""
+        if isinstance(self.mean, Ragged):
+            raise LabError("crop: these pictures have several shapes, and what is asked for takes pictures of one: "
+                           "open them with crop = 'center'.")
+        return self.mean
+
+    @property
+    def largest_shape(self) -> tuple[int, ...]:
+        """Return (C, H, W) of the pictures that need the most memory."""
+        return max((tuple(self.mean[numbers[0]].shape) for numbers in by_shape(self.mean)), key=math.prod)
 
     def captions_of(self, pictures: Tensor, source: torch.Generator) -> Tensor:
         """Draw the rows of `cond_on` whose captions are shown with pictures (E,); each of several is as likely."""
@@ -136,7 +154,7 @@ def ship(base: Base, pictures: PictureFolder) -> Path:
 
 def ship_prior(base: Base, ordinary: PictureFolder) -> Path:
     """Write what the base draws from these captions to data/encoded/, where `encode` finds it; give the file."""
-    mean = _prior(base, ordinary, lambda done, total: None).mean.half()
+    mean = _prior(base, ordinary, lambda done, total: None).whole.half()
     _write(_shipped_prior(), {"mean": mean}, _prior_key(base, prior_captions(ordinary)))
     return _shipped_prior()
 
@@ -157,7 +175,7 @@ def _encoded(base: Base, pictures: PictureFolder, progress: Progress) -> Encoded
     tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
     cond, more = ({name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
                   for start in (CONDITION, FURTHER))
-    return Encoded(tensors["mean"].float(), tensors["std"].float(), cond, pictures.captions, pictures.paths,
+    return Encoded(_in_order(tensors, "mean"), _in_order(tensors, "std"), cond, pictures.captions, pictures.paths,
                    more, tuple(map(len, pictures.more)), pictures.repeats)
 
 
@@ -185,15 +203,35 @@ def _prior(base: Base, ordinary: PictureFolder, progress: Progress) -> Encoded:
 
 def _latents(base: Base, pictures: PictureFolder, progress: Progress) -> dict[str, Tensor]:
     """Encode pictures a few at a time: mean, (n, C, H, W) float16, and std, as float8: it is far smaller than the
-    latents, so that its rounding is of the size of theirs."""
-    parts = []
-    for start in range(0, len(pictures), AT_ONCE):
-        few = pictures.at(range(start, min(start + AT_ONCE, len(pictures))))
-        mean, std = base.encode_pictures(few.pixels(base.resolution))
-        parts.append((mean.cpu().half(), std.cpu().to(torch.float8_e5m2)))
-        progress(start + len(few), len(pictures))
-    mean, std = (torch.cat(column) for column in zip(*parts, strict=True))
-    return {"mean": mean, "std": std}
+    latents, so that its rounding is of the size of theirs. Of several sizes, each has tensors of its own."""
+    numbers: dict[tuple[int, int], list[int]] = {}
+    for i, size in enumerate(sizes_of(pictures, base.resolution, base.step)):
+        numbers.setdefault(size, []).append(i)
+    tensors, done = {}, 0
+    for (width, height), of_size in numbers.items():
+        parts = []
+        for start in range(0, len(of_size), AT_ONCE):
+            few = pictures.at(of_size[start : start + AT_ONCE])
+            mean, std = base.encode_pictures(few.pixels((height, width)))
+            parts.append((mean.cpu().half(), std.cpu().to(torch.float8_e5m2)))
+            done += len(few)
+            progress(done, len(pictures))
+        name = f".{width}x{height}" if len(numbers) > 1 else ""
+        tensors["mean" + name], tensors["std" + name] = (torch.cat(column) for column in zip(*parts, strict=True))
+        if name:
+            tensors[NUMBERS + name] = torch.tensor(of_size)
+    return tensors
+
+
+def _in_order(tensors: Mapping[str, Tensor], name: str) -> Tensor | Ragged:
+    """Return mean or std of all pictures, float32, whether they have one size or several."""
+    if name in tensors:
+        return tensors[name].float()
+    rows: dict[int, Tensor] = {}
+    for part, numbers in tensors.items():
+        if part.startswith(NUMBERS):
+            rows |= zip(numbers.tolist(), tensors[name + part.removeprefix(NUMBERS)].float(), strict=True)
+    return together([rows[i] for i in range(len(rows))])
 
 
 def _captions(base: Base, pictures: PictureFolder) -> dict[str, Tensor]:
@@ -203,8 +241,9 @@ def _captions(base: Base, pictures: PictureFolder) -> dict[str, Tensor]:
     if owners:
         more = _conditions(base, pictures.every_caption[len(pictures):])
     if SIZES in cond:
-        cond[SIZES] = torch.tensor([size_numbers(upright_size(path), base.resolution, pictures.crop)
-                                    for path in pictures.paths])
+        sizes = sizes_of(pictures, base.resolution, base.step)
+        cond[SIZES] = torch.tensor([size_numbers(upright_size(path), (height, width), pictures.crop)
+                                    for path, (width, height) in zip(pictures.paths, sizes, strict=True)])
         more |= {SIZES: cond[SIZES][owners]} if owners else {}
     return ({CONDITION + name: value for name, value in cond.items()}
             | {FURTHER + name: value for name, value in more.items()})

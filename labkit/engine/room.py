@@ -34,7 +34,7 @@ def room(base: Base, cache: Cache, config: RunConfig, max_rows: int,
     if free is None:
         reason = "Activations are computed again in the backward pass, as asked (gradient checkpointing)."
         return Room(max_rows, True, reason) if gradient_checkpointing else Room(max_rows, False)
-    of_the_base = base.unet, tuple(cache.train.mean.shape[1:]), cache.null_cond
+    of_the_base = base.unet, cache.train.largest_shape, cache.null_cond
     dtype = MIXED.get(config.mixed_precision, base.dtype)
     if dtype != base.dtype:                                   # the pass casts a U-Net of its own
         free -= predict(*of_the_base, [config], dtype=dtype).weights

@@ -19,7 +19,7 @@ from labkit.engine.monitor import Monitor
 from labkit.engine.out_of_memory import enough_memory
 from labkit.engine.passes import passes
 from labkit.engine.room import Room, room
-from labkit.engine.train import PASS_FIELDS, RANK_SPREAD, train
+from labkit.engine.train import RANK_SPREAD, pass_fields, train
 from labkit.errors import LabWarning
 from labkit.store.events import Event
 from labkit.store.runs import COMPLETE, Store, record
@@ -48,12 +48,12 @@ def plan(base: Base, cache: Cache, configs: Iterable[RunConfig]) -> dict[str, Ru
 def groups(configs: Sequence[RunConfig], max_rows: int = MAX_ROWS) -> list[list[RunConfig]]:
     """Cut resolved configurations into groups that can share a pass; a pure function of their order and values.
 
-    The same pass needs the same PASS_FIELDS, ranks within RANK_SPREAD of each other and at most max_rows rows; groups
-    of one kind are made about equally large, since a small last pass is a slow one.
+    The same pass needs the same `pass_fields`, ranks within RANK_SPREAD of each other and at most max_rows rows;
+    groups of one kind are made about equally large, since a small last pass is a slow one.
     """
     kinds: dict[tuple, list[RunConfig]] = {}
     for config in configs:
-        kinds.setdefault(tuple(getattr(config, name) for name in PASS_FIELDS), []).append(config)
+        kinds.setdefault(tuple(getattr(config, name) for name in pass_fields(config)), []).append(config)
     return [group for kind in kinds.values() for similar in _by_rank(kind) for group in _even(similar, max_rows)]
 
 

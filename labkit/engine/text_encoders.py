@@ -55,16 +55,18 @@ def encode_two(pairs: Sequence[tuple[Any, torch.nn.Module]], captions: Sequence[
     return cond
 
 
-def size_numbers(original: tuple[int, int], resolution: int, crop: str = "center") -> list[float]:
+def size_numbers(original: tuple[int, int], size: tuple[int, int], crop: str = "center") -> list[float]:
     """Return what SDXL is told of a picture's size: height and width before, top and left of the cut, the size after.
 
-    original    (height, width) in pixels, before it was scaled so that its shorter side is `resolution` and a square
-                was cut out. Podell et al. 2023, section 2.2; diffusers' train_text_to_image_lora_sdxl.py
-    crop        one of CROPS: where that square lies
+    original    (height, width) in pixels, before it was scaled to cover `size` and what lies outside was cut off.
+                Podell et al. 2023, section 2.2; diffusers' train_text_to_image_lora_sdxl.py
+    size        (height, width) in pixels of what is used
+    crop        one of CROPS: where that lies
     """
-    scale, places = resolution / min(original), reversed(CROPS[crop])
-    top, left = (round((side * scale - resolution) * place) for side, place in zip(original, places, strict=True))
-    return [float(number) for number in (*original, top, left, resolution, resolution)]
+    scale = max(used / side for used, side in zip(size, original, strict=True))
+    top, left = (round((side * scale - used) * place)
+                 for side, used, place in zip(original, size, reversed(CROPS[crop]), strict=True))
+    return [float(number) for number in (*original, top, left, *size)]
 
 
 def sent(cond: Mapping[str, Tensor], device: torch.device | None, dtype: torch.dtype) -> dict[str, Tensor]:

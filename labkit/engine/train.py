@@ -29,12 +29,15 @@ from labkit.engine.optim import OPTIMIZERS, clip_per_run
 from labkit.engine.prefetch import prefetched
 from labkit.engine.validation import ROWS_AT_ONCE
 from labkit.errors import LabError
+from labkit.reading import BUCKETS
 from labkit.store.adapter_starts import start
 from labkit.store.events import Checkpoint, Event, Step, Stopped
 
-# What runs must have in common to share a pass; ranks may differ by RANK_SPREAD, since the smaller are padded.
+# What runs must have in common to share a pass, and with crop = "buckets" too, where these say which shape an update
+# has; ranks may differ by RANK_SPREAD, since the smaller are padded.
 PASS_FIELDS = ("base", "revision", "data", "resolution", "adapter", "target_modules", "train_batch_size",
                "gradient_accumulation_steps", "prior_loss_weight", "mixed_precision", "optimizer", "max_train_steps")
+OF_BUCKETS = ("seed", "n_train")
 RANK_SPREAD = 4
 CPU_BLOCK, GPU_BLOCK = 1, 10                                  # steps whose numbers reach the host together
 GPU_AHEAD = 2                                                 # updates drawn early; on a CPU both share the cores
@@ -84,11 +87,16 @@ def _check_resolved(configs: Sequence[RunConfig], n_images: int) -> None:
                            f"config.resolved({n_images}), or what Lab.plan returns.")
 
 
+def pass_fields(config: RunConfig) -> tuple[str, ...]:
+    """Return the fields that runs must have in common with this one to share a pass."""
+    return PASS_FIELDS + OF_BUCKETS if config.crop == BUCKETS else PASS_FIELDS
+
+
 def check_pass(configs: Sequence[RunConfig]) -> None:
     """Raise LabError where configurations cannot share a pass."""
     if not configs:
         raise LabError("There is nothing to train: give at least one configuration.")
-    for name in PASS_FIELDS:
+    for name in pass_fields(configs[0]):
         values = list(dict.fromkeys(getattr(config, name) for config in configs))
         if len(values) > 1:
             raise LabError(f"{name}: {values[0]!r} and {values[1]!r} cannot share a pass; "

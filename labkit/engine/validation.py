@@ -1,10 +1,12 @@
 """Validation is data: pictures, noise and timesteps fixed once, the same for every run, step and machine.
 
-K runs side by side, C H W latent. A loss depends far more on its timestep than on anything a run does, so timesteps
-are stratified, and two losses are compared picture by picture on the same noise (`stats.paired_difference`).
+K runs side by side, C H W latent; H and W may differ from picture to picture. A loss depends far more on its timestep
+than on anything a run does, so timesteps are stratified, and two losses are compared picture by picture on the same
+noise (`stats.paired_difference`).
 """
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +17,7 @@ from labkit.engine.adapters import bare
 from labkit.engine.base import Base
 from labkit.engine.cache import Encoded
 from labkit.engine.loss import Denoiser, per_sample_loss
+from labkit.engine.ragged import by_shape, together
 from labkit.engine.seeding import generator
 from labkit.errors import LabError
 
@@ -44,20 +47,20 @@ class ValidationSet:
         bins = _bins(n, strata)                               # (images, strata)
         within = torch.rand(n, strata, generator=generator(SEED, "validation timesteps"))
         self._timesteps = ((bins + within) * timesteps / BINS).long().clamp(max=timesteps - 1)
-        shape = (strata, *encoded.mean.shape[1:])
-        generators = [[generator(SEED, f"validation {what}", i) for i in range(n)] for what in ("noise", "latents")]
-        self.noise, spread = (torch.stack([torch.randn(shape, generator=g) for g in each]) for each in generators)
-        mean, std = encoded.mean[self.chosen].float(), encoded.std[self.chosen].float()
-        self.latents = mean[:, None] + std[:, None] * spread  # (images, strata, C, H, W), as in training
+        means, stds = ([value[i].float() for i in self.chosen.tolist()] for value in (encoded.mean, encoded.std))
+        noise, spread = ([torch.randn(strata, *mean.shape, generator=generator(SEED, f"validation {what}", i))
+                          for i, mean in enumerate(means)] for what in ("noise", "latents"))
+        drawn = [mean + std * each for mean, std, each in zip(means, stds, spread, strict=True)]    # as in training
+        self.noise, self.latents = together(noise), together(drawn)       # (images, strata, C, H, W)
         self.cond = {name: value[self.chosen] for name, value in encoded.cond.items()}
-        self._sent: tuple[torch.device | None, tuple] = None, ()
+        self._sent: tuple[torch.device | None, list] = None, []
 
     @cached_property
     def fingerprint(self) -> str:
         """Give 64 hex digits of everything that is measured on."""
         parts = (self.latents, self.noise, self._timesteps, *(self.cond[name] for name in sorted(self.cond)))
-        content = b"".join(part.contiguous().cpu().view(torch.uint8).numpy().tobytes() for part in parts)
-        return hashlib.sha256(content).hexdigest()
+        rows = (row.contiguous().cpu().view(torch.uint8).numpy() for part in parts for row in part)
+        return hashlib.sha256(b"".join(row.tobytes() for row in rows)).hexdigest()
 
     @property
     def timesteps(self) -> np.ndarray:
@@ -72,18 +75,29 @@ class ValidationSet:
         """
         images, strata = self._timesteps.shape
         at_once = max(1, rows // K)
-        sent, pairs = self._on(denoiser.alphas_cumprod.device), images * strata
-        parts = [self._part(denoiser, K, sent, slice(i, min(i + at_once, pairs))) for i in range(0, pairs, at_once)]
-        return torch.cat(parts, dim=1).cpu().unflatten(1, (images, strata)).numpy()
+        losses = torch.empty(K, images, strata)
+        for numbers, *sent in self._on(denoiser.alphas_cumprod.device):
+            pairs = len(numbers) * strata
+            parts = [self._part(denoiser, K, sent, slice(i, min(i + at_once, pairs)))
+                     for i in range(0, pairs, at_once)]
+            losses[:, numbers] = torch.cat(parts, dim=1).cpu().unflatten(1, (-1, strata))
+        return losses.numpy()
 
-    def _on(self, device: torch.device) -> tuple:
-        """Give latents, noise, timesteps, (pairs of picture and stratum, ...) each, and the conditions, sent once."""
+    def _on(self, device: torch.device) -> list:
+        """Give for each shape the numbers of its pictures and, sent once, what is measured of them.
+
+        Latents, noise, timesteps, (pairs of picture and stratum, ...) each, and the conditions.
+        """
         if self._sent[0] != device:
-            pairs = [value.flatten(0, 1).to(device) for value in (self.latents, self.noise, self._timesteps)]
-            self._sent = device, (*pairs, {name: value.to(device) for name, value in self.cond.items()})
+            self._sent = device, []
+            for numbers in by_shape(self.latents):
+                pairs = [value[numbers].flatten(0, 1).to(device)
+                         for value in (self.latents, self.noise, self._timesteps)]
+                cond = {name: value[numbers].to(device) for name, value in self.cond.items()}
+                self._sent[1].append((numbers, *pairs, cond))
         return self._sent[1]
 
-    def _part(self, denoiser: Denoiser, K: int, sent: tuple, rows: slice) -> Tensor:
+    def _part(self, denoiser: Denoiser, K: int, sent: Sequence, rows: slice) -> Tensor:
         """Measure some pairs: (K, n) on the device."""
         latents, noise, timesteps, cond = sent
         picture = torch.arange(rows.start, rows.stop, device=latents.device) // self._timesteps.shape[1]

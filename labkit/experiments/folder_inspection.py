@@ -2,13 +2,15 @@
 
 from types import SimpleNamespace
 
+from labkit.datasets import buckets
 from labkit.datasets.folders import Territory, territory
 from labkit.datasets.notes import cut_texts, token_counts
 from labkit.datasets.pixels import Look
-from labkit.engine.base_files import find_base
+from labkit.engine.base_files import find_base, resolution_and_step
 from labkit.engine.loading import load_tokenizer
 from labkit.errors import LabError
 from labkit.machine import Finding
+from labkit.reading import BUCKETS
 from labkit.text import counted
 
 
@@ -26,7 +28,8 @@ def inspect_folder(data: str, base: str = "embedded", *, crop: str = "center",
     notes = [Finding("data", "note", note) for note in opened.notes]
     if not opened.train.looks:                                # what ships is square, and its captions fit
         return [Finding("data", "good", opened.summary), *notes]
-    return [Finding("data", "good", opened.summary), _pictures(opened), *_captions(opened, base), *notes]
+    told = [_pictures(opened), *_buckets(opened, base), *_captions(opened, base)]
+    return [Finding("data", "good", opened.summary), *told, *notes]
 
 
 def _parts(opened: Territory) -> list:
@@ -38,12 +41,28 @@ def _pictures(opened: Territory) -> Finding:
     looks: list[Look] = sorted((look for part in _parts(opened) for look in part.looks),
                                key=lambda look: look.width * look.height)
     sizes = dict.fromkeys(f"{look.width} x {look.height}" for look in (looks[0], looks[-1]))
-    square = "their middle square" if opened.crop == "center" else f"the square at their {opened.crop}"
-    used = f"of which {square} is used" if any(look.lost for look in looks) else "all square"
+    square = {"center": "of which their middle square is used", BUCKETS: "each used in the bucket of its shape"}
+    chosen = square.get(opened.crop, f"of which the square at their {opened.crop} is used")
+    used = chosen if any(look.lost for look in looks) else "all square"
     words = [f"{' to '.join(sizes)} pixels, {used}"]
     if converted := sum(look.profile == "converted" for look in looks):
         words.append(f"{converted} with a colour profile, converted to sRGB")
     return Finding("pictures", "good", "; ".join(words))
+
+
+def _buckets(opened: Territory, base: str) -> list[Finding]:
+    """Say which buckets the pictures are in at the base's own resolution, and which pictures fit none of them."""
+    if opened.crop != BUCKETS:
+        return []
+    try:
+        sizes = resolution_and_step(find_base(base))
+        if sizes is None:
+            return []
+        words = f"at resolution {sizes[0]}, sides in steps of {sizes[1]}: {buckets.table(_parts(opened), *sizes)}"
+        notes = buckets.notes(opened.train, *sizes)
+    except LabError as error:
+        return [Finding("buckets", "bad", str(error).removeprefix("base: "))]
+    return [Finding("buckets", "good", words), *(Finding("buckets", "note", note) for note in notes)]
 
 
 def _captions(opened: Territory, base: str) -> list[Finding]:

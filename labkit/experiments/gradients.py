@@ -13,6 +13,7 @@ import torch
 
 from labkit.engine.adapters import LoRAStack, bare
 from labkit.engine.loss import add_noise, per_sample_loss
+from labkit.engine.ragged import by_shape
 from labkit.engine.seeding import generator
 from labkit.judge.stats import Interval, resampled_means, spread, t_quantile, wilson
 from labkit.view.curves import loss_axis
@@ -41,9 +42,13 @@ class Fixed:
 
 
 def fixed_draws(base, encoded, n: int, seed: int, purpose: str) -> Fixed:
-    """Draw n (picture, timestep, noise) from a set: pictures in order and repeated, timesteps in even strata."""
+    """Draw n (picture, timestep, noise) from a set: pictures in order and repeated, timesteps in even strata.
+
+    Of pictures of several shapes, those of the first one's are taken.
+    """
     source = generator(seed, purpose)
-    index = torch.arange(n) % len(encoded.mean)
+    alike = torch.tensor(by_shape(encoded.mean)[0])
+    index = alike[torch.arange(n) % len(alike)]
     strata = (torch.arange(n) + torch.rand(n, generator=source)) / n
     timesteps = (strata[torch.randperm(n, generator=source)] * len(base.denoiser.alphas_cumprod)).long()
     latents = encoded.mean[index].to(base.device)

@@ -157,7 +157,7 @@ def asked(territory, pictures: int = ASKED, seeds: int = SEEDS) -> tuple[tuple[s
 
 def redrawn(lab, encoded) -> np.ndarray:
     """Return pictures as the base's autoencoder gives them back: its blur must not tell a copy from its original."""
-    return lab.base.decode(encoded.mean)
+    return lab.base.decode(encoded.whole)
 
 
 def fresh_like(territory, prompts: Sequence[str], most: int = FRESH) -> list[int]:

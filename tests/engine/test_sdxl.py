@@ -92,7 +92,8 @@ def test_the_loss_is_that_of_diffusers_training_script(base, pipe, xl_folder):
                            added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids}).sample
     expected = F.mse_loss(prediction, noise, reduction="none").mean((1, 2, 3))
 
-    cond = base.encode_captions(PROMPTS[:2]) | {"time_ids": torch.tensor([size_numbers(size, 128) for size in sizes])}
+    told = torch.tensor([size_numbers(size, (128, 128)) for size in sizes])
+    cond = base.encode_captions(PROMPTS[:2]) | {"time_ids": told}
     assert cond["time_ids"].tolist() == time_ids.tolist()
     with torch.no_grad():
         torch.testing.assert_close(per_sample_loss(base.denoiser, latents, noise, timesteps, cond), expected.detach())

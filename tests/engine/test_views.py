@@ -99,5 +99,5 @@ def test_captions_crops_and_class_pictures_are_encoded_as_the_folder_has_them(sd
 
 def test_sdxl_is_told_where_the_chosen_square_was_cut():
     tall = 960, 320                                           # height, width; 1536 x 512 when scaled
-    assert [size_numbers(tall, 512, crop)[2:4] for crop in ("center", "top", "bottom", "left")] == [
+    assert [size_numbers(tall, (512, 512), crop)[2:4] for crop in ("center", "top", "bottom", "left")] == [
         [512, 0], [0, 0], [1024, 0], [512, 0]]
