@@ -1,10 +1,12 @@
 """Pictures of several shapes in one run: each update has one shape, and every loss is that of its own picture."""
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from picture_folders import drawn, with_texts
 
@@ -147,6 +149,39 @@ def test_the_losses_of_a_training_on_two_shapes_are_diffusers_own(base, encoded)
     plain = LoRAStack(base.unet, [config])
     assert ({name: array.shape for name, array in kept.adapter.items()}
             == {name: array.shape for name, array in plain.tensors(0, plain.theta.detach()).items()})
+
+
+@pytest.fixture
+def in_two_shapes():
+    """Give cached inputs of the tiny base whose training and held-out pictures have two shapes in turn."""
+    def cut(encoded):
+        mean, std = (together([row[:, : 8 - 2 * (i % 2)] for i, row in enumerate(value)])
+                     for value in (encoded.mean, encoded.std))
+        return replace(encoded, mean=mean, std=std, _sent={})
+
+    cache = tiny.cache()
+    return replace(cache, train=cut(cache.train), validation=cut(cache.validation))
+
+
+def told(events, run):
+    """Return the losses of a run, in training and held out, in their order."""
+    return [event.loss if isinstance(event, Step) else float(event.losses.mean()) for event in events
+            if isinstance(event, Step | Validation) and event.run_id == run]
+
+
+def test_runs_side_by_side_on_two_shapes_equal_each_alone_and_go_on_to_the_bit(in_two_shapes):
+    base, still = tiny.base(), Monitor(scored=0, validate_at=())
+    plan = {str(rate): RunConfig(crop="buckets", learning_rate=rate, max_train_steps=8).resolved(12)
+            for rate in (1e-3, 1e-2)}
+    events = list(train(base, in_two_shapes, plan, monitor=still, checkpoint_at=(3,)))
+    for name, config in plan.items():
+        alone = list(train(base, in_two_shapes, {name: config}, monitor=still))
+        np.testing.assert_allclose(told(events, name), told(alone, name), rtol=1e-4)
+    at_three = [event for event in events if isinstance(event, Checkpoint) and event.global_step == 3]
+    resumed = list(train(base, in_two_shapes, plan, monitor=still, resume=at_three))
+    for name in plan:
+        steps = [event.loss for event in events if isinstance(event, Step) and event.run_id == name]
+        assert [event.loss for event in resumed if isinstance(event, Step) and event.run_id == name] == steps[3:]
 
 
 def test_a_pictures_noise_is_its_own_whatever_shapes_are_beside_it(encoded):
