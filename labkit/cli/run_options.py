@@ -21,6 +21,13 @@ def add_runs(add):
 
 
 def _sweep(parser):
+    parser.add_argument("--sampler", metavar="NAME", help="draw the runs with Optuna: tpe, random or grid; --set then "
+                                                          "takes KEY=LOW..HIGH too (docs/sweep.md)")
+    parser.add_argument("--trials", type=int, metavar="N", help="how many runs the sampler draws in all")
+    parser.add_argument("--side-by-side", type=int, metavar="K",
+                        help="how many of them are drawn at once and share a pass (default: 4)")
+    parser.add_argument("--pruner", metavar="NAME", help="who tells losing runs to leave: median (default), "
+                                                         "successive-halving or none")
     parser.add_argument("--to", metavar="FOLDER", help="where table, curves and pictures of the sweep go (default: "
                                                        "sweeps/ in the store)")
 

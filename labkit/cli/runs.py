@@ -21,24 +21,12 @@ from labkit.store.runs import COMPLETE, RunFolder, Store
 from labkit.store.tracking import TensorBoard, Trackio, recorded, tracked
 from labkit.text import printable
 
-LIST_FIELDS = ("target_modules", "lr_edits", "base", "data", "captions")  # commas in their values are their own
 CHECKPOINTS = 10  # kept over a run, so that a kill costs at most a tenth of it
 
 
 def train(options):
     """Train one run, or find it in the store; say the verdict and where the adapter is."""
     return train_all([load_design(options.config, **fields(options))], options)
-
-
-def sweep(options):
-    """Train every combination of the values given, commas between them."""
-    from labkit.engine.sweep import grid  # loads torch, and bad input is to be answered before that
-
-    if not options.set:
-        raise LabError("sweep has nothing to vary: give values to try with --set, such as "
-                       "--set learning_rate=1e-4,1e-3,1e-2. `labkit train` trains one run.")
-    values = {name: text if name in LIST_FIELDS else text.split(",") for name, text in fields(options).items()}
-    return train_all(grid(load_design(options.config), **values), options)
 
 
 def fields(options):
@@ -101,12 +89,7 @@ def train_all(configs, options, expected=None):
 
     expected    the id of a run that must be among them
     """
-    if options.rows < 1:
-        raise LabError(f"--rows {options.rows}: give a whole number from 1 up, such as 16.")
-    first = configs[0]
-    for name in ("base", "revision", "data", "crop", "captions", "resolution"):
-        if any(getattr(config, name) != getattr(first, name) for config in configs):
-            raise LabError(f"{name} must be the same for all runs of one command: run it once for each.")
+    check(configs, options)
     boards = watching(options)
     with ProgressLine() as line:
         with line.doing("loading torch"):
@@ -130,6 +113,16 @@ def train_all(configs, options, expected=None):
     return outcome
 
 
+def check(configs, options):
+    """Refuse what runs of one command cannot have, before anything is opened."""
+    if options.rows < 1:
+        raise LabError(f"--rows {options.rows}: give a whole number from 1 up, such as 16.")
+    first = configs[0]
+    for name in ("base", "revision", "data", "crop", "captions", "resolution"):
+        if any(getattr(config, name) != getattr(first, name) for config in configs):
+            raise LabError(f"{name} must be the same for all runs of one command: run it once for each.")
+
+
 def watching(options):
     """Return the boards that are to show the training, each asked for by an option."""
     wanted = {"tensorboard": TensorBoard, "trackio": Trackio}
@@ -139,6 +132,19 @@ def watching(options):
 
 def named(Lab, configs, options, line, expected):  # noqa: N803 - the class, which is loaded late
     """Return the lab of some configurations and its plan; says what is being loaded meanwhile."""
+    lab, resolved = opened(Lab, configs, options, line)
+    for config in resolved if not expected else ():
+        check_warmup(config)
+    load(lab, line)
+    plan = lab.plan(resolved)
+    if expected and expected not in plan:
+        raise LabError(f"The run {expected} cannot go on: base {configs[0].base!r} or the pictures of "
+                       f"{configs[0].data!r} are not those that it was trained on.")
+    return lab, plan
+
+
+def opened(Lab, configs, options, line):  # noqa: N803
+    """Return the lab of some configurations and these resolved, its pictures read and no model loaded yet."""
     first = configs[0]
     precisions = {config.mixed_precision for config in configs}
     one_precision = precisions.pop() if len(precisions) == 1 and precisions != {"no"} else None
@@ -151,9 +157,11 @@ def named(Lab, configs, options, line, expected):  # noqa: N803 - the class, whi
               dtype=options.dtype or one_precision,           # None: as the device is best at
               max_rows=options.rows, gradient_checkpointing=options.gradient_checkpointing,
               monitor=session.monitor())
-    resolved = [lab.config(config) for config in configs]
-    for config in resolved if not expected else ():
-        check_warmup(config)
+    return lab, [lab.config(config) for config in configs]
+
+
+def load(lab, line):
+    """Make the store's folder, load the base and encode the pictures; says so meanwhile."""
     try:
         lab.store.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -163,11 +171,6 @@ def named(Lab, configs, options, line, expected):  # noqa: N803 - the class, whi
     with line.doing("encoding the pictures"):
         lab.encoded = line.count
         _ = lab.cache
-    plan = lab.plan(resolved)
-    if expected and expected not in plan:
-        raise LabError(f"The run {expected} cannot go on: base {first.base!r} or the pictures of {first.data!r} "
-                       "are not those that it was trained on.")
-    return lab, plan
 
 
 def say_stopping():

@@ -7,7 +7,7 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
     "train": ("cli.runs:train", "train one run, record it, give the verdict and the adapter"),
     "resume": ("cli.runs:resume", "go on with a run that was stopped or interrupted, or with a finished one past its "
                                   "end"),
-    "sweep": ("cli.runs:sweep", "train a grid of runs side by side"),
+    "sweep": ("cli.sweep:verb", "train a grid of runs side by side, or runs that a sampler draws"),
     "find": ("cli.find:verb", "find the learning rate in few updates: a race that losing and broken runs leave"),
     "runs": ("cli.listing:runs", "list the recorded runs"),
     "diagnose": ("cli.diagnose:diagnose", "give verdicts on recorded runs or on other trainers' logs, with their "
