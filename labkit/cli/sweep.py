@@ -1,4 +1,4 @@
-"""Train many runs beside each other: all combinations of lists, or trials that a sampler draws from ranges and lists."""
+"""Train many runs beside each other: all combinations of lists, or what a sampler draws from ranges and lists."""
 
 from labkit.cli.parser import suggest
 from labkit.cli.runs import check, fields, train_all
@@ -76,14 +76,15 @@ def trials(options, space):
         raise LabError(f"--trials {options.trials}: give a whole number from 1 up, such as 20.")
     if options.sampler == "grid":
         if ranges:
-            raise LabError(f"{ranges[0]} is given as a range, through which --sampler grid cannot go: give values with "
-                           "commas between them, or take --sampler tpe.")
+            raise LabError(f"{ranges[0]} is given as a range, through which --sampler grid cannot go: give values "
+                           "with commas between them, or take --sampler tpe.")
         size = 1
         for choices in space.values():
             size *= len(choices)
         return min(options.trials or size, size)
     if options.trials is None:
-        raise LabError(f"--sampler {options.sampler} draws as many runs as --trials says: add it, such as --trials 20.")
+        raise LabError(f"--sampler {options.sampler} draws as many runs as --trials says: add it, such as "
+                       "--trials 20.")
     return options.trials
 
 

@@ -151,7 +151,7 @@ def told(study, track, error, stop, options):
 
     runs = [(track.named(trial)[0], trial) for trial in study.trials]
     store = track.lab.store
-    went = dict.fromkeys(name for name, trial in runs if trial.left is None)
+    went = dict.fromkeys(name for name, trial in runs if trial.left is None or track.is_complete(name))
     outcome = results.of_training([store.run(name) for name in went], track.found, error, stop, options)
     left = {name: trial for name, trial in runs if name not in went and (store.root / name).is_dir()}
     loaded = {name: store.run(name).load() for name in left}
@@ -180,5 +180,5 @@ def left_early(study, left, went):
     rows = [[ids[run.run_id], *(rung_text(name, getattr(run.config, name)) for name in study.space),
              f"{trial.left:,} updates", f"{run.validations['validation'].means[-1]:.4f}"]
             for trial, run in sorted(left, key=lambda pair: -pair[0].left)]
-    return [f"{counted(len(left), 'run')} of {went + len(left)} left early; `labkit resume {rows[0][0]}` trains one on "
-            "to its end.", *repr(Table(heads, rows)).split("\n")]
+    return [f"{counted(len(left), 'run')} of {went + len(left)} left early; `labkit resume {rows[0][0]}` trains "
+            "those of its pass to their ends.", *repr(Table(heads, rows)).split("\n")]

@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import math
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -83,8 +82,8 @@ def _range(name: str, text: str) -> Range:
     """Read LOW..HIGH; LabError says what is wrong with it."""
     kinds = _kinds(name)
     if not kinds:
-        raise LabError(f"{name} = {text!r}: {name} has no range, since it is a name: give values to choose among, with "
-                       "commas between them.")
+        raise LabError(f"{name} = {text!r}: {name} has no range, since it is a name: give values to choose among, "
+                       "with commas between them.")
     words = text.split("..")
     if len(words) != 2 or "," in text:
         raise LabError(f"{name} = {text!r}: give a range as LOW..HIGH, such as 1e-5..1e-2, or values with commas "

@@ -9,7 +9,6 @@ Papers: TPE (Bergstra et al. 2011), asynchronous successive halving (Li et al. 2
 (Golovin et al. 2017).
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -57,6 +57,9 @@ def test_trials_are_trained_told_in_one_table_and_found_again(capsys, pictures, 
     code, out, err = labkit(capsys, *command)                 # the same command trains nothing twice
     assert code == 0 and "update" not in err.replace("updates", ""), err
     assert out.startswith("run ") and f"{len(left)} run" in out and "of 4 left early; `labkit resume " in out
+    assert labkit(capsys, "resume", left[0]["id"])[0] == 0    # one that left is trained to its end
+    code, out, _ = labkit(capsys, *command)
+    assert code == 0 and "left early" not in out and "4 runs of 4 found in the store" in out
     [study] = (Store().root / "sweeps").glob("tpe-learning_rate-rank-*.jsonl")
     assert f"study: {study}" in out and study.read_text().startswith('{"op_code":0,')
 
