@@ -1,11 +1,12 @@
 // What a race has told so far. Pieces come in any number and order of runs and are only ever added: the same pieces
 // are sent by a kernel that trains, lie in a page, or come from a recorded set. labkit/view/race_data.py writes them.
 
+const BARE = "the untouched base"; // where runs begin that do not begin from an adapter's file
 const KINDS = new Set(["race", "run", "loss", "pictures", "verdict", "progress"]);
 
 export class Race {
   constructor() {
-    this.head = { title: "", field: "", origin: "", last: 1, prompts: [], note: "" };
+    this.head = { title: "", field: "", origin: "", last: 1, prompts: [], note: "", start: BARE };
     this.runs = new Map(); // by run id, in the order of the legend
     this.step = 0; // the newest update that was told
   }
@@ -41,6 +42,11 @@ export class Race {
     const steps = [...new Set(this.list.flatMap((run) => run.pictures.map(({ step }) => step)))].sort((a, b) => a - b);
     if (steps.length <= count) return steps;
     return Array.from({ length: count }, (_, i) => steps[Math.round((i * (steps.length - 1)) / (count - 1))]);
+  }
+
+  // What update 0 is called where there is room for one word.
+  get first() {
+    return this.head.start === BARE ? "base" : "start";
   }
 
   get pictured() {

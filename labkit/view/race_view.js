@@ -175,7 +175,7 @@ export class RaceView {
     row.frames = this.film.map((step) => {
       const frame = make("div", "frame", row.film), shown = run.pictures.find((entry) => entry.step === step);
       for (const src of shown?.urls ?? []) Object.assign(make("img", "", frame), { src, alt: "", decoding: "async" });
-      make("small", "", frame, step ? step.toLocaleString("en") : "base");
+      make("small", "", frame, step ? step.toLocaleString("en") : this.race.first);
       frame.addEventListener("click", () => { this.pause(); this.show(this.stops.indexOf(step)); });
       return { frame, step };
     });
@@ -189,7 +189,7 @@ export class RaceView {
     let right = -Infinity;
     const place = (i) => (last ? (i / last) * (room - 18) + 9 : 9);
     this.stops.forEach((step, i) => {
-      const text = i ? step.toLocaleString("en") : "base", half = text.length * 3.6 + 5, x = place(i);
+      const text = i ? step.toLocaleString("en") : this.race.first, half = text.length * 3.6 + 5, x = place(i);
       const touchesLast = i < last && x + half > place(last) - this.stops[last].toLocaleString("en").length * 3.6 - 5;
       const mark = make("i", "", this.stopNames);
       mark.style.left = `${x}px`;
@@ -204,7 +204,7 @@ export class RaceView {
     const last = this.stops.length - 1;
     this.index = index == null || index >= last ? null : Math.max(index, 0);
     const here = this.index ?? last, step = this.stops[here], { race } = this;
-    const text = step ? this.progressText(step) : race.head.start ?? "the untouched base";
+    const text = step ? this.progressText(step) : race.head.start;
     this.slider.value = here;
     this.slider.setAttribute("aria-valuetext", text);
     this.now.textContent = text;

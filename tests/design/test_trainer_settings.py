@@ -204,9 +204,14 @@ def test_what_only_the_kit_has_is_told_by_name(name):
 
 
 def test_a_start_that_a_trainer_cannot_be_told_is_called_what_it_is():
-    config = RunConfig(base="folder", init_lora_weights="mine.safetensors")
-    lost = notes(translate(TRAINERS["labkit"], settings_of(config), TRAINERS["kohya"]), "none")
+    config = RunConfig(base="folder", init_lora_weights="mine.safetensors@0123456789abcdef")
+    lost = notes(translate(TRAINERS["labkit"], settings_of(config), TRAINERS["diffusers"]), "none")
     assert lost["init_lora_weights"].endswith("training begins at the untouched base")
+    for name, setting in (("kohya", "network_weights"), ("simpletuner", "--init_lora"),
+                          ("onetrainer", "lora_model_name")):
+        there = translate(TRAINERS["labkit"], settings_of(config), TRAINERS[name])
+        assert there.settings[setting] == "mine.safetensors" and "init_lora_weights" not in notes(there, "none")
+        assert "--lora_init_type" not in there.settings       # which names ways to draw A
     drawn = notes(translate(TRAINERS["labkit"], settings_of(config.replace(init_lora_weights="gaussian")),
                             TRAINERS["kohya"]), "none")
     assert drawn["init_lora_weights"].endswith("A begins with other numbers, of another size")

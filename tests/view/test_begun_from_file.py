@@ -11,6 +11,7 @@ from labkit.judge.advice import advice
 from labkit.judge.diagnose import OVERSHOOTING, diagnose
 from labkit.judge.ranking import ranked
 from labkit.judge.score_text import disagreement, score, words
+from labkit.settings import REPO
 from labkit.view.by_rate import plot_u_curve
 from labkit.view.race_data import RaceData
 from labkit.view.ranking import ranking_sheet
@@ -56,6 +57,8 @@ def test_figures_and_pages_call_the_start_what_it_is():
     assert ranking_sheet(ranked([run])).summary.startswith("the file mine.safetensors; ")
     assert RaceData([run]).pieces[0]["start"] == "the file mine.safetensors"
     assert RaceData(made_race()).pieces[0]["start"] == "the untouched base"
+    script = (REPO / "labkit" / "view" / "race_data.js").read_text(encoding="utf-8")
+    assert f'const BARE = "{beginning("default")}"' in script         # which it calls "base", and any other "start"
     labels = [text.get_text() for text in plot_u_curve([run]).figure.findobj(lambda each: hasattr(each, "get_text"))]
     assert "where they\nbegan" in labels and "untouched\nbase" not in labels
     page = over_updates(run) + curve({"label": "healthy"}, run)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from labkit.design.adapter_start import FILE
 from labkit.design.config import DEFAULT_STEPS, RunConfig
 from labkit.design.trainers.passes import Pass, Shown, account, batches, updates
 from labkit.design.trainers.reading import plain
@@ -207,6 +208,10 @@ def write(trainer: Trainer, run: Run, one: Pass | None, notes: Notes, names: Map
     """
     run, total = dict(run), updates(run, one, source.length.ends_pass)
     _same_scaling(trainer, run, notes)
+    start = FILE.fullmatch(str(run.get("init_lora_weights")))
+    if start and any(row.ours == "initial_weights" for row in trainer.rows):
+        run["initial_weights"] = start[1]                     # which is no way to draw A there
+        del run["init_lora_weights"]
     left, flat = dict(run), Settings()
     for row in trainer.rows:
         value = left.get(row.ours)
