@@ -106,7 +106,7 @@ class Base:
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @property
-    def step(self) -> int:
+    def side_multiple(self) -> int:
         """Give the pixels of which each side must be a multiple: U-Net and autoencoder halve it so often."""
         return self.vae_scale_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
 
@@ -156,9 +156,9 @@ class Base:
 
     def at(self, resolution: int) -> "Base":
         """Give the same base, sharing weights and lock, for pictures of `resolution` pixels a side."""
-        if resolution < self.step or resolution % self.step:
-            raise LabError(f"resolution: {resolution} does not fit {self.name}; give a multiple of {self.step} "
-                           f"pixels, {self.own_resolution} being its own.")
+        if resolution < self.side_multiple or resolution % self.side_multiple:
+            raise LabError(f"resolution: {resolution} does not fit {self.name}; "
+                           f"give a multiple of {self.side_multiple} pixels, {self.own_resolution} being its own.")
         if resolution > MOST_TIMES * self.own_resolution:
             raise LabError(f"resolution: {resolution} is more than {MOST_TIMES} times "
                            f"the {self.own_resolution} pixels that {self.name} was made for: "

@@ -90,7 +90,7 @@ def kind_of(files: BaseFiles) -> str:
 def resolution_and_step(files: BaseFiles) -> tuple[int, int] | None:
     """Return the side in pixels that a base was made for, and of what each side must be a multiple; nothing is loaded.
 
-    None where its configuration does not say. As `Base.own_resolution` and `Base.step` once it is loaded.
+    None where its configuration does not say. As `Base.own_resolution` and `Base.side_multiple` once it is loaded.
     """
     unet, vae = (_json(files.folder / part / "config.json") for part in ("unet", "vae"))
     side, blocks, more = unet.get("sample_size"), vae.get("block_out_channels"), unet.get("block_out_channels")

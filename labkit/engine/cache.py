@@ -205,7 +205,7 @@ def _latents(base: Base, pictures: PictureFolder, progress: Progress) -> dict[st
     """Encode pictures a few at a time: mean, (n, C, H, W) float16, and std, as float8: it is far smaller than the
     latents, so that its rounding is of the size of theirs. Of several sizes, each has tensors of its own."""
     numbers: dict[tuple[int, int], list[int]] = {}
-    for i, size in enumerate(sizes_of(pictures, base.resolution, base.step)):
+    for i, size in enumerate(sizes_of(pictures, base.resolution, base.side_multiple)):
         numbers.setdefault(size, []).append(i)
     tensors, done = {}, 0
     for (width, height), of_size in numbers.items():
@@ -241,7 +241,7 @@ def _captions(base: Base, pictures: PictureFolder) -> dict[str, Tensor]:
     if owners:
         more = _conditions(base, pictures.every_caption[len(pictures):])
     if SIZES in cond:
-        sizes = sizes_of(pictures, base.resolution, base.step)
+        sizes = sizes_of(pictures, base.resolution, base.side_multiple)
         cond[SIZES] = torch.tensor([size_numbers(upright_size(path), (height, width), pictures.crop)
                                     for path, (width, height) in zip(pictures.paths, sizes, strict=True)])
         more |= {SIZES: cond[SIZES][owners]} if owners else {}

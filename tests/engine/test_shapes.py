@@ -194,7 +194,7 @@ def test_sdxl_is_told_each_pictures_own_size_cut_and_bucket(tmp_path):
     assert size_numbers((300, 700), (96, 160), "buckets") == [300, 700, 0, 32, 96, 160]       # scaled to 96 x 224
     assert size_numbers((700, 300), (160, 96), "buckets") == [700, 300, 32, 0, 160, 96]
     written(tmp_path, [(100, 60), SQUARE])
-    stub = SimpleNamespace(resolution=128, step=32, encode_captions=lambda texts: {
+    stub = SimpleNamespace(resolution=128, side_multiple=32, encode_captions=lambda texts: {
         "encoder_hidden_states": torch.zeros(len(texts), 1, 1), SIZES: torch.zeros(len(texts), 6)})
     told = caching._captions(stub, load_folder(tmp_path, crop="buckets"))[f"cond.{SIZES}"]
     assert told.tolist() == [[60, 100, 0, 0, 96, 160], [48, 48, 0, 0, 128, 128]]
