@@ -236,7 +236,8 @@ def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None,
             checkpoint.save(state, modules, optimizer)
             saved = budget.seconds()
         if done or step % measure == 0:
-            log(log_to or Path(work) / "denoiser.jsonl", **state, bf16=bf16, device=device_name(device), loss=float(total / counted),
+            log(log_to or Path(work) / "denoiser.jsonl", **state, bf16=bf16, device=device_name(device),
+                loss=float(total / counted),
                 held_out=fixed_noise_loss(averages[0].module, averages[1].module, schedule, held))
             total, counted = 0.0, 0
     return averages[0].module, averages[1].module
