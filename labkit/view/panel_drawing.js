@@ -20,14 +20,15 @@ export class PanelDrawing {
     button("lab-draw", row, "Draw", draw, "draw");
     this.result = make("div", "result", this.box);
     this.images = [0, 1].map(() => make("img", "", this.result));
-    const side = make("div", "side", this.result);
-    this.slider = make("input", "lab-strength", make("label", "", side, "strength of the adapter "));
+    const side = make("div", "side", this.result), label = make("label", "", side, "strength of the adapter ");
+    this.slider = make("input", "lab-strength", label);
     Object.assign(this.slider, { type: "range", min: 0, step: 1 });
     this.slider.dataset.key = "strength";
     this.value = make("output", "", side);
-    this.note = make("p", "quiet", this.box);
+    this.note = make("p", "quiet", side);
     this.slider.addEventListener("input", () => this.move());
-    this.result.hidden = true;
+    this.drawn = [...this.images, label, this.value]; // what there is nothing to show in before the first drawing
+    for (const part of this.drawn) part.hidden = true;
   }
 
   offer(runs) {
@@ -48,7 +49,7 @@ export class PanelDrawing {
     this.urls = images.map((image) => URL.createObjectURL(new Blob([image], { type: "image/webp" })));
     this.slider.max = strengths.length - 1;
     this.slider.value = strengths.indexOf(1);
-    this.result.hidden = false;
+    for (const part of this.drawn) part.hidden = false;
     this.box.hidden = false;
     this.move();
   }

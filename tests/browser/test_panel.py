@@ -123,6 +123,35 @@ def test_a_cell_that_is_run_again_shows_what_goes_on_with_its_knobs_locked(page)
     assert rung(page, "LoRA rank 8").is_disabled()
 
 
+def test_a_prompt_is_drawn_by_enter_and_the_strength_answers_by_keyboard(page):
+    stage(page, r"\d finished")
+    drawing = page.locator(".lab-drawing")
+    prompt, slider = drawing.get_by_label("prompt", exact=True), drawing.get_by_label("strength of the adapter")
+    cells = page.locator(".jp-CodeCell").count()
+    prompt.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("add a zeppelin to a pool")                    # the notebook's own keys would change cells
+    page.keyboard.press("Enter")
+    base, adapted = drawing.locator(".result img").all()
+    adapted.wait_for(state="visible")
+    assert page.locator(".jp-CodeCell").count() == cells
+    assert "zeppelin" in drawing.locator("p.quiet").inner_text()      # a word that the base has never been shown
+    assert slider.get_attribute("aria-valuetext") == "1"
+    assert re.match("add a zeppelin to a pool: with .+ at strength 1$", adapted.get_attribute("alt"))
+    seen = [adapted.get_attribute("src")]
+    for strength in ("0.75", "0.5", "0.25", "0: the untouched base"):
+        slider.press("ArrowLeft")
+        assert slider.get_attribute("aria-valuetext") == strength
+        seen.append(adapted.get_attribute("src"))
+    assert len(set(seen)) == 5 and seen[-1] == base.get_attribute("src")
+    other = drawing.get_by_label("adapter of the run").locator("option").last
+    drawing.get_by_label("adapter of the run").select_option(other.get_attribute("value"))
+    drawing.get_by_role("button", name="Draw").click()
+    with_other = re.compile(f"with {re.escape(other.text_content())} at strength 1$")
+    wait_until(lambda: with_other.search(adapted.get_attribute("alt")), 300)
+    shot(page, "5-drawn")
+
+
 def test_what_ended_is_revealed_scrubbed_pinned_and_fits_a_screen(page):
     stage(page, r"\d finished")
     view = page.locator(".lab-panel .lab-race")
@@ -156,6 +185,8 @@ def test_a_knob_whose_runs_are_known_answers_at_once_and_stop_ends_another_run(p
     rung(page, "training steps 200").click()
     page.locator(".lab-train").click()
     stage(page, r"update \d+ of 200")
+    page.locator(".lab-prompt").press("Enter")
+    page.locator(".lab-drawing", has_text="The base is training").wait_for(state="visible")
     page.locator(".lab-stop").click()
     stage(page, "2 stopped")
     assert page.locator(".lab-error").inner_text().strip() == ""
