@@ -59,8 +59,9 @@ export class PanelDrawing {
     const [base, adapted] = this.images, here = Number(this.slider.value);
     Object.assign(base, { src: this.urls[0], alt: `${prompt}: the untouched base` });
     Object.assign(adapted, { src: this.urls[here], alt: `${prompt}: with ${name} at strength ${strength}` });
-    this.value.textContent = strength === 0 ? "0: the untouched base" : `${strength}`;
-    this.slider.setAttribute("aria-valuetext", this.value.textContent);
+    const words = strength === 0 ? "0: the untouched base" : `${strength}`;
+    this.slider.setAttribute("aria-valuetext", words);
+    this.value.textContent = strength === 0 ? words : `${words}, of ${name}`; // whatever is chosen above by now
   }
 
   clear() {
