@@ -130,7 +130,7 @@ export class RaceView {
     const count = Math.max(this.race.list.length, 1), { root } = this;
     const sides = Array.from({ length: count }, (_, i) => {
       const across = (pane - 12 * i) / (i + 1) / seeds - 12;
-      return Math.min(across, this.height / Math.ceil(count / (i + 1)) - 46);
+      return Math.min(across, this.height / Math.ceil(count / (i + 1)) - 62);
     });
     const side = Math.max(...sides);
     root.style.setProperty("--side", `${Math.floor(Math.max(56, Math.min(side, 224)))}px`);
