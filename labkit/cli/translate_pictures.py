@@ -1,5 +1,6 @@
 """What one pass over the pictures shows, counted in the folders that settings or a person names."""
 
+import os
 import re
 from pathlib import Path
 
@@ -20,13 +21,13 @@ def pass_of(trainer, settings, file, given):
         if int(given) < 1:
             raise LabError(f"--pictures {given} is not possible: it must be a whole number above 0, or a folder.")
         return int(given)
-    beside = given_path(file).parent if len(file) < 4096 and given_path(file).is_file() else Path()
+    beside = given_path(file).parent if os.path.isfile(file) else Path()    # a command line is longer than any name
     named = sources(trainer.name, settings, beside)
     if given is None:
         places = [_there(source.place, beside) for source in named]
         return _pass(zip(named, places, strict=True), trainer) if named and all(places) else None
     folder = given_path(given)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise LabError(f"--pictures {given}: there is no such folder; give one, or a whole number above 0.")
     if len(named) > 1:
         raise LabError(f"--pictures {given}: the settings name {counted(len(named), 'folder')} with repeats of their "
@@ -41,7 +42,7 @@ def pass_of(trainer, settings, file, given):
 
 def _there(place, beside):
     """Return the folder that settings name, as seen from here or from beside them; None where it is not there."""
-    return next((path for path in (given_path(place), beside / place) if path.is_dir()), None)
+    return next((path for path in (given_path(place), beside / place) if os.path.isdir(path)), None)
 
 
 def _pass(places, trainer):

@@ -131,6 +131,22 @@ def test_what_is_no_number_and_no_folder_of_pictures_is_answered(kohya, capsys, 
     assert words in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("concept", [{"path": "x", "balancing": "many"}, {"path": "x", "num_repeats": -1},
+                                     {"path": "x", "balancing": 1e300, "balancing_strategy": "SAMPLES"},
+                                     {"path": "x" * 300}, {"path": "a\0b"}, {"path": ["x"]}, {"path": 7}])
+def test_odd_settings_end_in_a_sentence_or_are_not_counted(kohya, capsys, concept):
+    settings = {"training_method": "LORA", "lora_rank": 8, "epochs": 3, "concepts": [concept]}
+    code = labkit(written(kohya, "o.json", json.dumps(settings)))
+    out = json.loads(capsys.readouterr().out)
+    words = "is not possible", "is no number", "cannot be the name of a file"
+    assert code == 0 and not out["notes"]["length"] or code == 2 and any(word in out["error"] for word in words)
+
+
+def test_a_command_line_may_be_longer_than_a_name_of_a_file(capsys):
+    line = "train_network.py --network_dim=8 --max_train_epochs=10 " + "--output_dir=" + 300 * "x"
+    assert translated(capsys, line)[0]["num_train_epochs"] == 10
+
+
 def test_one_folder_does_not_stand_for_several_with_repeats_of_their_own(kohya, capsys):
     concepts = [{"path": "x", "balancing": 2.0}, {"path": "y", "balancing": 1.0}]
     path = written(kohya, "o.json", json.dumps({"training_method": "LORA", "lora_rank": 8, "concepts": concepts}))

@@ -6,6 +6,7 @@ picture once (documentation/DATALOADER.md).
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,9 @@ from typing import Any, NamedTuple
 from labkit.design.trainers.reading import plain
 from labkit.errors import LabError
 from labkit.files import json_text
+from labkit.text import shown
 
+MOST = 10**7                                                  # repeats, or pictures of a pass
 CONCEPTS, BACKENDS = "concept_file_name", "data_backend_config"      # settings that name a file of folders
 SUBSET = ("image_dir", "folder_path", "path", "instance_data_dir")
 
@@ -117,9 +120,9 @@ def sources(trainer: str, settings: Mapping[str, Any], beside: Path) -> list[Sou
     last = {name.rsplit(".", 1)[-1]: value for name, value in flat.items() if not name.startswith("datasets.")}
     own = next((last[name] for name in ("train_data_dir", "instance_data_dir", "data") if last.get(name)), None)
     if own is not None and trainer in ("kohya", "kohya_ss", "diffusers", "labkit"):
-        repeats = last.get("dataset_repeats")
-        is_named = trainer in ("kohya", "kohya_ss", "labkit") and repeats is None
-        found.insert(0, Source(str(own), float(repeats or 1), in_names=is_named))
+        repeats = _number(last, "dataset_repeats", 0)
+        is_named = trainer in ("kohya", "kohya_ss", "labkit") and not repeats
+        found.insert(0, Source(str(own), repeats or 1, in_names=is_named))
     return found
 
 
@@ -136,8 +139,9 @@ def _listed(flat: Mapping[str, Any], start: str) -> list[dict[str, Any]]:
 
 def _file(beside: Path, name: str) -> list[dict[str, Any]]:
     """Return the entries of a JSON file that settings name; none where it is not there."""
-    path = next((place for place in (Path(name), beside / name, beside / Path(name).name) if place.is_file()), None)
-    if not name or path is None:
+    places = (Path(name), beside / name, beside / Path(name).name) if name else ()
+    path = next((place for place in places if os.path.isfile(place)), None)
+    if path is None:
         return []
     try:
         entries = json_text.read(path, list)
@@ -158,7 +162,17 @@ def _counts(entry: Mapping[str, Any]) -> bool:
 def _source(entry: Mapping[str, Any]) -> Source:
     place = str(next(entry[name] for name in SUBSET if entry.get(name)))
     if "instance_data_dir" in entry:
-        return Source(place, float(entry.get("repeats") or 0) + 1)
+        return Source(place, _number(entry, "repeats", 0) + 1)
     if str(entry.get("balancing_strategy", "REPEATS")).upper() == "SAMPLES":
-        return Source(place, samples=int(entry.get("balancing") or 0))
-    return Source(place, float(entry.get("num_repeats") or entry.get("balancing") or 1))
+        return Source(place, samples=int(_number(entry, "balancing", 0)))
+    return Source(place, _number(entry, "num_repeats", 0) or _number(entry, "balancing", 1))
+
+
+def _number(entry: Mapping[str, Any], name: str, unsaid: float) -> float:
+    """Return how often something is shown; LabError where that is no number."""
+    value = plain(entry.get(name))
+    if value is None or value is False:
+        return unsaid
+    if not isinstance(value, int | float) or not 0 <= value <= MOST:
+        raise LabError(f"{name} = {shown(value)} is not possible: it must be a number from 0 to {MOST:,}.")
+    return float(value)
