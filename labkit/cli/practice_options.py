@@ -46,7 +46,8 @@ def add_practice(add):
     _diagnose(add["diagnose"])
     _translate(add["translate"])
     add["inspect"].add_argument("path", metavar="PATH",
-                                help="a folder of pictures, an adapter file, a base, a run's folder or a log")
+                                help="a folder of pictures, an adapter file, a base, a run's folder or checkpoint, or "
+                                     "a log")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
                                 help="a design file to look over before training (default: this machine)")
 
@@ -60,7 +61,7 @@ def _find(parser):
 
 def _judge(parser):
     parser.add_argument("files", nargs="+", metavar="FILE",
-                        help="adapter files of any trainer, such as lora/*.safetensors")
+                        help="adapter files of any trainer, such as lora/*.safetensors, or checkpoints of a run")
     parser.add_argument("--base", required=True, metavar="NAME",
                         help="what they were trained on: embedded, a folder, a .safetensors file or a hub name")
     parser.add_argument("--data", required=True, metavar="FOLDER",

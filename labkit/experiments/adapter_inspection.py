@@ -9,7 +9,8 @@ import numpy as np
 from labkit.experiments.spectrum import Spectrum, of_product
 from labkit.machine import Finding
 from labkit.store.adapter_headers import settings, trainer
-from labkit.store.foreign_adapters import AdapterLayer, ForeignAdapter, read_adapter
+from labkit.store.checkpoint_adapters import read_kept
+from labkit.store.foreign_adapters import AdapterLayer, ForeignAdapter
 from labkit.text import counted, printable
 
 # Width of the text that a cross-attention layer reads: it tells the families of bases apart.
@@ -22,8 +23,8 @@ NAMED = 3                                                     # layers that a se
 
 
 def inspect_adapter(path: Path | str) -> list[Finding]:
-    """Return what an adapter file is and what is odd about it, as Findings; LabError where it cannot be read."""
-    adapter = read_adapter(path)
+    """Return what an adapter file, or a checkpoint of a run, is and what is odd about it; LabError if unreadable."""
+    adapter = read_kept(path)
     return [_what(adapter), _base(adapter), *_settings(adapter), *_sizes(adapter.layers), *_odd(adapter)]
 
 

@@ -27,8 +27,9 @@ from labkit.experiments.memorization import GAP, distances, layout_and_colour
 from labkit.judge.score_text import score
 from labkit.settings import data_dir, given_path
 from labkit.store.adapter_starts import placed
+from labkit.store.checkpoint_adapters import read_kept
 from labkit.store.events import Event
-from labkit.store.foreign_adapters import ForeignAdapter, read_adapter
+from labkit.store.foreign_adapters import ForeignAdapter
 from labkit.store.history import Run, RunBuilder
 from labkit.text import counted, printable
 
@@ -79,7 +80,7 @@ class JudgedFile:
 
 
 def read_files(paths: Sequence[Path | str], files: BaseFiles) -> list[ForeignAdapter]:
-    """Read adapter files and hold them against the files of a base; nothing is loaded.
+    """Read adapter files and checkpoints of runs, and hold them against the files of a base; nothing is loaded.
 
     LabError: a file cannot be read, is a pickle, of another kind than a LoRA of the U-Net, broken or of another base.
     """
@@ -87,7 +88,7 @@ def read_files(paths: Sequence[Path | str], files: BaseFiles) -> list[ForeignAda
     for path in dict.fromkeys(given_path(path) for path in paths):
         if not path.exists():
             raise LabError(f"{path} is not there: give adapter files, such as lora/*.safetensors.")
-        adapter = read_adapter(path)
+        adapter = read_kept(path)
         _check_kind(adapter)
         made_for, base = family(adapter.layers), FAMILIES.get(text_width(files) or 0)
         if made_for and base and made_for != base:
