@@ -24,7 +24,6 @@ import psutil  # noqa: E402  PEFT brings it
 
 from labkit.cli.tools import load  # noqa: E402
 from labkit.files.atomic import write_file  # noqa: E402
-from labkit.text import counted  # noqa: E402
 
 jupyter_page = load("jupyter_page")
 
@@ -109,12 +108,14 @@ def words(held) -> str:
     """Return what was measured as a paragraph of the page."""
     def over(name):
         values = [each[name] for each in held]
-        return f"{statistics.median(values):,.0f} MB ({min(values):,.0f} to {max(values):,.0f})"
+        spread = f" ({min(values):,.0f} to {max(values):,.0f})" if len(values) > 1 else ""
+        return f"{statistics.median(values):,.0f} MB{spread}"
 
+    sessions = f"median and range of {len(held)} sessions" if len(held) > 1 else "in the one session that was measured"
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (f"A session of the panel that trains {RUNS} runs side by side on the embedded base and draws with one of "
-            f"them holds at most {over('all')} of resident memory, median and range of "
-            f"{counted(len(held), 'session')}: the server {over('server')}, the kernel {over('kernel')}. Measured "
+            f"them holds at most {over('all')} of resident memory, {sessions}: "
+            f"the server {over('server')}, the kernel {over('kernel')}. Measured "
             f"on {platform.system()} with Python {platform.python_version()}, {versions} by "
             "`python tools/session_memory.py`.\n")
 
