@@ -62,7 +62,7 @@ def test_the_way_from_photographs_to_plain_diffusers_is_gone_as_it_stands(capsys
     design = load_design(folder / "bricks.yaml")
     assert told["find"].count("Take ") == 1 and design.learning_rate in (1e-3, 3e-3, 1e-2)
     [run] = Store(folder / "bricks").load_runs()
-    assert run.config.learning_rate == design.learning_rate and "healthy" in told["train"]
+    assert run.config.learning_rate == design.learning_rate and f"run {run.run_id}: " in told["train"]
     assert "Keep 0000" in told["judge"] and "<table" in (folder / "bricks.html").read_text(encoding="utf-8")
     assert (folder / "bricks.md").is_file() and (folder / "bricks.png").is_file() and "rank 8" in told["export"]
     drawn = np.asarray(Image.open(folder / "bricks_drawn.png"), dtype=float)
