@@ -4,14 +4,18 @@ Read at commit 27a03a91: toolkit/config_modules.py (NetworkConfig, TrainConfig, 
 toolkit/optimizer.py, toolkit/lora_special.py, jobs/process/BaseSDTrainProcess.py, config/examples. What to notice:
 linear_alpha is 1 where it is not given, `linear` alone rises from a third of the rate to all of it, a warm-up is only
 known to constant_with_warmup (1,000 where it is not given), gradient_accumulation_steps counts forward passes as
-steps while gradient_accumulation counts updates, and the optimizer's epsilon is 1e-6.
+steps while gradient_accumulation counts updates, the optimizer's epsilon is 1e-6, and pictures are in buckets unless
+told otherwise (square_crop makes squares of these).
 """
 
+from labkit.design.trainers import buckets
 from labkit.design.trainers.reading import near_targets, positive, side, words
 from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Run, Settings, Trainer
+from labkit.reading import BUCKETS
 
 PRECISION = words({"fp32": "no", "float32": "no", "float": "no", "fp16": "fp16", "float16": "fp16", "bf16": "bf16",
                    "bfloat16": "bf16"})
+TOLERANCE = "datasets.0.bucket_tolerance"
 PARAMS = "train.lr_scheduler_params."
 
 
@@ -37,6 +41,10 @@ def before(flat: Settings, notes: Notes) -> Settings:
         flat.setdefault("train.text_encoder_lr", flat["train.lr"])
     else:
         flat.pop("train.text_encoder_lr", None)
+    if flat.pop("datasets.0.square_crop", False):
+        flat["datasets.0.buckets"] = False
+    if flat.get("datasets.0.buckets") is False:
+        flat = buckets.left_idle(flat, (TOLERANCE,), notes)
     passes = flat.pop("train.gradient_accumulation_steps", 1)
     if passes > 1:
         flat["train.gradient_accumulation"] = passes
@@ -79,7 +87,7 @@ TRAINER = Trainer(
             write=lambda value, tell: {"l2": "mse", "l1": "mae"}.get(value, value)),
         Row("text_encoder_lr", "train.text_encoder_lr", spare=True),
         Row("lora_dropout", "network.dropout", spare=True), Row("repeats", "datasets.0.num_repeats", spare=True),
-        Row("flip", "datasets.0.flip_x", spare=True), Row("buckets", "datasets.0.buckets", spare=True),
+        Row("flip", "datasets.0.flip_x", spare=True), Row("bucket_reso_steps", TOLERANCE, spare=True),
         Row("random_crop", "datasets.0.random_crop", spare=True), Row("ema", "train.ema_config.use_ema", spare=True),
         Row("keep_tokens", "datasets.0.keep_tokens", spare=True), Row("trigger_word", "trigger_word", spare=True),
         Row("shuffle_caption", "datasets.0.shuffle_tokens", spare=True),
@@ -108,6 +116,8 @@ TRAINER = Trainer(
             ("all",): "every layer of the U-Net is adapted there, samplers and time embedding included, which the "
                       "kit's set all leaves out"}),
         Choice("prediction_type", "model.is_v_pred", {"v_prediction": {"model.is_v_pred": True}, None: {}}, None),
+        buckets.choice("datasets.0.buckets", {"datasets.0.buckets": True}, {"datasets.0.buckets": False}, BUCKETS,
+                       buckets.OF_AI_TOOLKIT),
     ),
     scheduler="train.lr_scheduler",
     curves=(
@@ -130,7 +140,7 @@ TRAINER = Trainer(
         "logging.*", "meta.*", "train.gradient_checkpointing", "train.noise_scheduler", "train.skip_first_sample",
         "train.disable_sampling", "train.train_unet", "train.xformers", "train.sdp", "model.arch", "model.is_xl",
         "model.is_v2", "model.is_flux", "model.low_vram", "model.dtype", "datasets.0.caption_ext",
-        "datasets.0.cache_latents*", "datasets.0.bucket_tolerance", "train.ema_config.ema_decay", "network.rank",
+        "datasets.0.cache_latents*", "train.ema_config.ema_decay", "network.rank",
         "network.transformer_only", "datasets.0.default_caption", "train.force_first_sample",
         "train.unload_text_encoder", "train.cache_text_embeddings",
     }),

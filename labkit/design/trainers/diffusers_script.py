@@ -52,6 +52,7 @@ TRAINER = Trainer(
         Choice("optimizer", "use_8bit_adam", {"adamw8bit": {"use_8bit_adam": True}, "adamw": {}}, "adamw",
                lambda value: "adamw8bit" if "8bit" in str(value) else "adamw"),
         Choice("random_crop", "center_crop", {False: {"center_crop": True}, True: {}}, True),
+        Choice("crop", "center_crop", {"center": {}}, "center", lambda value: "center"),     # always a square
     ),
     scheduler="lr_scheduler",
     curves=(

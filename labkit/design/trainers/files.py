@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from labkit.design.config import RunConfig, is_share_string, load_design
 from labkit.design.design_file import design_text
+from labkit.design.trainers.passes import crops
 from labkit.design.trainers.reading import plain
 from labkit.design.trainers.table import Settings, Trainer
 from labkit.errors import LabError
@@ -142,8 +143,8 @@ def command_line(text: str) -> Given:
 
 
 def _beside(given: Given, path: Path) -> Given:
-    """Add what kohya's settings say in other files, where these are beside: --config_file and --dataset_config."""
-    settings = dict(given.settings)
+    """Add what settings say in files that are beside: kohya's config_file and dataset_config, SimpleTuner's crops."""
+    settings = crops(given.settings, path.parent) | given.settings
     for name in ("config_file", "dataset_config"):
         told = next((own for own in settings if own.rsplit(".", 1)[-1] == name), "")
         file = str(settings.get(told) or "")

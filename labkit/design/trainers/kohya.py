@@ -6,6 +6,7 @@ where it is not given, unet_lr counts instead of learning_rate, the text encoder
 `constant` refuses a warm-up, max_train_epochs counts instead of max_train_steps, and a warm-up below 1 is a share.
 """
 
+from labkit.design.trainers import buckets
 from labkit.design.trainers.reading import near_optimizer, near_targets, positive, side, text
 from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Run, Settings, Trainer
 
@@ -24,7 +25,7 @@ EXTRAS = tuple(Row(name, name, spare=True) for name in (
 )) + (
     Row("input_perturbation", "ip_noise_gamma", spare=True), Row("lora_dropout", "network_dropout", spare=True),
     Row("rank_dropout", "network_args.rank_dropout", spare=True), Row("flip", "flip_aug", spare=True),
-    Row("module_dropout", "network_args.module_dropout", spare=True), Row("buckets", "enable_bucket", spare=True),
+    Row("module_dropout", "network_args.module_dropout", spare=True), *buckets.ROWS,
     Row("initial_weights", "network_weights", spare=True), Row("reg_data", "reg_data_dir", spare=True),
     Row("repeats", "dataset_repeats", spare=True), Row("momentum", "optimizer_args.momentum", spare=True),
     Row("lr_layers", "network_args.block_lr", spare=True), Row("use_dora", "network_args.dora_wd", spare=True),
@@ -62,7 +63,7 @@ QUIET = frozenset({
     "max_data_loader_n_workers", "persistent_data_loader_workers", "gradient_checkpointing", "mem_eff_attn",
     "cpu_offload_checkpointing", "xformers", "sdpa", "torch_compile", "dynamo_backend", "lowram", "highvram",
     "no_half_vae", "tokenizer_cache_dir", "caption_extension", "caption_extention", "caption_separator",
-    "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale", "resize_interpolation",
+    "resize_interpolation",
     "config_file", "output_config", "dataset_config", "debug_dataset", "wandb*", "save*", "sample*", "huggingface*",
     "metadata*", "console_log*", "validat*", "max_validation_steps", "prior_loss_weight", "v2", "async_upload",
     "resume*", "num_cpu_threads_per_process", "ddp*",
@@ -81,7 +82,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
     if more:
         notes.tell("none", "dataset_config", f"a run has one folder of pictures; {len(more)} more are left out")
         flat = {name: value for name, value in flat.items() if not name.startswith("datasets.")}
-    return rates(flat, notes)
+    return rates(buckets.read_kohya(flat, notes, flat.get("resolution")), notes)
 
 
 def rates(flat: Settings, notes: Notes) -> Settings:
@@ -119,14 +120,14 @@ def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     if flat.get("optimizer_type") == "SGD":
         for name in ("optimizer_args.betas.0", "optimizer_args.betas.1", "optimizer_args.eps"):
             flat.pop(name, None)
-    return flat
+    return buckets.write_kohya(flat, run)
 
 
 TRAINER = Trainer(
     name="kohya", title="kohya-ss/sd-scripts, train_network.py", form="toml",
     source="kohya-ss/sd-scripts: library/args.py, train_network.py, library/train_util.py, networks/lora.py",
     rows=CORE + EXTRAS + (
-        Row("text_encoder_lr", "text_encoder_lr", spare=True), 
+        Row("text_encoder_lr", "text_encoder_lr", spare=True),
         Row("adapter_kind", "network_module", write=None,
             read=lambda value, tell: "lora" if value == "networks.lora" else value),
         Row("half_precision_adapter", "full_bf16", write=None),
@@ -138,6 +139,7 @@ TRAINER = Trainer(
         }, ("linear",), near_targets, {("all",): SAMPLERS}),
         Choice("prediction_type", "v_parameterization", {
             "v_prediction": {"v_parameterization": True}, None: {}}, None),
+        buckets.choice("enable_bucket", {"enable_bucket": True}, {}, buckets.CENTER, buckets.OF_KOHYA),
     ),
     scheduler="lr_scheduler", curves=CURVES, default_curve="constant",
     warmup=("lr_warmup_steps", "updates or share", 0),

@@ -2,12 +2,13 @@
 
 Read at commit 45088f04 (kohya_gui/lora_gui.py) and in its presets/lora and test/config. What to notice: the warm-up is
 a percentage unless lr_warmup_steps is given, text_encoder_lr 0 trains the U-Net alone, 0 or an empty field says
-nothing, and of LoRA_type only Standard and Kohya LoCon are B @ A.
+nothing, of LoRA_type only Standard and Kohya LoCon are B @ A, and buckets are on unless told otherwise.
 """
 
-from labkit.design.trainers import kohya
+from labkit.design.trainers import buckets, kohya
 from labkit.design.trainers.reading import near_optimizer, near_targets, or_zero, side, text, whole
 from labkit.design.trainers.table import Choice, Length, Notes, Row, Run, Settings, Trainer
+from labkit.reading import BUCKETS
 
 KINDS = {("all",): {"LoRA_type": "Kohya LoCon", "conv_dim": "=rank", "conv_alpha": "=alpha"},
          ("linear",): {"LoRA_type": "Standard"}}
@@ -17,7 +18,8 @@ OF_LYCORIS = frozenset({
 })
 OFF_AT_ZERO = ("min_snr_gamma", "max_train_steps", "max_train_epochs", "scale_weight_norms", "clip_skip", "vae",
                "multires_noise_iterations", "max_timestep", "stop_text_encoder_training", "block_lr_zero_threshold")
-WINDOW = {"learning_rate": 1e-4, "network_dim": 8, "mixed_precision": "fp16"}      # its own defaults
+WINDOW = {"learning_rate": 1e-4, "network_dim": 8, "mixed_precision": "fp16", "bucket_no_upscale": True}
+SIDES = (256, 2048)                               # of buckets where nothing is said, as the window has them
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
@@ -47,13 +49,21 @@ def before(flat: Settings, notes: Notes) -> Settings:
         flat["network_train_unet_only"] = True
     elif text_lr and not unet:
         flat["network_train_text_encoder_only"] = True
-    return kohya.rates(flat, notes)
+    return kohya.rates(_buckets(flat, notes), notes)
+
+
+def _buckets(flat: Settings, notes: Notes) -> Settings:
+    """Read what the window says of buckets, which it has and does not enlarge for unless told otherwise."""
+    flat = {"enable_bucket": True, **flat}
+    if flat["enable_bucket"]:
+        flat.setdefault("bucket_no_upscale", WINDOW["bucket_no_upscale"])
+    return {"bucket_no_upscale": False, **buckets.read_kohya(flat, notes, flat.get("max_resolution"), SIDES)}
 
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Write both rates, which the window asks for, and no percentage."""
     flat = {**flat, "unet_lr": flat.get("learning_rate"), "lr_warmup": 0}
-    return flat | {"text_encoder_lr": flat.get("text_encoder_lr") or 0}
+    return buckets.write_kohya(flat, run, SIDES) | {"text_encoder_lr": flat.get("text_encoder_lr") or 0}
 
 
 def _row(row: Row) -> Row:
@@ -81,6 +91,7 @@ TRAINER = Trainer(
                                           for name, values in kohya.OPTIMIZERS.items()}, "adamw8bit", near_optimizer),
         Choice("target_modules", "LoRA_type", KINDS, ("linear",), near_targets, {("all",): kohya.SAMPLERS}),
         *(choice for choice in kohya.TRAINER.choices if choice.ours == "prediction_type"),
+        buckets.choice("enable_bucket", {"enable_bucket": True}, {"enable_bucket": False}, BUCKETS, buckets.OF_KOHYA),
     ),
     scheduler="lr_scheduler", curves=kohya.CURVES, default_curve="cosine",
     warmup=("lr_warmup_steps", "updates", 0), length=Length("max_train_steps", "epoch", "steps", ("epochs", 1)),
@@ -88,7 +99,7 @@ TRAINER = Trainer(
     quiet=kohya.QUIET | {
         "block_alphas", "block_lr_zero_threshold", "conv_block*", "gpu_ids", "multi_gpu", "num_machines", "model_list",
         "sdxl*", "extra_accelerate*", "dynamo*", "main_process_port", "noise_offset_type", "use_wandb",
-        "dim_from_weights", "bucket*",
+        "dim_from_weights",
     },
     before=before, after=after, marks=("LoRA_type", "max_resolution", "model_list"), names_repeat=True,
 )

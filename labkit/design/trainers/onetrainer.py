@@ -10,8 +10,10 @@ mirrored and cropped at random.
 
 from typing import Any
 
+from labkit.design.trainers import buckets
 from labkit.design.trainers.reading import near_optimizer, near_targets, or_zero, side, text, whole, words
 from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Run, Settings, Tell, Trainer
+from labkit.reading import BUCKETS
 
 PRECISION = words({"FLOAT_32": "no", "TFLOAT_32": "no", "FLOAT_16": "fp16", "BFLOAT_16": "bf16"})
 END = ("learning_rate_min_factor", "share", 0.0)
@@ -156,8 +158,8 @@ TRAINER = Trainer(
             read=lambda value, tell: str(value).lower(), write=lambda value, tell: str(value).upper()),
         Row("clip_skip", "text_encoder_layer_skip", read=lambda value, tell: value + 1,
             write=lambda value, tell: value - 1, spare=True),
-        Row("buckets", "aspect_ratio_bucketing", True), Row("masked_loss", "masked_training", spare=True),
-        Row("vae", "vae.model_name", spare=True), 
+        Row("masked_loss", "masked_training", spare=True),
+        Row("vae", "vae.model_name", spare=True),
         Row("loss_weight", "loss_weight_fn", write=None, read=_weighting), Row("gpus", "multi_gpu", spare=True),
         Row("ema", "ema", spare=True, read=lambda value, tell: str(value).upper() != "OFF",
             write=lambda value, tell: "GPU" if value else "OFF"),
@@ -185,6 +187,8 @@ TRAINER = Trainer(
         Choice("prediction_type", "force_v_prediction", {
             "v_prediction": {"force_v_prediction": True}, "epsilon": {"force_epsilon_prediction": True}, None: {},
         }, None),
+        buckets.choice("aspect_ratio_bucketing", {"aspect_ratio_bucketing": True}, {"aspect_ratio_bucketing": False},
+                       BUCKETS, buckets.OF_ONETRAINER),
     ),
     scheduler="learning_rate_scheduler",
     curves=(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from labkit.design.trainers.reading import plain
 from labkit.errors import LabError
 from labkit.files import json_text
+from labkit.reading import BUCKETS
 from labkit.text import shown
 
 MOST = 10**7                                                  # repeats, or pictures of a pass
@@ -98,7 +99,7 @@ def account(run: Mapping[str, Any], one: Pass, ends_pass: bool) -> str:
     summed = f", {accumulated} to an update: {each:,} updates" if accumulated > 1 else ""
     told = (f"{shown}; {one.views:,} / {batch} = {count:,} batches{smaller}{summed}; {passes} x {each:,} = {total:,} "
             "updates")
-    if run.get("buckets"):
+    if run.get("crop") == BUCKETS:
         told += "; each bucket ends with a batch of its own there, so that there may be a few more"
     if run.get("reg_data"):
         told += "; class pictures, which are shown in turn with yours there, double them"
@@ -124,6 +125,17 @@ def sources(trainer: str, settings: Mapping[str, Any], beside: Path) -> list[Sou
         is_named = trainer in ("kohya", "kohya_ss", "labkit") and not repeats
         found.insert(0, Source(str(own), repeats or 1, in_names=is_named))
     return found
+
+
+def crops(settings: Mapping[str, Any], beside: Path) -> dict[str, Any]:
+    """Return what SimpleTuner's file of data sets says of crops, where the settings name one that is there.
+
+    beside    the folder of the settings' file
+    """
+    named = next((value for name, value in settings.items() if name.lstrip("-") == BACKENDS), None)
+    first = next((entry for entry in _file(beside, str(named or "")) if _counts(entry)), None)
+    names = ("crop", "crop_style", "crop_aspect", "crop_aspect_buckets")
+    return {} if first is None else {"crop": False} | {name: first[name] for name in names if name in first}
 
 
 def _listed(flat: Mapping[str, Any], start: str) -> list[dict[str, Any]]:

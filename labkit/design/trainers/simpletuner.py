@@ -1,14 +1,17 @@
 """Settings of bghira/SimpleTuner: its config.json, whose names may begin with two dashes.
 
 Read at commit bc8e6ab7: simpletuner/simpletuner_sdk/server/services/field_registry/sections, helpers/configuration/
-json_file.py, helpers/training/custom_schedule.py, helpers/training/optimizer_param.py, helpers/models/sd1x/model.py.
+json_file.py, helpers/training/custom_schedule.py, helpers/training/optimizer_param.py, helpers/models/sd1x/model.py,
+and helpers/data_backend/config/image.py for crops, which are told in the file of data sets.
 What to notice: cosine and sine are endless waves whose half period is lr_warmup_steps, not a decay over the run;
 gradients are clipped entry by entry at 2.0, lora_dropout is 0.1 and captions are dropped at 0.1 unless told otherwise;
 adam_beta1 and its like only count with DeepSpeed, and optimizer_beta1 only without optimizer_config.
 """
 
+from labkit.design.trainers import buckets
 from labkit.design.trainers.reading import near_optimizer, positive, side
 from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Run, Settings, Trainer
+from labkit.reading import BUCKETS
 
 END = ("lr_end", "rate", 4e-7)
 
@@ -43,6 +46,30 @@ def before(flat: Settings, notes: Notes) -> Settings:
     for name in ("max_train_steps", "num_train_epochs"):
         if flat.get(name) == 0:
             flat.pop(name)
+    return _shapes(flat, notes)
+
+
+def _shapes(flat: Settings, notes: Notes) -> Settings:
+    """Say which shape pictures have: their own, unless crop makes squares of them."""
+    if "crop" not in flat:
+        notes.tell("other", "data_backend_config", "crop, crop_style and crop_aspect are told in that file; where it "
+                                                   "says nothing, pictures keep their own shape there")
+    aspect = str(flat.pop("crop_aspect", "square")).lower()
+    style = str(flat.pop("crop_style", "random")).lower()
+    shapes, cuts = flat.pop("crop_aspect_buckets", None), bool(flat.get("crop"))
+    if cuts and aspect in ("closest", "random"):
+        notes.tell("other", "crop_aspect", f"{aspect}: shapes are of crop_aspect_buckets there, {shapes or 'any'}")
+    if cuts and style in ("corner", "face"):
+        notes.tell("none", "crop_style", f"{style}: the kit crops the middle")
+    flat |= {"crop": cuts and aspect == "square", "crop_style": cuts and style == "random"}
+    if flat["crop"]:
+        return buckets.left_idle(flat, ("aspect_bucket_alignment", "aspect_bucket_rounding"), notes)
+    decimals = flat.pop("aspect_bucket_rounding", None)
+    if decimals is not None:
+        notes.tell("other", "aspect_bucket_rounding", f"shapes are rounded to {decimals} decimals there")
+    if str(flat.get("resolution_type", "")).lower() == "pixel":
+        notes.tell("other", "resolution_type", "the shorter side has the resolution there, so that long pictures have "
+                                               "more pixels than the square; here they have at most as many")
     return flat
 
 
@@ -50,7 +77,12 @@ def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Write the family's names, the norm's clipping, and that the resolution is a side in pixels."""
     notes.tell("default", "model_family", "name the base's: sd1x, sd2x or sdxl")
     by_value = flat.pop("grad_clip_method", False)
-    flat |= {"model_type": "lora", "lora_type": "standard", "resolution_type": "pixel",
+    in_squares = flat.pop("crop")
+    told = ("crop = true, crop_style = center and crop_aspect = square" if in_squares else
+            "crop = false, so that pictures keep their own shape")
+    notes.tell("default", "data_backend_config", f"write into that file: {told}")
+    flat |= {"model_type": "lora", "lora_type": "standard",
+             "resolution_type": "pixel" if in_squares else "pixel_area",
              "grad_clip_method": "value" if by_value else "norm", "max_train_steps": flat.get("max_train_steps", 0),
              "num_train_epochs": flat.get("num_train_epochs", 0)}
     betas = {name: run[ours] for name, ours in (("optimizer_beta1", "adam_beta1"), ("optimizer_beta2", "adam_beta2"))}
@@ -93,6 +125,7 @@ TRAINER = Trainer(
             read=lambda value, tell: "lora" if value == "standard" else value),
         Row("fp8_base", "base_model_precision", spare=True, read=lambda value, tell: value not in ("no_change", None)),
         Row("revision", "revision", spare=True), Row("prediction_type", "prediction_type", spare=True),
+        Row("bucket_reso_steps", "aspect_bucket_alignment", spare=True), Row("random_crop", "crop_style", write=None),
     ),
     choices=(
         Choice("optimizer", "optimizer", {
@@ -100,6 +133,7 @@ TRAINER = Trainer(
             "adamw8bit": {"optimizer": "bnb-adamw8bit"}, "sgd": {"optimizer": "torch-sgd"},
             "lion": {"optimizer": "bnb-lion"}, "adafactor": {"optimizer": "torch-adafactor"},
         }, "adamw_bf16", near_optimizer),
+        buckets.choice("crop", {"crop": False}, {"crop": True}, BUCKETS, buckets.OF_SIMPLETUNER),
     ),
     scheduler="lr_scheduler",
     curves=(

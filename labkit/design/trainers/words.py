@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from labkit.design.adapter_start import is_file
 from labkit.design.config import RunConfig
+from labkit.reading import BUCKETS
 
 
 class Word(NamedTuple):
@@ -58,7 +59,12 @@ WORDS = {
     "flip": Word(False, "pictures are mirrored at random; mirrored copies in the folder do the same"),
     "color_aug": Word(False, "colours are changed at random"),
     "random_crop": Word(False, "another part of each picture is seen at every view; the kit crops the middle"),
-    "buckets": Word(False, "pictures keep their proportions instead of being cropped to a square"),
+    "min_bucket_reso": Word(None, "it is the least side of a bucket; the kit's is half the resolution"),
+    "max_bucket_reso": Word(None, "it is the most that a side of a bucket has; the kit's is twice the resolution"),
+    "bucket_reso_steps": Word(64, "sides of buckets are multiples of it; the kit's are multiples of what the base "
+                                  "needs, 64 pixels for Stable Diffusion 1 and 2, 32 for SDXL"),
+    "bucket_no_upscale": Word(False, "buckets have the pictures' own sizes, and small ones are not enlarged; the kit "
+                                     "enlarges them to its buckets"),
     "repeats": Word(1, "a pass shows each picture so many times"),
     "ema": Word(False, "an average of the adapter over the updates is kept and saved"),
     "clip_by_value": Word(False, "each entry of the gradient is cut by itself, which turns it"),
@@ -118,9 +124,11 @@ def neutral(name: str) -> Any:
 
 
 def changes(name: str, value: Any = None) -> str:
-    """Return what a word would change, or what is lost without a field; value: of the optimizer or the start."""
+    """Return what a word would change, or what is lost without a field; value: of the optimizer, start or crop."""
     if name == "optimizer":
         told = next((text for part, text in OPTIMIZERS.items() if part in str(value).replace("_", "")), None)
         return told or "it steps otherwise"
+    if name == "crop" and value == BUCKETS:
+        return "pictures are cropped to squares there instead of keeping nearly their own shape"
     name = "parent" if name == "init_lora_weights" and is_file(value) else name
     return WORDS[name].changes if name in WORDS else LOST.get(name, "it cannot be set there")
