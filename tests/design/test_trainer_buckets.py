@@ -9,6 +9,7 @@ from labkit.design.config import RunConfig
 from labkit.design.trainers.files import flat, open_settings
 from labkit.design.trainers.known import TRAINERS
 from labkit.design.trainers.translate import settings_of, translate
+from labkit.errors import LabError
 
 KIT = TRAINERS["labkit"]
 WITH = ["kohya", "kohya_ss", "onetrainer", "ai-toolkit", "simpletuner"]
@@ -83,6 +84,18 @@ def test_the_sides_that_kohya_is_told_are_those_of_the_kits_buckets(resolution):
 def test_of_kohyas_settings_those_are_told_that_make_other_buckets(more, told):
     translation = theirs("kohya", KOHYA | more)
     assert set(notes(translation, "none")) == told and not notes(translation, "unknown")
+
+
+@pytest.mark.parametrize("more", [{"min_bucket_reso": "x"}, {"bucket_reso_steps": "x"}, {"enable_bucket": "maybe"},
+                                  {"max_bucket_reso": [1]}, {"resolution": "wide"}])
+def test_a_value_of_buckets_that_cannot_be_read_ends_in_a_sentence(more):
+    with pytest.raises(LabError):
+        design("kohya", KOHYA | more)
+
+
+def test_one_says_the_same_as_true():
+    assert design("kohya", KOHYA | {"enable_bucket": 1}).crop == "buckets"
+    assert design("kohya_ss", {"LoRA_type": "Standard", "enable_bucket": 0}).crop == "center"
 
 
 def test_settings_of_buckets_that_count_for_nothing_are_named_so():

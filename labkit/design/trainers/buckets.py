@@ -33,8 +33,8 @@ OF_AI_TOOLKIT = ("buckets have the shapes of SDXL there, scaled to the resolutio
                  "with sides in multiples of bucket_tolerance, and each may end with a smaller batch in a pass"
                  + OF_KIT)
 OF_SIMPLETUNER = ("each picture keeps its own shape there, rounded by aspect_bucket_rounding and to sides in "
-                  "multiples of aspect_bucket_alignment, and shapes with fewer pictures than a batch, repeats counted, "
-                  "are left out" + OF_KIT)
+                  "multiples of aspect_bucket_alignment, and shapes with fewer pictures than a batch, repeats "
+                  "counted, are left out" + OF_KIT)
 
 
 def choice(name: str, on: Settings, off: Settings, default: str, note: str) -> Choice:
@@ -61,6 +61,8 @@ def read_kohya(flat: Settings, notes: Notes, resolution: Any, unsaid: tuple[int,
     resolution    as it is given, in pixels
     unsaid        least and most side where they are not given
     """
+    if isinstance(flat.get("enable_bucket"), int):            # 1 says the same as true
+        flat = flat | {"enable_bucket": bool(flat["enable_bucket"])}
     if not flat.get("enable_bucket"):
         return left_idle(flat, NAMES, notes)
     if flat.get("bucket_no_upscale"):                         # then every size is made of the picture's own
