@@ -198,7 +198,7 @@ def test_a_race_grows_while_runs_train_and_plays_by_itself_afterwards(page):
     view = page.locator(".lab-race").nth(1)
     wait_until(lambda: view.locator(".badge").text_content() == "trained here", 60)
     assert view.locator(".update").text_content() == "update 20 of 20"
-    assert page.locator(".jupyter-widgets").count() == 0
+    wait_until(lambda: page.locator(".jupyter-widgets").count() == 0, 30)  # it is a page of its own by then
 
 
 def test_a_saved_notebook_shows_its_races_without_a_kernel_and_a_strangers_shows_the_figure(page, lab):
