@@ -117,9 +117,10 @@ class Lab:
     @cached_property
     def base(self) -> Base:
         """Return the frozen base; where it computes in anything but float32 on a CPU, that is printed."""
-        train = self.territory.train                          # whose faults are found sooner than a base is loaded
+        pictures = self.territory                             # whose faults are found sooner than a base is loaded
         sides = resolution_and_step(find_base(self.base_name, self.revision)) if self.crop == BUCKETS else None
-        for note in buckets.notes(train, self.resolution or sides[0], sides[1]) if sides else ():
+        read = (pictures.train, self.resolution or sides[0], sides[1], pictures.prior) if sides else None
+        for note in buckets.notes(*read) if read else ():
             warnings.warn(f"data: {note}.", LabWarning, stacklevel=3)
         base = load_base(self.base_name, device=self.device, dtype=self.dtype, revision=self.revision)
         if (base.device.type, str(base.dtype)) != ("cpu", "torch.float32"):

@@ -89,7 +89,7 @@ class _Tests:
         here, there = self.batches(config, torch.device("cpu")), self.batches(config)
         with closing(prefetched(there.draw, updates, 2)) as draws:
             # looked at once all are sent
-            sent = [there.send(part) for drawn in draws for part in drawn]
+            sent = [batch for drawn in draws for batch in there.send(drawn)]
         unlike = sum(not all(torch.equal(a, b.cpu()) for a, b in zip(_tensors(x), _tensors(y), strict=True))
                      for x, y in zip((batch for update in updates for batch in here(update)), sent, strict=True))
         return {"ok": unlike == 0, "difference": float(unlike), "tolerance": 0.0, "bit_equal": unlike == 0}

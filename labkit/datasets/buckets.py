@@ -71,11 +71,15 @@ def table(parts: Sequence[PictureFolder], resolution: int, step: int) -> str:
                      for size, shares in sorted(cut.items(), key=lambda item: -len(item[1])))
 
 
-def notes(pictures: PictureFolder, resolution: int, step: int) -> list[str]:
-    """Tell of pictures that fit no bucket and of those that are alone in theirs, as sentences without their stop."""
+def notes(pictures: PictureFolder, resolution: int, step: int, prior: PictureFolder | None = None) -> list[str]:
+    """Tell of pictures that fit no bucket and of those that are alone in theirs, as sentences without their stop.
+
+    prior    class pictures that are shown beside, of which the same is told
+    """
+    beside = [f"class pictures: {note}" for note in notes(prior, resolution, step)] if prior else []
     used, told = sizes_of(pictures, resolution, step), []
     if pictures.crop != BUCKETS or not pictures.looks:
-        return []
+        return beside
     shares = [lost(look.width, look.height, size) for look, size in zip(pictures.looks, used, strict=True)]
     if (most := max(shares)) > CUT:
         i, n = shares.index(most), sum(share > CUT for share in shares)
@@ -88,7 +92,7 @@ def notes(pictures: PictureFolder, resolution: int, step: int) -> list[str]:
         first = f"{pictures.paths[alone[0]].name} ({_written(used[alone[0]])})"
         told.append(f"{counted(len(alone), 'bucket')} of one picture, {first} for one: a batch there is that picture "
                     "several times, under noise of its own each time; crop it to the shape of others, or leave it out")
-    return told
+    return told + beside
 
 
 def _written(size: Size) -> str:

@@ -142,7 +142,8 @@ def territory(name: str = "liminal", *, crop: str = "center", captions: str | No
                   for part in OWN_PRIOR if (folder / part).is_dir()), None)
     if shipped not in folder.parents:
         parts = [part for part in (train, validation, ordinary, prior) if part]
-        notes = [*folder_notes.unused(folder, parts), *(note for part in parts for note in part.notes), *notes]
+        told = [note for part in parts for note in part.notes] + folder_notes.of_squares(parts, crop)
+        notes = [*folder_notes.unused(folder, parts), *told, *notes]
         notes += [f"{counted(len(prior), 'picture')} in {prior.folder} shown with prior_loss_weight, in place of what "
                   "the base draws itself"] if prior else []
     return Territory(str(name), train, replace(validation, repeats=()), ordinary, _prompts(validation),

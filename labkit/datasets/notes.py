@@ -27,6 +27,11 @@ class Part(Protocol):
         """Return the pictures that are used."""
         ...
 
+    @property
+    def looks(self) -> Sequence[Look]:
+        """Return what each picture is; nothing of what ships."""
+        ...
+
 
 def left_out(foreign: Sequence[Path], n_pictures: int) -> list[str]:
     """Tell of pictures that cannot be read here, among n_pictures in all."""
@@ -42,24 +47,27 @@ def left_out(foreign: Sequence[Path], n_pictures: int) -> list[str]:
             f"{named}; {install}save them as PNG or JPEG"]
 
 
-def of_pixels(paths: Sequence[Path], looks: Sequence[Look], crop: str = "center") -> list[str]:
-    """Tell what the chosen squares leave of pictures, and of colour profiles that could not be used."""
-    notes = []
-    is_square = crop != BUCKETS             # what buckets cut off depends on the base: `labkit.datasets.buckets`
-    cut = [(look, path) for path, look in zip(paths, looks, strict=True) if is_square and look.lost > CUT]
-    if cut:
-        look, path = max(cut, key=lambda pair: pair[0].lost)
-        square = "their middle square" if crop == "center" else f"the square at their {crop}"
-        others = ", ".join(name for name in CROPS if name != crop)
-        notes.append(
-            f"{len(cut)} of {counted(len(looks), 'picture')} lose more than {CUT:.0%} outside {square}, "
-            f"which alone is used; {path.name} ({look.width} x {look.height}) loses {look.lost:.0%}: "
-            f"crop can also be {others}, or crop them to squares yourself")
+def of_profiles(paths: Sequence[Path], looks: Sequence[Look]) -> list[str]:
+    """Tell of pictures whose colour profile could not be used."""
     unreadable = [path.name for path, look in zip(paths, looks, strict=True) if look.profile == "unreadable"]
-    if unreadable:
-        notes.append(f"{counted(len(unreadable), 'picture')} with a colour profile that cannot be used, "
-                     f"{unreadable[0]} for one: taken as sRGB")
-    return notes
+    if not unreadable:
+        return []
+    return [f"{counted(len(unreadable), 'picture')} with a colour profile that cannot be used, "
+            f"{unreadable[0]} for one: taken as sRGB"]
+
+
+def of_squares(parts: Sequence[Part], crop: str) -> list[str]:
+    """Tell once, of all parts of a folder, what the chosen squares leave of their pictures."""
+    looks = {path: look for part in parts for path, look in zip(part.paths, part.looks, strict=False)}
+    cut = [(look, path) for path, look in looks.items() if look.lost > CUT]
+    if not cut or crop == BUCKETS:          # what buckets cut off depends on the base: `labkit.datasets.buckets`
+        return []
+    look, path = max(cut, key=lambda pair: pair[0].lost)
+    square = "their middle square" if crop == "center" else f"the square at their {crop}"
+    others = ", ".join(name for name in CROPS if name != crop)
+    return [f"{len(cut)} of {counted(len(looks), 'picture')} lose more than {CUT:.0%} outside {square}, "
+            f"which alone is used; {path.name} ({look.width} x {look.height}) loses {look.lost:.0%}: "
+            f"crop can also be {others}, or crop them to squares yourself"]
 
 
 def cut_texts(base: Any, texts: Sequence[str], noun: str = "caption") -> str | None:

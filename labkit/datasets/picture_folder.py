@@ -105,7 +105,7 @@ def load_folder(path: Path | str, *, crop: str = "center", captions: str | None 
             return replace(whole, hashes=tuple(map(hashed, paths)))
     with Memo("look", look) as looked_at:
         looks = tuple(Look(*looked_at(path)) for path in paths)
-    told = (*left_out, *notes, *folder_notes.of_pixels(paths, looks, crop))
+    told = (*left_out, *notes, *folder_notes.of_profiles(paths, looks))
     return replace(whole, hashes=tuple(_name(each, crop) for each in looks), looks=looks, notes=told)
 
 

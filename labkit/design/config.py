@@ -14,7 +14,7 @@ from labkit.design import adapter_start, fields
 from labkit.design.design_file import ALSO_REASONED, read_design, split
 from labkit.design.target_modules import ATTENTION, default_targets, expanded, target_names
 from labkit.errors import LabError
-from labkit.reading import BUCKETS, CROPS
+from labkit.reading import CROPS
 from labkit.text import shown
 
 ENGINE_VERSION = 1
@@ -130,9 +130,6 @@ class RunConfig:
                 "lr_end has no effect on lr_scheduler = 'constant': leave it out or choose another schedule.")
         if self.lr_scheduler in ("exponential", "three_phase") and self.lr_end == 0:
             fields.refuse("lr_end", self.lr_end, f"above 0 when lr_scheduler is {self.lr_scheduler}")
-        if self.crop == BUCKETS and self.prior_loss_weight:
-            raise LabError("prior_loss_weight shows squares beside your pictures, and with crop = 'buckets' these are "
-                           "none: leave one of the two out.")
         if self.adapter != "lora" and adapter_start.is_file(self.init_lora_weights):
             raise LabError("init_lora_weights names a file, which begins a run with adapter = 'lora' alone: "
                            "leave one of the two out.")

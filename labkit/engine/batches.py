@@ -1,18 +1,21 @@
 """Which pictures, noise and timesteps each update sees: a pure function of seed and update, whoever trains beside it.
 
 K runs side by side, B batch of one run, E = B x accumulation pictures an update; rows = K*B in K contiguous blocks, or
-2*K*B where as many pictures that the base drew itself follow the B of each block.
+2*K*B where as many pictures of what the base should keep follow the B of each block. Where pictures have several
+shapes, these make a batch of their own: an update may show another shape of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import cycle
 
 import torch
 from torch import Tensor
 
 from labkit.design.config import RunConfig
 from labkit.engine.cache import Encoded
+from labkit.engine.ragged import by_shape
 from labkit.engine.seeding import generator
 from labkit.engine.text_encoders import SIZES, sent
 
@@ -28,6 +31,7 @@ class Batch:
     timesteps: Tensor                                         # (rows,)
     cond: Mapping[str, Tensor]                                # (rows, ...)
     snr_gamma: Tensor | None                                  # (rows,), NaN where a run has none
+    sets: slice                                               # which of a run's pictures: its own, the base's, or both
 
 
 @lru_cache(maxsize=1024)
@@ -81,7 +85,7 @@ class Batches:
                       other seeds or numbers of pictures cannot share a batch: `train.pass_fields`
     null_cond         the condition of the empty caption, (1, ...) each, for caption dropout
     timesteps         number of noise levels of the base
-    prior             the base's own pictures, like encoded; None where none are shown
+    prior             what the base should keep, like encoded; None where none are shown
     dtype             of the conditions
     """
 
@@ -96,32 +100,40 @@ class Batches:
         gamma = torch.tensor([float("nan") if c.snr_gamma is None else c.snr_gamma for c in configs])
         self.rounds = [{n: one.rounds_of(n) for n in {self._pictures(i, config) for config in configs}}
                        for i, one in enumerate(self.sets)]
-        B = configs[0].train_batch_size * len(self.sets)
+        shapes = {one.mean[numbers[0]].shape for one in self.sets for numbers in by_shape(one.mean)}
+        apart = [slice(i, i + 1) for i in range(len(self.sets))]
+        self.halves = [slice(len(self.sets))] if len(shapes) == 1 else apart       # sets of the forward passes, in turn
+        B = configs[0].train_batch_size * len(self.sets[self.halves[0]])
         self.snr_gamma = None if gamma.isnan().all() else gamma.repeat_interleave(B).to(device)
 
     def __call__(self, update: int) -> Iterator[Batch]:
-        """Give the batches of update number `update`, one for each step of accumulation."""
-        return map(self.send, self.draw(update))
+        """Give the batches of update number `update`, one for each forward pass."""
+        return self.send(self.draw(update))
 
     def draw(self, update: int) -> list[dict[str, Tensor]]:
-        """Draw an update on the CPU: what `send` takes, for each step of accumulation.
+        """Draw an update on the CPU: what `send` takes, for each forward pass.
 
-        No device is touched, so a thread may do it.
+        There is one for each step of accumulation, or one for each half of it where pictures have several shapes. No
+        device is touched, so a thread may do it.
         """
         runs = [[self._draw(i, config, update) for i in range(len(self.sets))] for config in self.configs]
-        names, B = runs[0][0], self.configs[0].train_batch_size
-        # (K, 1, E, ...), or 2 with the base's own pictures, whose draws leave the others as they are
-        drawn = {name: torch.stack([torch.stack([one[name] for one in run]) for run in runs]) for name in names}
+        B = self.configs[0].train_batch_size
+        # (K, 1, E, ...), or 2 with what the base should keep, whose draws leave the others as they are
+        halves = [{name: torch.stack([torch.stack([one[name] for one in run[sets]]) for run in runs])
+                   for name in runs[0][0]} for sets in self.halves]
         starts = range(0, self.configs[0].effective_batch_size, B)
         return [{name: self._pinned(value[:, :, start : start + B]) for name, value in drawn.items()}
-                for start in starts]
+                for start in starts for drawn in halves]
 
-    def send(self, drawn: dict[str, Tensor]) -> Batch:
-        """Give what was drawn as a batch on the device, without waiting for it."""
+    def send(self, drawn: Sequence[dict[str, Tensor]]) -> Iterator[Batch]:
+        """Give what was drawn for an update as batches on the device, without waiting for it."""
+        return map(self._send, drawn, cycle(self.halves))
+
+    def _send(self, drawn: dict[str, Tensor], sets: slice) -> Batch:
         drawn = {name: value.to(self.device, non_blocking=value.is_pinned()) for name, value in drawn.items()}
-        cond = {name: self._cond(name, drawn["captions"], drawn["dropped"]) for name in self.null_cond}
+        cond = {name: self._cond(name, drawn["captions"], drawn["dropped"], sets) for name in self.null_cond}
         latents, noise, timesteps = (drawn[name].flatten(0, 2) for name in ("latents", "noise", "timesteps"))
-        return Batch(latents, noise, timesteps, cond, self.snr_gamma)
+        return Batch(latents, noise, timesteps, cond, self.snr_gamma, sets)
 
     def _draw(self, i: int, config: RunConfig, update: int) -> dict[str, Tensor]:
         """Return one run's update from set number i, (E, ...) each.
@@ -147,9 +159,9 @@ class Batches:
         """Return how many pictures of set number i a run is shown."""
         return (config.pictures, len(self.sets[i]))[i]
 
-    def _cond(self, name: str, captions: Tensor, dropped: Tensor) -> Tensor:
+    def _cond(self, name: str, captions: Tensor, dropped: Tensor, sets: slice) -> Tensor:
         """Gather a condition on the device, (rows, ...), for captions (K, 1 or 2, B)."""
-        cond = torch.stack([table[name][captions[:, i]] for i, table in enumerate(self.cond)], dim=1)
+        cond = torch.stack([table[name][captions[:, i]] for i, table in enumerate(self.cond[sets])], dim=1)
         if name != SIZES and any(config.caption_dropout for config in self.configs):
             cond = torch.where(dropped.view(*dropped.shape, *[1] * (cond.dim() - 3)), self.null_cond[name], cond)
         return cond.flatten(0, 2)

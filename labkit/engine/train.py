@@ -121,7 +121,7 @@ class _Pass:
         self.stack = LoRAStack(base.unet, configs)
         self.optimizer = OPTIMIZERS[configs[0].optimizer](self.stack.theta, configs)
         self.loss_scale = LossScale(self.K, self.device) if self.dtype == torch.float16 else None
-        self.weights = torch.tensor([1.0, configs[0].prior_loss_weight], device=self.device)  # of a batch's two halves
+        self.weights = torch.tensor([1.0, configs[0].prior_loss_weight], device=self.device)  # of own and kept
         self.prior = cache.prior() if configs[0].prior_loss_weight else None
         timesteps = len(base.noise_scheduler.alphas_cumprod)
         self.batches = Batches(cache.train, cache.null_cond, configs, self.device, timesteps, self.prior, self.dtype)
@@ -233,12 +233,12 @@ class _Pass:
         scale = None if loss_scale is None else loss_scale.loss_scale
         loss = torch.zeros(self.K, device=self.device)
         with torch.enable_grad():                             # whatever mode the caller is in
-            for batch in map(self.batches.send, drawn):
+            for batch in self.batches.send(drawn):
                 losses = per_sample_loss(self.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond,
                                          batch.snr_gamma)
-                # (K, 1), or 2 with the base's own pictures
+                # (K, 1), or 2 where what the base should keep is in the same batch
                 shown = losses.unflatten(0, (self.K, -1, self.configs[0].train_batch_size)).mean(2)
-                per_run = (shown if shown.shape[1] == 1 else shown * self.weights).sum(1) / passes      # (K,)
+                per_run = (shown * self.weights[batch.sets]).sum(1) / passes      # (K,)
                 scaled = per_run if scale is None else per_run * scale
                 scaled.sum().backward()                       # rows do not meet, so neither do the runs' gradients
                 loss += per_run.detach()

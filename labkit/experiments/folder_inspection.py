@@ -59,7 +59,7 @@ def _buckets(opened: Territory, base: str) -> list[Finding]:
         if sizes is None:
             return []
         words = f"at resolution {sizes[0]}, sides in steps of {sizes[1]}: {buckets.table(_parts(opened), *sizes)}"
-        notes = buckets.notes(opened.train, *sizes)
+        notes = buckets.notes(opened.train, *sizes, opened.prior)
     except LabError as error:
         return [Finding("buckets", "bad", str(error).removeprefix("base: "))]
     return [Finding("buckets", "good", words), *(Finding("buckets", "note", note) for note in notes)]

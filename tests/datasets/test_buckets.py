@@ -7,7 +7,6 @@ from PIL import Image
 
 from labkit.datasets.buckets import bucket_of, bucket_sizes, lost, notes, sizes_of, table
 from labkit.datasets.folders import load_folder, load_picture, territory
-from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.experiments.folder_inspection import inspect_folder
 
@@ -103,6 +102,9 @@ def test_inspect_tells_the_buckets_at_the_bases_own_resolution(tmp_path):
     assert not any("outside" in text for text in texts)
 
 
-def test_pictures_of_the_base_itself_cannot_be_shown_beside_buckets():
-    with pytest.raises(LabError, match="prior_loss_weight shows squares"):
-        RunConfig(crop="buckets", prior_loss_weight=1.0)
+def test_class_pictures_that_are_alone_in_their_bucket_are_told_as_such(tmp_path):
+    folder_of(tmp_path / "train", *[(80, 48)] * 9)
+    folder_of(tmp_path / "class", (48, 48), (48, 48), (48, 80))
+    found = [finding.found for finding in inspect_folder(str(tmp_path), crop="buckets")]
+    [told] = [text for text in found if "of one picture" in text]
+    assert told.startswith("class pictures: 1 bucket of one picture") and "(96 x 160)" in told

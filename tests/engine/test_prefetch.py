@@ -52,7 +52,7 @@ def test_batches_drawn_in_a_thread_are_bit_for_bit_those_drawn_in_turn():
     configs = [config.replace(seed=seed).resolved(12) for seed in (0, 1)]
     batches = Batches(cache.train, cache.null_cond, configs, torch.device("cpu"), prior=cache.prior())
     for update, ahead in enumerate(prefetched(batches.draw, range(6), 2)):
-        for one, other in zip(map(batches.send, ahead), batches(update), strict=True):
+        for one, other in zip(batches.send(ahead), batches(update), strict=True):
             for name in ("latents", "noise", "timesteps"):
                 assert torch.equal(getattr(one, name), getattr(other, name))
             assert torch.equal(one.cond["encoder_hidden_states"], other.cond["encoder_hidden_states"])

@@ -48,6 +48,7 @@ def opened(tmp_path_factory):
     written(folder / "train", [WIDE, SQUARE, WIDE, SQUARE, WIDE])
     written(folder / "validation", [SQUARE, WIDE, WIDE], first=20)
     written(folder / "ordinary", [SQUARE], first=40)
+    written(folder / "class", [SQUARE, WIDE, SQUARE], first=60)
     return territory(str(folder), crop="buckets")
 
 
@@ -56,6 +57,7 @@ def encoded(base, opened, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         first, again = encode(base, opened), encode(base, opened)           # the second from the file
+        again.prior()
     for one, other in zip(first.train.mean, again.train.mean, strict=True):
         assert torch.equal(one, other)
     return again
@@ -151,16 +153,34 @@ def test_the_losses_of_a_training_on_two_shapes_are_diffusers_own(base, encoded)
             == {name: array.shape for name, array in plain.tensors(0, plain.theta.detach()).items()})
 
 
+def test_class_pictures_have_shapes_and_turns_of_their_own_and_their_loss_is_added(base, encoded):
+    config = RunConfig(data="own", crop="buckets", learning_rate=1e-12, train_batch_size=2, prior_loss_weight=0.5,
+                       max_train_steps=4).resolved(len(encoded.train))
+    still = Monitor(sets=("validation",), scored=0, validate_at=())
+    steps = [event for event in train(base, encoded, [config], monitor=still) if isinstance(event, Step)]
+    alone = Batches(encoded.train, encoded.null_cond, [config], base.device)
+    both, shapes = Batches(encoded.train, encoded.null_cond, [config], base.device, prior=encoded.prior()), []
+    for update, step in enumerate(steps):
+        own, kept = both(update)
+        assert torch.equal(own.latents, next(alone(update)).latents)       # drawn as without class pictures
+        shapes.append((own.latents.shape[-1], kept.latents.shape[-1]))
+        own_loss, class_loss = (
+            by_diffusers(base, batch.latents, batch.noise, batch.timesteps, batch.cond["encoder_hidden_states"]).mean()
+            for batch in (own, kept))
+        assert step.loss == pytest.approx((own_loss + 0.5 * class_loss).item(), rel=1e-4)
+    assert {kept for _, kept in shapes} == {16, 20} and any(own != kept for own, kept in shapes)
+
+
 @pytest.fixture
 def in_two_shapes():
-    """Give cached inputs of the tiny base whose training and held-out pictures have two shapes in turn."""
+    """Give cached inputs of the tiny base whose training, held-out and class pictures have two shapes in turn."""
     def cut(encoded):
         mean, std = (together([row[:, : 8 - 2 * (i % 2)] for i, row in enumerate(value)])
                      for value in (encoded.mean, encoded.std))
         return replace(encoded, mean=mean, std=std, _sent={})
 
     cache = tiny.cache()
-    return replace(cache, train=cut(cache.train), validation=cut(cache.validation))
+    return replace(cache, train=cut(cache.train), validation=cut(cache.validation), prior=lambda: cut(cache.prior()))
 
 
 def told(events, run):
@@ -169,9 +189,10 @@ def told(events, run):
             if isinstance(event, Step | Validation) and event.run_id == run]
 
 
-def test_runs_side_by_side_on_two_shapes_equal_each_alone_and_go_on_to_the_bit(in_two_shapes):
+@pytest.mark.parametrize("more", [{}, {"prior_loss_weight": 0.5, "gradient_accumulation_steps": 2, "snr_gamma": 5}])
+def test_runs_side_by_side_on_two_shapes_equal_each_alone_and_go_on_to_the_bit(in_two_shapes, more):
     base, still = tiny.base(), Monitor(scored=0, validate_at=())
-    plan = {str(rate): RunConfig(crop="buckets", learning_rate=rate, max_train_steps=8).resolved(12)
+    plan = {str(rate): RunConfig(crop="buckets", learning_rate=rate, max_train_steps=8, **more).resolved(12)
             for rate in (1e-3, 1e-2)}
     events = list(train(base, in_two_shapes, plan, monitor=still, checkpoint_at=(3,)))
     for name, config in plan.items():

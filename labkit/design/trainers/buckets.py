@@ -88,14 +88,3 @@ def write_kohya(flat: Settings, run: Run, unsaid: tuple[int, int] = SIDES) -> Se
 def _sides(resolution: int, step: int) -> dict[str, int]:
     """Return the least and the most side of the kit's buckets, as kohya is told them."""
     return {LEAST: math.ceil(resolution / 2 / step) * step, MOST: math.ceil(2 * resolution / step) * step}
-
-
-def without_class_pictures(flat: Settings, run: Run, notes: Notes) -> Settings:
-    """Leave class pictures out of a design with buckets, which the kit refuses, and say so."""
-    weight = flat.get("prior_loss_weight")
-    if flat.get("crop") != BUCKETS or not weight and not run.get("reg_data"):
-        return flat
-    notes.tell("none", "prior_loss_weight", "class pictures are squares, which the kit does not train beside crop = "
-                                            "'buckets', so that the design leaves them out; with crop = 'center' it "
-                                            "may have them")
-    return {name: value for name, value in flat.items() if name != "prior_loss_weight"}

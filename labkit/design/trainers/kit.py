@@ -3,7 +3,6 @@
 import dataclasses
 
 from labkit.design.config import RunConfig
-from labkit.design.trainers.buckets import without_class_pictures
 from labkit.design.trainers.reading import near_optimizer
 from labkit.design.trainers.table import Choice, Curve, Length, Row, Trainer
 
@@ -27,6 +26,5 @@ TRAINER = Trainer(
     ),
     default_curve="constant", warmup=("lr_warmup_steps", "updates", 0),
     length=Length("max_train_steps", "num_train_epochs", "steps", ("steps", 200)),
-    after=without_class_pictures,
     marks=("target_modules", "adapter", "n_train", "expected"), quiet=frozenset({"reasons.*", "expected.*"}),
 )

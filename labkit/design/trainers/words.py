@@ -70,7 +70,8 @@ WORDS = {
     "clip_by_value": Word(False, "each entry of the gradient is cut by itself, which turns it"),
     "initial_weights": Word(None, "training begins at an adapter that is there already"),
     "base_weights": Word(None, "adapters are merged into the base first"),
-    "reg_data": Word(None, "pictures of a class are trained beside; prior_loss_weight has the base draw them"),
+    "reg_data": Word(None, "pictures of a class are trained beside; put them into a folder class in that of your "
+                           "pictures and set prior_loss_weight, which without them has the base draw some"),
     "vae": Word(None, "pictures are encoded by another autoencoder"),
     "half_precision_adapter": Word(False, "the adapter is kept in 16 bits, in which small updates round to nothing"),
     "fp8_base": Word(False, "the frozen base is kept in 8 bits, with an error in every layer"),
