@@ -102,7 +102,7 @@ class Batches:
                        for i, one in enumerate(self.sets)]
         shapes = {one.mean[numbers[0]].shape for one in self.sets for numbers in by_shape(one.mean)}
         apart = [slice(i, i + 1) for i in range(len(self.sets))]
-        self.halves = [slice(len(self.sets))] if len(shapes) == 1 else apart       # sets of the forward passes, in turn
+        self.halves = [slice(len(self.sets))] if len(shapes) == 1 else apart     # sets of the forward passes, in turn
         B = configs[0].train_batch_size * len(self.sets[self.halves[0]])
         self.snr_gamma = None if gamma.isnan().all() else gamma.repeat_interleave(B).to(device)
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from labkit.engine.base_files import find_base, unet_shapes
+from labkit.errors import LabError
 from labkit.experiments.spectrum import Spectrum, of_product
 from labkit.machine import Finding
 from labkit.store.adapter_headers import settings, trainer
+from labkit.store.adapter_starts import placed
 from labkit.store.checkpoint_adapters import read_kept
 from labkit.store.foreign_adapters import AdapterLayer, ForeignAdapter
 from labkit.text import counted, printable
@@ -47,6 +50,17 @@ def family(layers: Iterable[AdapterLayer]) -> str | None:
     return FAMILIES.get(widths.pop()) if len(widths) == 1 else None
 
 
+def fits_embedded(adapter: ForeignAdapter) -> bool:
+    """Tell whether all layers of an adapter are layers of the embedded base, by their names and sizes."""
+    if any(not {"A", "B"} <= layer.arrays.keys() or layer.arrays["A"].ndim < 2 for layer in adapter.layers):
+        return False
+    try:
+        shapes = unet_shapes(find_base("embedded"))
+        return bool(shapes and adapter.layers and placed(adapter, shapes, "embedded"))
+    except LabError:                                          # a layer that it does not have, or the base is not here
+        return False
+
+
 def _reads_text(name: str) -> bool:
     return "attn2" in name and name.replace(".", "_").endswith(("to_k", "to_v"))
 
@@ -56,6 +70,9 @@ def _base(adapter: ForeignAdapter) -> Finding:
     says = f"; its header says {printable(told)}" if told else ""
     if known:
         return Finding("base", "good", f"made for {known}, by the width of the text that its layers read{says}")
+    if fits_embedded(adapter):
+        return Finding("base", "good", "made for this kit's embedded base, by the names and sizes of its layers, so "
+                                       f"that no other program has a base to use it on{says}")
     return Finding("base", "note", f"no layer tells the family of its base{says}",
                    "Use it on the base that it was trained on; on another, loaders fail or draw noise.")
 

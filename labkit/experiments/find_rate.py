@@ -243,5 +243,17 @@ def found(race: Race) -> Found:
     if is_bracketed:
         said += f" {rate_text(nearest[0])} below and {rate_text(nearest[1])} above are worse beyond chance."
     else:
-        said += " The ladder ends there, so a better one may lie beyond it."
+        said += _edge(race, best.rate, low, high)
     return Found(best.rate, low, high, is_bracketed, said + " One seed.")
+
+
+def _edge(race: Race, best: float, low: float, high: float) -> str:
+    """Say that the best rate lies at an edge of the rates that were tried, and what to do next."""
+    if (low, high) == (min(race.racers), max(race.racers)):
+        return " None of the rates tried is worse beyond chance: give more held-out pictures or more --updates."
+    is_low = low == min(race.racers)
+    edge, side, beyond = (low, "lower", "below") if is_low else (high, "upper", "above")
+    rates = ",".join(rate_text(edge * factor) for factor in ((0.1, 0.3, 1) if is_low else (1, 10 / 3, 10)))
+    return (f" The best rate {'lies' if best == edge else 'may lie'} at the {side} edge of the rates tried, so one "
+            f"{beyond} it may be better still: train some with your other settings, `labkit sweep --set "
+            f"learning_rate={rates} --set max_train_steps={race.updates}`.")

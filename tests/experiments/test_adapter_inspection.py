@@ -1,12 +1,17 @@
 """What inspection says of an adapter: its family, its rank and what is odd, in words that name the layers."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from labkit.cli import inspect as verb
+from labkit.design.config import RunConfig
+from labkit.engine.base_files import find_base, unet_shapes
 from labkit.errors import LabError
 from labkit.experiments.adapter_inspection import inspect_adapter
+from labkit.store.adapter_files import adapter_bytes
+from labkit.store.adapter_forms import kohya_bytes
 
 WIDTH = {"Stable Diffusion 1.x": 768, "Stable Diffusion 2.x": 1024, "SDXL": 2048}
 
@@ -35,6 +40,17 @@ def told(findings):
 @pytest.mark.parametrize("name, width", WIDTH.items())
 def test_the_family_of_the_base_is_known_by_the_width_of_the_text(tmp_path, name, width):
     assert f"made for {name}," in told(inspect_adapter(adapter(tmp_path, width=width)))["base"]
+
+
+@pytest.mark.parametrize("form", [adapter_bytes, kohya_bytes])
+def test_an_adapter_of_the_embedded_base_is_known_by_names_and_sizes_of_its_layers(tmp_path, form):
+    module, path = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q", tmp_path / "a.safetensors"
+    out, width = unet_shapes(find_base("embedded"))[module]
+    for inputs, fits in (width, True), (width + 8, False):
+        tensors = {f"{module}.lora_A.weight": np.ones((4, inputs), np.float32),
+                   f"{module}.lora_B.weight": np.ones((out, 4), np.float32)}
+        path.write_bytes(form(tensors, RunConfig(rank=4)))
+        assert ("made for this kit's embedded base" in told(inspect_adapter(path))["base"]) == fits
 
 
 @pytest.mark.parametrize("used, says", [(8, "100% of the nominal -> "), (2, "25% of the nominal -> A smaller rank")])

@@ -107,9 +107,18 @@ def test_what_may_be_better_at_the_end_comes_back_in():
     assert ended.rate in (3e-4, 3e-3) and race.racers[3e-4].step == UPDATES
 
 
-def test_the_end_of_the_ladder_is_said():
-    ended = found(raced(LADDER[0], LADDER[0]))
-    assert ended.rate == LADDER[0] and not ended.is_bracketed and "The ladder ends there" in ended.sentence
+@pytest.mark.parametrize("rung, side, others", [(0, "lower", "1e-6,3e-6,1e-5"), (-1, "upper", "3e-1,1e0,3e0")])
+def test_a_best_rate_at_an_edge_of_the_rates_tried_is_said_with_what_to_do_next(rung, side, others):
+    ended = found(raced(LADDER[rung], LADDER[rung]))
+    assert ended.rate == LADDER[rung] and not ended.is_bracketed
+    assert f"lies at the {side} edge of the rates tried" in ended.sentence
+    assert f"learning_rate={others} --set max_train_steps=100" in ended.sentence
+
+
+def test_where_no_rate_is_worse_than_another_more_pictures_or_updates_are_asked_for():
+    race = Race(MadeTrack(1e-3), UPDATES, racers=dict.fromkeys(LADDER))
+    assert "more held-out pictures or more --updates" in finding._edge(race, 1e-3, LADDER[0], LADDER[-1])
+    assert "may lie at the upper edge" in finding._edge(race, 1e-3, 1e-3, LADDER[-1])
 
 
 # -- in a store
