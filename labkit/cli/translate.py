@@ -2,6 +2,7 @@
 
 from labkit.cli.parser import Outcome
 from labkit.cli.translate_pictures import pass_of
+from labkit.cli.translate_start import with_sizes
 from labkit.design.config import is_share_string, load_design
 from labkit.design.trainers.files import nested, open_settings, written
 from labkit.design.trainers.known import TRAINERS, recognized, trainer
@@ -15,7 +16,10 @@ def verb(options):
     """Print the translated settings and what there is to say of them; exit code 0 also where something is lost."""
     source, settings = opened(options.settings, options.from_)
     target = trainer(options.to or ("labkit" if source.name != "labkit" else ""))
+    settings, sizes = with_sizes(source, settings, options.settings)
     translation = translate(source, settings, target, pass_of(source, settings, options.settings, options.pictures))
+    if sizes:
+        translation.notes.tell("other", "dim_from_weights", sizes)
     origins = {ours: f"{theirs} in the settings of {source.name}" for ours, theirs in translation.names.items()}
     text = written(target, translation.settings, origins)
     lines = [f"{source.title} -> {target.title}", *told(translation.notes)]

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from labkit.cli import parser
-from labkit.design.config import load_design
+from labkit.design.config import RunConfig, load_design
+from labkit.store.adapter_forms import kohya_bytes
 
 KOHYA = """
 pretrained_model_name_or_path = "sd15.safetensors"
@@ -63,6 +65,18 @@ def test_machines_get_settings_and_notes_as_json(settings, capsys):
     account = json.loads(capsys.readouterr().out)
     assert account["from"] == "kohya" and account["settings"]["rank"] == 32
     assert {"name", "text"} == set(account["notes"]["none"][0]) and "--rank=32" in account["text"]
+
+
+@pytest.mark.parametrize("said, rank, alpha", [("true", 6, 3.0), ("false", 32, 1.0)])
+def test_rank_and_alpha_are_those_of_the_file_that_training_begins_from(settings, tmp_path, capsys, said, rank, alpha):
+    tensors = {"mid.to_q.lora_A.weight": np.ones((6, 8), np.float32),
+               "mid.to_q.lora_B.weight": np.ones((8, 6), np.float32)}
+    (tmp_path / "first.safetensors").write_bytes(kohya_bytes(tensors, RunConfig(rank=6, alpha=3)))
+    settings.write_text(KOHYA + f'network_weights = "first.safetensors"\ndim_from_weights = {said}\n')
+    assert labkit(settings, "--out", tmp_path / "design.yaml", "--pictures", 40) == 0
+    config = load_design(tmp_path / "design.yaml")
+    assert (config.rank, config.alpha, config.init_lora_weights) == (rank, alpha, "first.safetensors")
+    assert ("rank 6 and alpha 3 are those of" in capsys.readouterr().out) == (said == "true")
 
 
 @pytest.mark.parametrize("arguments, sentence", [

@@ -11,6 +11,8 @@ from labkit.design.trainers.translate import settings_of, translate
 from labkit.errors import LabError
 
 OTHERS = [name for name in TRAINERS if name != "labkit"]
+STARTS = {"kohya": "network_weights", "kohya_ss": "lora_network_weights", "simpletuner": "--init_lora",
+          "onetrainer": "lora_model_name", "ai-toolkit": "config.process.0.network.pretrained_lora_path"}
 
 
 def notes(translation, kind):
@@ -207,14 +209,31 @@ def test_a_start_that_a_trainer_cannot_be_told_is_called_what_it_is():
     config = RunConfig(base="folder", init_lora_weights="mine.safetensors@0123456789abcdef")
     lost = notes(translate(TRAINERS["labkit"], settings_of(config), TRAINERS["diffusers"]), "none")
     assert lost["init_lora_weights"].endswith("training begins at the untouched base")
-    for name, setting in (("kohya", "network_weights"), ("simpletuner", "--init_lora"),
-                          ("onetrainer", "lora_model_name")):
+    for name, setting in STARTS.items():
         there = translate(TRAINERS["labkit"], settings_of(config), TRAINERS[name])
         assert there.settings[setting] == "mine.safetensors" and "init_lora_weights" not in notes(there, "none")
         assert "--lora_init_type" not in there.settings       # which names ways to draw A
+        back = translate(TRAINERS[name], there.settings, TRAINERS["labkit"])
+        assert RunConfig.from_dict(back.settings).init_lora_weights == "mine.safetensors"
+        assert back.names["init_lora_weights"] == setting.lstrip("-").removeprefix("config.process.0.")
     drawn = notes(translate(TRAINERS["labkit"], settings_of(config.replace(init_lora_weights="gaussian")),
                             TRAINERS["kohya"]), "none")
     assert drawn["init_lora_weights"].endswith("A begins with other numbers, of another size")
+
+
+@pytest.mark.parametrize("start", ["mine.pt", "someone/on-the-hub", "folder"])
+def test_a_start_that_the_kit_cannot_have_is_told_and_left_out(start):
+    translation = from_theirs("kohya", {"network_dim": 8, "network_weights": start})
+    assert RunConfig.from_dict(translation.settings).init_lora_weights == "default"
+    assert ".safetensors" in notes(translation, "none")["network_weights"]
+
+
+@pytest.mark.parametrize("name, setting", [("kohya", "network_weights"), ("kohya_ss", "lora_network_weights")])
+def test_sizes_that_are_those_of_a_file_are_told_where_it_is_not_read(name, setting):
+    kind = {"LoRA_type": "Standard", "network_dim": 8, "dim_from_weights": True}
+    assert "mine.safetensors" in notes(from_theirs(name, kind | {setting: "mine.safetensors"}),
+                                       "other")["dim_from_weights"]
+    assert setting in notes(from_theirs(name, kind), "contradiction")["dim_from_weights"]
 
 
 def test_every_setting_is_translated_or_named():

@@ -82,6 +82,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
     if more:
         notes.tell("none", "dataset_config", f"a run has one folder of pictures; {len(more)} more are left out")
         flat = {name: value for name, value in flat.items() if not name.startswith("datasets.")}
+    flat = sizes(flat, notes, "network_weights")
     return rates(buckets.read_kohya(flat, notes, flat.get("resolution")), notes)
 
 
@@ -108,6 +109,18 @@ def rates(flat: Settings, notes: Notes) -> Settings:
         flat["full_bf16"] = True                              # both keep the adapter in 16 bits
     if flat.get("network_args.conv_dim"):
         flat.setdefault("network_args.conv_alpha", 1.0)
+    return flat
+
+
+def sizes(flat: Settings, notes: Notes, weights: str) -> Settings:
+    """Say where rank and alpha are those of a file that was not read; weights: the setting that names it."""
+    if not flat.pop("dim_from_weights", None):
+        return flat
+    if flat.get(weights):
+        notes.tell("other", "dim_from_weights", f"rank and alpha are those of {flat[weights]}, whatever else the "
+                                                "settings say: set them as `labkit inspect` tells them of that file")
+    else:
+        notes.tell("contradiction", "dim_from_weights", f"it has no effect without {weights}")
     return flat
 
 

@@ -19,6 +19,7 @@ OF_LYCORIS = frozenset({
 OFF_AT_ZERO = ("min_snr_gamma", "max_train_steps", "max_train_epochs", "scale_weight_norms", "clip_skip", "vae",
                "multires_noise_iterations", "max_timestep", "stop_text_encoder_training", "block_lr_zero_threshold")
 WINDOW = {"learning_rate": 1e-4, "network_dim": 8, "mixed_precision": "fp16", "bucket_no_upscale": True}
+START = "lora_network_weights"
 SIDES = (256, 2048)                               # of buckets where nothing is said, as the window has them
 
 
@@ -49,7 +50,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
         flat["network_train_unet_only"] = True
     elif text_lr and not unet:
         flat["network_train_text_encoder_only"] = True
-    return kohya.rates(_buckets(flat, notes), notes)
+    return kohya.rates(_buckets(kohya.sizes(flat, notes, START), notes), notes)
 
 
 def _buckets(flat: Settings, notes: Notes) -> Settings:
@@ -68,7 +69,8 @@ def after(flat: Settings, run: Run, notes: Notes) -> Settings:
 
 def _row(row: Row) -> Row:
     """Return a row of sd-scripts as the window has it: no sections, its own defaults, sliders that save 8.0 for 8."""
-    name = {"resolution": "max_resolution"}.get(row.theirs, row.theirs.removeprefix("network_args."))
+    name = {"resolution": "max_resolution", "network_weights": START}.get(row.theirs,
+                                                                          row.theirs.removeprefix("network_args."))
     row = row._replace(theirs=name, default=WINDOW.get(name, row.default))
     if row.ours == "resolution":
         return row._replace(read=side, write=text)
@@ -83,8 +85,7 @@ TRAINER = Trainer(
     rows=tuple(_row(row) for row in kohya.TRAINER.rows) + (
         Row("lr_layers", "block_dims", write=None), Row("lr_layers", "block_lr", write=None),
         Row("lr_layers", "down_lr_weight", write=None), Row("lr_layers", "mid_lr_weight", write=None),
-        Row("lr_layers", "up_lr_weight", write=None), Row("initial_weights", "lora_network_weights", write=None),
-        Row("gpus", "num_processes", write=None),
+        Row("lr_layers", "up_lr_weight", write=None), Row("gpus", "num_processes", write=None),
     ),
     choices=(
         Choice("optimizer", "optimizer", {name: {"optimizer": values["optimizer_type"]}
@@ -99,7 +100,6 @@ TRAINER = Trainer(
     quiet=kohya.QUIET | {
         "block_alphas", "block_lr_zero_threshold", "conv_block*", "gpu_ids", "multi_gpu", "num_machines", "model_list",
         "sdxl*", "extra_accelerate*", "dynamo*", "main_process_port", "noise_offset_type", "use_wandb",
-        "dim_from_weights",
     },
     before=before, after=after, marks=("LoRA_type", "max_resolution", "model_list"), names_repeat=True,
 )

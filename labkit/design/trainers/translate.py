@@ -111,6 +111,8 @@ def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | Pass | N
         run["weight_decay"] = 0.0                             # torch's own; AdamW's is 0.01
     for name, value in trainer.fixed.items():
         run[name] = float(run["rank"]) if value == "=rank" else value
+    if FILE.fullmatch(str(run.get("initial_weights"))):       # a start that the kit has too
+        run["init_lora_weights"], names["init_lora_weights"] = run.pop("initial_weights"), names["initial_weights"]
     total = _read_length(trainer, flat, run, _pass(pictures, run), notes)
     read_schedule(trainer, flat, run, total, notes)
     _tell_rest(trainer, flat, notes)

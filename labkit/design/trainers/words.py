@@ -68,7 +68,8 @@ WORDS = {
     "repeats": Word(1, "a pass shows each picture so many times"),
     "ema": Word(False, "an average of the adapter over the updates is kept and saved"),
     "clip_by_value": Word(False, "each entry of the gradient is cut by itself, which turns it"),
-    "initial_weights": Word(None, "training begins at an adapter that is there already"),
+    "initial_weights": Word(None, "training begins at an adapter that is there already; the kit begins at a "
+                                  ".safetensors file"),
     "base_weights": Word(None, "adapters are merged into the base first"),
     "reg_data": Word(None, "pictures of a class are trained beside; put them into a folder class in that of your "
                            "pictures and set prior_loss_weight, which without them has the base draw some"),
