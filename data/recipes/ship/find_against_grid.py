@@ -1,16 +1,19 @@
-"""Hold `labkit find` against a full grid of rates: `python -m recipes.ship.find_against_grid --repetitions 20`.
+"""Hold `labkit find` against a full grid of rates: `python -m recipes.ship.find_against_grid`.
 
 Start it in the folder data. For each seed and territory it trains the grid, every rung of the ladder in as few passes
-as memory allows, then a race in a store of its own, which finds nothing there, then one run alone. It uses one
-thread. What was measured is kept after each repetition, so that it goes on where it was stopped; the table is written
-at the end, and by `--table` alone.
+as memory allows, into a store. Then `find` is played on these runs: it is shown each of them as far as it would have
+trained it, leaves and calls rungs in by its own rules, and its cost is the updates that it asked for. That is what a
+race trains by itself, as tests/recipes/test_find_against_grid.py shows, so nothing is trained twice.
+
+A run has half the updates of `find`'s own default: the looks are shares of a run, and after fewer updates rates are
+harder to tell apart, so that more of them come in and less is saved. It uses one thread; start it once. What was
+measured is kept after each repetition, so that it goes on where it was stopped; `--table` prints the table of what is
+kept, and `--again` plays the runs in the store anew, after a change of the rules, and trains nothing.
 """
 
 import argparse
 import json
 import os
-import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +26,20 @@ from labkit.judge.stats import LEVEL, interval_of, t_interval, wilson
 from recipes.ship.markdown import percent, table
 
 DATA = Path(__file__).resolve().parents[2]
-TERRITORIES = ("liminal", "near")
-UPDATES = 100
+TERRITORIES = ("liminal/kind=pool", "near")
+REPETITIONS, UPDATES = 20, 50
 
 
-def measured(lab, seed, updates, work):
-    """Train a grid, a race and one run alone with a seed; return what each took and where it ended."""
+def measured(lab, seed, updates, trains=True):
+    """Train the grid of a seed, or find it in the lab's store, and play a race on it; return where both ended.
+
+    trains    LabError where a run is missing and this is false
+    """
     config = lab.config({"max_train_steps": updates, "seed": seed})
-    race = Race(None, updates)
-    monitor = lab.monitor(pictures=0, scored=0, sets=("validation", "probe"), validate_at=race.measured_at())
-    grid, grid_s = _timed(lambda: _advanced(lab, config, monitor, work / "grid", LADDER, updates))
-    race.track = LabTrack(_in_store(lab, work / "race"), config, monitor)
-    _, race_s = _timed(lambda: find_rate(race, START_RATE[EMBEDDED]))
-    alone = min(LADDER, key=lambda rate: abs(rate - START_RATE[EMBEDDED]))
-    _, alone_s = _timed(lambda: _advanced(lab, config, monitor, work / "alone", [alone], updates))
+    monitor = monitor_of(lab, updates)
+    grid = LabTrack(lab, config, monitor, stop=lambda: not trains)
+    grid.advance(LADDER, updates)
+    race = played(lab, config, monitor)
     ended, ends = found(race), {rate: _end(grid.run(rate, updates)) for rate in LADDER}
     best = min(ends, key=lambda rate: ends[rate].mean())
     above = {rate: interval_of(losses - ends[best], 1 - (1 - LEVEL) / (len(ends) - 1)) for rate, losses in ends.items()
@@ -46,28 +49,20 @@ def measured(lab, seed, updates, work):
     return {"seed": seed, "updates": updates, "grid_best": best,
             "grid_alike": [best, *(rate for rate, interval in above.items() if interval.low <= 0)],
             "rate": ended.rate, "low": ended.low, "high": ended.high, "is_bracketed": ended.is_bracketed,
-            "lost": float((ends[ended.rate] - ends[best]).mean()) / gain, "race_updates": race.spent,
-            "grid_updates": made, "race_s": race_s, "grid_s": grid_s, "alone_s": alone_s}
+            "lost": float((ends[ended.rate] - ends[best]).mean()) / gain, "race_rungs": len(race.racers),
+            "race_updates": race.spent, "grid_updates": made}
 
 
-def _in_store(lab, place):
-    """Return the lab with an empty store."""
-    from labkit.lab import Lab  # loads torch
-
-    shutil.rmtree(place, ignore_errors=True)
-    return Lab(lab.base, lab.territory, cache=lab.cache, store=place, max_rows=lab.max_rows, monitor=lab.usual)
+def monitor_of(lab, updates):
+    """Return what the verb `find` measures, and when."""
+    return lab.monitor(pictures=0, scored=0, sets=("validation", "probe"),
+                       validate_at=Race(None, updates).measured_at())
 
 
-def _advanced(lab, config, monitor, place, rates, updates):
-    """Train runs of these rates to their end in a store of their own, and return the track that knows them."""
-    track = LabTrack(_in_store(lab, place), config, monitor)
-    track.advance(rates, updates)
-    return track
-
-
-def _timed(do):
-    begun = time.perf_counter()
-    return do(), time.perf_counter() - begun
+def played(lab, config, monitor):
+    """Return a race over runs that are all in the lab's store; LabError, and nothing is trained, where one is not."""
+    track = LabTrack(lab, config, monitor, stop=lambda: True)
+    return find_rate(Race(track, config.steps), START_RATE[EMBEDDED])
 
 
 def _end(run):
@@ -90,36 +85,36 @@ def summary(results):
         right = np.mean([line["rate"] in line["grid_alike"] for line in lines])
         inside = np.mean([line["low"] <= line["grid_best"] <= line["high"] for line in lines])
         saved = t_interval([1 - line["race_updates"] / line["grid_updates"] for line in lines])
-        one_by_one = [line["alone_s"] * line["grid_updates"] / line["updates"] for line in lines]
-        faster = np.array([line["grid_s"] for line in lines]), np.array(one_by_one)
-        race_s = np.array([line["race_s"] for line in lines])
+        times = t_interval([line["grid_updates"] / line["race_updates"] for line in lines])
+        rungs = t_interval([line["race_rungs"] for line in lines])
         rows.append([name, len(lines), *(percent((share, *wilson(share, len(lines)))) for share in (right, inside)),
-                     percent(t_interval([line["lost"] for line in lines])), percent(saved),
-                     *(_times(other / race_s) for other in faster), f"{race_s.mean():.0f} s"])
+                     percent(t_interval([line["lost"] for line in lines])), percent(saved), _plain(times),
+                     _plain(rungs)])
     return table(["territory", "repetitions", "rate as good as the grid's best", "grid's best within the interval",
-                  "gain lost", "updates saved", "faster than the grid in one pass", "than the grid one by one",
-                  "a race"], rows)
+                  "gain lost", "updates saved", "times fewer updates", f"rungs tried, of {len(LADDER)}"], rows)
 
 
-def _times(ratios):
-    middle, low, high = t_interval(ratios)
+def _plain(interval):
+    middle, low, high = interval
     return f"{middle:.1f} ({low:.1f} to {high:.1f})"
 
 
 def main():
     """Measure what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=20, help="seeds (default 20)")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help=f"seeds (default {REPETITIONS})")
     parser.add_argument("--updates", type=int, default=UPDATES, help=f"of a run (default {UPDATES})")
     parser.add_argument("--work", type=Path, default=DATA.parent / "out" / "find_against_grid",
                         help="where runs are trained (default out/find_against_grid in the checkout)")
     parser.add_argument("--out", type=Path, default=DATA / "studies" / "find_against_grid.json",
                         help="where what was measured is kept (default studies/find_against_grid.json)")
     parser.add_argument("--table", action="store_true", help="print the table of what is kept, and train nothing")
+    parser.add_argument("--again", action="store_true", help="play the runs in the store anew, and train nothing")
     options = parser.parse_args()
-    results = kept(options.out)
+    results = {} if options.again else kept(options.out)
     if not options.table:
         os.environ["LABKIT_THREADS"] = "1"
+        print(needs(results, options), flush=True)
         measure(results, options)
     print(summary(results))
 
@@ -129,21 +124,33 @@ def kept(path):
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+def missing(results, options):
+    """Return (seed, territory) of each repetition that is not among the results."""
+    done = {(line["seed"], name) for name, lines in results.items() for line in lines
+            if line["updates"] == options.updates}
+    pairs = [(seed, name) for seed in range(options.repetitions) for name in TERRITORIES]
+    return [pair for pair in pairs if pair not in done]
+
+
+def needs(results, options):
+    """Say how many updates of single runs are still to be made, at most: a run that diverges makes fewer."""
+    grid, left = len(LADDER) * options.updates, len(missing(results, options))
+    return (f"{left} of {options.repetitions * len(TERRITORIES)} repetitions are missing; each is a grid of "
+            f"{len(LADDER)} rungs x {options.updates} updates, so that they need at most {left * grid:,} run-steps.")
+
+
 def measure(results, options):
     """Measure each seed on each territory that is missing, and keep it at once."""
     from labkit.lab import Lab  # loads torch, for which LABKIT_THREADS comes first
 
     labs = {}
-    for seed in range(options.repetitions):
-        for name in TERRITORIES:
-            lines = results.setdefault(name, [])
-            if any((line["seed"], line["updates"]) == (seed, options.updates) for line in lines):
-                continue
-            lab = labs.setdefault(name, Lab(data=name))
-            lines.append(measured(lab, seed, options.updates, options.work / name))
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(json.dumps(results, indent=1) + "\n")
-            print(f"{name}, seed {seed}: {lines[-1]}", flush=True)
+    for seed, name in missing(results, options):
+        lab = labs.setdefault(name, Lab(data=name, store=options.work / name.replace("/", "-")))
+        lines = results.setdefault(name, [])
+        lines.append(measured(lab, seed, options.updates, trains=not options.again))
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+        print(f"{name}, seed {seed}: {lines[-1]}", flush=True)
 
 
 if __name__ == "__main__":
