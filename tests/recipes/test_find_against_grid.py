@@ -31,7 +31,7 @@ def test_a_race_played_on_stored_runs_is_the_live_race(tmp_path, monkeypatch):
     monkeypatch.setattr(finding, "LADDER", RUNGS)
 
     def opened(name):
-        lab = tiny.lab(store=tmp_path / name)
+        lab = tiny.lab(store=tmp_path / name, monitor={"images": 8})
         return lab, lab.config({"max_train_steps": 16, "train_batch_size": 2}), study.monitor_of(lab, 16)
 
     live = find_rate(Race(LabTrack(*opened("live")), 16), 3e-3)
