@@ -277,10 +277,8 @@ class Saved:
         self.panel, self.race = panel, race
 
     def _repr_mimebundle_(self, **_):
-        name = f"lab-saved-{self.panel}"
-        gone = f".jp-OutputArea-child:has(+ .jp-OutputArea-child #{name}):not(:has(.lab-panel))"
-        style = f"<style>{gone} {{ display: none }}</style>"  # the widget's place, where no kernel is
-        words = style + instead.notice(instead.PANEL, is_late=self.race is None)
+        name = instead.place(self.panel)
+        words = instead.for_widget(self.panel, instead.PANEL, is_late=self.race is None)
         if self.race is None:
             return {"text/html": f'<div id="{name}">{words}</div>', "text/plain": instead.PANEL}, {}
         data, looks = self.race._repr_mimebundle_()

@@ -4,14 +4,26 @@ import html
 
 RACE = ("This picture stands for a race that can be played, which this page does not do: open the notebook in "
         "Jupyter and run this cell again, or choose Trust Notebook there, in the menu File or the command palette.")
-# At most 110 characters: where a front end knows no widgets at all, that much of a widget's text is shown.
-GROWING = "The race stands here when its runs end; to see it grow, install anywidget where Jupyter is, and reload."
+GROWING = ("The race stands here when its runs end. To see it grow, install anywidget where Jupyter itself is "
+           "installed, and reload the page; where the kernel is gone, run this cell again.")
 PANEL = ("The panel needs a running kernel, and the package anywidget where Jupyter itself is installed: run this "
          "cell again; if no buttons appear then, install anywidget there and reload the page, or train without them "
          "by panel.run() and panel.figures().")
 LATE_S = 8                                                    # a widget is there before, on a slow machine too
-UNSEEN = "lab-unseen"                                         # of what a widget hides once it is shown after all
-HIDING = f".{UNSEEN} {{ display: none }}"
+
+
+def place(name: str) -> str:
+    """Return the id in the page of what stands in a widget's place: the widget hides that, once it is shown."""
+    return f"lab-saved-{name}"
+
+
+def for_widget(name: str, words: str, *, is_late: bool) -> str:
+    """Return a sentence as HTML that stands for the widget in the output above it, as long as there is none.
+
+    It takes the place of what the front end says then: "Loading widget", "Error displaying widget", a red box.
+    """
+    above = f".jp-OutputArea-child:has(+ .jp-OutputArea-child #{place(name)}):not(:has(.lab-panel, .lab-race))"
+    return f"<style>{above} {{ display: none }}</style>{notice(words, is_late=is_late)}"
 
 
 def notice(words: str, *, is_late: bool = False) -> str:

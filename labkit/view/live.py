@@ -53,29 +53,35 @@ class _Race:
 
     def __init__(self, builders, label):
         self.view = RaceView.live(builders, label)
-        self.shown = show_anew(_or_notice(self.view.widget))
+        self.grows, self.stays = show_anew(self.view.widget), show_anew(_Sentence(self.view.name))
 
     def take(self, event):
         """Pass an event on to the view."""
         self.view.append([event])
 
     def end(self):
-        """Put the race that plays by itself in the place of the widget: a saved notebook keeps it."""
+        """Put the race that plays by itself in the place of the sentence, and nothing in the widget's."""
         self.view.end()
-        self.shown(self.view)
+        self.stays(self.view)
+        self.grows(_Nothing())
 
 
-def _or_notice(widget):
-    """Return a box of a race's widget below a sentence, which the widget hides where it can be shown."""
-    import ipywidgets as W  # anywidget, which the race is made of, has loaded it
+class _Sentence:
+    """Stand below the widget of a race that grows, and say what is needed where that cannot be shown."""
 
-    class Box(W.VBox):
-        def __repr__(self):
-            return repr(widget)
+    def __init__(self, name):
+        self.name = name
 
-    words = W.HTML(instead.notice(instead.GROWING, is_late=True))
-    words.add_class(instead.UNSEEN)
-    return Box([words, widget])
+    def _repr_mimebundle_(self, **_):
+        words = instead.for_widget(self.name, instead.GROWING, is_late=True)
+        return {"text/html": f'<div id="{instead.place(self.name)}">{words}</div>', "text/plain": instead.GROWING}
+
+
+class _Nothing:
+    """Stand where a widget was: an output can be emptied, but not taken away."""
+
+    def _repr_mimebundle_(self, **_):
+        return {"text/html": "", "text/plain": ""}
 
 
 class _Growing:

@@ -2,6 +2,7 @@
 // Axes are those of labkit/view/curves.py: updates on a logarithm, losses as far up as a run worth seeing goes.
 
 import { at, counted, lossText } from "./race_data.js";
+import { LINE, placed } from "./race_labels.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const DASHES = ["", "9 3", "5 3", "2 3", "9 3 2 3"];
@@ -11,7 +12,7 @@ const MARKS = [ // one a run, about the origin
   "M-4,-2.3L-2.3,-4L0,-1.7L2.3,-4L4,-2.3L1.7,0L4,2.3L2.3,4L0,1.7L-2.3,4L-4,2.3L-1.7,0z", "M-3.4,-4v8L4,0z",
 ];
 const GAINS = 2, SHARE = 0.15; // above the start: times what the best run gained, or a share of the start
-const LINE = 15; // pixels of a label's line
+const LABELS = 150, SHARE_OF_LABELS = 0.28; // of the width that names beside the curves may take, whichever is more
 
 export function element(name, attributes = {}, parent = null, text = null) {
   const made = document.createElementNS(SVG, name);
@@ -51,7 +52,8 @@ export class Curves {
   draw(width, height, stops, focus) {
     const { race, drawing } = this;
     [this.stops, this.focus] = [stops, focus];
-    this.box = { left: 52, top: 18, right: width - this.labelRoom(width), bottom: height - 40 };
+    this.named(width);
+    this.box = { left: 52, top: 18, right: width - this.labelRoom, bottom: height - 40 };
     drawing.replaceChildren();
     drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
     drawing.setAttribute("width", width);
@@ -76,7 +78,7 @@ export class Curves {
       this.curve(run, element("g", look, past));
       this.marks(run, element("g", look, marks));
     }
-    this.labels(labels, width);
+    this.labels(labels, { width: this.labelRoom - 12, top: 2, bottom: height - 2 });
     drawing.setAttribute("aria-label", this.summary());
   }
 
@@ -86,8 +88,21 @@ export class Curves {
     return { class: `run${place}`, style: run.style };
   }
 
-  labelRoom(width) {
-    return Math.min(width * 0.32, 150);
+  // Choose how runs are called beside their curves, and the room for that: as much as the longest name takes with a
+  // mark behind it, so that nothing moves when it comes. A value alone is called by its knob too, where there is room.
+  named(width) {
+    const { field } = this.race.head, runs = this.race.list.filter((run) => run.points.length);
+    this.pen ??= document.createElement("canvas").getContext("2d");
+    this.pen.font = `600 12px ${getComputedStyle(this.drawing).fontFamily}`;
+    const most = Math.max(LABELS, SHARE_OF_LABELS * width), pixels = (name) => this.measure(`${name} ↑`) + 14;
+    const full = ({ name }) => (field && !name.includes(" ") ? `${field} ${name}` : name);
+    const isRoomy = runs.every((run) => full(run) === run.name || pixels(full(run)) <= most);
+    this.names = new Map(runs.map((run) => [run, isRoomy ? full(run) : run.name]));
+    this.labelRoom = Math.min(most, Math.max(60, ...[...this.names.values()].map(pixels)));
+  }
+
+  measure(text) {
+    return this.pen.measureText(text).width;
   }
 
   scales() {
@@ -117,7 +132,8 @@ export class Curves {
       element("text", { x: box.left - 7, y: this.y(loss) + 4, "text-anchor": "end" }, group, loss.toFixed(digits));
     }
     const { last } = race.head, shown = [0, last];
-    for (const step of [1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000]) if (step < last * 0.6) shown.push(step);
+    const isClear = (step) => step < last && this.x(last) - this.x(step) > 3.4 * `${step} ${last}`.length + 6;
+    shown.push(...[1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000].filter(isClear));
     for (const step of shown) {
       element("line", { x1: this.x(step), x2: this.x(step), y1: box.top, y2: box.bottom, class: "grid" }, group);
       const text = { x: this.x(step), y: box.bottom + 16, "text-anchor": "middle" };
@@ -152,22 +168,22 @@ export class Curves {
   }
 
   // Write each run's name at the end of its curve, pushed apart where two would touch.
-  labels(group, width) {
-    const { box } = this, { field } = this.race.head, place = box.right + 10;
-    const entries = this.race.list.filter((run) => run.points.length).map((run) => {
-      const last = run.points.at(-1);
-      const isAbove = last.mean == null || last.mean > this.high;
-      const full = field && !run.name.includes(" ") ? `${field} ${run.name}` : run.name;
-      const fits = full.length * 6.3 + 12 < width - place;
-      const mark = last.mean == null ? " ✖" : isAbove ? " ↑" : "";
-      return { run, text: (fits ? full : run.name) + mark, y: isAbove ? box.top : this.y(last.mean) };
+  labels(group, room) {
+    const { box } = this, place = box.right + 10;
+    const entries = [...this.names].map(([run, name]) => {
+      const last = run.points.at(-1), isAbove = last.mean == null || last.mean > this.high;
+      const mark = last.mean == null ? "\u00a0✖" : isAbove ? "\u00a0↑" : "";
+      return { run, text: name + mark, y: isAbove ? box.top : this.y(last.mean) };
     }).sort((a, b) => a.y - b.y);
-    const placed = spread(entries.map(({ y }) => y), box.top, box.bottom);
-    entries.forEach(({ run, text, y }, i) => {
+    for (const { run, lines, y, middle } of placed(entries, room, (text) => this.measure(text))) {
       const holder = element("g", this.look(run), group);
-      element("path", { d: `M${box.right},${y}L${place - 2},${placed[i]}`, class: "leader" }, holder);
-      element("text", { x: place, y: placed[i] + 4, class: "label" }, holder, cut(text, (width - place) / 6.3));
-    });
+      element("title", {}, holder, run.name);
+      element("path", { d: `M${box.right},${y}L${place - 2},${middle}`, class: "leader" }, holder);
+      const text = element("text", { class: "label" }, holder);
+      lines.forEach((line, i) => {
+        element("tspan", { x: place, y: middle + 4 + LINE * (i - (lines.length - 1) / 2) }, text, line);
+      });
+    }
   }
 
   // Move the cursor to an update: nothing but the cursor, what it uncovers and its dots is drawn.
@@ -212,8 +228,9 @@ export class Curves {
       line.append(swatch(each, 26), ` ${each.name}: ${lossText(mean)}${interval}`);
       this.tip.append(line);
     }
-    const isRight = x > (this.box.left + this.box.right) / 2;
-    this.tip.style.cssText = isRight ? `right:calc(100% - ${x - 14}px);top:8px` : `left:${x + 14}px;top:8px`;
+    const room = this.drawing.parentElement.clientWidth - this.tip.offsetWidth; // at the pointer's right, or its left
+    const left = x + 14 <= room ? x + 14 : x - 14 - this.tip.offsetWidth;
+    this.tip.style.left = `${Math.max(0, left)}px`;
     this.drawing.style.cursor = run ? "pointer" : "col-resize";
   }
 
@@ -247,16 +264,6 @@ function between(points, step) {
   return before.mean + share * (after.mean - before.mean);
 }
 
-// Move label heights apart until none touch, as little as a pass down and a pass up can.
-function spread(wanted, top, bottom) {
-  const placed = [...wanted];
-  for (let i = 0; i < placed.length; i++) placed[i] = Math.max(placed[i], i ? placed[i - 1] + LINE : top);
-  for (let i = placed.length - 1; i >= 0; i--) {
-    placed[i] = Math.min(placed[i], i < placed.length - 1 ? placed[i + 1] - LINE : bottom);
-  }
-  return placed;
-}
-
 function ticks(low, high) {
   const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((digit) => digit * power).find((each) => each >= rough);
@@ -265,4 +272,3 @@ function ticks(low, high) {
 }
 
 const decimals = (step) => Math.max(0, -Math.floor(Math.log10(step * 1.001)));
-const cut = (text, most) => (text.length > most ? `${text.slice(0, Math.max(most - 1, 3))}…` : text);

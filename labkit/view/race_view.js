@@ -3,6 +3,8 @@
 
 import { Curves, swatch } from "./race_curves.js";
 import { Race, at, counted, lossText, whole } from "./race_data.js";
+import { bound } from "./race_labels.js";
+import { watchTheme } from "./race_theme.js";
 
 const FRAME_MS = 480; // of a replay, from one stop to the next
 const WIDE = 1100, WIDE_CARDS = 820; // pixels from which curves stand beside the pictures, or beside cards of them
@@ -31,7 +33,7 @@ export class RaceView {
     this.build();
     this.sizes = new ResizeObserver(() => this.refresh());
     this.sizes.observe(this.root);
-    this.watchTheme();
+    this.unwatch = watchTheme(this.root);
     this.refresh();
   }
 
@@ -121,7 +123,8 @@ export class RaceView {
     const most = comparing ? 256 : Math.max(76, Math.min(168, 760 / Math.max(race.list.length, 1)));
     root.style.setProperty("--side", `${Math.floor(Math.max(44, Math.min(side, most)))}px`);
     const frame = seeds > 1 ? "calc(var(--side) / 2 - 1px)" : "var(--side)"; // two seeds stand one above the other
-    root.style.setProperty("--frame", comparing ? "42px" : frame);
+    const small = Math.floor(Math.min(42, (pane / 2 - 40) / this.film.length - 4));
+    root.style.setProperty("--frame", comparing ? `${small}px` : frame);
   }
 
   // Lay the runs out as cards, in as many columns as give the largest pictures within the height; the slider shows
@@ -147,7 +150,8 @@ export class RaceView {
       row = { box, key: make("button", "key", box), now: make("div", "now", box), film: make("div", "film", box) };
       row.key.type = "button";
       row.key.append(swatch(run));
-      row.name = make("b", "name", row.key, run.name);
+      row.name = make("b", run.name.includes(" ") ? "name long" : "name", row.key, whole(bound(run.name)));
+      row.key.title = run.name;
       row.loss = make("span", "loss", row.key);
       row.verdict = make("span", "verdict", row.key);
       row.score = make("span", "score", row.key);
@@ -268,7 +272,7 @@ export class RaceView {
     this.play.title = words;
     this.play.dataset.state = this.timer ? "plays" : "rests";
     const { race } = this, goesOn = race.list.some((run) => !run.verdict?.end) && race.head.origin === "live";
-    this.progress.textContent = goesOn ? this.progressText(race.step) : "";
+    this.progress.textContent = goesOn ? `training, ${this.progressText(race.step)}` : "";
   }
 
   // Say what was found of the run in question, in a place of fixed height: the pinned ones, or the one pointed at.
@@ -293,31 +297,10 @@ export class RaceView {
     if (!runs.length) make("p", "", this.words, whole(told));
   }
 
-  // Take the front end's light or dark from the colour behind the view, whatever set it.
-  watchTheme() {
-    const tell = () => {
-      let behind = this.root.parentElement, color = null;
-      for (; behind && !color; behind = behind.parentElement) {
-        const numbers = getComputedStyle(behind).backgroundColor.match(/[\d.]+/g) ?? [];
-        const [red, green, blue, alpha = 1] = numbers.map(Number);
-        if (alpha > 0.5 && red != null) color = 0.299 * red + 0.587 * green + 0.114 * blue;
-      }
-      const dark = color == null ? matchMedia("(prefers-color-scheme: dark)").matches : color < 128;
-      this.root.dataset.theme = dark ? "dark" : "light";
-    };
-    this.themes = new MutationObserver(() => requestAnimationFrame(tell));
-    const told = ["class", "style", "data-theme", "data-jp-theme-light", "data-vscode-theme-kind"];
-    const watched = { attributes: true, attributeFilter: told };
-    for (const node of [document.documentElement, document.body]) this.themes.observe(node, watched);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener?.("change", tell);
-    requestAnimationFrame(tell);
-    tell();
-  }
-
   remove() {
     this.pause();
     this.sizes.disconnect();
-    this.themes.disconnect();
+    this.unwatch();
     this.root.remove();
   }
 }

@@ -23,7 +23,7 @@ from labkit.view.pictures import plot_race
 from labkit.view.race_data import RaceData
 
 HERE = Path(__file__).parent
-MODULES = ("race_data", "race_curves", "race_view")           # in an order in which each knows those before it
+MODULES = ("race_data", "race_labels", "race_curves", "race_theme", "race_view")  # each knows those before it
 SENT_S = 0.2  # between two messages: the front end draws each
 
 
@@ -226,12 +226,12 @@ def _widget_class():
     class RaceWidget(anywidget.AnyWidget):
         """The state of a race for its front end: all pieces told so far. They are appended by messages."""
 
-        _esm, _css = script("race_told", "race_widget"), styles("race_view") + instead.HIDING
+        _esm, _css = script("race_told", "race_widget"), styles("race_view")
         name = traitlets.Unicode().tag(sync=True)
         pieces = traitlets.Any().tag(sync=True)
 
         def __repr__(self):
-            return instead.GROWING
+            return ""                                         # a sentence beside it says what is needed
 
     return RaceWidget
 

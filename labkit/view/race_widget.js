@@ -1,7 +1,7 @@
 // The race as a widget of a kernel (anywidget).
 
 import { follow, toldOf } from "./race_told.js";
-import { RaceView } from "./race_view.js";
+import { RaceView, make } from "./race_view.js";
 
 export default {
   initialize({ model }) {
@@ -9,7 +9,8 @@ export default {
   },
   render({ model, el }) {
     const told = toldOf(model), view = new RaceView(told.race, el);
+    const style = make("style", "", el, `#lab-saved-${model.get("name")} { display: none }`); // what stands for it
     told.views.add(view);
-    return () => { told.views.delete(view); view.remove(); };
+    return () => { told.views.delete(view); view.remove(); style.remove(); };
   },
 };

@@ -109,7 +109,7 @@ def test_a_pause_lets_other_cells_run_and_a_step_shows_one_measurement_more(page
 def test_a_rate_is_changed_by_hand_and_the_fork_is_marked_on_its_curve(page):
     page.locator(".lab-rate").select_option("3e-3")
     wait_until(lambda: rows(page).count() == 3, 60)
-    assert re.match(r"1e-3 → 3e-3 after \d+", rows(page).nth(2).locator(".name").inner_text())
+    assert re.match(r"1e-3 → 3e-3 after \d+", rows(page).nth(2).locator(".key").get_attribute("title"))
     page.locator(".lab-pause").click()
     stage(page, "the fork first")
     page.locator(".lab-race circle.fork").first.wait_for(state="attached")

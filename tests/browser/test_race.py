@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 import time
 
 import nbformat
@@ -184,7 +185,7 @@ def test_dark_and_light_come_from_the_page(page):
                   "e => e.style.background = ''); document.body.style.background = ''")
 
 
-def test_a_race_grows_while_runs_train_and_plays_by_itself_afterwards(page):
+def test_a_race_grows_while_runs_train_and_plays_by_itself_afterwards(page, lab):
     page.locator(".jp-CodeCell").last.locator(".jp-InputArea").click()
     page.keyboard.press("Shift+Enter")
     view = page.locator(".lab-race").nth(1)
@@ -194,7 +195,15 @@ def test_a_race_grows_while_runs_train_and_plays_by_itself_afterwards(page):
     wait_until(lambda: re.match(r"update \d+ of 20", view.locator(".update").text_content()), 60)
     assert view.locator(".now img").count() == 6
     page.screenshot(path=SHOTS / "race-3-growing.png")
-    wait_idle(page)
+    assert not page.get_by_text(instead.GROWING).is_visible()
+
+    def is_saved():
+        page.keyboard.press("Control+s")
+        return instead.GROWING in (lab[0] / "race.ipynb").read_text("utf-8")
+
+    wait_until(is_saved, 30)
+    shutil.copy(lab[0] / "race.ipynb", lab[0] / "cut.ipynb")          # as if all ended here
+    wait_until(lambda: page.locator(".badge", has_text="trained here").count() == 1, 60)
     view = page.locator(".lab-race").nth(1)
     wait_until(lambda: view.locator(".badge").text_content() == "trained here", 60)
     assert view.locator(".update").text_content() == "update 20 of 20"
@@ -210,7 +219,8 @@ def test_a_saved_notebook_shows_its_races_without_a_kernel_and_a_strangers_shows
 
     wait_until(is_saved, 60)
     saved = nbformat.read(folder / "race.ipynb", 4)
-    [output] = saved.cells[2].outputs                                 # running the last cell added an empty one
+    empty, output = saved.cells[2].outputs                            # running the last cell added an empty one
+    assert not any(empty.data.values())                               # where the widget was
     assert {"text/html", "image/jpeg", "text/plain"} == set(output.data)
     saved.cells[1].source += "  # somebody else's"
     saved.metadata.pop("kernelspec")
@@ -222,3 +232,15 @@ def test_a_saved_notebook_shows_its_races_without_a_kernel_and_a_strangers_shows
     assert other.locator(".lab-race").count() == 0 and other.locator(".jp-RenderedHTMLCommon table").count() == 2
     assert other.get_by_text(instead.RACE).first.is_visible()
     other.screenshot(path=SHOTS / "race-4-untrusted.png")
+    other.close()
+
+
+def test_a_notebook_that_was_saved_while_runs_trained_says_once_what_to_do_when_its_kernel_is_gone(page, lab):
+    _, address, token = lab
+    other = page.context.browser.new_page()
+    other.goto(f"{address}/lab/tree/cut.ipynb?token={token}&reset")
+    words = other.get_by_text(instead.GROWING)
+    words.wait_for(state="visible")
+    assert words.count() == 1 and not other.get_by_text("Error displaying widget").is_visible()
+    words.scroll_into_view_if_needed()
+    other.screenshot(path=SHOTS / "race-5-cut.png")

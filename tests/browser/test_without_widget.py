@@ -31,6 +31,7 @@ def page(tmp_path_factory):
 def test_a_race_that_cannot_be_seen_to_grow_says_so_and_plays_when_its_runs_end(page):
     words = page.get_by_text(instead.GROWING)
     words.wait_for(state="visible")
+    assert words.count() == 1 and not page.locator(".jupyter-widgets-error-widget").first.is_visible()
     page.screenshot(path=SHOTS / "without-1-growing.png")
     page.locator(".lab-race .now img").first.wait_for(state="visible")
     assert words.count() == 0

@@ -79,12 +79,16 @@ def test_where_a_browser_has_anywidget_a_race_grows_and_a_page_that_plays_takes_
     monkeypatch.setenv("LABKIT_FRONTEND", "browser")
     monkeypatch.setattr(live_module.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(live_module.RaceView, "widget", "the widget")
-    monkeypatch.setattr(live_module, "_or_notice", str)
-    monkeypatch.setattr(live_module, "show_anew", lambda thing: shown.append(thing) or anew.append)
+    monkeypatch.setattr(live_module, "show_anew", lambda thing: shown.append(thing) or (
+        lambda other: anew.append((thing, other))))
     builder = RunBuilder("0" * 16, RunConfig(max_train_steps=4).resolved(8))
     assert len(list(live(events(["0" * 16]), {"0" * 16: builder}))) == 10
-    [view] = anew
-    assert shown == ["the widget"] and len([piece for piece in view.data.pieces if piece["kind"] == "loss"]) == 3
+    widget, sentence = shown
+    assert widget == "the widget" and instead.GROWING in sentence._repr_mimebundle_()["text/html"]
+    (of_sentence, view), (of_widget, nothing) = anew
+    assert (of_sentence, of_widget) == (sentence, widget)
+    assert not any(nothing._repr_mimebundle_().values())
+    assert len([piece for piece in view.data.pieces if piece["kind"] == "loss"]) == 3
 
 
 def test_colab_and_races_of_more_runs_than_are_told_apart_stay_with_pictures_of_figures(monkeypatch):
@@ -102,10 +106,10 @@ def test_where_nobody_watches_events_pass_and_nothing_is_drawn(shown, monkeypatc
     assert builder.build().validations["validation"].steps.tolist() == [0, 2, 4]
 
 
-def test_a_front_end_without_widgets_or_without_anywidget_is_told_what_to_do():
+def test_a_front_end_without_widgets_or_without_anywidget_is_told_once_what_to_do():
     race = RaceView.live({"a": RunBuilder("a", RunConfig(max_train_steps=4).resolved(8))})
-    box = live_module._or_notice(race.widget)
-    words, widget = box.children
-    assert widget is race.widget and instead.GROWING in words.value and instead.UNSEEN in words._dom_classes
-    assert instead.HIDING in race.widget._css
-    assert box._repr_mimebundle_()["text/plain"] == instead.GROWING                    # not cut
+    told = live_module._Sentence(race.name)._repr_mimebundle_()
+    assert told["text/html"].count(instead.GROWING) == 1 and told["text/plain"] == instead.GROWING
+    assert f'id="{instead.place(race.name)}"' in told["text/html"]
+    assert "#lab-saved-${model.get(\"name\")} { display: none }" in race.widget._esm     # once the race is seen
+    assert repr(race.widget) == ""                                                      # so that it is told once
