@@ -71,8 +71,8 @@ def _base(adapter: ForeignAdapter) -> Finding:
     if known:
         return Finding("base", "good", f"made for {known}, by the width of the text that its layers read{says}")
     if fits_embedded(adapter):
-        return Finding("base", "good", "made for this kit's embedded base, by the names and sizes of its layers, so "
-                                       f"that no other program has a base to use it on{says}")
+        words = f"made for this kit's embedded base, by the names and sizes of its layers{says}"
+        return Finding("base", "good", words)
     return Finding("base", "note", f"no layer tells the family of its base{says}",
                    "Use it on the base that it was trained on; on another, loaders fail or draw noise.")
 

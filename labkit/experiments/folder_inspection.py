@@ -59,6 +59,8 @@ def _buckets(opened: Territory, base: str) -> list[Finding]:
         if sizes is None:
             return []
         words = f"at resolution {sizes[0]}, sides in steps of {sizes[1]}: {buckets.table(_parts(opened), *sizes)}"
+        if opened.prior:
+            words += f"; class pictures: {buckets.table([opened.prior], *sizes)}"
         notes = buckets.notes(opened.train, *sizes, opened.prior)
     except LabError as error:
         return [Finding("buckets", "bad", str(error).removeprefix("base: "))]

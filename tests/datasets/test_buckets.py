@@ -108,3 +108,4 @@ def test_class_pictures_that_are_alone_in_their_bucket_are_told_as_such(tmp_path
     found = [finding.found for finding in inspect_folder(str(tmp_path), crop="buckets")]
     [told] = [text for text in found if "of one picture" in text]
     assert told.startswith("class pictures: 1 bucket of one picture") and "(96 x 160)" in told
+    assert any("; class pictures: 128 x 128 (2 pictures" in text for text in found)

@@ -133,10 +133,15 @@ def missing(results, options):
 
 
 def needs(results, options):
-    """Say how many updates of single runs are still to be made, at most: a run that diverges makes fewer."""
-    grid, left = len(LADDER) * options.updates, len(missing(results, options))
-    return (f"{left} of {options.repetitions * len(TERRITORIES)} repetitions are missing; each is a grid of "
-            f"{len(LADDER)} rungs x {options.updates} updates, so that they need at most {left * grid:,} run-steps.")
+    """Say how many updates of single runs are still to be made, at most: a run that diverges makes fewer.
+
+    With them how often these are measured, as `find` does it: on a CPU that is a large part of the time.
+    """
+    runs, left = len(LADDER), len(missing(results, options))
+    times = len(Race(None, options.updates).measured_at())
+    return (f"{left} of {options.repetitions * len(TERRITORIES)} repetitions are missing; each is a grid of {runs} "
+            f"rungs x {options.updates} updates, so that they need at most {left * runs * options.updates:,} "
+            f"run-steps, and {left * runs * times:,} measurements of held-out and training pictures.")
 
 
 def measure(results, options):
