@@ -12,7 +12,7 @@ const MARKS = [ // one a run, about the origin
   "M-4,-2.3L-2.3,-4L0,-1.7L2.3,-4L4,-2.3L1.7,0L4,2.3L2.3,4L0,1.7L-2.3,4L-4,2.3L-1.7,0z", "M-3.4,-4v8L4,0z",
 ];
 const GAINS = 2, SHARE = 0.15; // above the start: times what the best run gained, or a share of the start
-const LABELS = 150, SHARE_OF_LABELS = 0.28; // of the width that names beside the curves may take, whichever is more
+const LABELS = { pixels: 160, share: 0.28, most: 0.36 }; // of the width, for names: the larger of two, up to the third
 
 export function element(name, attributes = {}, parent = null, text = null) {
   const made = document.createElementNS(SVG, name);
@@ -94,7 +94,8 @@ export class Curves {
     const { field } = this.race.head, runs = this.race.list.filter((run) => run.points.length);
     this.pen ??= document.createElement("canvas").getContext("2d");
     this.pen.font = `600 12px ${getComputedStyle(this.drawing).fontFamily}`;
-    const most = Math.max(LABELS, SHARE_OF_LABELS * width), pixels = (name) => this.measure(`${name} ↑`) + 14;
+    const most = Math.min(Math.max(LABELS.pixels, LABELS.share * width), LABELS.most * width);
+    const pixels = (name) => this.measure(`${name} ↑`) + 14;
     const full = ({ name }) => (field && !name.includes(" ") ? `${field} ${name}` : name);
     const isRoomy = runs.every((run) => full(run) === run.name || pixels(full(run)) <= most);
     this.names = new Map(runs.map((run) => [run, isRoomy ? full(run) : run.name]));

@@ -50,7 +50,7 @@ class RaceData:
         self.label = label or (lambda run: name_of(run, runs, self.field))
         self.notes: list[str] = []
         self._first: dict[str, numpy.ndarray] = {}            # held-out losses (images, strata) where it begins
-        self._progress = 0
+        self._progress, self._grows = 0, False
         self._begin(runs)
 
     def _begin(self, runs):
@@ -118,6 +118,7 @@ class RaceData:
 
     def origin(self, words: str) -> None:
         """Tell where the runs come from by now: "live" while they train."""
+        self._grows = words == "live"
         self._tell_once("race", origin=words)
 
     def summary(self, runs, verdicts) -> str:
@@ -130,7 +131,7 @@ class RaceData:
         return " ".join(parts)
 
     def _lowest(self, runs):
-        if not all(run.stopped for run in runs):
+        if self._grows or not all(run.stopped for run in runs):  # a pause stops all of them
             best = min(runs, key=lambda run: run.validations["validation"].means[-1])
             return f"{self.label(best)} is lowest so far, at {best.validations['validation'].means[-1]:.3f}."
         best, *rivals = lowest(runs)

@@ -98,7 +98,7 @@ class RaceView:
     def end(self, origin: str = race_data.ORIGINS["live"]) -> None:
         """Tell the front end all that is left, and that nothing more will come; origin: where the runs come from."""
         self.data.origin(origin)
-        self._send()
+        self.flush()
 
     def show_in(self, widget) -> None:
         """Show the race in a widget of the front end's, with its traits `name` and `pieces`, instead of in its own.

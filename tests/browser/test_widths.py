@@ -33,9 +33,9 @@ SHOWN = """() => ({
         e => [[...e.children].map(line => line.textContent).join(' '),
               e.parentNode.querySelector('title').textContent]),
     boxes: [...document.querySelectorAll('.labels .label')].map(e => e.getBoundingClientRect().toJSON()),
-    cut: [...document.querySelectorAll('.row .name, .row .verdict, .knob .name, .knob small')]
-        .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline'
-                     || e.getClientRects().length === 0 || getComputedStyle(e).textOverflow === 'ellipsis')
+    cut: [...document.querySelectorAll(
+            '.row .name, .row .verdict, .knob .name, .knob small, .lab-race:not(.cards) .requests')]
+        .filter(e => getComputedStyle(e).display !== 'inline' && e.scrollWidth > e.clientWidth + 1)
         .map(e => e.outerHTML.slice(0, 90)),
     beside: [...document.querySelectorAll('.row .key')].filter(
         key => [...key.children].some(e => e.getBoundingClientRect().right > key.getBoundingClientRect().right + 1))
@@ -43,7 +43,6 @@ SHOWN = """() => ({
     out: [...document.querySelectorAll('body *')].filter(
         e => !e.closest('defs, clipPath') && e.getBoundingClientRect().right > innerWidth + 1)
         .map(e => e.outerHTML.slice(0, 90)),
-    rungs: [...document.querySelectorAll('.knob')].map(e => e.getBoundingClientRect().toJSON()),
 })"""
 
 
@@ -140,6 +139,8 @@ def test_words_are_dark_on_a_page_that_is_white_and_light_on_one_that_is_black(p
     chosen = page.locator(".rung input:checked + span").first
     assert chosen.evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]") == [
         "rgb(255, 255, 255)", "rgb(25, 118, 210)"]                   # 4.6 to 1
+    page.evaluate("document.body.style.cssText = '--jp-brand-color1: #2196f3; --jp-layout-color1: #111'")
+    assert chosen.evaluate("e => getComputedStyle(e).color") == "rgb(17, 17, 17)"  # JupyterLab's dark blue is light
     page.close()
 
 

@@ -77,6 +77,17 @@ def test_a_race_that_goes_on_has_a_lowest_run_so_far_alone():
     assert "1e-3 is lowest so far, at 0.105." in said and "ends lowest" not in said
 
 
+def test_a_race_that_rests_has_a_lowest_run_so_far_until_it_is_over(growing):
+    view, feed, _, names = growing
+    for name, loss in zip(names, (0.2, 0.1), strict=True):
+        feed(validation(0, 0.3, run=name))
+        feed(validation(2, loss, run=name))
+        feed(Stopped(name, 2, 8, "stopped"))
+    assert "is lowest so far, at 0.100" in view.sentence
+    view.end()
+    assert "ends lowest, at 0.100" in view.sentence
+
+
 def test_of_several_seeds_the_first_is_shown_and_of_many_runs_eight():
     view = RaceView(made_seeds())
     assert len(told(view, "run")) == 4 and "4 of 12 runs, those of seed 0." in view.sentence
