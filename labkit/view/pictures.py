@@ -16,6 +16,7 @@ from labkit.view.style import MARKERS, PINNED, STYLE, VERDICTS, LabFigure, order
 GAP = 4  # pixels of white between pictures
 COLUMNS = 6  # pictures in a row
 BRIEF = 3  # steps of a race: the start, one between, the end
+SHORT_NAME = 11  # letters of a run's name that fit beside its pictures in large type
 
 
 def sample_pictures(run) -> dict[int, numpy.ndarray]:
@@ -175,7 +176,9 @@ def name_row(ax, y, half, name, verdict, color, marker) -> None:
     words += f"\n{accepted} accepted" if accepted else ""
     where = {"xycoords": ("figure fraction", "data"), "textcoords": "offset points", "ha": "left",
              "annotation_clip": False}
-    ax.annotate(name, (0, y), (30, 1), va="bottom", fontsize=STYLE["title"], fontweight="bold", color=color, **where)
+    size = STYLE["title" if len(name) <= SHORT_NAME else "small"]
+    ax.annotate(textwrap.fill(name, 15), (0, y), (30, 1), va="bottom", fontsize=size, fontweight="bold", color=color,
+                **where)
     ax.annotate(words, (0, y), (30, -3), va="top", fontsize=STYLE["small"], color=tint, **where)
     ax.plot(0.022, y - 0.26 * half, marker, color=color, markersize=7, clip_on=False,
             transform=blended_transform_factory(ax.figure.transFigure, ax.transData))
@@ -204,23 +207,25 @@ def plot_beside(run, verdict, pinned=None):
                            colors=[VERDICTS[verdict.label][1], tint][:1 + len(others)], markers=[MARKERS[0], marker])
 
 
-def plot_race(runs, name="learning_rate", *, verdicts=None, prompts=None, width=STYLE["width"]):
+def plot_race(runs, name="learning_rate", *, label=None, verdicts=None, prompts=None, width=STYLE["width"]):
     """Draw a race over the field `name`: all curves above, below a row of pictures per run, its verdict and score.
 
-    A row shows the same prompts and seeds before training, midway and at its end. `prompts` chooses them by number
-    (two fit a notebook's width). Returns the Figure.
+    A row shows the same prompts and seeds before training, midway and at its end. `label(run)` names a run, by its
+    value of the field where it is left out; without a field (`name=""`) runs keep their order. `prompts` chooses
+    pictures by the number of their prompt (two fit a notebook's width). Returns the Figure.
     """
-    runs = sorted(runs, key=lambda run: getattr(run.config, name))
+    runs = sorted(runs, key=lambda run: getattr(run.config, name)) if name else list(runs)
+    label = label or (lambda run: rung_text(name, getattr(run.config, name)))
     verdicts = verdicts or [diagnose(run, runs) for run in runs]
-    names = [rung_text(name, getattr(run.config, name)) for run in runs]
+    names = [label(run) for run in runs]
     layout, above = Comparison(runs, prompts, width, is_brief=True), 4.1
     figure = LabFigure(width, above + layout.height, photographic=True)
     left, right, bottom = STYLE["margins"]
     ax = figure.place_axes(left, layout.height + bottom, width - left - right, above - bottom - 0.4)
-    plot_curves(runs, ax, verdicts=verdicts, label=lambda run: rung_text(name, getattr(run.config, name)))
+    plot_curves(runs, ax, verdicts=verdicts, label=label)
     counted = f"{len(runs)} {name.replace('_', ' ').removesuffix('s')}s"  # target_modules is a plural already
-    ax.set_title(f"One design at {counted}: loss on held-out pictures", loc="left",
-                 fontsize=STYLE["title"], fontweight="bold", color=STYLE["text"], pad=10)
+    ax.set_title(f"{f'One design at {counted}' if name else f'{len(runs)} designs'}: loss on held-out pictures",
+                 loc="left", fontsize=STYLE["title"], fontweight="bold", color=STYLE["text"], pad=10)
     layout.draw(figure, names, verdicts, ordered_colors(len(runs)))
     figure.summary = summary_of(names, verdicts)              # the curves' own knows no score
     return figure

@@ -142,10 +142,10 @@ class RaceView:
         return made
 
     def figure(self):
-        """Return the race as a matplotlib figure: curves, and a row of pictures a run where there is one field."""
+        """Return the race as a matplotlib figure: curves, and below them a row of pictures a run."""
         runs = [run for run in self.runs if "validation" in run.validations]
-        if self.data.field and any(run.samples for run in runs):
-            return plot_race(runs, self.data.field)
+        if any(run.samples for run in runs):
+            return plot_race(runs, self.data.field, label=self.data.label)
         return plot_curves(runs, label=self.data.label).figure
 
     def page(self) -> str:
@@ -172,7 +172,7 @@ class RaceView:
         """Return the figure's kind, its bytes, and size and alternative text."""
         figure = self.figure()
         kind = "jpeg" if figure.photographic else "png"
-        return kind, *figure._display(kind)
+        return kind, *figure._display(kind, scale=1)           # a notebook keeps it twice, and seldom shows it
 
     @property
     def sentence(self) -> str:

@@ -64,9 +64,9 @@ class LabFigure(Figure):
             self.savefig(buffer, format=kind, dpi=STYLE["dpi"] * scale, **options)
         return buffer.getvalue()
 
-    def _display(self, kind):
+    def _display(self, kind, scale: float = STYLE["retina"]):
         width, height = (int(side * STYLE["dpi"]) for side in self.get_size_inches())
-        return light(self.encoded(kind)), {"width": width, "height": height, "alt": self.summary}
+        return light(self.encoded(kind, scale)), {"width": width, "height": height, "alt": self.summary}
 
     def _repr_png_(self):
         return None if self.photographic else self._display("png")

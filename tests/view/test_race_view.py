@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from made_runs import made_race, made_run, made_seeds, scored_race
+from matplotlib.text import Text
 from PIL import Image
 from test_contrast import luminance, rgb
 from told_runs import validation
@@ -233,6 +234,16 @@ def test_a_notebook_keeps_a_page_that_plays_a_figure_and_words():
     assert 'alt="3e-5: stagnating' in still and "<table>" in still and "1e-3 ends lowest" in still
     assert instead.RACE in still and still.index(instead.RACE) < still.index("<img")
     assert not re.search(r"https?://(?!www\.w3\.org)", data["text/html"])    # nothing is fetched
+
+
+def test_runs_that_differ_in_several_fields_keep_their_pictures_and_the_names_they_were_given():
+    pair = [made_run(rank=4, learning_rate=1e-3), made_run(rank=64, learning_rate=3e-4)]
+    view = RaceView(reversed(pair), label=lambda run: f"rank {run.config.rank}")
+    figure = view.figure()
+    assert figure.photographic and len(figure.axes) == 2
+    words = [text.get_text() for text in figure.findobj(Text)]
+    assert [word for word in words if word in ("rank 4", "rank 64")] == [f"rank {run.config.rank}" for run in view.runs]
+    assert figure.axes[0].get_title("left").startswith("2 designs:")
 
 
 def test_words_of_a_run_cannot_end_the_script_that_they_lie_in():
