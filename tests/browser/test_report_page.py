@@ -1,9 +1,7 @@
 """The report in a real browser: nothing cut off at any width, on light and dark paper, folds opened by keyboard."""
 
 import pytest
-from jupyter_page import CHROMIUM, OPTIONS
 from made_runs import made_race, made_run
-from playwright.sync_api import sync_playwright
 
 from labkit.cli.report import entry
 from labkit.cli.report_page import page
@@ -23,15 +21,6 @@ def report(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page(data, {"01_learning_rate": {run.run_id: run for run in runs}, "mine": {}}, "Made today."))
     return path
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Start a browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("paper", ["light", "dark"])

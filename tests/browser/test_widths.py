@@ -8,9 +8,7 @@ import dataclasses
 import json
 
 import pytest
-from jupyter_page import CHROMIUM, OPTIONS
 from made_runs import made_race, made_run
-from playwright.sync_api import sync_playwright
 
 from labkit import settings
 from labkit.lessons.panel import LabPanel
@@ -85,15 +83,6 @@ def pages(tmp_path_factory):
            for name, drawn_by, told, view in (("race", race.widget, {}, race), ("alike", alike.widget, {}, alike),
                                               ("panel", widget, shown, race))}
     patch.undo()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Start a browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("name", ["race", "alike", "panel"])
