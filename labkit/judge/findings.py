@@ -145,7 +145,9 @@ def _ruled(draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rise, negligible = end + gain, NEGLIGIBLE * draws.start
     rises = _rises(draws, rise)
     overfits, overshoots = _kind_of_rise(draws, rise)
-    diverged = np.full(len(losses), bool((draws.seen[-2:] > DIVERGED_FACTOR * draws.start).all()))
+    # Held-out loss far above its start with training pictures still below theirs has learned those by heart.
+    by_heart = np.zeros(len(losses), bool) if draws.probe is None else draws.probe[:, -1] < 0
+    diverged = (draws.seen[-2:] > DIVERGED_FACTOR * draws.start).all() & ~by_heart
     flat = np.maximum(np.abs(end), gain) < negligible
     proportional = (draws.halfway - end >= PROPORTIONAL * -draws.halfway) & (end < 0)
     too_early = (flat | proportional) & bool(draws.steps[-1] < MIN_UPDATES)

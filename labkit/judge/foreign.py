@@ -94,7 +94,8 @@ def _judge_validation(log: ForeignLog, curve: Series, training: TrainingLoss | N
         return _verdict(log, UNSURE, 0.0, None, {"reason": "few points"} | evidence)
     course = log_course(steps, values, np.array([_halfway(log, steps)]))
     evidence |= _evidence(course, steps, values)
-    if (values[-2:] > DIVERGED_FACTOR * values[0]).all():
+    learned_by_heart = log.probe is not None and len(log.probe) and log.probe.values[-1] < log.probe.values[0]
+    if (values[-2:] > DIVERGED_FACTOR * values[0]).all() and not learned_by_heart:
         since = int(steps[np.argmax(values > DIVERGED_FACTOR * values[0])])
         return _verdict(log, DIVERGED, 1.0, since, {"reason": "explosion"} | evidence, course)
     probe = _probe_rise(log, course)

@@ -47,6 +47,7 @@ STEADY = [0.2 - 0.06 * step / 200 for step in STEPS]
 FALLS = [0.190, 0.180, 0.170, 0.155, 0.130, 0.110, 0.090, 0.060]
 UP = [0.200, 0.180, 0.160, 0.140, 0.115, 0.110, 0.140, 0.190]
 OVERFIT = [0.200, 0.180, 0.150, 0.125, 0.107, 0.112, 0.121, 0.128]
+BY_HEART = [*OVERFIT[:5], 0.2, 0.32, 0.4]
 DIVERGES = [0.2, 0.29, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0]
 AT_ONCE = [0.2, 0.21, 0.22, 0.23, 0.23, 0.24, 0.24, 0.24]
 FELL_BACK = [0.2, 1.0, 1.1, 1.0, 1.0, 1.0, 0.95, 0.91]
@@ -63,6 +64,8 @@ CASES = {
         dict(validation=AT_ONCE, probe=[0.19, 0.2, 0.21, 0.22, 0.22, 0.23, 0.23, 0.23]), d.OVERSHOOTING, 0,
     ),
     "overfits": (dict(validation=OVERFIT, probe=FALLS), d.OVERFITTING, 28),
+    "overfits until held-out pictures cost twice what they cost": (dict(validation=BY_HEART, probe=FALLS),
+                                                                   d.OVERFITTING, 28),
     "overfits while the probe wobbles up at the very end": (
         dict(validation=OVERFIT, probe=[*FALLS[:-2], 0.05, 0.075]), d.OVERFITTING, 28,
     ),

@@ -81,6 +81,9 @@ def test_a_rise_that_training_pictures_share_is_overshooting_and_one_they_do_not
     rise = noisy(FALL + 0.003 * (STEPS / 1000) ** 2, 2e-5)
     assert judge_log(made(rise, probe=noisy(FALL - 0.001 * STEPS / 1000, 2e-5, 1))).label == OVERFITTING
     assert judge_log(made(rise, probe=rise + noisy(np.zeros(12), 2e-5, 1))).label == OVERSHOOTING
+    far = FALL + 0.06 * np.maximum(0, STEPS - 300) / 700                  # to twice what it was, learned by heart
+    assert judge_log(made(far, probe=noisy(FALL - 0.001 * STEPS / 1000, 2e-5, 1))).label == OVERFITTING
+    assert judge_log(made(far, probe=far)).label == judge_log(made(far)).label == DIVERGED
     alone = judge_log(made(rise))
     assert alone.label == OVERFITTING and "Or the rate is too high" in alone.advice
 
