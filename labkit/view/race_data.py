@@ -28,7 +28,7 @@ from labkit.view.style import VERDICTS, ordered_colors
 from labkit.view.tables import lowest
 
 MOST = 8              # runs: more are not told apart by eye
-SEEDS = 2             # pictures of a run side by side
+SEEDS = 2             # pictures of a run side by side, unless fewer are asked for
 SIDE, QUALITY = 256, 70  # pixels of a picture at most, and of WebP from 0 to 100: what a page shows of it
 ORIGINS = {"recorded": "recorded", "store": "from the store", "live": "trained here"}
 
@@ -40,22 +40,24 @@ class RaceData:
     evaluation: step, mean and the ends of its interval), "pictures" (of one step), "verdict" or "progress".
     """
 
-    def __init__(self, runs, label=None):
+    def __init__(self, runs, label=None, seeds=SEEDS):
         """Tell what is known of some runs, at most MOST, in the order of the legend.
 
         label   names a run by its Run; by default the value of the one field in which the runs differ
+        seeds   pictures of a run side by side
         """
         self.pieces: list[dict] = []
         self.field = field_of(runs)
         self.label = label or (lambda run: name_of(run, runs, self.field))
         self.notes: list[str] = []
+        self.seeds = seeds
         self._first: dict[str, numpy.ndarray] = {}            # held-out losses (images, strata) where it begins
         self._progress, self._grows = 0, False
         self._begin(runs)
 
     def _begin(self, runs):
         race = f"A race over {self.field}" if self.field else f"A race of {len(runs)} runs"
-        self._prompts = max(map(prompts_of, runs), key=len)[:SEEDS]
+        self._prompts = max(map(prompts_of, runs), key=len)[:self.seeds]
         self._tell("race", title=race if len(runs) > 1 else "One run", field=self.field, prompts=self._prompts,
                    last=max(run.config.max_train_steps for run in runs), origin=ORIGINS[runs[0].origin],
                    start=beginning(*(run.config.init_lora_weights for run in runs)))
@@ -148,12 +150,12 @@ class RaceData:
         if samples.strength != 1:
             return
         try:
-            images = encoded(samples, SEEDS)
+            images = encoded(samples, self.seeds)
         except LabError as error:
             self.note(f"Some pictures are left out: {error}")
             return
         if not self._prompts:                                 # of runs that only begin they are not known before
-            self._prompts = list(samples.prompts[:SEEDS])
+            self._prompts = list(samples.prompts[:self.seeds])
             self._tell("race", prompts=self._prompts)
         self._tell("pictures", run=run_id, step=samples.global_step, images=images)
 

@@ -34,24 +34,25 @@ class RaceView:
     `.figure()` is the same in matplotlib.
     """
 
-    def __init__(self, runs: Iterable[Run], label=None):
+    def __init__(self, runs: Iterable[Run], label=None, seeds: int = race_data.SEEDS):
         """Show runs as they are: of several seeds those of the first, of more than 8 the first 8.
 
         label   names a run by its Run; by default the value of the one field in which the runs differ
+        seeds   pictures of a run side by side: 1 makes a saved notebook smaller
         LabError: there are no runs.
         """
         runs = list(runs)
         shown = race_data.chosen(runs)
-        self._open(shown, label)
+        self._open(shown, label, seeds=seeds)
         if len(shown) < len(runs):
             self.data.note(f"{len(shown)} of {len(runs)} runs, those of seed {shown[0].config.seed}.")
         if shown[0].origin == "recorded":
             self.data.note(shown[0].provenance)
         self.data.judge(shown)
 
-    def _open(self, runs, label, builders=None):
+    def _open(self, runs, label, builders=None, seeds=race_data.SEEDS):
         self._runs, self.builders = runs, builders or {}
-        self.data = RaceData(runs, label)
+        self.data = RaceData(runs, label, seeds)
         self.name = uuid.uuid4().hex                          # under which a front end keeps what it was told
         self._sent, self._sent_s, self._is_judged = 0, 0.0, False
 
@@ -145,7 +146,8 @@ class RaceView:
         """Return the race as a matplotlib figure: curves, and below them a row of pictures a run."""
         runs = [run for run in self.runs if "validation" in run.validations]
         if any(run.samples for run in runs):
-            return plot_race(runs, self.data.field, label=self.data.label)
+            seeds = range(min(self.data.seeds, *(len(run.samples[0].prompts) for run in runs if run.samples)))
+            return plot_race(runs, self.data.field, label=self.data.label, prompts=seeds)
         return plot_curves(runs, label=self.data.label).figure
 
     def page(self) -> str:

@@ -61,6 +61,13 @@ def test_pictures_are_webp_of_two_seeds_and_large_ones_become_small():
     assert Image.open(io.BytesIO(first["images"][0])).size == (256, 256)
 
 
+def test_one_picture_a_run_is_enough_where_one_is_asked_for():
+    view = RaceView(made_race(), seeds=1)
+    assert {len(piece["images"]) for piece in told(view, "pictures")} == {1}
+    assert len(told(view, "race")[0]["prompts"]) == 1 and len(view.page()) < len(RaceView(made_race()).page())
+    assert sum(text.get_text() == "base" for text in view.figure().findobj(Text)) == 1
+
+
 def test_verdict_score_and_the_lowest_run_are_said():
     view = RaceView(scored_race())
     verdicts = {piece["run"]: piece for piece in told(view, "verdict")}
