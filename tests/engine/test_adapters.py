@@ -173,9 +173,10 @@ def test_a_padded_rank_has_no_gradient_and_stays_zero():
     base, configs = tiny.base(), [RunConfig(rank=2), RunConfig(rank=8, seed=1)]
     stack = filled(base.unet, configs)
     numbers = [sum(array.size for array in stack.tensors(k).values()) for k in range(2)]
-    gradients(base, stack, batch_of(configs))
+    batch = batch_of(configs)
+    gradients(base, stack, batch)
     with stack.attached():
-        per_sample_loss(base.denoiser, *vars(batch_of(configs)).values()).sum().backward()
+        per_sample_loss(base.denoiser, batch.latents, batch.noise, batch.timesteps, batch.cond).sum().backward()
     grad = stack.take_grad()
     assert (stack.theta != 0).sum(1).tolist() == numbers
     assert (grad[0] != 0).sum() <= numbers[0] < grad.shape[1] == numbers[1]
