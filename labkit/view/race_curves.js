@@ -12,6 +12,7 @@ const MARKS = [ // one a run, about the origin
   "M-4,-2.3L-2.3,-4L0,-1.7L2.3,-4L4,-2.3L1.7,0L4,2.3L2.3,4L0,1.7L-2.3,4L-4,2.3L-1.7,0z", "M-3.4,-4v8L4,0z",
 ];
 const GAINS = 2, SHARE = 0.15; // above the start: times what the best run gained, or a share of the start
+const EDGE = { row: 10, rows: 4 }; // marks above the axis: pixels a row, and rows at most
 const LABELS = { pixels: 160, share: 0.28, most: 0.36 }; // of the width, for names: the larger of two, up to the third
 
 export function element(name, attributes = {}, parent = null, text = null) {
@@ -59,6 +60,8 @@ export class Curves {
     drawing.setAttribute("width", width);
     drawing.setAttribute("height", height);
     this.scales();
+    this.leaving = race.list.filter((run) => own(run).some(({ mean }) => !this.reaches(mean)));
+    this.box.top += EDGE.row * Math.min(Math.max(this.leaving.length - 1, 0), EDGE.rows - 1);
     this.axes();
     this.clipId ??= `race${Math.random().toString(36).slice(2)}`;
     const all = { x: 0, y: this.box.top, width, height }; // what rises above the axis is cut off, and marked
@@ -155,11 +158,18 @@ export class Curves {
     if (line) element("path", { d: `M${line}`, class: "line", "stroke-dasharray": dash(run) }, group);
   }
 
-  // Mark every evaluation; at the top edge where the loss lies above the axis (↑) or is no number any more (✖).
+  // Whether a loss lies below the upper end of the axis.
+  reaches(mean) {
+    return mean != null && mean <= this.high;
+  }
+
+  // Mark every evaluation; above the axis where the loss lies higher (↑) or is no number any more (✖), in a row of
+  // the run's own, so that no mark hides another's.
   marks(run, group) {
+    const y = this.box.top - 2 - EDGE.row * (Math.max(this.leaving.indexOf(run), 0) % EDGE.rows);
     for (const { step, mean } of own(run)) {
-      const x = this.x(step), isInside = mean != null && mean <= this.high;
-      if (!isInside) element("text", { x, y: this.box.top - 2, class: "broken" }, group, mean == null ? "✖" : "↑");
+      const x = this.x(step);
+      if (!this.reaches(mean)) element("text", { x, y, class: "broken" }, group, mean == null ? "✖" : "↑");
       else element("path", { d: mark(run), class: "mark", transform: `translate(${x},${this.y(mean)})` }, group);
     }
     const left = run.fork == null ? null : between(run.points, run.fork);

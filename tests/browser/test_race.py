@@ -111,6 +111,13 @@ def test_a_replay_shows_its_end_at_once_with_pictures_curves_and_where_it_comes_
     page.screenshot(path=SHOTS / "race-1-replay.png")
 
 
+
+def test_marks_of_two_runs_that_left_the_axis_stand_in_rows_of_their_own(page):
+    marks = replay(page).locator("svg.curves text.broken").evaluate_all(
+        "all => all.map(e => [e.getAttribute('x'), e.getAttribute('y')].join())")
+    assert len({mark.split(",")[1] for mark in marks}) > 1 and len(set(marks)) == len(marks)
+
+
 def test_the_slider_moves_cursor_and_pictures_by_keyboard_and_says_the_update(page):
     view = replay(page)
     slider = view.get_by_role("slider", name="update")
