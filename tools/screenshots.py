@@ -9,6 +9,7 @@ recorded runs or the looks have changed. It needs Chromium and playwright, as `t
 """
 
 import io
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -113,12 +114,16 @@ def shows(locator, otherwise: str) -> None:
 
 
 def picture(page, locator) -> bytes:
-    """Return an element as PNG, once its pictures are drawn and nothing moves."""
+    """Return an element as PNG, once its pictures are drawn and nothing moves: the pixels that are wholly its own."""
     locator.scroll_into_view_if_needed()
     page.mouse.move(0, 0)                                     # so that nothing is pointed at
     page.wait_for_function("() => [...document.images].every(image => image.complete)")
     page.wait_for_timeout(1000)                               # a race is drawn anew for a new width, and fades
-    return locator.screenshot(animations="disabled")
+    box = locator.bounding_box()
+    left, top = math.ceil(box["x"]), math.ceil(box["y"])
+    width, height = (math.floor(box[start] + box[size]) - edge
+                     for start, size, edge in (("x", "width", left), ("y", "height", top)))
+    return page.screenshot(animations="disabled", clip={"x": left, "y": top, "width": width, "height": height})
 
 
 def webp(png: bytes) -> bytes:
