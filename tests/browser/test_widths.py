@@ -22,7 +22,12 @@ PAGE = """<!doctype html><meta charset=utf-8><style>%s body {margin: 0}</style>
 <div id=here></div><script type=module>%s
 const bytes = (_, value) => value?.b64 == null ? value : Uint8Array.from(atob(value.b64), (c) => c.charCodeAt(0));
 const told = JSON.parse(%s, bytes), el = document.getElementById("here");
-const model = {get: (name) => told[name], on() {}, off() {}, send() {}};
+const heard = {}, model = {get: (name) => told[name], off() {}, send() {}};
+model.on = (name, listener) => (heard[name] ??= []).push(listener);
+window.tell = (name, change) => {
+  told[name] = {...told[name], ...change};
+  for (const listener of heard[`change:${name}`] ?? []) listener();
+};
 widget.initialize({model});
 widget.render({model, el});
 </script>"""
@@ -145,4 +150,18 @@ def test_two_runs_compared_in_a_panel_of_1000_pixels_keep_to_their_columns(pages
     assert page.evaluate(inside)
     words, strip = page.locator(".lab-race .words").bounding_box(), page.locator(".strip").bounding_box()
     assert abs(words["y"] + words["height"] - strip["y"] - strip["height"]) < 4   # as far down as there is room
+    page.close()
+
+
+@pytest.mark.parametrize("width", [600, 700, 760, 1000, 1400])
+def test_nothing_below_the_buttons_moves_when_training_begins(pages, chromium, width):
+    page = chromium.new_page(viewport={"width": width, "height": 900})
+    page.goto(pages["panel"].as_uri())
+    top = "() => document.querySelector('.knobs').getBoundingClientRect().top + scrollY"
+    idle = page.evaluate(top)
+    running = [{"id": rate, "name": rate} for rate in ("1e-5", "1e-4", "2e-2")]
+    page.evaluate("change => tell('state', change)", {"mode": "training", "again": False, "running": running})
+    assert page.locator(".steering").is_visible()
+    page.screenshot(path=SHOTS / f"width-training-{width}.png", full_page=True)
+    assert page.evaluate(top) == idle
     page.close()
