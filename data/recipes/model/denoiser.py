@@ -201,7 +201,7 @@ def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None,
         take_over(load_base(start), unet, text_encoder, tokenizer)
     unet, text_encoder = unet.to(device).train(), text_encoder.to(device).train()
     averages = Average(unet), Average(text_encoder)
-    optimizer = Muon(groups([unet, text_encoder], RATE, ADAM_RATE))
+    optimizer = Muon(groups([unet, text_encoder], RATE, ADAM_RATE), bf16=bf16)
     modules = {"unet": unet, "text_encoder": text_encoder, "average_unet": averages[0].module,
                "average_text_encoder": averages[1].module}
     checkpoint = Checkpoint(Path(work) / "denoiser.safetensors")

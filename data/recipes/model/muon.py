@@ -21,9 +21,13 @@ def orthogonal(matrices, steps=5):
 class Muon(torch.optim.Optimizer):
     """Muon for matrices and convolutions, Adam for vectors and embeddings: `groups(modules)` sorts them."""
 
-    def __init__(self, groups, momentum=0.95, betas=(0.9, 0.99), eps=1e-8):
-        """Take parameter groups as `groups` gives them; momentum is Muon's, betas and eps are Adam's."""
+    def __init__(self, groups, momentum=0.95, betas=(0.9, 0.99), eps=1e-8, bf16=False):
+        """Take parameter groups as `groups` gives them; momentum is Muon's, betas and eps are Adam's.
+
+        bf16: make directions orthogonal in it, as the original does; weights and momentum stay float32.
+        """
         super().__init__(groups, dict(momentum=momentum, betas=betas, eps=eps))
+        self.iterated_in = torch.bfloat16 if bf16 else torch.float32
 
     @torch.no_grad()
     def step(self):
@@ -45,7 +49,8 @@ class Muon(torch.optim.Optimizer):
             shapes.setdefault(p.flatten(1).shape, []).append((p, direction.flatten(1)))
         for shape, members in shapes.items():
             gain = max(1.0, shape[0] / shape[1]) ** 0.5
-            updates = orthogonal(torch.stack([direction for _, direction in members])) * gain
+            stacked = torch.stack([direction for _, direction in members])
+            updates = orthogonal(stacked.to(self.iterated_in)).to(stacked.dtype) * gain
             torch._foreach_add_([p for p, _ in members],
                                 [u.view_as(p) for u, (p, _) in zip(updates, members, strict=True)], alpha=-group["lr"])
 
