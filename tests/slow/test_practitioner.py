@@ -2,8 +2,6 @@
 
 import glob
 import json
-import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,16 +14,6 @@ from labkit.settings import data_dir
 from labkit.store.runs import Store
 
 
-def wall():
-    """Return pixels (512, 512), as scikit-image's photograph of a brick wall has them, where that is not installed."""
-    pixels = np.random.default_rng(0).normal(90, 6, (512, 512))
-    for row, top in enumerate(range(0, 512, 40)):
-        pixels[top:top + 6] += 90
-        for left in range(row % 2 * 60, 512, 120):
-            pixels[top:top + 40, left:left + 6] += 90
-    return pixels.clip(0, 255).astype(np.uint8)
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Stand in a folder that has what a checkout has for the page, the base; measure half as much as usual."""
@@ -33,10 +21,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr("labkit.lessons.session.SHORT_MONITOR", {"images": 16, "num_inference_steps": 4})
     (tmp_path / "data").symlink_to(data_dir(), target_is_directory=True)
     monkeypatch.chdir(tmp_path)
-    try:
-        import skimage.data  # noqa: F401
-    except ImportError:
-        monkeypatch.setitem(sys.modules, "skimage", SimpleNamespace(data=SimpleNamespace(brick=wall)))
     return tmp_path
 
 
