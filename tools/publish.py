@@ -25,7 +25,9 @@ def verb(options):
     if options.site is not None:
         if options.names or options.badges:
             raise LabError("--site builds pages of all lessons as they are: give neither names nor --badges with it.")
-        return site(options.site)
+        return site(options.site, trainable=options.trainable)
+    if options.trainable:
+        raise LabError("--trainable adds a page to the site: give --site with it.")
     paths = notebooks.choose(options.names)
     if not readme.is_set():
         where = f", as git does: {readme.remote()}" if readme.remote() else ""
@@ -44,12 +46,17 @@ def verb(options):
     return Outcome(0, "\n".join(lines))
 
 
-def site(folder):
-    """Write the chapter as web pages."""
+def site(folder, *, trainable):
+    """Write the chapter as web pages, with one that trains if that is wanted."""
     folder = given_path(folder or REPO / "out" / "site")
-    sizes = load("static_site").write_site(folder)
-    total = sum(sizes.values()) / 1e6
-    return Outcome(0, f"{counted(len(sizes), 'page')}, {total:.1f} MB: open {folder / 'index.html'}")
+    sizes = load("static_site").write_site(folder, trainable=trainable)
+    pages = {name: size for name, size in sizes.items() if name.endswith(".html")}
+    said = f"{counted(len(pages), 'page')}, {sum(pages.values()) / 1e6:.1f} MB: open {folder / 'index.html'}"
+    if trainable:
+        fetched = (sum(sizes.values()) - sum(pages.values())) / 1e6
+        said += (f"\ntrain.html fetches {fetched:.1f} MB more when it trains, and only from a server: "
+                 f"python3 -m http.server --directory {folder}")
+    return Outcome(0, said)
 
 
 def refresh(notebook, name):

@@ -20,6 +20,9 @@ TITLE = "Parameter Design Lab"
 RACE = "race"                                                 # the recorded set that the first page plays
 MOST_BYTES = 15_000_000                                       # of all pages together
 STYLE = Path(__file__).with_suffix(".css")
+# What --trainable adds, by name: a later build without it takes these away again.
+TRAINING = {"train.html", "train-worker.js", "train-runtime.mjs", *(
+    f"train-{name}.gz" for name in ("runtime", "weights", "update", "prediction", "picture", "numbers"))}
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{style}</style></head><body>
@@ -34,12 +37,15 @@ PAGE = """<!DOCTYPE html>
 cells, readme = load("site_cells"), load("readme")
 
 
-def write_site(folder):
+def write_site(folder, *, trainable=False):
     """Write all pages into a folder, over those of an earlier build; return {file name: size in bytes}.
 
-    LabError: the folder holds something else, cannot be written, or the pages would be larger than MOST_BYTES.
+    trainable    with a page that trains in the browser, and the files that it fetches
+    LabError: the folder holds something else, cannot be written, the pages would be larger than MOST_BYTES, or what
+    the page that trains needs cannot be had.
     """
-    written = pages()
+    training, beside = load("training_page").built() if trainable else (None, {})
+    written = pages(training)
     total = sum(map(len, written.values()))
     if total > MOST_BYTES:
         raise LabError(f"The site would be {total / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:g}: "
@@ -47,19 +53,23 @@ def write_site(folder):
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise LabError(f"{folder} is a file: give a folder for the site.")
-    strangers = sorted(path.name for path in folder.glob("*") if path.name not in written) if folder.is_dir() else []
+    written |= beside
+    known = {*written, *TRAINING}
+    strangers = sorted(path.name for path in folder.glob("*") if path.name not in known) if folder.is_dir() else []
     if strangers:
         raise LabError(f"{folder} holds other files, such as {strangers[0]}: "
                        "give an empty folder, or an earlier site.")
+    for name in TRAINING - set(written):                      # of an earlier build
+        (folder / name).unlink(missing_ok=True)
     for name, data in written.items():
         write_file(folder / name, data, choose="--site")
     return {name: len(data) for name, data in written.items()}
 
 
-def pages():
-    """Return {file name: bytes} of the whole site."""
+def pages(training=None):
+    """Return {file name: bytes} of all pages; training: the body of the page that trains, where there is one."""
     lessons = {path.stem: cells.lesson(notebooks.read(path)) for path in notebooks.lessons()}
-    bodies = {"index": front(), **lessons,
+    bodies = {"index": front(is_trainable=training is not None), **({"train": training} if training else {}), **lessons,
               "glossary": f"<h1>Two vocabularies</h1>{GLOSSARY}{cells.markdown(glossary_table())}"}
     for page in sorted((REPO / "docs").glob("teaching.md")):
         bodies[page.stem] = cells.markdown(page.read_text(encoding="utf-8"))
@@ -93,7 +103,7 @@ def page_of(name, body, titles):
     return PAGE.format(title=html.escape(whole), style=style(), links=links, body=body, below=neighbours(name, titles))
 
 
-SHORT = {"index": "Start", "glossary": "Glossary", "teaching": "For teachers"}
+SHORT = {"index": "Start", "train": "Train here", "glossary": "Glossary", "teaching": "For teachers"}
 
 
 def short(name):
@@ -113,8 +123,11 @@ def neighbours(name, titles):
     return f'<footer><nav aria-label="Lessons before and after">{links}</nav></footer>'
 
 
-def front():
-    """Return the first page: what the lab is, the lessons, and a race to play with, else README's pictures."""
+def front(*, is_trainable=False):
+    """Return the first page: what the lab is, the lessons, and a race to play with, else README's pictures.
+
+    is_trainable    there is a page that trains, to which this one leads
+    """
     rows = "".join(f'<li><a href="{path.stem}.html">{html.escape(short(path.stem))}</a>'
                    f"<span>{html.escape(notebooks.QUESTIONS[path.stem])}</span></li>" for path in notebooks.lessons())
     text = (REPO / "README.md").read_text(encoding="utf-8")
@@ -122,6 +135,8 @@ def front():
     pictures = "".join(figure(REPO / path, alt) for alt, path in re.findall(r"^!\[(.*?)\]\((\S+?)\)$", text, re.M))
     home = ("These pages show the lessons as they were executed last. To move the knobs yourself, take the lab home: "
             f"{repository()}.")
+    if is_trainable:
+        home = f'To train a run of your own at once, in this browser: <a href="train.html">{SHORT["train"]}</a>. {home}'
     return (f'<h1>{TITLE}</h1>{cells.markdown(said)}<p>{home}</p><ol class="lessons" start="0">{rows}</ol>'
             f"{race() or pictures}")
 

@@ -87,5 +87,7 @@ def _add_maintenance(add):
                                 help="write badges and set-up cells only; execute nothing")
     add["publish"].add_argument("--site", nargs="?", const="", default=None, metavar="FOLDER",
                                 help="build the lessons, as executed last, as web pages (default: out/site)")
+    add["publish"].add_argument("--trainable", action="store_true",
+                                help="with --site: add a page that trains in the browser, which needs npm and onnx")
     add["bench"].add_argument("--out", default=None, metavar="FILE",
                               help="where to write the figures (default: out/bench.json)")

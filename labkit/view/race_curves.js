@@ -150,7 +150,7 @@ export class Curves {
   curve(run, group) {
     const inside = (loss) => this.y(Math.min(loss, this.high * 1e3)); // a browser draws no line to infinity
     const finite = own(run).filter(({ mean }) => mean != null);
-    if (run.verdict?.label !== "diverged") {
+    if (finite.length && run.verdict?.label !== "diverged") {
       const edge = (end) => finite.map((point) => `${this.x(point.step)},${inside(point[end] ?? point.mean)}`);
       element("path", { d: `M${[...edge("low"), ...edge("high").reverse()].join("L")}z`, class: "band" }, group);
     }

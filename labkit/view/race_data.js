@@ -17,6 +17,7 @@ export class Race {
     if (piece.kind === "race") Object.assign(this.head, piece);
     else if (piece.kind === "progress") this.step = Math.max(this.step, piece.step);
     else if (piece.kind === "run") {
+      // its `leads`: its row stands before the others
       this.runs.set(piece.run, { ...piece, index: this.runs.size, points: [], pictures: [], verdict: null });
     } else if (!run) return;
     else if (piece.kind === "verdict") run.verdict = piece;

@@ -167,7 +167,7 @@ export class RaceView {
     row.verdict.style.cssText = verdict ? `--tint:${verdict.color}` : "";
     row.score.textContent = verdict?.score ?? "";
     row.box.classList.toggle("pinned", this.pinned.includes(run.run));
-    row.box.style.order = this.pinned.includes(run.run) ? 0 : 1;
+    row.box.style.order = run.leads || this.pinned.includes(run.run) ? 0 : 1;
     row.key.setAttribute("aria-pressed", this.pinned.includes(run.run));
     const wanted = `${this.film} ${run.pictures.map(({ step }) => step)}`;
     if (row.drawn !== wanted) this.drawFilm(run, row, wanted);

@@ -157,12 +157,15 @@ class RaceView:
         """
         return self._page(*self._still())
 
+    def told(self) -> list[dict]:
+        """Return the pieces told so far as JSON can say them: pictures are base64."""
+        return [piece | {"images": [_text(image) for image in piece["images"]]} if "images" in piece else piece
+                for piece in self.data.pieces]
+
     def _page(self, kind, data, look):
         name, still = f"race-{uuid.uuid4().hex}", f"data:image/{kind};base64,{_text(data)}"
         image = f'<img src="{still}" alt="{html.escape(look["alt"])}" style="max-width:100%">'
-        pieces = [piece | {"images": [_text(image) for image in piece["images"]]} if "images" in piece else piece
-                  for piece in self.data.pieces]
-        told = json.dumps(pieces, separators=(",", ":")).replace("</", "<\\/")
+        told = json.dumps(self.told(), separators=(",", ":")).replace("</", "<\\/")
         play = (f'const holder = document.getElementById("{name}"), still = holder.firstElementChild;\n'
                 f"mount(holder, {told});\nstill.remove();")
         words = f"<p>{html.escape(self.sentence)}</p>{self.table()._repr_html_()}"
