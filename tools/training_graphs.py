@@ -32,23 +32,23 @@ class Graphs(NamedTuple):
     weights: bytes                # float16
 
 
-def graphs(base, config, rows, pictures):
+def graphs(base, config, text, pictures):
     """Trace the computations of a run on a base of its own, which is used up.
 
-    rows        pictures that go through the U-Net at once, which is the batch
+    text        encoded captions (rows, L, D), as many as go through the U-Net at once: the batch
     pictures    that are decoded at once
     """
     from diffusers.models.attention_processor import AttnProcessor  # loads slowly
 
-    base.unet.set_attn_processor(AttnProcessor())             # attention written out
+    for module in (base.unet, base.vae):
+        module.set_attn_processor(AttnProcessor())            # attention written out
     stack = LoRAStack(base.unet, [config])
     weights = onnx_graph.FrozenWeights(WEIGHTS)
     weights.add((f"unet.{name}", tensor) for name, tensor in base.unet.named_parameters())
     decoder = {"decoder": base.vae.decoder, "post_quant_conv": base.vae.post_quant_conv}
     weights.add((f"vae.{part}.{name}", tensor) for part, module in decoder.items() if module is not None
                 for name, tensor in module.named_parameters())
-    latents, timesteps = torch.zeros(rows, *base.latent_shape), torch.zeros(rows, dtype=torch.long)
-    text = base.encode_captions([""] * rows)[PROMPT]
+    latents, timesteps = torch.zeros(len(text), *base.latent_shape), torch.zeros(len(text), dtype=torch.long)
     theta, seen = stack.theta[0].clone(), ("adapter", "latents", "timesteps", "text")
     traced = {
         "update": (partial(update, base, stack), (theta, latents, latents.clone(), timesteps, text),
@@ -56,9 +56,9 @@ def graphs(base, config, rows, pictures):
         "prediction": (partial(prediction, base, stack), (theta, latents, timesteps, text), seen, ("prediction",)),
         "picture": (partial(picture, base), (torch.zeros(pictures, *base.latent_shape),), ("latents",), ("pixels",)),
     }
-    models = {name: onnx_graph.onnx_model(make_fx(function, table())(*given), inputs, outputs, weights).SerializeToString()
+    models = {name: onnx_graph.onnx_model(make_fx(function, table())(*given), inputs, outputs, weights)
               for name, (function, given, inputs, outputs) in traced.items()}
-    return Graphs(**models, weights=weights.bytes())
+    return Graphs(**{name: model.SerializeToString() for name, model in models.items()}, weights=weights.bytes())
 
 
 def update(base, stack, theta, latents, noise, timesteps, text):

@@ -41,8 +41,10 @@ def built(lengths=None):
     view = RaceView(runs)
     run = view.runs[0]
     base = load_base(run.config.base, device="cpu")
-    told = numbers.numbers(base, encode(base, territory(run.config.data)), run, lengths)
-    made = graphs.graphs(base, run.config, run.config.train_batch_size, len(run.samples[0].prompts))
+    cache = encode(base, territory(run.config.data))
+    told = numbers.numbers(base, cache, run, lengths)
+    text = cache.train.cond[numbers.PROMPT][:run.config.train_batch_size]
+    made = graphs.graphs(base, run.config, text, len(run.samples[0].prompts))
     parts = {"runtime": wasm, **made._asdict(), "numbers": told.data}
     packed = {name: gzip.compress(data, mtime=0) for name, data in parts.items()}
     files = {name: {"file": f"train-{name}.gz", "bytes": len(parts[name]), "packed": len(data)}

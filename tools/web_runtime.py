@@ -50,8 +50,8 @@ def _packed(folder):
     npm = shutil.which("npm")
     if npm is None:
         raise LabError(f"--trainable needs npm, which brings {PACKAGE}: install Node.js, or leave --trainable out.")
-    done = subprocess.run([npm, "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts"], cwd=folder, capture_output=True,
-                          text=True)
+    command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", "--prefer-offline"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     files = list(folder.glob("*.tgz"))
     if done.returncode or not files:
         why = next((line for line in done.stderr.splitlines()[::-1] if "error" in line), "it gave no reason")

@@ -21,7 +21,7 @@ def main(arguments):
     os.environ |= {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONSAFEPATH": "1"}
     options = parser.parse(arguments)  # typing errors and --help are answered before anything is installed
     installed = os.environ.pop(INSTALLED, None)
-    extras = EXTRAS.get(options.verb, ())
+    extras = EXTRAS.get(options.verb, ()) + (("site",) if getattr(options, "trainable", False) else ())
     # Such a verb looks at the machine alone, unless it is given something to look at.
     bare = options.verb in NO_PACKAGES and not (options.design or options.base or options.data)
     installed_alone = not (REPO / "pyproject.toml").is_file()  # by pip, without a checkout: pip brought what it needs

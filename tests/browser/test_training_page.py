@@ -1,0 +1,194 @@
+"""The page that trains, in a real browser: its run is the engine's, it can be paused and stopped, it says what fails."""
+
+import functools
+import io
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import static_site
+from PIL import Image
+from playwright.sync_api import expect
+
+from labkit.cli.tools import load
+from labkit.datasets.folders import territory
+from labkit.engine.base import load_base
+from labkit.engine.cache import encode
+from labkit.engine.monitor import Monitor
+from labkit.engine.train import train
+from labkit.store.adapter_files import load_adapter
+from labkit.store.events import Checkpoint, Sample, Validation
+from labkit.store.recorded import recorded
+
+UPDATES, LONGER, RATE, SLOW_MS = 3, 40, 4e-3, 240_000        # a machine that trains meanwhile is slow
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serve files and say nothing of it."""
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Build the page for runs of a few updates."""
+    folder = tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_CACHE", str(tmp_path_factory.getbasetemp() / "training-page-cache"))
+        body, beside = load("training_page").built(lengths=(UPDATES, LONGER))
+    titles = {"index": "Start", "train": "Train in this page"}
+    written = {"train.html": static_site.page_of("train", body, titles).encode(), **beside}
+    for name, data in written.items():
+        (folder / name).write_bytes(data)
+    assert set(written) == static_site.TRAINING
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """Serve the page; give its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/train.html"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def page(chromium, address):
+    """Open the page once for all tests that train."""
+    page = chromium.new_page()
+    page.set_default_timeout(SLOW_MS)
+    page.goto(address)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def engine_events(tmp_path_factory):
+    """Train the same run by the engine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_CACHE", str(tmp_path_factory.getbasetemp() / "training-page-cache"))
+        base = load_base(device="cpu")
+        cache = encode(base, territory("near"))
+    run = recorded("race")[0]
+    config = run.config.replace(learning_rate=RATE, max_train_steps=UPDATES)
+    samples = run.samples[0]
+    monitor = Monitor(sets=("validation",), validate_at=(), prompts=samples.prompts, sample_seeds=samples.seeds,
+                      sample_at=(UPDATES,), guidance_scale=samples.guidance_scale)
+    return list(train(base, cache, [config], monitor=monitor))
+
+
+def part(page, name):
+    return page.locator(f"[data-part={name}]")
+
+
+def test_nothing_heavy_is_fetched_before_train_is_pressed(chromium, address):
+    page = chromium.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    page.goto(address, wait_until="networkidle")
+    assert "train.html" in asked and not set(asked) & (static_site.TRAINING - {"train.html"})
+    expect(part(page, "status")).to_contain_text("The first Train fetches")
+    page.close()
+
+
+def test_a_run_is_the_engines_in_its_adapter_its_losses_and_its_pictures(page, engine_events, tmp_path):
+    part(page, "updates").select_option(str(UPDATES))
+    part(page, "rate").fill(f"{RATE:g}")
+    part(page, "rate").press("Enter")                         # by keyboard alone
+    expect(part(page, "status")).to_contain_text("Finished", timeout=SLOW_MS)
+    with page.expect_download() as download:
+        part(page, "save").click()
+    download.value.save_as(tmp_path / "adapter.safetensors")
+    found, settings = load_adapter(tmp_path / "adapter.safetensors")
+    [expected] = [event.adapter for event in engine_events if isinstance(event, Checkpoint)]
+    assert settings["rank"] == 8 and set(found) == set(expected)
+    for end in ("lora_A.weight", "lora_B.weight"):            # B was zero, so that all of it was learnt
+        names = [name for name in expected if name.endswith(end)]
+        apart = sum(np.square(found[name] - expected[name]).sum() for name in names)
+        assert apart < 1e-6 * sum(np.square(expected[name]).sum() for name in names)
+    losses = {event.global_step: event.losses.mean() for event in engine_events if isinstance(event, Validation)}
+    key = page.get_by_role("button", name="yours 4e-3")
+    expect(key).to_have_accessible_name(f"learning_rate yours 4e-3, 3 updates, loss {losses[UPDATES]:.3f} after 3")
+    assert f"from {losses[0]:.3f} to {losses[UPDATES]:.3f}" in part(page, "status").inner_text()
+    [drawn] = [event.images for event in engine_events if isinstance(event, Sample)]
+    shown = page.locator(".row", has=key).locator(".now img")
+    assert shown.count() == len(drawn) == 2
+    for i, picture in enumerate(drawn):
+        data = bytes(shown.nth(i).evaluate("async image => Array.from(new Uint8Array(await (await fetch(image.src))"
+                                           ".arrayBuffer()))"))
+        apart = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(float) - picture
+        assert np.abs(apart).mean() < 4                       # of 255, which is what WebP loses
+
+
+def test_a_run_waits_when_paused_goes_on_and_is_stopped(page):
+    part(page, "updates").select_option(str(LONGER))
+    part(page, "seed").fill("1")
+    part(page, "train").click()
+    expect(part(page, "count")).to_contain_text(f"update 0 of {LONGER}")      # nothing is fetched again
+    part(page, "pause").click()
+    expect(part(page, "status")).to_contain_text("Paused")
+    expect(part(page, "pause")).to_have_text("Go on")
+    expect(part(page, "train")).to_be_disabled()
+    page.wait_for_timeout(3000)                               # for what was being computed
+    before = part(page, "count").inner_text()
+    page.wait_for_timeout(2000)
+    assert part(page, "count").inner_text() == before
+    part(page, "pause").click()
+    expect(part(page, "count")).not_to_have_text(before)
+    part(page, "stop").click()
+    expect(part(page, "status")).to_contain_text("Stopped after")
+    expect(part(page, "train")).to_be_enabled()
+    expect(page.get_by_role("button", name="yours 4e-3, 40 updates, seed 1")).to_have_count(1)
+
+
+@pytest.mark.parametrize("name, answer, sentence", [
+    ("train-update.gz", {"status": 404}, "train-update.gz is missing beside this page"),
+    ("train-weights.gz", {"cut": 100_000}, "train-weights.gz is cut or damaged"),
+    ("train-runtime.mjs", {"status": 404}, "train-runtime.mjs is missing beside this page"),
+])
+def test_a_file_that_is_missing_or_cut_is_named(chromium, address, site, name, answer, sentence):
+    page = chromium.new_page()
+    cut = answer.pop("cut", None)
+    answer = {"body": (site / name).read_bytes()[:cut]} if cut else answer
+    page.route(f"**/{name}", lambda route: route.fulfill(**answer))
+    page.goto(address)
+    part(page, "train").click()
+    expect(part(page, "status")).to_contain_text(sentence, timeout=SLOW_MS)
+    expect(part(page, "train")).to_be_enabled()
+    page.close()
+
+
+def test_a_page_from_a_disk_says_what_to_run(chromium, site):
+    page = chromium.new_page()
+    page.goto((site / "train.html").as_uri())
+    expect(part(page, "status")).to_contain_text("python3 -m http.server")
+    expect(part(page, "train")).to_be_disabled()
+    page.close()
+
+
+def test_a_rate_out_of_bounds_is_refused_where_it_was_written(chromium, address):
+    page = chromium.new_page()
+    page.goto(address)
+    for wrong in ("7", "fast", ""):
+        part(page, "rate").fill(wrong)
+        part(page, "train").click()
+        assert "from 1e-5 to 3e-1" in part(page, "rate").evaluate("field => field.validationMessage")
+    expect(part(page, "train")).to_be_enabled()
+    part(page, "slider").focus()
+    page.keyboard.press("Home")
+    assert part(page, "rate").input_value() == "1e-5"
+    page.close()
+
+
+@pytest.mark.parametrize("paper", ["light", "dark"])
+@pytest.mark.parametrize("width", [600, 1000, 1400])
+def test_nothing_is_wider_than_the_page(chromium, address, width, paper):
+    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=paper)
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    theme = page.locator(".lab-race").get_attribute("data-theme")
+    assert theme == paper
+    page.close()
