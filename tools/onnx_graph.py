@@ -4,7 +4,6 @@ A graph comes from `torch.fx.experimental.proxy_tensor.make_fx` with `onnx_decom
 fixed. Frozen weights lie in one file outside, in float16, which several models may share: `FrozenWeights`.
 """
 
-import math
 import operator
 
 import numpy as np
@@ -84,10 +83,9 @@ class _Writer:
         returned = returned if isinstance(returned, (tuple, list)) else [returned]
         for node, name in zip(returned, outputs, strict=True):
             self.nodes.append(helper.make_node("Identity", [self.called[node]], [name]))
-        return helper.make_model(
-            helper.make_graph(self.nodes, "labkit", list(map(_info, inputs, given)), list(map(_info, outputs, returned)),
-                              list(self.constants.values())),
-            opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+        described = [list(map(_info, names, values)) for names, values in ((inputs, given), (outputs, returned))]
+        made = helper.make_graph(self.nodes, "labkit", *described, list(self.constants.values()))
+        return helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
 
     # -- what nodes are made of
 

@@ -119,7 +119,8 @@ def is_set(url=None):
 def site(url=None):
     """Return the line that leads to the web pages of the lessons, or says how they are built."""
     owner, name = urlparse(url or address()).path.strip("/").split("/")
-    build = "`python3 -m labkit publish --site` builds them from a checkout"
+    build = ("`python3 -m labkit publish --site` builds them from a checkout, and with `--trainable` a page that "
+             "trains in the reader's browser")
     if not is_set(url):
         return f"**To read without installing**: the executed lessons as web pages; {build}.\n"
     pages = f"https://{owner.lower()}.github.io/{name}/"

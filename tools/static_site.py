@@ -44,15 +44,15 @@ def write_site(folder, *, trainable=False):
     LabError: the folder holds something else, cannot be written, the pages would be larger than MOST_BYTES, or what
     the page that trains needs cannot be had.
     """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise LabError(f"{folder} is a file: give a folder for the site.")
     training, beside = load("training_page").built() if trainable else (None, {})
     written = pages(training)
     total = sum(map(len, written.values()))
     if total > MOST_BYTES:
         raise LabError(f"The site would be {total / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:g}: "
                        "draw fewer or smaller pictures in the lessons.")
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise LabError(f"{folder} is a file: give a folder for the site.")
     written |= beside
     known = {*written, *TRAINING}
     strangers = sorted(path.name for path in folder.glob("*") if path.name not in known) if folder.is_dir() else []
@@ -69,8 +69,8 @@ def write_site(folder, *, trainable=False):
 def pages(training=None):
     """Return {file name: bytes} of all pages; training: the body of the page that trains, where there is one."""
     lessons = {path.stem: cells.lesson(notebooks.read(path)) for path in notebooks.lessons()}
-    bodies = {"index": front(is_trainable=training is not None), **({"train": training} if training else {}), **lessons,
-              "glossary": f"<h1>Two vocabularies</h1>{GLOSSARY}{cells.markdown(glossary_table())}"}
+    bodies = {"index": front(is_trainable=training is not None), **({"train": training} if training else {}),
+              **lessons, "glossary": f"<h1>Two vocabularies</h1>{GLOSSARY}{cells.markdown(glossary_table())}"}
     for page in sorted((REPO / "docs").glob("teaching.md")):
         bodies[page.stem] = cells.markdown(page.read_text(encoding="utf-8"))
     titles = {name: title(name, body) for name, body in bodies.items()}
@@ -136,7 +136,7 @@ def front(*, is_trainable=False):
     home = ("These pages show the lessons as they were executed last. To move the knobs yourself, take the lab home: "
             f"{repository()}.")
     if is_trainable:
-        home = f'To train a run of your own at once, in this browser: <a href="train.html">{SHORT["train"]}</a>. {home}'
+        home = f'To train a run of your own at once, in this browser: <a href="train.html">train here</a>. {home}'
     return (f'<h1>{TITLE}</h1>{cells.markdown(said)}<p>{home}</p><ol class="lessons" start="0">{rows}</ol>'
             f"{race() or pictures}")
 

@@ -26,8 +26,8 @@ onnx_graph, table = load("onnx_graph"), load("onnx_decompositions").table
 class Graphs(NamedTuple):
     """Hold what a page computes with: models as bytes, and the weights that they share."""
 
-    update: bytes                 # adapter (P,), latents, noise (rows, C, H, W), timesteps, text -> loss, gradient (P,)
-    prediction: bytes             # adapter (P,), latents (rows, C, H, W), timesteps (rows,), text (rows, L, D) -> same
+    update: bytes                 # adapter (P,), latents, noise, timesteps, text -> loss, gradient (P,)
+    prediction: bytes             # adapter, latents (rows, C, H, W), timesteps, text (rows, L, D) -> prediction
     picture: bytes                # latents (pictures, C, H, W) -> pixels (pictures, height, width, 3), 0 to 255
     weights: bytes                # float16
 

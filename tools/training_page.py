@@ -86,7 +86,8 @@ def body(view, config, told, total):
         total=f"{total / 1e6:.1f}", weights=f"{sizes['weights']:.1f}", runtime=f"{sizes['runtime']:.1f}",
         rest=f"{total / 1e6 - sizes['weights'] - sizes['runtime']:.1f}", pictures=config.pictures,
         batch=config.train_batch_size, rank=config.rank, held=len(design["heldOut"]),
-        license=html.escape(web_runtime.LICENSE), sentence=html.escape(view.sentence), table=view.table()._repr_html_())
+        license=html.escape(web_runtime.LICENSE), sentence=html.escape(view.sentence),
+        table=view.table()._repr_html_())
     page = joined("page")
     data = json.dumps(told, separators=(",", ":")).replace("</", "<\\/")
     style = styles("race_view") + (SCRIPTS / "page.css").read_text(encoding="utf-8")

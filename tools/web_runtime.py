@@ -22,7 +22,7 @@ LICENSE = "onnxruntime-web 1.30.0, MIT licence, Copyright Microsoft Corporation"
 def runtime():
     """Return the runtime's two files as bytes: its JavaScript module and its WebAssembly.
 
-    The package is kept in the cache folder. LabError: npm is missing or could not bring it, or it is not the pinned one.
+    The package is kept in the cache folder. LabError: npm is missing, could not bring it, or brought another one.
     """
     kept = package_file()
     if not _is_pinned(kept):

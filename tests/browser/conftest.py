@@ -1,6 +1,7 @@
 """Browser tests run where a Chromium and playwright are; elsewhere they are left out, and `test --all` says so."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from jupyter_page import CHROMIUM, OPTIONS
 
 NEED_A_BROWSER = [path.name for path in Path(__file__).parent.glob("test_*.py")]
 collect_ignore = [] if CHROMIUM and importlib.util.find_spec("playwright") else NEED_A_BROWSER
+if shutil.which("npm") is None:                               # which brings what the page computes with
+    collect_ignore = [*collect_ignore, "test_training_page.py"]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The page that trains, in a real browser: its run is the engine's, it can be paused and stopped, it says what fails."""
+"""The page that trains, in a real browser: its run is the engine's, it pauses and stops, and says what fails."""
 
 import functools
 import io

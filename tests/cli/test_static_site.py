@@ -4,8 +4,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from static_site import MOST_BYTES, pages, write_site
+from static_site import MOST_BYTES, TRAINING, pages, write_site
 
+from labkit.cli.parser import parse
+from labkit.cli.tools import load
 from labkit.errors import LabError
 from labkit.lessons import notebooks
 
@@ -74,3 +76,19 @@ def test_a_folder_with_other_files_is_left_alone_and_an_earlier_site_written_ove
     with pytest.raises(LabError, match="is a file"):
         write_site(tmp_path / "file")
     assert write_site(tmp_path / "site") == write_site(tmp_path / "site")
+
+
+def test_a_page_that_trains_is_linked_where_it_was_built_and_a_build_without_takes_it_away(site, tmp_path):
+    assert not any('href="train.html"' in page for page in site.values())
+    built = {name: data.decode() for name, data in pages("<h1>Train in this page</h1>").items()}
+    assert set(built) - set(site) == {"train.html"}
+    assert all('href="train.html"' in page for page in built.values())
+    (tmp_path / "site").mkdir()
+    for name in TRAINING:
+        (tmp_path / "site" / name).write_text("of an earlier build")
+    assert set(write_site(tmp_path / "site")) == set(site) == {path.name for path in (tmp_path / "site").iterdir()}
+
+
+def test_a_page_that_trains_is_part_of_a_site(tmp_path):
+    with pytest.raises(LabError, match="give --site with it"):
+        load("publish").verb(parse(["publish", "--trainable"]))

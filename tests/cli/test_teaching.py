@@ -21,7 +21,7 @@ def commands():
 
 def test_every_command_of_the_kit_is_taken_as_it_stands():
     words = [words[words.index("labkit") + 1:] for words in commands() if words[-1] != "labkit" and "labkit" in words]
-    assert {each[0] for each in words} == {"chapter", "lab", "student", "submit", "collect"}
+    assert {each[0] for each in words} == {"chapter", "lab", "student", "submit", "collect", "publish"}
     for each in words:
         options = parser.parse(each)
         names = [name for name in getattr(options, "names", []) if name != "all" and not notebooks.is_path(name)]

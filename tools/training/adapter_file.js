@@ -3,7 +3,9 @@
 // A convolution's A lies as (h, w, rank, in) and is written as (rank, in, h, w).
 function tapsLast(values, [h, w, rank, width]) {
   const taps = h * w, inner = rank * width, moved = new Float32Array(values.length);
-  for (let i = 0; i < inner; i += 1) for (let tap = 0; tap < taps; tap += 1) moved[i * taps + tap] = values[tap * inner + i];
+  for (let i = 0; i < inner; i += 1) {
+    for (let tap = 0; tap < taps; tap += 1) moved[i * taps + tap] = values[tap * inner + i];
+  }
   return moved;
 }
 

@@ -166,6 +166,8 @@ export function firstAdapter(seed, size, layers) {
 // A convolution's A is drawn as (rank, in, h, w) and lies as (h, w, rank, in).
 function tapsFirst(drawn, [h, w, rank, width]) {
   const taps = h * w, inner = rank * width, moved = new Float32Array(drawn.length);
-  for (let i = 0; i < inner; i += 1) for (let tap = 0; tap < taps; tap += 1) moved[tap * inner + i] = drawn[i * taps + tap];
+  for (let i = 0; i < inner; i += 1) {
+    for (let tap = 0; tap < taps; tap += 1) moved[tap * inner + i] = drawn[i * taps + tap];
+  }
   return moved;
 }

@@ -4,17 +4,19 @@ import { counted, lossText, whole } from "../../labkit/view/race_data.js";
 import { mount } from "../../labkit/view/race_view.js";
 
 const MOST = 8; // runs in a race: more are not told apart by eye
-const OWN = "#5D00D0"; // no recorded run's colour
-const OWNER = "yours";
-const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
+const OWN = { id: "own-", name: "yours", color: "#5D00D0" }; // no recorded run's
+const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253,
+  98, 11]; // a module of one function that returns a vector
 
 // Why nothing can be trained here; null where it can.
 function obstacle() {
   if (location.protocol === "file:") {
-    return "A page that was opened from a disk may not read the files beside it, so nothing can be trained here: run python3 -m http.server in this folder, and open http://localhost:8000/train.html.";
+    return "A page that was opened from a disk may not read the files beside it, so nothing can be trained here: "
+      + "run python3 -m http.server in this folder, and open http://localhost:8000/train.html.";
   }
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(new Uint8Array(SIMD))) {
-    return "This browser has no WebAssembly with SIMD, which training needs: open the page in a current Firefox, Chrome, Edge or Safari.";
+    return "This browser has no WebAssembly with SIMD, which training needs: open the page in a current Firefox, "
+      + "Chrome, Edge or Safari.";
   }
   if (typeof DecompressionStream !== "function" || typeof OffscreenCanvas !== "function") {
     return "This browser is too old to train: open the page in a Firefox, Chrome, Edge or Safari of 2023 or later.";
@@ -38,7 +40,10 @@ export class Trainer {
       "status", "race"]) this[name] = page.querySelector(`[data-part="${name}"]`);
     this.view = mount(this.race, told.pieces);
     const { ladder } = told.design;
-    this.slider.addEventListener("input", () => { this.rate.value = rateText(ladder[this.slider.value]); this.showRate(); });
+    this.slider.addEventListener("input", () => {
+      this.rate.value = rateText(ladder[this.slider.value]);
+      this.showRate();
+    });
     this.rate.addEventListener("input", () => this.follow());
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.begin(); });
     this.pause.addEventListener("click", () => this.rest());
@@ -72,7 +77,8 @@ export class Trainer {
   follow() {
     const rate = Number(this.rate.value), { ladder } = this.told.design;
     const away = (value) => Math.abs(Math.log(value / rate));
-    if (rate > 0) this.slider.value = ladder.reduce((best, value, i) => (away(value) < away(ladder[best]) ? i : best), 0);
+    const nearest = (best, value, i) => (away(value) < away(ladder[best]) ? i : best);
+    if (rate > 0) this.slider.value = ladder.reduce(nearest, 0);
     this.showRate();
   }
 
@@ -94,8 +100,8 @@ export class Trainer {
   begin() {
     const choice = this.choice();
     if (!choice || this.train.disabled) return;
-    this.run = { ...choice, id: `own-${this.own.length}`, name: this.nameOf(choice), pieces: [], done: 0, measured: [],
-      seconds: { updates: [], looks: [] } };
+    this.run = { ...choice, id: `${OWN.id}${this.own.length}`, name: this.nameOf(choice), done: 0, pieces: [],
+      measured: [], seconds: { updates: [], looks: [] } };
     this.come = 0;
     this.become("fetches");
     this.say(this.worker ? "Beginning." : "Fetching the model.");
@@ -108,7 +114,7 @@ export class Trainer {
   nameOf({ rate, updates, seed }) {
     const { last, seed: recorded } = this.told.design;
     const more = [updates !== last && counted(updates, "update"), seed !== recorded && `seed ${seed}`].filter(Boolean);
-    return [`${OWNER} ${rateText(rate)}`, ...more].join(", ");
+    return [`${OWN.name} ${rateText(rate)}`, ...more].join(", ");
   }
 
   hired() {
@@ -116,7 +122,8 @@ export class Trainer {
     worker.addEventListener("message", ({ data }) => this[`on_${data.kind}`](data));
     worker.addEventListener("error", (event) => {
       event.preventDefault();
-      this.on_failed({ sentence: "train-worker.js or train-runtime.mjs is missing beside this page, or damaged: build the pages again, or copy all of their folder." });
+      this.on_failed({ sentence: "train-worker.js or train-runtime.mjs is missing beside this page, or damaged: "
+        + "build the pages again, or copy all of their folder." });
     });
     return worker;
   }
@@ -163,7 +170,7 @@ export class Trainer {
     this.own.push(this.run);
     const recorded = this.told.pieces.filter(({ kind }) => kind === "run").length;
     const shown = this.own.slice(-Math.max(1, MOST - recorded));
-    this.run.pieces.push({ kind: "run", run: this.run.id, name: this.run.name, color: OWN, leads: true });
+    this.run.pieces.push({ kind: "run", run: this.run.id, name: this.run.name, color: OWN.color, leads: true });
     this.view.remove();
     const origin = { kind: "race", origin: "recorded, and yours trained here" };
     this.view = mount(this.race, [...this.told.pieces, origin, ...shown.flatMap(({ pieces }) => pieces)]);
@@ -177,16 +184,16 @@ export class Trainer {
     this.view.add([piece]);
   }
 
-  on_update({ done, loss, seconds }) {
+  on_update({ done, seconds }) {
     this.run.done = done;
     this.run.seconds.updates.push(seconds);
-    this.progress(loss);
+    this.progress();
   }
 
   on_losses({ step, losses }) {
-    const mean = average(losses), isFinite = Number.isFinite(mean);
+    const found = average(losses), mean = Number.isFinite(found) ? found : null;
     this.run.measured.push({ step, mean });
-    this.add({ kind: "loss", run: this.run.id, at: [step, isFinite ? mean : null, null, null] });
+    this.add({ kind: "loss", run: this.run.id, at: [step, mean, null, null] });
     this.progress();
   }
 
@@ -196,7 +203,7 @@ export class Trainer {
     this.progress();
   }
 
-  progress(loss) {
+  progress() {
     const { done, updates, seconds } = this.run, course = this.told.design.lengths[updates];
     this.bar.value = done / updates;
     const words = [`update ${done} of ${updates}`];
@@ -205,8 +212,6 @@ export class Trainer {
       const left = pace * (updates - done) + looks * average(seconds.looks);
       words.push(`${pace.toFixed(pace < 10 ? 2 : 0)} s an update`, `about ${timeText(left)} left`);
     }
-    if (loss != null) this.loss = loss;
-    if (done && this.loss != null) words.push(`training loss ${lossText(this.loss)}`);
     this.count.textContent = words.join(" · ");
   }
 
@@ -215,7 +220,10 @@ export class Trainer {
     this.become("rests");
     if (reason === "finished") this.say(this.found());
     else if (reason === "stopped") this.say(`Stopped after ${counted(done, "update")}.`);
-    else this.say(`At update ${done + 1} loss or gradient was no finite number any more: the run has diverged, and the adapter is that before it.`);
+    else {
+      this.say(`At update ${done + 1} loss or gradient was no finite number any more: the run has diverged, and the `
+        + "adapter is that before it.");
+    }
   }
 
   on_failed({ sentence }) {
@@ -230,23 +238,30 @@ export class Trainer {
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }
 
-  // What a finished run comes to: where it ended, and which recorded curve lies nearest, if it is one of their design.
+  // What a finished run comes to: where it ended, and which recorded curve lies nearest, if it is as long.
   found() {
-    const { run } = this, { last, seed } = this.told.design, end = run.measured.at(-1).mean;
-    const words = [`Finished: the loss on held-out pictures went from ${lossText(run.measured[0].mean)} to ${lossText(end)}.`];
-    const others = this.view.race.list.filter(({ run: id, points }) => !id.startsWith("own-") && points.length);
-    const apart = ({ points }) => run.measured.filter(({ step }) => step).map(({ step, mean }) =>
+    const { run } = this, { last } = this.told.design;
+    const [from, to] = [run.measured[0], run.measured.at(-1)].map(({ mean }) => lossText(mean));
+    const ends = `Finished: the loss on held-out pictures went from ${from} to ${to}.`;
+    if (run.updates === last) return `${ends} ${this.nearest()}`.trim();
+    return `${ends} The recorded runs are of ${counted(last, "update")}: their rate falls more slowly, so their `
+      + "curves are no measure for this one.";
+  }
+
+  // Which recorded curve lies nearest, by the mean difference of the losses that both measured.
+  nearest() {
+    const { run } = this, measured = run.measured.filter(({ step, mean }) => step && mean != null);
+    const apart = ({ points }) => measured.map(({ step, mean }) =>
       Math.abs((points.find((point) => point.step === step)?.mean ?? NaN) - mean));
-    const near = others.map((other) => ({ other, by: average(apart(other)) })).filter(({ by }) => Number.isFinite(by));
-    if (run.updates !== last) {
-      words.push(`The recorded runs are of ${counted(last, "update")}: their rate falls more slowly, so their curves are no measure for this one.`);
-    } else if (near.length) {
-      const { other, by } = near.reduce((best, each) => (each.by < best.by ? each : best));
-      const isSame = run.seed === seed && rateText(Number(other.name)) === rateText(run.rate);
-      const most = Math.max(...apart(other)).toPrecision(1);
-      words.push(isSame ? `This is the recorded run of ${other.name}, trained again: nowhere do their losses differ by more than ${most}.`
-        : `Its curve lies nearest to that of the recorded run of ${other.name}, on average ${by.toPrecision(1)} away.`);
+    const recorded = this.view.race.list.filter(({ run: id }) => !id.startsWith(OWN.id));
+    const [near] = recorded.map((other) => ({ name: other.name, by: apart(other) }))
+      .filter(({ by }) => Number.isFinite(average(by))).sort((a, b) => average(a.by) - average(b.by));
+    if (!near) return "";
+    if (run.seed !== this.told.design.seed || rateText(Number(near.name)) !== rateText(run.rate)) {
+      return `Its curve lies nearest to the recorded one of ${near.name}, on average `
+        + `${average(near.by).toPrecision(1)} away.`;
     }
-    return words.join(" ");
+    return `This is the recorded run of ${near.name}, trained again: nowhere do their losses differ by more than `
+      + `${Math.max(...near.by).toPrecision(1)}.`;
   }
 }

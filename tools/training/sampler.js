@@ -1,5 +1,5 @@
-// Pictures with guidance. A multistep sampler is linear in its noise and in the predictions so far, so that it comes as
-// a table: row i are the factors of the first noise and of predictions 0 to i in the latents after step i.
+// Pictures with guidance. A multistep sampler is linear in its noise and in the predictions so far, so that it comes
+// as a table: row i are the factors of the first noise and of predictions 0 to i in the latents after step i.
 
 import { Generator } from "./draws.js";
 

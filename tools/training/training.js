@@ -35,8 +35,8 @@ export class Training {
     return loss;
   }
 
-  predict(latents, timesteps, text) {
-    return this.compute.prediction({ adapter: this.adapter, latents, timesteps, text }).then((told) => told.prediction);
+  async predict(latents, timesteps, text) {
+    return (await this.compute.prediction({ adapter: this.adapter, latents, timesteps, text })).prediction;
   }
 
   // The losses on held-out pictures, timesteps and noise that never change, one a picture.

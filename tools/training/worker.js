@@ -15,22 +15,22 @@ let wish = "go on"; // or "pause", "stop": what the person asked for last
 // Fetch all files and make the sessions.
 async function opened({ files, arrays, design }) {
   let came = 0;
-  const fetched = {};
+  const fetched = {}, count = (bytes) => tell("fetched", { came: came += bytes });
   for (const [name, { file, bytes }] of Object.entries(files)) {
-    fetched[name] = await unpacked(new URL(file, location), file, bytes, (count) => tell("fetched", { came: came += count }));
+    fetched[name] = await unpacked(new URL(file, location), file, bytes, count);
   }
   tell("opening");
   ort.env.wasm.numThreads = 1; // more would need headers that a plain server does not send
   ort.env.wasm.wasmBinary = fetched.runtime.buffer;
-  const shapes = { ...design.shapes }, compute = {};
+  const compute = {};
   for (const name of ["update", "prediction", "picture"]) {
     const session = await ort.InferenceSession.create(fetched[name], {
-      executionProviders: ["wasm"], graphOptimizationLevel: "extended", // "all" takes longer to begin, and runs no faster
+      executionProviders: ["wasm"], graphOptimizationLevel: "extended", // "all" begins later, and runs no faster
       externalData: [{ path: "weights", data: fetched.weights }],
     });
     compute[name] = async (given) => {
-      const feeds = Object.fromEntries(session.inputNames.map((input) => [input, tensor(given[input], shapes[name][input])]));
-      const told = await session.run(feeds);
+      const fed = (input) => [input, tensor(given[input], design.shapes[name][input])];
+      const told = await session.run(Object.fromEntries(session.inputNames.map(fed)));
       return Object.fromEntries(session.outputNames.map((output) => [output, told[output].data]));
     };
   }
@@ -92,7 +92,7 @@ async function train(told) {
     if (!await rested()) return tell("end", { reason: "stopped", done: training.done });
     const [loss, seconds] = await timed(() => training.update());
     if (!Number.isFinite(loss)) return tell("end", { reason: "diverged", done: training.done });
-    tell("update", { done: training.done, loss, seconds });
+    tell("update", { done: training.done, seconds });
     await look(told.design);
   }
   return tell("end", { reason: "finished", done: training.done });
@@ -101,7 +101,8 @@ async function train(told) {
 function sentence(error) {
   if (error instanceof Told) return error.message;
   if (error instanceof RangeError || MEMORY.test(error?.message ?? error)) {
-    return "The browser gave this page too little memory: it needs about half a gigabyte. Close other pages and programs, reload this one and press Train again.";
+    return "The browser gave this page too little memory: it needs about half a gigabyte. Close other pages and "
+      + "programs, reload this one and press Train again.";
   }
   return `This browser could not train: ${error?.message ?? error}.`;
 }
