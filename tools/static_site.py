@@ -21,7 +21,7 @@ RACE = "race"                                                 # the recorded set
 MOST_BYTES = 15_000_000                                       # of all pages together
 STYLE = Path(__file__).with_suffix(".css")
 # What --trainable adds, by name: a later build without it takes these away again.
-TRAINING = {"train.html", "train-worker.js", "train-runtime.mjs", *(
+TRAINING = {"train.html", "train-worker.js", "train-runtime.js", *(
     f"train-{name}.gz" for name in ("runtime", "weights", "update", "prediction", "picture", "numbers"))}
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -49,7 +49,7 @@ def built(lengths=None):
     packed = {name: gzip.compress(data, mtime=0) for name, data in parts.items()}
     files = {name: {"file": f"train-{name}.gz", "bytes": len(parts[name]), "packed": len(data)}
              for name, data in packed.items()}
-    beside = {"train-worker.js": worker().encode(), "train-runtime.mjs": module,
+    beside = {"train-worker.js": worker().encode(), "train-runtime.js": module,
               **{f"train-{name}.gz": data for name, data in packed.items()}}
     total = sum(map(len, beside.values()))
     if total > MOST_BYTES:
@@ -61,7 +61,7 @@ def built(lengths=None):
 
 def worker():
     """Return the worker as one module: its parts without imports and exports, behind the import of the runtime."""
-    runtime = 'import * as ort from "./train-runtime.mjs";'
+    runtime = 'import * as ort from "./train-runtime.js";'
     return f"{runtime}\n{joined(*WORKER)}\n"
 
 

@@ -8,14 +8,20 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import static_site
+import torch
 from PIL import Image
 from playwright.sync_api import expect
 
+from labkit import settings
 from labkit.cli.tools import load
 from labkit.datasets.folders import territory
+from labkit.design.config import RunConfig
+from labkit.engine import batches
 from labkit.engine.base import load_base
 from labkit.engine.cache import encode
 from labkit.engine.monitor import Monitor
+from labkit.engine.optim import StackedAdamW, clip_per_run
+from labkit.engine.seeding import generator
 from labkit.engine.train import train
 from labkit.store.adapter_files import load_adapter
 from labkit.store.events import Checkpoint, Sample, Validation
@@ -40,9 +46,10 @@ def site(tmp_path_factory):
         body, beside = load("training_page").built(lengths=(UPDATES, LONGER))
     titles = {"index": "Start", "train": "Train in this page"}
     written = {"train.html": static_site.page_of("train", body, titles).encode(), **beside}
-    for name, data in written.items():
-        (folder / name).write_bytes(data)
     assert set(written) == static_site.TRAINING
+    parts = {name: (settings.REPO / "tools/training" / name).read_bytes() for name in ("draws.js", "optimizer.js")}
+    for name, data in (written | parts).items():
+        (folder / name).write_bytes(data)
     return folder
 
 
@@ -94,6 +101,46 @@ def test_nothing_heavy_is_fetched_before_train_is_pressed(chromium, address):
     page.close()
 
 
+def test_draws_are_the_engines_for_every_purpose(page):
+    told = page.evaluate("""async () => {
+        const { Generator, shown } = await import("./draws.js"), source = new Generator(0, "timesteps", 2);
+        return {
+            normal: Array.from(new Generator(3, "noise", 7).normal(2048)),
+            uniform: Array.from(new Generator(1, "A", "down.0").uniform(700, -0.3, 0.3)),
+            timesteps: Array.from({ length: 50 }, source.below.bind(source, 1000)),
+            shown: Array.from({ length: 60 }, (_, update) => shown(5, 97, 4, update)),
+        };
+    }""")
+    normal = torch.randn(2048, generator=generator(3, "noise", 7))
+    torch.testing.assert_close(torch.tensor(told["normal"]), normal, rtol=1e-6, atol=1e-6)
+    uniform = torch.empty(700).uniform_(-0.3, 0.3, generator=generator(1, "A", "down.0"))
+    torch.testing.assert_close(torch.tensor(told["uniform"]), uniform, rtol=0, atol=1e-7)
+    assert told["timesteps"] == torch.randint(1000, (50,), generator=generator(0, "timesteps", 2)).tolist()
+    assert told["shown"] == [batches.pictures(5, 97, 4 * update, 4) for update in range(60)]
+
+
+def test_the_optimizer_is_the_engines_with_clipping_and_decay(page):
+    config = RunConfig(weight_decay=0.3, max_grad_norm=1.0, max_train_steps=20).resolved(8)
+    source = torch.Generator().manual_seed(0)
+    theta, grads = torch.randn(1, 300, generator=source), torch.randn(20, 1, 300, generator=source) / 17
+    options = {"beta1": config.adam_beta1, "beta2": config.adam_beta2, "epsilon": config.adam_epsilon,
+               "decay": config.weight_decay, "maxNorm": config.max_grad_norm}
+    told = page.evaluate("""async ({ theta, grads, options }) => {
+        const { AdamW } = await import("./optimizer.js");
+        const adapter = Float32Array.from(theta), optimizer = new AdamW(theta.length, options);
+        const norms = grads.map((grad, i) => optimizer.step(adapter, Float32Array.from(grad), 0.01 / (i + 1)));
+        norms.push(optimizer.step(adapter, new Float32Array(theta.length).fill(NaN), 0.01));
+        return { adapter: Array.from(adapter), norms };
+    }""", {"theta": theta[0].tolist(), "grads": grads[:, 0].tolist(), "options": options})
+    optimizer, norms = StackedAdamW(theta, [config]), []
+    for i, grad in enumerate(grads):
+        norms.append(clip_per_run(grad, torch.tensor([config.max_grad_norm])).item())
+        optimizer.step(grad, torch.tensor([[0.01 / (i + 1)]]), torch.tensor([True]))
+    assert min(norms) < 1 < max(norms)                        # some are clipped
+    assert told["norms"][:-1] == pytest.approx(norms, rel=1e-5) and np.isnan(told["norms"][-1])
+    torch.testing.assert_close(torch.tensor(told["adapter"]), theta[0], rtol=1e-5, atol=1e-6)
+
+
 def test_a_run_is_the_engines_in_its_adapter_its_losses_and_its_pictures(page, engine_events, tmp_path):
     part(page, "updates").select_option(str(UPDATES))
     part(page, "rate").fill(f"{RATE:g}")
@@ -108,7 +155,7 @@ def test_a_run_is_the_engines_in_its_adapter_its_losses_and_its_pictures(page, e
     for end in ("lora_A.weight", "lora_B.weight"):            # B was zero, so that all of it was learnt
         names = [name for name in expected if name.endswith(end)]
         apart = sum(np.square(found[name] - expected[name]).sum() for name in names)
-        assert apart < 1e-6 * sum(np.square(expected[name]).sum() for name in names)
+        assert apart < 1e-8 * sum(np.square(expected[name]).sum() for name in names)
     losses = {event.global_step: event.losses.mean() for event in engine_events if isinstance(event, Validation)}
     key = page.get_by_role("button", name="yours 4e-3")
     expect(key).to_have_accessible_name(f"learning_rate yours 4e-3, 3 updates, loss {losses[UPDATES]:.3f} after 3")
@@ -127,19 +174,20 @@ def test_a_run_waits_when_paused_goes_on_and_is_stopped(page):
     part(page, "updates").select_option(str(LONGER))
     part(page, "seed").fill("1")
     part(page, "train").click()
-    expect(part(page, "count")).to_contain_text(f"update 0 of {LONGER}")      # nothing is fetched again
+    expect(part(page, "count")).to_contain_text("s an update", timeout=SLOW_MS)     # nothing is fetched again
     part(page, "pause").click()
     expect(part(page, "status")).to_contain_text("Paused")
     expect(part(page, "pause")).to_have_text("Go on")
     expect(part(page, "train")).to_be_disabled()
-    page.wait_for_timeout(3000)                               # for what was being computed
+    expect(part(page, "pause")).to_be_focused()
+    page.wait_for_timeout(2000)                               # for the update that was being made
     before = part(page, "count").inner_text()
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(5000)
     assert part(page, "count").inner_text() == before
     part(page, "pause").click()
-    expect(part(page, "count")).not_to_have_text(before)
+    expect(part(page, "count")).not_to_have_text(before, timeout=SLOW_MS)
     part(page, "stop").click()
-    expect(part(page, "status")).to_contain_text("Stopped after")
+    expect(part(page, "status")).to_contain_text("Stopped after", timeout=SLOW_MS)
     expect(part(page, "train")).to_be_enabled()
     expect(page.get_by_role("button", name="yours 4e-3, 40 updates, seed 1")).to_have_count(1)
 
@@ -147,7 +195,7 @@ def test_a_run_waits_when_paused_goes_on_and_is_stopped(page):
 @pytest.mark.parametrize("name, answer, sentence", [
     ("train-update.gz", {"status": 404}, "train-update.gz is missing beside this page"),
     ("train-weights.gz", {"cut": 100_000}, "train-weights.gz is cut or damaged"),
-    ("train-runtime.mjs", {"status": 404}, "train-runtime.mjs is missing beside this page"),
+    ("train-runtime.js", {"status": 404}, "train-runtime.js is missing beside this page"),
 ])
 def test_a_file_that_is_missing_or_cut_is_named(chromium, address, site, name, answer, sentence):
     page = chromium.new_page()

@@ -64,6 +64,7 @@ export class Trainer {
   become(state) {
     this.state = state;
     const busy = ["fetches", "trains", "pauses"].includes(state), trains = ["trains", "pauses"].includes(state);
+    const held = this.form.contains(document.activeElement) ? document.activeElement : null;
     this.train.disabled = busy || state === "cannot";
     for (const input of [this.slider, this.rate, this.updates, this.seed]) input.disabled = busy;
     this.pause.disabled = !trains;
@@ -71,6 +72,7 @@ export class Trainer {
     this.stop.disabled = !busy;
     this.save.hidden = busy || !this.worker || !this.run?.done;
     this.bar.hidden = this.count.hidden = !busy;
+    if (held?.disabled) (busy ? this.stop : this.train).focus(); // or the keyboard would begin at the top of the page
   }
 
   // Put the slider where a rate that was written lies.
@@ -122,7 +124,7 @@ export class Trainer {
     worker.addEventListener("message", ({ data }) => this[`on_${data.kind}`](data));
     worker.addEventListener("error", (event) => {
       event.preventDefault();
-      this.on_failed({ sentence: "train-worker.js or train-runtime.mjs is missing beside this page, or damaged: "
+      this.on_failed({ sentence: "train-worker.js or train-runtime.js is missing beside this page, or damaged: "
         + "build the pages again, or copy all of their folder." });
     });
     return worker;

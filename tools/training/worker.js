@@ -1,7 +1,7 @@
 // Trains in a thread of its own, so that the page answers. It is told {kind: "train" | "pause" | "go on" | "stop" |
 // "save"} and tells what it fetches, does and measures.
 
-import * as ort from "./train-runtime.mjs";
+import * as ort from "./train-runtime.js";
 import { adapterFile } from "./adapter_file.js";
 import { Told, unpacked } from "./fetched.js";
 import { Training } from "./training.js";
