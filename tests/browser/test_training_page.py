@@ -209,6 +209,31 @@ def test_a_file_that_is_missing_or_cut_is_named(chromium, address, site, name, a
     page.close()
 
 
+def test_too_little_memory_is_said_so(chromium, address):
+    page = chromium.new_page()
+    fails = "throw new RangeError('Array buffer allocation failed')"
+    broken = f"export const env = {{ wasm: {{}} }}; export const InferenceSession = {{ create() {{ {fails}; }} }};"
+    page.route("**/train-runtime.js", lambda route: route.fulfill(body=broken, content_type="text/javascript"))
+    page.goto(address)
+    part(page, "train").click()
+    expect(part(page, "status")).to_contain_text("too little memory", timeout=SLOW_MS)
+    expect(part(page, "train")).to_be_enabled()
+    page.close()
+
+
+@pytest.mark.parametrize("lack, sentence", [
+    ("WebAssembly.validate = () => false", "no WebAssembly with SIMD"),
+    ("delete window.DecompressionStream", "too old"),
+])
+def test_a_browser_that_cannot_is_told_before_anything_is_fetched(chromium, address, lack, sentence):
+    page = chromium.new_page()
+    page.add_init_script(lack)
+    page.goto(address)
+    expect(part(page, "status")).to_contain_text(sentence)
+    expect(part(page, "train")).to_be_disabled()
+    page.close()
+
+
 def test_a_page_from_a_disk_says_what_to_run(chromium, site):
     page = chromium.new_page()
     page.goto((site / "train.html").as_uri())
