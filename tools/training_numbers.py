@@ -17,7 +17,7 @@ from labkit.design.schedules import rates
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.loss import add_noise
 from labkit.engine.monitor import FIRST_SCORED
-from labkit.engine.validation import ValidationSet
+from labkit.engine.validation import ValidationSet, untouched_losses
 from labkit.errors import LabError
 from labkit.store.adapter_files import adapter_bytes
 
@@ -40,15 +40,15 @@ def numbers(base, cache, run, lengths=None):
     lengths    numbers of updates that are offered; None: SHORTER ones, and the run's own
     LabError: the run's design has what a page does not do.
     """
-    config = run.config
+    config, first = run.config, run.samples[0]
     check(config, base)
+    check_rows(config, run)
     lengths = lengths or [*(n for n in SHORTER if n < config.steps), config.steps]
     stack = LoRAStack(base.unet, [config]).initialize()
     held_out = ValidationSet(cache.validation.take(FIRST_SCORED), *run.validations["validation"].losses.shape[1:])
-    check_held_out(held_out, run)
+    check_held_out(base, held_out, run)
     latents, noise = held_out.latents.flatten(0, 1), held_out.noise.flatten(0, 1)
     timesteps = torch.from_numpy(held_out.timesteps).flatten()
-    first = run.samples[0]
     words = base.encode_captions([""] * len(first.prompts) + list(first.prompts))[PROMPT]
     arrays = {"mean": cache.train.mean, "std": cache.train.std, "text": cache.train.cond[PROMPT],
               "heldLatents": add_noise(latents, noise, timesteps, base.denoiser.alphas_cumprod), "heldNoise": noise,
@@ -61,10 +61,11 @@ def numbers(base, cache, run, lengths=None):
 
 
 def check(config, base):
-    """Refuse designs that the page's code has no form for; LabError names the field."""
+    """Refuse designs that the page's code has no form for, or its text no words; LabError names the field."""
     plain = {"optimizer": "adamw", "adapter": "lora", "gradient_accumulation_steps": 1, "prior_loss_weight": 0.0,
              "snr_gamma": None, "caption_dropout": 0.0, "mixed_precision": "no", "init_lora_weights": "default",
-             "lr_ratio_B": 1.0, "lr_edits": ()}
+             "lr_ratio_B": 1.0, "lr_edits": (), "lr_scheduler": "linear", "lr_warmup_steps": 0,
+             "data": "near", "target_modules": ("all",)}
     odd = [name for name, value in plain.items() if getattr(config, name) != value]
     if odd:
         raise LabError(f"{odd[0]} = {getattr(config, odd[0])!r} of the recorded race is not what a page trains with "
@@ -74,11 +75,21 @@ def check(config, base):
                        "build the site without --trainable.")
 
 
-def check_held_out(held_out, run):
-    """Refuse another measure than that of the recorded curves; LabError says so."""
+def check_rows(config, run):
+    """Refuse numbers that do not come out as whole batches, which is all that the models take; LabError says which."""
+    B, prompts, pairs = config.train_batch_size, len(run.samples[0].prompts), run.timesteps["validation"].size
+    if 2 * prompts != B or pairs % B:
+        raise LabError(f"A page computes {B} rows at once, the batch: the recorded race must be drawn for {B // 2} "
+                       f"prompts, not {prompts}, and measured on a multiple of {B} losses, not {pairs}.")
+
+
+def check_held_out(base, held_out, run):
+    """Refuse another measure than that of the recorded curves, or another base; LabError says so."""
+    again = "record it again (python -m recipes.ship.recorded race, in the folder data)."
     if not np.array_equal(held_out.timesteps, run.timesteps["validation"]):
-        raise LabError("The recorded race was measured on other held-out noise than a run is now: "
-                       "record it again (python -m recipes.ship.recorded race, in the folder data).")
+        raise LabError(f"The recorded race was measured on other held-out noise than a run is now: {again}")
+    if not np.allclose(untouched_losses(base, held_out)[0], run.validations["validation"].losses[0], atol=1e-3):
+        raise LabError(f"The recorded race began from another base or other pictures than a run does now: {again}")
 
 
 def design(base, run, stack, pictures, timesteps, lengths):

@@ -12,7 +12,7 @@ import torch
 from labkit.cli.tools import load
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
-from labkit.engine.validation import ValidationSet
+from labkit.engine.validation import ValidationSet, untouched_losses
 from labkit.errors import LabError
 
 numbers = load("training_numbers")
@@ -65,7 +65,8 @@ def test_a_shorter_run_falls_to_zero_by_its_own_end_and_is_looked_at_where_the_r
     assert numbers.course(PLAIN.resolved(8), 5, [0, 3, 8, 20])["looks"] == [0, 3, 5]
 
 
-@pytest.mark.parametrize("field, value", [("optimizer", "sgd"), ("snr_gamma", 5.0), ("adapter", "full")])
+@pytest.mark.parametrize("field, value", [
+    ("optimizer", "sgd"), ("snr_gamma", 5.0), ("adapter", "full"), ("lr_scheduler", "cosine")])
 def test_a_design_that_the_page_has_no_form_for_is_refused_by_its_field(field, value):
     numbers.check(PLAIN, tiny.base())
     with pytest.raises(LabError, match=f"^{field} = .* build the site without --trainable"):
@@ -74,8 +75,26 @@ def test_a_design_that_the_page_has_no_form_for_is_refused_by_its_field(field, v
         numbers.check(PLAIN, tiny.base("v_prediction"))
 
 
-def test_curves_that_were_measured_on_other_noise_are_refused():
-    held_out = ValidationSet(tiny.cache().validation, 8, 1)
-    numbers.check_held_out(held_out, SimpleNamespace(timesteps={"validation": held_out.timesteps}))
+def measured(base, held_out):
+    """Stand in for a recorded run that was measured on some pictures, and drawn for one prompt."""
+    losses = untouched_losses(base, held_out)
+    return SimpleNamespace(timesteps={"validation": held_out.timesteps}, samples=[SimpleNamespace(prompts=("a",))],
+                           validations={"validation": SimpleNamespace(losses=losses)})
+
+
+def test_curves_of_other_noise_or_of_another_base_are_refused():
+    base, held_out = tiny.base(), ValidationSet(tiny.cache().validation, 8, 1)
+    run = measured(base, held_out)
+    numbers.check_held_out(base, held_out, run)
+    with pytest.raises(LabError, match="began from another base or"):
+        numbers.check_held_out(tiny.base(seed=1), held_out, run)
+    run.timesteps["validation"] = held_out.timesteps + 1
     with pytest.raises(LabError, match="measured on other held-out noise"):
-        numbers.check_held_out(held_out, SimpleNamespace(timesteps={"validation": held_out.timesteps + 1}))
+        numbers.check_held_out(base, held_out, run)
+
+
+def test_numbers_that_make_no_whole_batches_are_refused():
+    run = measured(tiny.base(), ValidationSet(tiny.cache().validation, 8, 1))
+    numbers.check_rows(PLAIN.replace(train_batch_size=2), run)
+    with pytest.raises(LabError, match="computes 4 rows at once.* 2 prompts, not 1"):
+        numbers.check_rows(PLAIN.replace(train_batch_size=4), run)
