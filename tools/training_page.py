@@ -86,7 +86,8 @@ def body(view, config, told, total):
         total=f"{total / 1e6:.1f}", weights=f"{sizes['weights']:.1f}", runtime=f"{sizes['runtime']:.1f}",
         rest=f"{total / 1e6 - sizes['weights'] - sizes['runtime']:.1f}", pictures=config.pictures,
         batch=config.train_batch_size, rank=config.rank, held=len(design["heldOut"]),
-        license=html.escape(web_runtime.LICENSE), sentence=html.escape(view.sentence),
+        runtime_name=f"{web_runtime.PACKAGE} {web_runtime.VERSION}", sentence=html.escape(view.sentence),
+        license=html.escape((SCRIPTS / "runtime_license.txt").read_text(encoding="utf-8")),
         table=view.table()._repr_html_())
     page = joined("page")
     data = json.dumps(told, separators=(",", ":")).replace("</", "<\\/")

@@ -16,7 +16,6 @@ PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 # SHA-512 of the package's file, as npm writes it into lock files.
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 MODULE, WASM = "package/dist/ort.wasm.bundle.min.mjs", "package/dist/ort-wasm-simd-threaded.wasm"
-LICENSE = "onnxruntime-web 1.30.0, MIT licence, Copyright Microsoft Corporation"
 
 
 def runtime():

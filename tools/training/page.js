@@ -35,7 +35,7 @@ function timeText(seconds) {
 export class Trainer {
   // page: the element that training_page.py wrote; told: {pieces, files, arrays, design}
   constructor(page, told) {
-    Object.assign(this, { page, told, own: [], worker: null, state: "rests" });
+    Object.assign(this, { told, own: [], worker: null, state: "rests" });
     for (const name of ["form", "slider", "rate", "updates", "seed", "train", "pause", "stop", "save", "bar", "count",
       "status", "race"]) this[name] = page.querySelector(`[data-part="${name}"]`);
     this.view = mount(this.race, told.pieces);
@@ -104,7 +104,6 @@ export class Trainer {
     if (!choice || this.train.disabled) return;
     this.run = { ...choice, id: `${OWN.id}${this.own.length}`, name: this.nameOf(choice), done: 0, pieces: [],
       measured: [], seconds: { updates: [], looks: [] } };
-    this.come = 0;
     this.become("fetches");
     this.say(this.worker ? "Beginning." : "Fetching the model.");
     this.bar.removeAttribute("value");

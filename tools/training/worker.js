@@ -6,7 +6,7 @@ import { adapterFile } from "./adapter_file.js";
 import { Told, unpacked } from "./fetched.js";
 import { Training } from "./training.js";
 
-const MEMORY = /memory|alloc|out of bounds|range/i;
+const MEMORY = /memory|alloc/i; // how browsers and the runtime call it when there is too little
 const tell = (kind, told = {}, moved = []) => postMessage({ kind, ...told }, moved);
 let lab = null; // {compute, numbers}, once all is there
 let training = null;
@@ -100,7 +100,7 @@ async function train(told) {
 
 function sentence(error) {
   if (error instanceof Told) return error.message;
-  if (error instanceof RangeError || MEMORY.test(error?.message ?? error)) {
+  if (MEMORY.test(error?.message ?? error)) {
     return "The browser gave this page too little memory: it needs about half a gigabyte. Close other pages and "
       + "programs, reload this one and press Train again.";
   }
