@@ -5,10 +5,11 @@ from typing import Protocol
 
 from labkit.design.config import RunConfig, differing_fields
 from labkit.design.ladders import rung_text
+from labkit.text import counted
 
 # A run differs from another by what was chosen; these follow from it, or name the run.
 DERIVED = ("parent", "num_train_epochs", "lr_end", "base", "data", "revision")
-UNITS = {"max_train_steps": "updates"}                        # written behind the number; other names stand before it
+UNITS = {"max_train_steps": "update"}                         # written behind the number; other names stand before it
 MOST = 2                                                      # settings that a label has room for
 
 
@@ -40,6 +41,6 @@ def apart(run: Configured, other: Configured) -> str:
 
 def setting_text(name: str, value: object) -> str:
     """Write a setting as people say it: `rank 8`, `100 updates`, `learning rate 1e-3`."""
-    if name in UNITS:
-        return f"{value:,} {UNITS[name]}"
+    if name in UNITS and isinstance(value, int):
+        return counted(value, UNITS[name])
     return f"{name.removeprefix('lr_').replace('_', ' ')} {rung_text(name, value)}"

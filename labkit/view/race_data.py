@@ -194,7 +194,7 @@ def field_of(runs) -> str:
 
 
 def name_of(run, runs, field) -> str:
-    """Name a run by the field's value; where several differ, by the fewest of them that tell all runs apart."""
+    """Name a run by the field's value; where several differ, by the fewest that tell runs apart, the rate first."""
     if field:
         return rung_text(field, getattr(run.config, field))
     names = [name for name in differing(runs) if names_differ(runs, [name])] or ["learning_rate"]
@@ -202,7 +202,8 @@ def name_of(run, runs, field) -> str:
     def words(each, some):
         return ", ".join(setting_text(name, getattr(each.config, name)) for name in some)
 
-    some = (some for count in (1, 2, 3) for some in combinations(names, count))
+    some = (some for count in (1, 2, 3)
+            for some in sorted(combinations(names, count), key=lambda some: "learning_rate" not in some))
     return words(run, next((some for some in some if len({words(each, some) for each in runs}) == len(runs)), names))
 
 

@@ -179,7 +179,7 @@ export class RaceView {
     row.frames = this.film.map((step) => {
       const frame = make("div", "frame", row.film), shown = run.pictures.find((entry) => entry.step === step);
       for (const src of shown?.urls ?? []) Object.assign(make("img", "", frame), { src, alt: "", decoding: "async" });
-      make("small", "", frame, step ? step.toLocaleString("en") : this.race.first);
+      if (shown) make("small", "", frame, step ? step.toLocaleString("en") : this.race.first);
       frame.addEventListener("click", () => { this.pause(); this.show(this.stops.indexOf(step)); });
       return { frame, step };
     });
