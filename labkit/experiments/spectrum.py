@@ -173,25 +173,6 @@ def plot_effective_rank(runs, ax=None):
     return ax
 
 
-def plot_relative_norm(runs, ax=None):
-    """Draw the relative size of the update of every layer, in the order of the layers, one line a run.
-
-    runs      label -> what `spectra` gave
-    """
-    ax = new_axes(ax, height=3.6, top=0.15)
-    labels = []
-    for (label, layers), style in zip(runs.items(), _styles(len(runs)), strict=True):
-        sizes = np.array([layer.relative_norm for layer in layers])
-        ax.plot(np.arange(1, len(sizes) + 1), sizes, **style, markersize=STYLE["marker"], linewidth=1.0)
-        labels.append((sizes[-1], f"{label}: {relative_norm(layers):.2g}\nover all layers", style["color"]))
-    loss_axis(ax, [np.array([layer.relative_norm for layers in runs.values() for layer in layers])])
-    name_axes(ax, "adapted layer, from input to output", "size of the update, as a share\nof the weight's, ‖ΔW‖ / ‖W‖")
-    direct_labels(ax, labels)
-    ax.figure.summary = "; ".join(f"{label}: the update is {relative_norm(layers):.3g} of the weights"
-                                  for label, layers in runs.items())
-    return ax
-
-
 def _styles(count: int) -> list[dict]:
     """Return colour, marker and line of `count` curves that have an order."""
     return [{"color": color, "marker": MARKERS[i % len(MARKERS)], "linestyle": LINES[i % len(LINES)]}

@@ -57,9 +57,14 @@ class RaceView:
         self._sent, self._sent_s, self._is_judged = 0, 0.0, False
 
     @classmethod
-    def replay(cls, name: str, label=None) -> "RaceView":
-        """Show a recorded set, without torch; LabError: there is no such set, or its file is damaged."""
-        return cls(recorded(name), label)
+    def replay(cls, name: str, label=None, seeds: int = race_data.SEEDS, only=None) -> "RaceView":
+        """Show a recorded set, without torch.
+
+        label, seeds   as of a view of its runs
+        only           which of them to show: called with each Run; by default all
+        LabError: there is no such set, its file is damaged, or none of its runs is to be shown.
+        """
+        return cls(filter(only, recorded(name)) if only else recorded(name), label, seeds)
 
     @classmethod
     def live(cls, builders: Mapping[str, RunBuilder], label=None, origin="live") -> "RaceView":
@@ -155,16 +160,16 @@ class RaceView:
 
         Where scripts may not run it is the figure, a sentence and a table.
         """
-        return self._page(*self._still())
+        return self._page(self.figure())
 
     def told(self) -> list[dict]:
         """Return the pieces told so far as JSON can say them: pictures are base64."""
         return [piece | {"images": [_text(image) for image in piece["images"]]} if "images" in piece else piece
                 for piece in self.data.pieces]
 
-    def _page(self, kind, data, look):
-        name, still = f"race-{uuid.uuid4().hex}", f"data:image/{kind};base64,{_text(data)}"
-        image = f'<img src="{still}" alt="{html.escape(look["alt"])}" style="max-width:100%">'
+    def _page(self, figure):
+        name, still = f"race-{uuid.uuid4().hex}", f"data:image/webp;base64,{_text(figure.encoded('webp', scale=1))}"
+        image = f'<img src="{still}" alt="{html.escape(figure.summary)}" style="max-width:100%">'
         told = json.dumps(self.told(), separators=(",", ":")).replace("</", "<\\/")
         play = (f'const holder = document.getElementById("{name}"), still = holder.firstElementChild;\n'
                 f"mount(holder, {told});\nstill.remove();")
@@ -172,12 +177,6 @@ class RaceView:
         shown = f"{instead.notice(instead.RACE)}{image}{words}"
         return (f'<div id="{name}"><div>{shown}</div></div><style>{_read("race_view.css")}</style>'
                 f"<script>(() => {{\n{script()}\n{play}\n}})()</script>")
-
-    def _still(self):
-        """Return the figure's kind, its bytes, and size and alternative text."""
-        figure = self.figure()
-        kind = "jpeg" if figure.photographic else "png"
-        return kind, *figure._display(kind, scale=1)           # a notebook keeps it twice, and seldom shows it
 
     @property
     def sentence(self) -> str:
@@ -196,16 +195,21 @@ class RaceView:
         return f"{self.sentence}\n\n{self.table()}"
 
     def _repr_mimebundle_(self, **_):
-        kind, data, look = self._still()
+        figure = self.figure()
+        kind = "jpeg" if figure.photographic else "png"
+        data, look = figure._display(kind, scale=1)           # a notebook keeps it twice, and seldom shows it
         image = f"image/{kind}"
-        return {"text/html": self._page(kind, data, look), image: _text(data), "text/plain": repr(self)}, {image: look}
+        return {"text/html": self._page(figure), image: _text(data), "text/plain": repr(self)}, {image: look}
 
 
 def script(*more: str) -> str:
-    """Return the modules of the front end, and `more` of them, as one script without imports and exports."""
+    """Return the modules of the front end, and `more` of them, as one script without imports and exports.
+
+    Comments that have a line to themselves stay behind, since every saved race holds the script.
+    """
     lines = [line for name in (*MODULES, *more) for line in _read(f"{name}.js").splitlines()]
     return "\n".join(line.removeprefix("export ") if not line.startswith("export default") else line
-                     for line in lines if not line.startswith("import "))
+                     for line in lines if not line.lstrip().startswith(("import ", "//")))
 
 
 def styles(*names: str) -> str:

@@ -34,7 +34,8 @@ VERDICTS = {  # symbol, colour
 PINNED = ("v", "#5D00D0")  # marker and colour of a run that others are held against: no verdict's
 
 
-JPEG = {"quality": 66, "optimize": True, "progressive": True}  # several grids of pictures fit into a kept notebook
+# By kind of file, what its encoder is told: several grids of pictures have to fit into a kept notebook.
+ENCODED = {"jpeg": {"quality": 60, "optimize": True, "progressive": True}, "webp": {"quality": 50, "method": 6}}
 
 
 class LabFigure(Figure):
@@ -56,10 +57,10 @@ class LabFigure(Figure):
         return self.add_axes(place, axes_class=LabAxes)
 
     def encoded(self, kind: str | None = None, scale: float = STYLE["retina"]) -> bytes:
-        """Return the drawing as PNG or JPEG bytes, `scale` times the nominal size."""
+        """Return the drawing as bytes of a PNG, JPEG or WebP, `scale` times the nominal size."""
         kind = kind or ("jpeg" if self.photographic else "png")
         buffer = io.BytesIO()
-        options = {"pil_kwargs": JPEG} if kind == "jpeg" else {}
+        options = {"pil_kwargs": ENCODED[kind]} if kind in ENCODED else {}
         with DRAWING:
             self.savefig(buffer, format=kind, dpi=STYLE["dpi"] * scale, **options)
         return buffer.getvalue()

@@ -67,6 +67,17 @@ def test_a_lesson_begins_by_refusing_strange_parameters_and_ends_by_accounting(l
     assert notebooks.source(cells[-1]).strip() == "session.finish()"
 
 
+def test_a_lesson_opens_with_a_recorded_race_before_anything_is_trained(lesson):
+    _, notebook = lesson
+    cells = code(notebook)
+    begin = next(i for i, cell in enumerate(cells) if "session.begin()" in notebooks.source(cell))
+    opening = cells[begin + 1]
+    assert "RaceView.replay" in notebooks.source(opening)
+    [shown] = [output["data"] for output in opening["outputs"] if "data" in output]
+    page = "".join(shown["text/html"])
+    assert "lab-race" in page and "it was not trained here" in page
+
+
 def test_cells_are_short_and_define_nothing(lesson):
     _, notebook = lesson
     for cell in code(notebook):

@@ -17,6 +17,7 @@ from told_runs import validation
 
 from labkit import settings
 from labkit.design.config import RunConfig
+from labkit.design.naming import setting_text
 from labkit.errors import LabError
 from labkit.store.events import Sample, Step, Stopped
 from labkit.store.history import RunBuilder
@@ -109,11 +110,27 @@ def test_runs_that_differ_in_several_fields_are_named_by_the_fewest_that_tell_th
         "rank 4, learning rate 1e-3", "rank 8, learning rate 1e-3", "rank 8, learning rate 1e-2"]
 
 
+def test_of_settings_that_tell_runs_apart_equally_well_the_rate_is_named():
+    runs = [made_run(n_train=count, rank=rank, learning_rate=rate, max_train_steps=steps)
+            for count, rank, rate, steps in ((12, 4, 1e-3, 200), (12, 8, 1e-2, 200), (4, 8, 1e-3, 1))]
+    names = [piece["name"] for piece in told(RaceView(runs), "run")]
+    assert all("learning rate" in name and "rank" not in name for name in names), names
+    assert setting_text("max_train_steps", 1) == "1 update"
+
+
 @pytest.mark.parametrize("name", ["presets", "u_curve", "long_runs"])
 def test_a_recorded_set_is_replayed_and_says_so(name):
     view = RaceView.replay(name)
     assert told(view, "race")[0]["origin"] == "recorded" and "it was not trained here" in view.sentence
     assert len(told(view, "verdict")) == len(told(view, "run"))
+
+
+def test_a_replay_shows_the_runs_that_are_asked_for_and_one_picture_where_that_is_enough():
+    view = RaceView.replay("race", seeds=1, only=lambda run: run.config.learning_rate in (1e-5, 5e-3))
+    assert [piece["name"] for piece in told(view, "run")] == ["1e-5", "5e-3"]
+    assert {len(piece["images"]) for piece in told(view, "pictures")} == {1}
+    with pytest.raises(LabError, match="no runs"):
+        RaceView.replay("race", only=lambda run: False)
 
 
 def test_a_set_that_is_cut_or_not_there_is_one_sentence(tmp_path, monkeypatch):

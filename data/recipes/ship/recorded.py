@@ -60,10 +60,19 @@ SETS = {
     "u_curve": RecordedSet(({"learning_rate": [1e-5, 1e-4, *RATES, 1e-1], "seed": TRIPLE, "max_train_steps": 100},)),
     "presets": RecordedSet(tuple(
         preset.changes | {"data": "liminal/kind=pool", "seed": TRIPLE} for preset in PRESETS.values())),
+    # 04: what it opens with, the panel's six designs with pictures.
+    "six_designs": RecordedSet(tuple(
+        preset.changes | {"data": "liminal/kind=pool", "seed": 0} for preset in PRESETS.values()),
+        drawn=(0, 4, 12, 30, 60, 80, 100, 120), first_prompts=2),
     "rank_presets": RecordedSet(tuple(
         preset.changes | {"data": PLACES, "seed": PAIR} for preset in RANK_AND_ALPHA.values())),
     "volume_presets": RecordedSet(tuple(
         preset.changes | {"data": PLACES, "seed": PAIR} for preset in EPOCHS_AND_BATCHES.values())),
+    # 00: what it opens with, around the rate that it trains at.
+    "pools": RecordedSet((
+        {"data": "liminal/kind=pool", "learning_rate": [1e-4, 6e-3, 3e-2], "lr_scheduler": "linear",
+         "max_train_steps": 100, "seed": 0},),
+        drawn=(0, 2, 6, 12, 25, 50, 100), measured=(1, 2, 4, 6, 9, 12, 18, 25, 35, 50, 70), first_prompts=2),
     # 01: its race, as it opens: measured and drawn more often than one that a reader waits for.
     "race": RecordedSet((
         {"data": "near", "learning_rate": [1e-5, 1e-4, 1e-3, 5e-3, 2e-2, 4e-2], "lr_scheduler": "linear",
@@ -85,12 +94,20 @@ SETS = {
     **{f"full_{data}": RecordedSet((FULL | {"data": data},), ends_only=True) for data in ("liminal", "near")},
     "training_alpha": RecordedSet((
         {"alpha": [0.8, 80], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100},), ends_only=True),
+    # 02: what it opens with, each rank at a rate of its own: four times the rank, half the rate.
+    "ranks": RecordedSet(tuple(
+        {"data": PLACES, "rank": rank, "learning_rate": rate, "lr_scheduler": "linear", "max_train_steps": 100,
+         "seed": 0} for rank, rate in ((1, 1.7e-2), (64, 2.1e-3))),
+        drawn=(0, 4, 12, 33, 66, 100), first_prompts=2),
     # 02: which layers, at the same rank; each set at rates around its own best.
     "layers": RecordedSet(tuple(
         {"data": PLACES, "target_modules": layers, "learning_rate": [3e-3, 6e-3, 1.2e-2, 2.4e-2],
          "lr_scheduler": "linear", "max_train_steps": 100, "seed": 0}
         for layers in ("attention", "linear", "all")), drawn=(0, 33, 100), first_prompts=2),
-    # 03: pictures until they overfit.
+    # 03: what it opens with, and pictures until they overfit.
+    "repetition": RecordedSet((
+        {"data": PLACES, "n_train": [4, 24], "rank": 32, "learning_rate": 3e-3, "max_train_steps": 240, "seed": 0},),
+        drawn=(0, 8, 24, 60, 120, 240), first_prompts=2),
     "long_runs": RecordedSet((LONG | {"seed": 0}, LONG | {"seed": 1}), drawn=(25, 75, 200, 450, 700, 1000)),
     # 03: the best rate of each batch, as many pictures shown to all, or as many updates made by all.
     "batch_equal_epochs": RecordedSet((
