@@ -1,6 +1,6 @@
 """Write a traced computation as an ONNX model: each operator of ATen's core as one or a few of ONNX's.
 
-A graph comes from `torch.fx.experimental.proxy_tensor.make_fx` with `onnx_decompositions.TABLE`; all its shapes are
+A graph comes from `torch.fx.experimental.proxy_tensor.make_fx` with `onnx_decompositions.table()`; all its shapes are
 fixed. Frozen weights lie in one file outside, in float16, which several models may share: `FrozenWeights`.
 """
 
