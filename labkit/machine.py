@@ -18,7 +18,8 @@ from labkit.design.fields import number
 from labkit.settings import switch
 
 # Where the name to import differs from that of the distribution.
-IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist", "import-linter": "importlinter"}
+IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist", "import-linter": "importlinter",
+                "scikit-image": "skimage"}
 
 # Limit and use of memory in a cgroup, version 2 and version 1.
 MEMORY_FILES = (("memory.max", "memory.current"),
