@@ -38,7 +38,7 @@ def each_alone(base, cache, configs):
 
 @pytest.mark.parametrize("changes", [
     {},
-    {"prediction_type": "v_prediction", "optimizer": "sgd", "learning_rate": 2, "weight_decay": 0.01, "alpha": 8},
+    {"prediction_type": "v_prediction", "optimizer": "sgd", "learning_rate": 1, "weight_decay": 0.01, "alpha": 8},
     {"alpha": 12, "max_grad_norm": 0.005, "gradient_accumulation_steps": 2, "train_batch_size": 2},
     {"lr_scheduler": "cosine", "lr_warmup_steps": 5, "adam_beta1": 0.5, "weight_decay": 1.0, "learning_rate": 1e-2,
      "target_modules": ("to_k", "conv2", "proj_out")},
