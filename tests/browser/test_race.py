@@ -222,7 +222,8 @@ def test_a_saved_notebook_shows_its_races_without_a_kernel_and_a_strangers_shows
 
     def is_saved():
         page.keyboard.press("Control+s")
-        return "A race over learning_rate, trained here" in (folder / "race.ipynb").read_text("utf-8")
+        text = (folder / "race.ipynb").read_text("utf-8")             # the race comes before its widget goes
+        return "A race over learning_rate, trained here" in text and "jupyter.widget-view" not in text
 
     wait_until(is_saved, 60)
     saved = nbformat.read(folder / "race.ipynb", 4)
