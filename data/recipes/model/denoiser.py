@@ -82,7 +82,7 @@ def precision(device, bf16):
     """Make convolutions and linear layers compute in bf16, if wanted; weights, gradients and, on a CPU, attention stay
     float32.
 
-    On a processor with AMX an update takes about 0.7 of the time.
+    On a processor with AMX, or with bf16 in its AVX-512, an update takes about 0.7 of the time.
     """
     widened = bf16 and device == "cpu"
     with torch.autocast(device, torch.bfloat16, enabled=bf16), Float32Attention() if widened else nullcontext():
@@ -256,7 +256,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--start", help="a base to start from, such as base")
-    parser.add_argument("--bf16", action="store_true", help="compute in bf16, which processors with AMX do faster")
+    parser.add_argument("--bf16", action="store_true", help="compute in bf16, which some processors do faster")
     parser.add_argument("--log", help="JSONL of losses")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
