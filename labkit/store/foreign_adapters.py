@@ -174,7 +174,8 @@ def _layer(name: str, parts: dict[str, np.ndarray], kinds: set[str], alphas: Map
     told = next((odd[end] for end in odd if f".{name}".endswith(f".{end}")), alphas.get(part, alphas.get("")))
     alpha = float(own.reshape(-1)[0]) if own is not None and own.size else told
     kind = next((kind for kind in KINDS if kind in kinds), "LoRA")
-    return AdapterLayer(name, part, kind, parts, alpha, bool(roots.get(part, roots.get("", False))))
+    is_rooted = own is None and bool(roots.get(part, roots.get("", False)))  # a layer's own alpha is over the rank
+    return AdapterLayer(name, part, kind, parts, alpha, is_rooted)
 
 
 def _stated(header: Mapping[str, str], peft_name: str, own_name: str) -> dict[str, float]:

@@ -7,7 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
+from labkit.store.adapter_forms import kohya_bytes
 from labkit.store.foreign_adapters import read_adapter
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -25,6 +27,16 @@ def kohya(dtype=torch.float32):
             "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": drawn(8, 64, dtype=dtype),
             "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight": drawn(128, 8, dtype=dtype),
             "lora_te_text_model_encoder_layers_0_mlp_fc1.alpha": torch.tensor(8.0)}
+
+
+@pytest.mark.parametrize("use_rslora", [False, True])
+def test_our_own_file_in_kohyas_form_has_the_scaling_of_its_run(tmp_path, use_rslora):
+    config = RunConfig(rank=16, alpha=8, use_rslora=use_rslora)
+    tensors = {f"mid_block.attentions.0.proj_in.lora_{end}.weight": drawn(*shape).numpy()
+               for end, shape in (("A", (16, 32)), ("B", (32, 16)))}
+    (tmp_path / "own.safetensors").write_bytes(kohya_bytes(tensors, config))
+    [layer] = read_adapter(tmp_path / "own.safetensors").layers
+    assert layer.scaling == config.scaling == (2 if use_rslora else 0.5)
 
 
 def by_part(adapter):
