@@ -1,5 +1,6 @@
 """Find the learning rate of a design on a base and pictures, in as few updates as can be, and write the design."""
 
+import math
 import sys
 
 from labkit.cli.parser import Outcome, tell
@@ -110,5 +111,5 @@ def entry(racer) -> dict:
     """Return what is told of a rate in a form that strict JSON keeps."""
     means = racer.run.validations["validation"].means if racer.run is not None else [float("nan")]
     loss = float(means[-1])
-    return {"learning_rate": racer.rate, "updates": racer.step, "loss": loss if loss == loss else None,
+    return {"learning_rate": racer.rate, "updates": racer.step, "loss": loss if math.isfinite(loss) else None,
             "left": racer.left, "why": racer.why, "run": racer.run.run_id if racer.run is not None else None}

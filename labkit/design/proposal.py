@@ -153,7 +153,7 @@ def whole_epochs(updates: int, batch: int, pictures: int) -> int:
 def peak_rate(config: RunConfig, found: float) -> float:
     """Return the peak of a schedule that spends as much as the constant rate a short test found, to one digit.
 
-    Adam moves a weight by the sum of the rates at most. The peak is at most a third above the rate that was found:
+    Adam moves a weight by about the rate at each update. The peak is at most a third above the rate that was found:
     what the territory gains beyond that is paid for with what the base knew.
 
     config: resolved; of its schedule only the form counts

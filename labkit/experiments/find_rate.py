@@ -6,7 +6,7 @@ times, and the intervals of all looks hold together:
 broken      a verdict says diverged or overshooting: it leaves, and so does every rate above it
 behind      a lower rate is lower beyond chance: a higher one falls further behind, so it leaves
 too slow    a higher rate b is lower beyond chance, and was so after r / b of all updates: by the end the lower rate r
-            will have spent that much, since Adam moves a weight by the sum of the rates at most; so it leaves
+            will have spent that much, since Adam moves a weight by about the rate each time; so it leaves
 
 At each look the neighbours of the best come in, and at the end those of all that cannot be told from it, until a rung
 that is worse beyond chance lies on each side.
@@ -138,10 +138,12 @@ def _leave(race: Race, judged: Sequence[Racer], look: int) -> None:
     for racer in judged:
         if racer.rate > broken and not racer.left:
             _out(race, racer, "broken", f"above {rate_text(broken)}, which is broken")
-    best = min((racer for racer in race.running if racer.rate in runs),
-               key=lambda racer: _losses(runs[racer.rate]).mean(), default=None)
+    # a run that the store already had may have been measured at other updates: it waits for the end, which all share
+    here = [racer for racer in race.running if racer.rate in runs
+            and runs[racer.rate].validations["validation"].steps[-1] == look]
+    best = min(here, key=lambda racer: _losses(runs[racer.rate]).mean(), default=None)
     for racer in judged:
-        if best is None or racer is best or racer.left:
+        if best is None or racer is best or racer not in here:
             continue
         ahead = runs[best.rate]
         above = apart(race, _losses(runs[racer.rate]) - _losses(ahead))

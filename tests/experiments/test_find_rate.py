@@ -121,6 +121,21 @@ def test_where_no_rate_is_worse_than_another_more_pictures_or_updates_are_asked_
     assert "may lie at the upper edge" in finding._edge(race, 1e-3, 1e-3, LADDER[-1])
 
 
+def test_a_run_that_was_measured_at_other_updates_waits_for_the_end():
+    race = Race(MadeTrack(1e-3), UPDATES)
+    race.track.measured = race.measured_at()
+    as_asked = MadeTrack.run
+
+    def found_in_the_store(track, rate, step):                # 3e-3, last measured some updates before each look
+        track.measured = (4, 9, 20, 45, 75, 100) if rate == 3e-3 else race.measured_at()
+        return as_asked(track, rate, step)
+
+    race.track.run = found_in_the_store.__get__(race.track)
+    find_rate(race, 1e-3)
+    assert race.racers[3e-3].step == UPDATES                  # and not 25, where its loss was that of update 20
+    assert found(race).rate == 1e-3
+
+
 # -- in a store
 
 
