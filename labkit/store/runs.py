@@ -186,7 +186,7 @@ class RunWriter:
         if folder.status_of(lines) in COMPLETE:
             raise LabError(f"The run {folder.run_id} is already complete in {folder.path.parent}: read it from there, "
                            "or train with another seed.")
-        if resume_at and not lines and self.config.parent:
+        if resume_at and self.config.parent and not any(line["event"] == "Checkpoint" for line in lines):
             source = RunFolder(folder.path.parent / self.config.parent)
             lines, _, ends = source.read()
         kept = 0

@@ -267,6 +267,17 @@ def test_a_fork_copies_nothing_from_outside_its_parents_folder(store, tmp_path):
     assert list(tmp_path.rglob("secret.png")) == [tmp_path / "secret.png"]
 
 
+def test_a_fork_that_broke_off_while_it_copied_its_parent_is_begun_again(store):
+    config = CONFIG.replace(parent=ID, lr_edits=((2, 1e-4),))
+    whole = list(keep(store, some_events(first=2, run="d" * 16), config, "d" * 16, resume_at=2))
+    fork = store.run("c" * 16)
+    fork.path.mkdir()
+    lines = store.run("d" * 16).events_path.read_bytes().splitlines(keepends=True)
+    fork.events_path.write_bytes(b"".join(lines[:2]))         # two of the parent's events, and no checkpoint yet
+    assert len(list(keep(store, some_events(first=2, run="c" * 16), config, "c" * 16, resume_at=2))) == len(whole)
+    assert fork.load().steps["global_step"].tolist() == [1, 2, 3, 4]
+
+
 def test_a_damaged_picture_is_named(store):
     (sample,) = store.run(ID).load().samples
     whole = sample.paths[0].read_bytes()
