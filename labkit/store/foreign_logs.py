@@ -6,17 +6,19 @@ that is no log at all is one.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from labkit.errors import LabError
+from labkit.files import json_text
 from labkit.files.event_files import read_scalars
 from labkit.files.regular import require_regular
 from labkit.store.log_series import Series, series
-from labkit.store.log_tables import Columns, csv_columns, database_columns, json_columns, jsonl_columns
+from labkit.store.log_tables import MOST_JSON, Columns, csv_columns, database_columns, json_columns, jsonl_columns
 from labkit.store.log_tags import AITOOLKIT, TRANSFORMERS, fitting, trainer_of
 
 EVENTS, TRACKIO = "TensorBoard event file", "Trackio"
@@ -117,7 +119,7 @@ def _groups(path: Path) -> tuple[list[list[Path]], bool]:
         elif file.name == STATE:
             place = file.parent.parent if file.parent.name.startswith("checkpoint-") else file.parent
             last = states.get(place)
-            if last is None or _number_of(file.parent) > _number_of(last.parent):
+            if last is None or _reached(file) > _reached(last):
                 states[place] = file
         elif is_log(file) and file.suffix.lower() != ".json":
             found[file] = [file]
@@ -132,9 +134,33 @@ def _walk(path: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(files))
 
 
-def _number_of(folder: Path) -> int:
-    digits = folder.name.rpartition("-")[2]
-    return int(digits) if digits.isdecimal() and len(digits) < 18 else -1
+def _reached(state: Path) -> tuple[int, int]:
+    """Return how many updates a trainer's state is after, -1 where it is broken, and the number of its folder."""
+    digits = state.parent.name.rpartition("-")[2]
+    number = int(digits) if digits.isdecimal() and len(digits) < 18 else -1
+    try:
+        step = json_text.read(state, dict, most_bytes=MOST_JSON).get("global_step")
+    except (OSError, ValueError):
+        step = -1
+    return step if isinstance(step, int) else number, number
+
+
+def _judgeable(path: Path, readers: Sequence[Callable[[], ForeignLog]]) -> list[ForeignLog]:
+    """Return the logs of those runs of a database that have a loss, the first with a note on each other one.
+
+    LabError: none has one.
+    """
+    logs: list[ForeignLog] = []
+    faults: list[LabError] = []
+    for reader in readers:
+        try:
+            logs.append(reader())
+        except LabError as error:
+            faults.append(error)
+    if logs:
+        left_out = tuple(f"a run of this file is left out: {fault}" for fault in faults)
+        return [replace(logs[0], notes=(*logs[0].notes, *left_out)), *logs[1:]]
+    raise faults[0] if faults else LabError(f"{path} holds no run yet: train one, and let it log a loss.")
 
 
 def _file(files: list[Path], train_tag: str | None, val_tag: str | None, named: Path) -> list[ForeignLog]:
@@ -149,8 +175,8 @@ def _file(files: list[Path], train_tag: str | None, val_tag: str | None, named: 
         if suffix in DATABASES:
             read = database_columns(path)
             form = TRACKIO if read and read[0][0] else f"{AITOOLKIT}'s SQLite file"
-            return [_log(path, form, columns, notes, train_tag, val_tag, run if len(read) > 1 else "")
-                    for run, columns, notes in read]
+            return _judgeable(path, [partial(_log, path, form, columns, notes, train_tag, val_tag,
+                                             run if len(read) > 1 else "") for run, columns, notes in read])
         form, reader = TABLES[suffix]
         columns, notes = reader(path)
         return [_log(path, STATE if path.name == STATE else form, columns, notes, train_tag, val_tag)]

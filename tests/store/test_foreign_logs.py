@@ -99,6 +99,31 @@ def test_the_state_of_a_trainer_is_read_from_its_last_checkpoint(tmp_path):
     assert log.trainer == "transformers Trainer" and log.train.tag == "loss" and len(log.validation) == 12
 
 
+def test_the_state_beside_the_checkpoints_counts_where_it_goes_further(tmp_path):
+    for folder, count in (("", 12), ("checkpoint-4", 4), ("checkpoint-90", 9)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        history = [{"step": step, "loss": loss} for step, loss in zip(STEPS[:count], LOSSES, strict=False)]
+        (tmp_path / folder / "trainer_state.json").write_text(json.dumps({
+            "global_step": count, "log_history": history}))
+    assert [len(log.train) for log in read_logs(tmp_path)[0]] == [12]
+    (tmp_path / "checkpoint-90" / "trainer_state.json").write_text("{cut")
+    assert [len(log.train) for log in read_logs(tmp_path)[0]] == [12]
+
+
+def test_a_run_without_a_loss_leaves_the_others_of_its_database_readable_and_is_told(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "project.db")) as base, base:
+        base.execute("CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT NOT NULL, "
+                     "run_name TEXT NOT NULL, step INTEGER NOT NULL, metrics TEXT NOT NULL)")
+    with pytest.raises(LabError, match="project.db holds no run yet"):
+        read_logs(tmp_path / "project.db")
+    with closing(sqlite3.connect(tmp_path / "project.db")) as base, base:
+        for run, tag in (("a", "lr"), ("b", "train/loss")):
+            base.executemany("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES ('', ?, ?, ?)",
+                             [(run, step, json.dumps({tag: loss})) for step, loss in zip(STEPS, LOSSES, strict=True)])
+    (log,), _ = read_logs(tmp_path / "project.db")
+    assert log.run == "b" and any("left out" in note and "it has lr" in note for note in log.notes)
+
+
 def test_sqlite_files_of_trackio_and_ai_toolkit_are_read(tmp_path):
     with closing(sqlite3.connect(tmp_path / "project.db")) as base, base:
         base.execute("CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT NOT NULL, "
