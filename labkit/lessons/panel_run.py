@@ -201,10 +201,10 @@ class PanelRun:
         """Wait with everything on the disk, and the base free for others."""
         self.is_paused = True
         self._tell_rest()
-        while self._order == "pause":
+        while self._order == "pause" and self.going:
             self._wake.wait()
             self._wake.clear()
-            if self._steer():
+            if self._steer() and self.going:                  # none is left where each was ended by itself
                 self._tell_rest()
         self.is_paused = False
         self.view.show_steering(self)

@@ -83,6 +83,16 @@ def test_only_a_run_that_goes_on_can_be_given_another_rate(steered):
     assert steered._view.state["mode"] == "paused" and len(shown(steered)) == 3
 
 
+def test_a_race_that_rests_ends_when_each_of_its_runs_is_ended_at_once(racing):
+    begin(racing, 400)
+    rest(racing)
+    ids = list(running(racing).values())
+    racing._run._dropped += ids[1:]                           # as quick as pressing can be
+    press(racing, "stop", run=ids[0])
+    assert racing.wait() is not None and racing._run.error is None
+    assert {run.status for run in racing.results} == {"stopped"}
+
+
 def test_a_panel_that_rests_can_be_stopped(racing):
     begin(racing, 400)
     rest(racing)
