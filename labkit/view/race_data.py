@@ -182,6 +182,15 @@ def chosen(runs) -> list[Run]:
     return sorted(runs, key=lambda run: [_order(getattr(run.config, name)) for name in [*names, "seed"]])[:MOST]
 
 
+def which(shown, runs) -> str:
+    """Say which some runs are of more, as `chosen` chose them."""
+    seeds, all_seeds = ({run.config.seed for run in some} for some in (shown, runs))
+    if len(seeds) > 1 or seeds == all_seeds:
+        return "the first"
+    of_seed = sum(run.config.seed in seeds for run in runs)
+    return f"{'those' if len(shown) == of_seed else 'the first'} of seed {min(seeds)}"
+
+
 def names_differ(runs, names) -> bool:
     """Tell whether runs differ in any of some fields."""
     return any(len({str(getattr(run.config, name)) for run in runs}) > 1 for name in names)

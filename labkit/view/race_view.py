@@ -45,7 +45,7 @@ class RaceView:
         shown = race_data.chosen(runs)
         self._open(shown, label, seeds=seeds)
         if len(shown) < len(runs):
-            self.data.note(f"{len(shown)} of {len(runs)} runs, those of seed {shown[0].config.seed}.")
+            self.data.note(f"{len(shown)} of {len(runs)} runs, {race_data.which(shown, runs)}.")
         if shown[0].origin == "recorded":
             self.data.note(shown[0].provenance)
         self.data.judge(shown)

@@ -101,7 +101,12 @@ def test_of_several_seeds_the_first_is_shown_and_of_many_runs_eight():
     view = RaceView(made_seeds())
     assert len(told(view, "run")) == 4 and "4 of 12 runs, those of seed 0." in view.sentence
     many = RaceView([made_run(learning_rate=rate * 1e-4, pictures=False) for rate in range(1, 12)])
-    assert [piece["name"] for piece in told(many, "run")][-1] == "8e-4"
+    assert [piece["name"] for piece in told(many, "run")][-1] == "8e-4" and "8 of 11 runs, the first." in many.sentence
+    seeds = RaceView([made_run(seed=seed, pictures=False) for seed in range(9)])
+    assert "8 of 9 runs, the first." in seeds.sentence
+    both = RaceView([made_run(learning_rate=rate * 1e-4, seed=seed, pictures=False)
+                     for rate in range(1, 10) for seed in (0, 1)])
+    assert "8 of 18 runs, the first of seed 0." in both.sentence
 
 
 def test_runs_that_differ_in_several_fields_are_named_by_the_fewest_that_tell_them_apart():
