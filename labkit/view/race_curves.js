@@ -114,7 +114,7 @@ export class Curves {
     const decades = Math.log10(Math.max(race.head.last, 2));
     const place = (step) => (step < 1 ? 0.35 * step : 0.35 + Math.log10(step)); // symlog, as matplotlib draws it
     this.x = (step) => box.left + 4 + ((box.right - box.left - 8) * place(step)) / (0.35 + decades);
-    const sound = race.list.filter((run) => run.verdict?.label !== "diverged");
+    const sound = race.list.filter((run) => !isBroken(run));
     const runs = sound.some((run) => run.points.length) ? sound : race.list;
     const means = runs.flatMap((run) => run.points.map(({ mean }) => mean)).filter((mean) => mean != null);
     const starts = runs.map((run) => run.points[0]?.mean ?? null).filter((mean) => mean != null);
@@ -263,6 +263,13 @@ export class Curves {
 function own(run) {
   const from = run.fork == null ? 0 : at(run.points, run.fork)?.step ?? 0;
   return run.points.filter(({ step }) => step >= from);
+}
+
+// Whether a run is no measure of how far up the axis goes: it diverged, or lies far above its start, unjudged so far.
+function isBroken({ verdict, points }) {
+  if (verdict) return verdict.label === "diverged";
+  const last = points.at(-1)?.mean;
+  return points.length > 1 && (last == null || last > (1 + SHARE) * points[0].mean);
 }
 
 // The loss at an update between two that were measured, on the straight line that is drawn.

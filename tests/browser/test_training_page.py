@@ -2,6 +2,7 @@
 
 import functools
 import io
+import re
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -176,11 +177,12 @@ def test_a_run_waits_when_paused_goes_on_and_is_stopped(page):
     part(page, "train").click()
     expect(part(page, "count")).to_contain_text("s an update", timeout=SLOW_MS)     # nothing is fetched again
     part(page, "pause").click()
-    expect(part(page, "status")).to_contain_text("Paused")
+    expect(part(page, "status")).to_contain_text("Paused after", timeout=SLOW_MS)
+    done = re.search(r"\d+", part(page, "status").inner_text())[0]
+    expect(part(page, "count")).to_contain_text(f"update {done} of {LONGER}")
     expect(part(page, "pause")).to_have_text("Go on")
     expect(part(page, "train")).to_be_disabled()
     expect(part(page, "pause")).to_be_focused()
-    page.wait_for_timeout(2000)                               # for the update that was being made
     before = part(page, "count").inner_text()
     page.wait_for_timeout(5000)
     assert part(page, "count").inner_text() == before
@@ -190,6 +192,17 @@ def test_a_run_waits_when_paused_goes_on_and_is_stopped(page):
     expect(part(page, "status")).to_contain_text("Stopped after", timeout=SLOW_MS)
     expect(part(page, "train")).to_be_enabled()
     expect(page.get_by_role("button", name="yours 4e-3, 40 updates, seed 1")).to_have_count(1)
+
+
+def test_a_run_far_above_the_others_leaves_the_axis_as_it_was(page):
+    losses = page.locator(".curves .axes text[text-anchor=end]")
+    before = losses.all_text_contents()
+    part(page, "updates").select_option(str(UPDATES))
+    part(page, "rate").fill("0.1")
+    part(page, "rate").press("Enter")
+    expect(part(page, "status")).to_contain_text("Finished", timeout=SLOW_MS)
+    expect(page.locator(".curves .labels")).to_contain_text(re.compile(r"yours 1e-1.*↑"))
+    assert losses.all_text_contents() == before
 
 
 @pytest.mark.parametrize("name, answer, sentence", [

@@ -9,7 +9,7 @@ const AGAIN = "Build the pages again, or copy all of their folder.";
 export async function unpacked(address, name, bytes, came) {
   let answer;
   try {
-    answer = await fetch(address);
+    answer = await fetch(address, { cache: "no-cache" }); // asks whether it changed: what did not is in the cache
   } catch {
     throw new Told(`${name} could not be fetched: the connection failed. Press Train to try again.`);
   }
@@ -30,8 +30,10 @@ export async function unpacked(address, name, bytes, came) {
   }
   try {
     const stream = new Blob([whole]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Uint8Array(await new Response(stream).arrayBuffer());
+    const found = new Uint8Array(await new Response(stream).arrayBuffer());
+    if (found.length === bytes) return found;
   } catch {
     throw new Told(`${name} is cut or damaged. ${AGAIN}`);
   }
+  throw new Told(`${name} is not what it should be. ${AGAIN}`);
 }

@@ -2,7 +2,7 @@
 
 export class AdamW {
   constructor(size, { beta1, beta2, epsilon, decay, maxNorm }) {
-    Object.assign(this, { beta1, beta2, epsilon, decay, maxNorm: maxNorm ?? Infinity, steps: 0 });
+    Object.assign(this, { beta1, beta2, epsilon, decay, maxNorm: maxNorm || Infinity, steps: 0 });
     this.mean = new Float32Array(size);
     this.square = new Float32Array(size);
   }

@@ -132,7 +132,7 @@ export class Trainer {
   rest() {
     const pauses = this.state === "trains";
     this.worker.postMessage({ kind: pauses ? "pause" : "go on" });
-    this.say(pauses ? `Paused after ${counted(this.run.done, "update")}.` : "Training.");
+    this.say(pauses ? "Pausing after this update." : "Training.");
     this.become(pauses ? "pauses" : "trains");
   }
 
@@ -173,8 +173,10 @@ export class Trainer {
     const shown = this.own.slice(-Math.max(1, MOST - recorded));
     this.run.pieces.push({ kind: "run", run: this.run.id, name: this.run.name, color: OWN.color, leads: true });
     this.view.remove();
-    const origin = { kind: "race", origin: "recorded, and yours trained here" };
-    this.view = mount(this.race, [...this.told.pieces, origin, ...shown.flatMap(({ pieces }) => pieces)]);
+    const summary = this.told.pieces.findLast((piece) => piece.summary)?.summary ?? "";
+    const head = { kind: "race", origin: "recorded, and yours trained here",
+      summary: summary && `Of the recorded runs: ${summary}` };
+    this.view = mount(this.race, [...this.told.pieces, head, ...shown.flatMap(({ pieces }) => pieces)]);
     this.become("trains");
     this.say("Training.");
     this.progress();
@@ -183,6 +185,10 @@ export class Trainer {
   add(piece) {
     this.run.pieces.push(piece);
     this.view.add([piece]);
+  }
+
+  on_rests() {
+    if (this.state === "pauses") this.say(`Paused after ${counted(this.run.done, "update")}.`);
   }
 
   on_update({ done, seconds }) {

@@ -48,6 +48,7 @@ const turn = () => new Promise((done) => { setTimeout(done); }); // lets message
 
 async function rested() {
   await turn();
+  if (wish === "pause") tell("rests");
   while (wish === "pause") await new Promise((done) => { setTimeout(done, 100); });
   return wish !== "stop";
 }
