@@ -82,7 +82,7 @@ GLOSSARY = ("<p>The book chapter that the lessons follow has words of its own fo
 
 
 def style():
-    """Return the style of all pages, with the colours of highlighted code on light and on dark paper."""
+    """Return the style of all pages, with the colours of highlighted code in the light and in the dark theme."""
     from pygments.formatters import HtmlFormatter  # comes with nbconvert
 
     light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("friendly", "monokai"))

@@ -25,7 +25,7 @@ from labkit.judge.compare import (
 from labkit.judge.stats import SeedNoise, by_picture, seeds_difference
 from labkit.store.history import Run
 from labkit.store.recorded import missing, recorded_or_none
-from labkit.text import rate_text, with_interval
+from labkit.text import counted, rate_text, with_interval
 from labkit.view.by_rate import LEFT_OUT, RATE_AXIS, RateLine, plot_by_rate
 from labkit.view.curves import LOSS_AXIS
 from labkit.view.frontend import say
@@ -58,7 +58,7 @@ def read(sets: Mapping[str, str], name: str | None = None) -> dict[str, list[Run
     arms = {arm: [run for run in runs if run.config.seed in common] for arm, runs in arms.items()}
     command = f"python -m recipes.ship.recorded {' '.join(sets.values())}"
     count = sum(map(len, arms.values()))
-    say(f"Recorded runs, made in the folder data by `{command}`: {count} runs, {len(common)} seeds.")
+    say(f"Recorded runs, made in the folder data by `{command}`: {count} runs, {counted(len(common), 'seed')}.")
     return arms
 
 

@@ -1,8 +1,8 @@
-"""Train the attribute reader on its own renders, plain and passed through the autoencoder.
+"""Train the attribute reader on ordinary and liminal renders, plain and passed through the autoencoder.
 
 In the folder data:
 
-    python -m recipes.model.attribute_reader READER_ORDINARY READER_LIMINAL --vae FOLDER --out reader --work FOLDER
+    python -m recipes.model.attribute_reader ORDINARY LIMINAL --vae FOLDER --out reader --work FOLDER
 """
 
 import argparse
@@ -187,7 +187,7 @@ def save(reader, folder):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", help="renders of the reader's own index range")
+    parser.add_argument("folders", nargs="+", help="folders of renders, one a world")
     parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
     parser.add_argument("--out", default=str(Path(__file__).parents[2] / "reader"))
     parser.add_argument("--work", default="work")

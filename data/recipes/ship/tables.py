@@ -99,9 +99,10 @@ def parts(m):
         "bars": bars(),
         "confusion": "\n".join(confusion(counts) for counts in m["confusion"].values()),
         "neighbours": table(["kind", "nearest, median", "nearest, least"], neighbours),
-        "pairs": f"Of all (alike, unlike) couples of labelled pairs {100 * pairs['order']:.0f} % have their distances "
-                 f"in the right order: {pairs['alike'][0]:.2f} to {pairs['alike'][1]:.2f} for alike, "
-                 f"{pairs['unlike'][0]:.2f} to {pairs['unlike'][1]:.2f} for unlike.\n",
+        "pairs": "Pairs of pictures were labelled as alike or unlike. Of one pair of each sort the alike one is "
+                 f"nearer in {100 * pairs['order']:.0f} % of all such choices: distances go from "
+                 f"{pairs['alike'][0]:.2f} to {pairs['alike'][1]:.2f} for alike pairs, from "
+                 f"{pairs['unlike'][0]:.2f} to {pairs['unlike'][1]:.2f} for unlike ones.\n",
         "after": f"Of pictures drawn from liminal captions {percent(m['liminal accepted'])} are accepted on the "
                  f"untouched base and {percent(after['accepted'])} after the run of `thorough.yaml` ({after['steps']} "
                  f"updates at {after['learning_rate']:g}), drawn with guidance 2; with guidance 3, which suits short "

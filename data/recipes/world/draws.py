@@ -13,13 +13,13 @@ KINDS = {
 }
 KINDS["near"] = KINDS["ordinary"]          # the ordinary rooms in a style the base never saw
 
-# The one place where indices are given out. Each purpose owns its range (first, past the last)
-# in all worlds, so no two purposes ever share a picture.
+# The one place where indices are given out. Each purpose owns its range (first, past the last) in all worlds, so no
+# picture that ships trained the base or the reader.
 RANGES = {
-    "base": (0, 100_000),                  # autoencoder, text encoder and UNet (liminal: autoencoder only)
+    "base": (0, 100_000),                  # what ships is trained on these: base (liminal: autoencoder only), reader
     "train": (100_000, 110_000),           # data/territories/*/train
     "validation": (110_000, 120_000),      # data/territories/*/validation
-    "reader": (200_000, 300_000),          # the attribute reader, trained and held out
+    "reader": (200_000, 300_000),          # the reader's style branch, trained and held out
 }
 
 
