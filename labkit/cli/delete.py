@@ -15,6 +15,9 @@ def verb(options):
     """Say what would go and what would miss it; remove it when that is confirmed."""
     folders = {folder.path: folder for folder in (find(text, options.store) for text in options.runs)}
     for folder in folders.values():
+        if not folder.events_path.is_file():                  # a model's folder has a config.json, too
+            raise LabError(f"{folder.path} is not the folder of a run, since it has no {folder.events_path.name}: "
+                           "nothing is deleted.")
         if folder.status == "running":
             raise LabError(f"The run {folder.run_id} is being written by a living process: stop it first, then delete "
                            "it.")

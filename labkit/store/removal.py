@@ -44,7 +44,9 @@ def delete(folder: RunFolder) -> int:
     Journal(folder.events_path).close()                       # raises where another process holds it
     try:
         (folder.path / "config.json").unlink(missing_ok=True)  # from here on it is no run, should the rest fail
-        shutil.rmtree(folder.path)
+        shutil.rmtree(folder.path.resolve())
+        if folder.path.is_symlink():
+            folder.path.unlink()
     except OSError as error:
         raise cannot_write(folder.path, error) from None
     return size

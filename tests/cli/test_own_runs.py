@@ -107,6 +107,23 @@ def test_a_name_is_shown_and_every_verb_takes_it(store, capsys, tmp_path):
     assert [folder.run_id for folder in store.runs()] == [STOPPED, SMALL]
 
 
+def test_a_folder_that_is_no_runs_is_never_deleted(store, capsys, tmp_path):
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet/config.json").write_text("{}")          # as every model's folder has one
+    code, _, err = labkit(capsys, "delete", ID, tmp_path / "unet", "--yes")
+    assert code == 2 and "is not the folder of a run" in err and len(store.runs()) == 3
+    assert [path.name for path in (tmp_path / "unet").iterdir()] == ["config.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_run_that_is_a_link_goes_with_what_it_links_to(store, capsys):
+    elsewhere = store.root.parent / "elsewhere"
+    store.run(ID).path.rename(elsewhere)
+    store.run(ID).path.symlink_to(elsewhere)
+    assert labkit(capsys, "delete", ID, "--yes")[0] == 0
+    assert len(store.runs()) == 2 and not elsewhere.exists() and not store.run(ID).path.is_symlink()
+
+
 def test_nothing_is_deleted_without_a_yes(store, capsys, monkeypatch):
     code, _, err = labkit(capsys, "delete", ID)
     assert code == 2 and "--yes" in err
