@@ -31,6 +31,11 @@ THUMB = 16                                  # pixels a side of the thumbnails by
 SAME_COLOURS = 2                            # of 255: a profile that changes no colour by more is sRGB by another name
 # The modes of a picture that a profile of each kind is for.
 PROFILED = {"RGB": ("RGB", "RGBA", "P", "PA", "L", "LA", "1"), "L": ("L", "LA", "1"), "CMYK": ("CMYK",)}
+# What puts a picture upright, by the orientation in its EXIF data; those that lie on a side change width and height.
+TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+         8: Image.Transpose.ROTATE_90}
+LYING = {TURNS[orientation] for orientation in (5, 6, 7, 8)}
 PNG, PNG_TEXT = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt")
 
 
@@ -123,8 +128,8 @@ def upright_size(path: Path | str) -> tuple[int, int]:
     """Return a picture's (height, width) in pixels, as one sees it; only the head of the file is read."""
     with Image.open(path) as picture:
         width, height = picture.size
-        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    return (width, height) if turned else (height, width)
+        is_turned = _turn(picture) in LYING
+    return (width, height) if is_turned else (height, width)
 
 
 def _open(path: Path) -> tuple[Image.Image, str]:
@@ -162,7 +167,19 @@ def _decoded(path: Path) -> Image.Image:
 def _upright(source: Path | io.BytesIO) -> Image.Image:
     with Image.open(source) as picture:
         picture.load()
-        return ImageOps.exif_transpose(picture)
+        turn = _turn(picture)
+        return picture.copy() if turn is None else picture.transpose(turn)
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    """Return what puts a picture upright, as its metadata say; None where they say nothing, or are damaged.
+
+    ImageOps.exif_transpose also writes the metadata anew, and stops where that fails (Pillow #8605, #8965).
+    """
+    try:
+        return TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:                       # each part of the metadata has errors of its own; the pixels are whole
+        return None
 
 
 def _without_text(data: bytes) -> bytes:
@@ -184,7 +201,8 @@ def _rgb(picture: Image.Image, path: Path) -> tuple[Image.Image, str]:
     if picture.mode.startswith("I"):        # 16 bits of grey: PIL's own conversion clips them to 8
         values = np.asarray(picture).astype(np.float64)
         picture = Image.fromarray((values.clip(0, 65535) / 257).round().astype(np.uint8))
-    alpha = picture.convert("RGBA") if "A" in picture.getbands() or "transparency" in picture.info else None
+    has_alpha = "A" in picture.getbands() and picture.mode != "LAB"     # whose A is a colour
+    alpha = picture.convert("RGBA") if has_alpha or "transparency" in picture.info else None
     needs_profile = profile and picture.mode != "LAB"
     colours, became = _in_srgb(picture, profile) if needs_profile else (None, "")
     if alpha is None:

@@ -5,10 +5,11 @@ import io
 import numpy as np
 import pytest
 from picture_folders import drawn, with_texts
-from PIL import ImageCms
+from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from labkit.datasets.folders import load_folder, load_picture, territory
+from labkit.datasets.pixels import upright_size
 from labkit.errors import LabError
 from labkit.files.content import sha256
 
@@ -68,6 +69,38 @@ def test_a_colour_profile_is_converted_to_srgb(tmp_path, mode):
 def test_colours_that_are_srgb_already_stay_as_they_are_to_the_last_bit(tmp_path):
     drawn(0).save(tmp_path / "a.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     assert np.array_equal(load_picture(tmp_path / "a.png", 48), np.asarray(drawn(0)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_stands_as_its_metadata_say(tmp_path, orientation):
+    lying = drawn(0).crop((0, 0, 40, 20))
+    exif = lying.getexif()
+    exif[0x0112] = orientation
+    lying.save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as picture:
+        upright = ImageOps.exif_transpose(picture)
+    size = upright.size[::-1]
+    assert upright_size(tmp_path / "a.png") == size
+    assert np.array_equal(load_picture(tmp_path / "a.png", size), np.asarray(upright))
+
+
+@pytest.mark.parametrize("exif", [
+    b"Exif\0\0II*\0", b"Exif\0\0MM\0*\0\0\0\x08\0\x03\1\x12\0\3\0\0", b"Exif\0\0nothing"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_metadata_that_are_damaged_say_nothing_of_the_pixels(tmp_path, exif):
+    """Pillow #8605, #8965: photographs of phones that every viewer shows."""
+    drawn(0).save(tmp_path / "a.jpg", quality=95, exif=exif)
+    drawn(0).save(tmp_path / "b.jpg", quality=95)
+    assert np.array_equal(load_picture(tmp_path / "a.jpg", 48), load_picture(tmp_path / "b.jpg", 48))
+    assert upright_size(tmp_path / "a.jpg") == drawn(0).size[::-1]
+
+
+def test_a_picture_in_lab_colours_has_its_colours(tmp_path):
+    lab = ImageCms.profileToProfile(drawn(0), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"),
+                                    outputMode="LAB")
+    lab.save(tmp_path / "a.tif")
+    apart = np.abs(load_picture(tmp_path / "a.tif", 48).astype(int) - np.asarray(drawn(0)))
+    assert apart.mean() < 8
 
 
 def test_a_picture_whose_colours_are_read_anew_is_another_picture(tmp_path):
