@@ -1,11 +1,14 @@
 """Captions as people bring them, each case made after the public bug report it names."""
 
 import csv
+import os
 import unicodedata
+from pathlib import Path
 
 import pytest
 from picture_folders import drawn, saved, with_rows, with_texts
 
+from labkit.datasets import captions
 from labkit.datasets.folders import load_folder, territory
 from labkit.datasets.notes import cut_texts
 from labkit.errors import LabError, LabWarning
@@ -74,6 +77,22 @@ def test_names_with_backslashes_or_in_the_other_unicode_form_are_found(tmp_path)
               row=lambda name: {"file_name": unicodedata.normalize("NFC", name), "text": "a hall"})
     with_rows(tmp_path / "windows", 9, row=lambda name: {"file_name": ".\\" + name, "text": "a hall"})
     assert len(load_folder(tmp_path / "mac")) == len(load_folder(tmp_path / "windows")) == 9
+
+
+def test_a_table_written_in_another_form_or_case_fits_a_disk_that_does_not_tell_them_apart(tmp_path, monkeypatch):
+    """APFS finds IMG.JPG under img.jpg, and a composed name under the decomposed one."""
+    names = [unicodedata.normalize("NFD", f"Sch\u00f6ner Flur {i}.png") for i in range(9)]
+    with_rows(tmp_path / "own", 9, names=names,
+              row=lambda name: {"file_name": unicodedata.normalize("NFC", name).upper(), "text": "a hall"})
+    on_disk = {captions._plain(name).casefold(): tmp_path / "own" / name for name in names}
+
+    def there(path):
+        return on_disk.get(captions._plain(Path(path).name).casefold(), path)
+
+    isfile, samefile = os.path.isfile, os.path.samefile
+    monkeypatch.setattr(os.path, "isfile", lambda path: isfile(there(path)))
+    monkeypatch.setattr(os.path, "samefile", lambda one, other: samefile(there(one), there(other)))
+    assert load_folder(tmp_path / "own").captions == ("a hall",) * 9
 
 
 def test_a_picture_and_its_text_meet_in_either_unicode_form(tmp_path):
