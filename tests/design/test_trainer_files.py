@@ -36,6 +36,27 @@ def test_a_command_line_is_read_as_it_is_given():
                               "optimizer_args.betas.1": 0.99, "optimizer_args.weight_decay": 0.1}
 
 
+@pytest.mark.parametrize("line, options", [
+    (r"train_network.py --train_data_dir=C:\photos\img --output_name 'my run'",
+     {"train_data_dir": r"C:\photos\img", "output_name": "my run"}),
+    (r'train_network.py --train_data_dir "\\nas\photos"', {"train_data_dir": r"\\nas\photos"}),
+    (r"train_network.py --train_data_dir my\ photos", {"train_data_dir": "my photos"}),
+    ("train_network.py --output_name=v1#2 --network_dim=32  # don't forget",
+     {"output_name": "v1#2", "network_dim": 32}),
+    ("# see train_network.py --help\npip install --upgrade torch\naccelerate launch train_network.py --network_dim=8",
+     {"network_dim": 8}),
+])
+def test_a_command_line_keeps_windows_paths_and_signs_within_words_and_is_found_among_others(line, options):
+    assert command_line(line).settings == options
+
+
+def test_a_command_line_is_read_with_the_file_that_it_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.toml").write_text("network_dim = 16\nlearning_rate = 1e-4\n")
+    given = open_settings("train_network.py --config_file train.toml --network_dim 8")
+    assert given.settings == {"network_dim": 8, "learning_rate": 1e-4}
+
+
 def test_a_command_line_may_be_longer_than_a_name_of_a_file():
     given = open_settings("train_network.py --network_dim 8 --training_comment " + "x" * 5000)
     assert given.settings["network_dim"] == 8

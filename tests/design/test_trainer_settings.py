@@ -99,6 +99,24 @@ def test_kohyas_text_encoder_is_told_where_it_is_trained_only_by_default():
                            "none")["text_encoder_lr"].replace("0.0001", "1e-4")
 
 
+def test_kohyas_text_encoder_has_the_common_rate_and_alpha_0_is_the_rank():
+    translation = from_theirs("kohya", {"unet_lr": 1e-4, "learning_rate": 5e-5, "network_dim": 8, "network_alpha": 0})
+    assert "5e-05" in notes(translation, "none")["text_encoder_lr"]
+    assert RunConfig.from_dict(translation.settings).resolved(10).scaling == 1
+
+
+def test_what_was_not_read_and_what_is_not_trained_is_never_called_harmless():
+    away = from_theirs("kohya", {"config_file": "/workspace/a.toml", "dataset_config": "b.toml", "network_dim": 8,
+                                 "network_args.mid_lr_weight": 0})
+    told = notes(away, "none")
+    assert all("was read" in told[name] for name in ("config_file", "dataset_config"))
+    assert "rates, ranks or alphas of their own" in told["network_args.mid_lr_weight"]
+    assert "the U-Net is not trained there" in notes(from_theirs("ai-toolkit", {"train.train_unet": False}),
+                                                     "none")["train.train_unet"]
+    assert "the U-Net is not trained there" in notes(from_theirs("onetrainer", {"unet.train": False}),
+                                                     "none")["unet.train"]
+
+
 @pytest.mark.parametrize("given, updates", [(20, 20), (0.1, 30), ("10%", 30), (0, 0)])
 def test_kohyas_warm_up_may_be_a_share(given, updates):
     settings = {"lr_scheduler": "cosine", "lr_warmup_steps": given, "max_train_steps": 300, "network_dim": 8}

@@ -35,6 +35,8 @@ def before(flat: Settings, notes: Notes) -> Settings:
         flat.setdefault("network.linear_alpha", flat.pop("network.alpha"))
     if flat.pop("model.is_flux", False):
         flat.setdefault("model.arch", "flux")
+    if flat.pop("train.train_unet", True) is False:
+        notes.tell("none", "train.train_unet", "the U-Net is not trained there; the kit trains it alone")
     rate = flat.pop("train.unet_lr", None)
     flat["train.lr"] = rate if rate is not None else flat.get("train.lr", 1e-6)
     if flat.pop("train.train_text_encoder", False):
@@ -140,7 +142,7 @@ TRAINER = Trainer(
     quiet=frozenset({
         "job", "config.name", "type", "training_folder", "device", "performance_log_every", "save.*", "sample.*",
         "logging.*", "meta.*", "train.gradient_checkpointing", "train.noise_scheduler", "train.skip_first_sample",
-        "train.disable_sampling", "train.train_unet", "train.xformers", "train.sdp", "model.arch", "model.is_xl",
+        "train.disable_sampling", "train.xformers", "train.sdp", "model.arch", "model.is_xl",
         "model.is_v2", "model.is_flux", "model.low_vram", "model.dtype", "datasets.0.caption_ext",
         "datasets.0.cache_latents*", "train.ema_config.ema_decay", "network.rank",
         "network.transformer_only", "datasets.0.default_caption", "train.force_first_sample",

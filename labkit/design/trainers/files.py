@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,9 @@ MOST_BYTES = 1_000_000
 PAIRS = ("optimizer_args", "network_args", "lr_scheduler_args", "optimizer_config")   # texts of name=value
 PAIR = re.compile(r"([A-Za-z_]\w*)\s*=\s*((?:\([^)]*\)|\[[^]]*\]|\S)+)")
 VARIABLE = re.compile(r"^\s*(?:export|set)?\s*([A-Za-z_]\w*)=(\"[^\"\n]*\"|'[^'\n]*'|\S*)\s*(?:#.*)?$", re.M)
+OPTION, SCRIPT = re.compile(r"(?:^|\s)--\w"), re.compile(r"\.py\b")
+COMMENT = re.compile(r"\s*(#|rem\b|::)", re.I)                # of a shell, and of a batch file
+WINDOWS_PATH = re.compile(r"(?:^|[\s=\"'])(?:[A-Za-z]:|\.{1,2}|\\)\\")
 FORMS = "a TOML, JSON or YAML file, or a command line"
 
 
@@ -43,7 +46,7 @@ def open_settings(given: str) -> Given:
     if is_share_string(given):
         return Given(load_design(given).to_dict())
     if re.search(r"(^|\s)--[A-Za-z]", given) and not os.path.exists(given):
-        return command_line(given)
+        return _beside(command_line(given), Path("a command line"))    # what it names lies in the folder of today
     path = given_path(given)
     data = read_regular(path)
     if len(data) > MOST_BYTES:
@@ -116,9 +119,11 @@ def command_line(text: str) -> Given:
     text = re.sub(r"[\\^`]\s*\r?\n", " ", text)
     variables = {name: value.strip("\"'") for name, value in VARIABLE.findall(text)}
     text = re.sub(r"\$\{?([A-Za-z_]\w*)\}?", lambda found: variables.get(found[1], found[0]), text)
-    line = next((line for line in text.split("\n") if re.search(r"\s--\w", " " + line)), "")
+    lines = [each for each in text.split("\n") if OPTION.search(each) and not COMMENT.match(each)]
+    # of several commands the one that trains: it has a script, and the most options
+    line = max(lines, key=lambda each: (bool(SCRIPT.search(each)), len(OPTION.findall(each))), default="")
     try:
-        tokens = shlex.split(line, comments=True)
+        tokens = list(_words(line))
     except ValueError as error:
         raise LabError(f"The command line {shown(line)} cannot be read ({error}): close its quotation marks."
                        ) from None
@@ -140,6 +145,27 @@ def command_line(text: str) -> Given:
         raise LabError(f"{shown(text.strip()[:80])} has no options such as --learning_rate=1e-4: give {FORMS}.")
     known = {name: launch[name] for name in ("mixed_precision", "num_processes") if name in launch}
     return Given(known | flat(settings), script)
+
+
+def _words(line: str) -> Iterator[str]:
+    """Take a line apart as a shell does; where it has Windows paths, a backslash is what it is there: no escape."""
+    words = shlex.shlex(_without_comment(line), posix=True)
+    words.whitespace_split, words.commenters = True, ""       # shlex takes # for a comment within a word, too
+    if WINDOWS_PATH.search(line):
+        words.escape = ""
+    return iter(words)
+
+
+def _without_comment(line: str) -> str:
+    quote = ""
+    for i, letter in enumerate(line):
+        if letter == quote:
+            quote = ""
+        elif not quote and letter in "\"'":
+            quote = letter
+        elif not quote and letter == "#" and (i == 0 or line[i - 1].isspace()):
+            return line[:i]
+    return line
 
 
 def _beside(given: Given, path: Path) -> Given:

@@ -29,13 +29,15 @@ EXTRAS = tuple(Row(name, name, spare=True) for name in (
     Row("initial_weights", "network_weights", spare=True), Row("reg_data", "reg_data_dir", spare=True),
     Row("repeats", "dataset_repeats", spare=True), Row("momentum", "optimizer_args.momentum", spare=True),
     Row("lr_layers", "network_args.block_lr", spare=True), Row("use_dora", "network_args.dora_wd", spare=True),
+    *(Row("lr_layers", f"network_args.{name}", write=None)
+      for name in ("block_dims", "down_lr_weight", "mid_lr_weight", "up_lr_weight")),
 )
 SAMPLERS = "with conv_dim the down- and upsamplers are adapted there too, which the kit's set all leaves out"
 CORE = (
     Row("base", "pretrained_model_name_or_path"), Row("data", "train_data_dir"),
     Row("resolution", "resolution", read=side, write=text),
     Row("learning_rate", "learning_rate", 2e-6),
-    Row("rank", "network_dim", 4), Row("alpha", "network_alpha", 1.0),
+    Row("rank", "network_dim", 4), Row("alpha", "network_alpha", 1.0, read=positive),
     Row("lr_ratio_B", "network_args.loraplus_lr_ratio", 1.0, spare=True),
     Row("train_batch_size", "train_batch_size", 1),
     Row("gradient_accumulation_steps", "gradient_accumulation_steps", 1),
@@ -64,7 +66,7 @@ QUIET = frozenset({
     "cpu_offload_checkpointing", "xformers", "sdpa", "torch_compile", "dynamo_backend", "lowram", "highvram",
     "no_half_vae", "tokenizer_cache_dir", "caption_extension", "caption_extention", "caption_separator",
     "resize_interpolation",
-    "config_file", "output_config", "dataset_config", "debug_dataset", "wandb*", "save*", "sample*", "huggingface*",
+    "output_config", "debug_dataset", "wandb*", "save*", "sample*", "huggingface*",
     "metadata*", "console_log*", "validat*", "max_validation_steps", "prior_loss_weight", "v2", "async_upload",
     "resume*", "num_cpu_threads_per_process", "ddp*",
 })
@@ -78,6 +80,10 @@ def before(flat: Settings, notes: Notes) -> Settings:
         flat.setdefault("optimizer_type", "AdamW8bit")
     if flat.pop("use_lion_optimizer", None):
         flat.setdefault("optimizer_type", "Lion")
+    for name in ("config_file", "dataset_config"):            # where the file is there its settings stand in its place
+        if file := flat.pop(name, None):
+            notes.tell("none", name, f"{file} is not here, so nothing that it says was read: put it beside the "
+                                     "settings, or run this where it lies")
     more = {name.rpartition(".")[0] for name in flat if name.startswith("datasets.")}
     if more:
         notes.tell("none", "dataset_config", f"a run has one folder of pictures; {len(more)} more are left out")
@@ -102,7 +108,7 @@ def rates(flat: Settings, notes: Notes) -> Settings:
     if flat.pop("network_train_unet_only", None):
         flat["text_encoder_lr"] = 0.0
     elif flat["text_encoder_lr"] is None:
-        flat["text_encoder_lr"] = flat.get("learning_rate", 2e-6)
+        flat["text_encoder_lr"] = 2e-6 if common is None else common
     if "network_args.algo" in flat:
         flat["network_module"] = f"{flat.get('network_module')} {flat.pop('network_args.algo')}"
     if flat.pop("full_fp16", False):

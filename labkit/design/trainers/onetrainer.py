@@ -72,6 +72,8 @@ def before(flat: Settings, notes: Notes) -> Settings:
     """Say what names alone cannot: old names, the rate that counts, its scaling, a text encoder that is trained."""
     flat = {OLD.get(name, name): value for name, value in flat.items()}
     flat = _concepts(flat, notes)
+    if flat.pop("unet.train", True) is False:
+        notes.tell("none", "unet.train", "the U-Net is not trained there; the kit trains it alone")
     base = flat.get("learning_rate", 3e-6)
     rate, root = flat.pop("unet.learning_rate", None) or base, _root(flat, notes)
     if root != 1:

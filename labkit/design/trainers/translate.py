@@ -102,7 +102,7 @@ def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | Pass | N
             continue
         value = row.read(given, partial(notes.tell, "other", row.theirs))
         if value is not None:
-            run[row.ours] = value
+            run[row.ours], names[row.ours] = value, row.theirs
     for choice in trainer.choices:
         _choose(choice, flat, run)
         if run.get(choice.ours) in choice.meanings:
