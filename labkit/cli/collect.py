@@ -115,19 +115,27 @@ def mark_shared(students):
 
 
 def for_nbgrader(handed_in, known, course):
-    """Put a submission where nbgrader looks for it; return a sentence for each lesson that was there already."""
-    left = []
+    """Put a submission where nbgrader looks for it; return a sentence for each lesson that was there already.
+
+    Of several copies of one lesson the one that bears its name counts, else the first. The notebook is written last,
+    so that a submission is whole where it is.
+    """
+    left: list[str] = []
+    copies: dict[str, list] = {}
     for path in handed_in.notebooks:
-        _, lesson = known.of(path)
-        student = submission.safe_name(handed_in.student)
-        target = course / "submitted" / student / lesson
-        if target.exists():
+        copies.setdefault(known.of(path)[1], []).append(path)
+    for lesson, paths in copies.items():
+        path = next((each for each in paths if each.stem == lesson), paths[0])
+        left += [f"{printable(other.name)} of {printable(handed_in.student)} is another copy of {lesson}: {path.name} "
+                 "is taken." for other in paths if other != path]
+        target = course / "submitted" / submission.safe_name(handed_in.student) / lesson
+        if (target / f"{lesson}.ipynb").exists():
             left.append(f"{printable(target)} is there already and stays as it is: move it away to take a later one.")
             continue
-        write_file(target / f"{lesson}.ipynb", read_regular(path), choose="--nbgrader")
         for record in (path for path in handed_in.folder.glob("runs/**/*") if path.is_file()):
             write_file(target / record.relative_to(handed_in.folder), read_regular(record), choose="--nbgrader",
                        durable=False)
+        write_file(target / f"{lesson}.ipynb", read_regular(path), choose="--nbgrader")
     return left
 
 

@@ -199,6 +199,23 @@ def test_submissions_go_where_nbgrader_looks_for_them_and_never_over_one_that_is
     assert [path.name for path in sorted(folder.glob("runs/*/*"))] == ["config.json", "events.jsonl"]
 
 
+def test_of_two_copies_of_a_lesson_the_one_of_its_name_is_graded_and_a_copy_that_broke_off_is_completed(
+        tmp_path, capsys):
+    (tmp_path / "zips").mkdir()
+    hand_in(tmp_path / "zips", "Ada", lessons=slice(0, 1), rates=(1e-3,))
+    [made] = (tmp_path / "zips").glob("*.zip")
+    with zipfile.ZipFile(made, "a") as file:
+        [name] = [name for name in file.namelist() if name.endswith(".ipynb")]
+        file.writestr(name.replace(".ipynb", "-Copy1.ipynb"), file.read(name).replace(b'"cells"', b'"cells" '))
+        original = file.read(name)
+    folder = tmp_path / "course/submitted/Ada/00_start"
+    folder.mkdir(parents=True)                                # what was there when an earlier command was stopped
+    _, out, _ = labkit(capsys, "collect", tmp_path / "zips", "--to", tmp_path / "out", "--nbgrader",
+                       tmp_path / "course", "--json")
+    assert (folder / "00_start.ipynb").read_bytes() == original and (folder / "runs").is_dir()
+    assert any("00_start-Copy1.ipynb of Ada is another copy" in each for each in json.loads(out)["left_out"])
+
+
 def test_where_none_can_be_read_the_table_says_so(tmp_path, capsys):
     (tmp_path / "a.zip").write_bytes(b"no zip")
     code, out, _ = labkit(capsys, "collect", tmp_path, "--to", tmp_path / "out")
