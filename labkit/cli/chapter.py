@@ -51,6 +51,9 @@ def verb(options):
     counted = {path for path in notebooks.lessons() if in_full and not injected.get(path)}
     quotas = {path: QUOTA.get(path.stem[:2], 0) if path in counted else None for path in paths}
     check_names(paths, out)
+    if not fresh and (out / STORES).resolve() in (shared.resolve(), *shared.resolve().parents):
+        raise LabError(f"--store {shared} lies among the results, which are replaced: "
+                       "move it to another folder, or give another --out.")
     prepare(out, paths)
     # In one store lessons run one after another: two of them may train the same run.
     lessons, threads = side_by_side(len(paths)) if fresh else (1, machine.quota()[0])

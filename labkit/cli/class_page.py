@@ -129,5 +129,5 @@ def _change(entry):
     That of a run that broke is infinite, as wherever runs are compared.
     """
     start, end = (entry["evidence"].get(name) for name in ("loss_at_start", "loss_at_end"))
-    is_whole = start and end is not None and entry["label"] != DIVERGED
+    is_whole = bool(start) and end is not None and entry["label"] != DIVERGED
     return (end / start - 1 if is_whole else math.inf), entry["label"]

@@ -60,7 +60,8 @@ def execute(path, target, *, parameters, environment, log, timeout):
     with tempfile.TemporaryDirectory() as folder, open(log, "w", encoding="utf-8") as messages:
         # A user's IPython start-up files and kernels of other environments must not leak into a strict run.
         clean = {"IPYTHONDIR": folder, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-                 "PYTHONPATH": str(REPO), "PYTHONSAFEPATH": "1", "LABKIT_FRONTEND": "headless"}
+                 "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(REPO), "PYTHONSAFEPATH": "1",
+                 "LABKIT_FRONTEND": "headless"}
         worker = subprocess.Popen([sys.executable, "-P", "-m", "labkit.cli.execute"], text=True, cwd=path.parent,
                                   stdin=subprocess.PIPE, stdout=messages, stderr=messages,
                                   env={**os.environ, **clean, **environment})
@@ -80,7 +81,7 @@ def execute(path, target, *, parameters, environment, log, timeout):
     failed = failure(read(target)) if target.exists() else None
     if failed:
         return seconds, f"failed in cell [{failed[0]}]: {failed[1]}"
-    words = Path(log).read_text(encoding="utf-8").strip().splitlines()
+    words = Path(log).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     reason = words[-1] if words else f"its process ended with {worker.returncode}, for want of memory perhaps"
     return seconds, f"failed before a cell did: {reason}"
 

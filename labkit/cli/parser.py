@@ -85,8 +85,9 @@ def run(options):
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
-        place = PLACES.get(options.verb, "--store DIR")
-        remedy = "Free some space" if error.errno in FULL else f"Choose a place you may write to ({place})"
+        place = PLACES.get(options.verb, "--store DIR" if hasattr(options, "store") else "")
+        other = f", or choose a place you may write to ({place})," if place else ""
+        remedy = "Free some space" if error.errno in FULL else f"Change its permissions{other}"
         tell(f"labkit: {error.strerror}: {error.filename or 'while writing'}. {remedy} and repeat.", sys.stderr)
         outcome = Outcome(2, "", {"error": str(error)})
     if options.json and outcome.data is not None:

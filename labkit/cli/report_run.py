@@ -9,6 +9,7 @@ from labkit.cli.report_style import tint
 from labkit.design.adapter_start import beginning
 from labkit.errors import LabError
 from labkit.judge.stats import Interval
+from labkit.text import printable
 from labkit.view.cards import evidence_text, loss_change
 from labkit.view.style import VERDICTS
 
@@ -89,7 +90,7 @@ def image(pixels, alt: str) -> str:
     Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
     data = base64.b64encode(buffer.getvalue()).decode()
     height, width = pixels.shape[:2]
-    return (f'<img alt="{html.escape(alt, quote=True)}" width="{width}" height="{height}" '
+    return (f'<img alt="{html.escape(printable(alt), quote=True)}" width="{width}" height="{height}" '
             f'src="data:image/jpeg;base64,{data}">')
 
 

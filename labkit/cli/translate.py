@@ -9,6 +9,7 @@ from labkit.design.trainers.known import TRAINERS, recognized, trainer
 from labkit.design.trainers.translate import KINDS, settings_of, translate
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
+from labkit.files.regular import read_regular
 from labkit.settings import given_path
 
 
@@ -25,7 +26,7 @@ def verb(options):
     lines = [f"{source.title} -> {target.title}", *told(translation.notes)]
     if options.out:
         path = given_path(options.out)
-        if path.exists() and path.read_bytes() != text.encode():
+        if path.is_dir() or path.exists() and read_regular(path) != text.encode():
             raise LabError(f"{path} is there already and holds something else: move it away, or give another name "
                            "with --out.")
         write_file(path, text.encode(), choose="--out")

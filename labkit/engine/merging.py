@@ -1,11 +1,13 @@
 """Merge an adapter into the weights of a base, and write that base as a folder that diffusers loads."""
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack, weight_shapes
@@ -73,6 +75,7 @@ def write_base(base: Base, folder: Path, revision: str | None = None, dtype: str
     kept = find_base(base.name, revision).folder
     scheduler = getattr(diffusers, json_text.read(kept / "model_index.json")["scheduler"][1])
     aside = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(aside, ignore_errors=True)                  # of a merge that was killed
     with quiet():
         pipe = pipeline(base)
         for name, part in pipe.components.items():
@@ -85,8 +88,10 @@ def write_base(base: Base, folder: Path, revision: str | None = None, dtype: str
             if folder.exists():
                 folder.rmdir()                                # which an empty folder allows
             os.replace(aside, folder)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:           # the latter is what a full disk gives
             raise cannot_write(folder, error, "--to") from None
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 @torch.no_grad()

@@ -49,10 +49,11 @@ def _mode(path: Path) -> int:
         return 0o666 & ~mask
 
 
-def cannot_write(path: Path | str, error: OSError, choose: str = RUNS) -> LabError:
-    """Turn an OSError into a sentence with a remedy; choose: what sets the place."""
+def cannot_write(path: Path | str, error: Exception, choose: str = RUNS) -> LabError:
+    """Turn an error of a full disk or a closed folder into a sentence with a remedy; choose: what sets the place."""
+    reason = getattr(error, "strerror", None) or error        # some libraries have errors of their own for it
     return LabError(
-        f"{path} cannot be written ({error.strerror or error}): free some space, or choose a folder you may write to "
+        f"{path} cannot be written ({reason}): free some space, or choose a folder you may write to "
         f"({choose}). What was acknowledged before is safe.")
 
 

@@ -122,6 +122,15 @@ def test_executed_lessons_are_kept_also_when_they_failed(ran):
     assert sorted(path.name for path in (ran[0] / "out").glob("*.json")) == ["results.json"]
 
 
+def test_a_store_among_the_results_is_refused_and_kept(tmp_path):
+    write(tmp_path, "01_one", BEGIN, FINISH)
+    store = tmp_path / "out/chapter-runs/01_one"
+    store.mkdir(parents=True)
+    with pytest.raises(LabError, match="lies among the results, which are replaced"):
+        lab(tmp_path, "one", "--store", str(store))
+    assert store.is_dir()
+
+
 def test_a_parameter_reaches_the_lesson_and_frees_it_from_the_quota(tmp_path):
     write(tmp_path, "01_one", BEGIN, WIDGET, FINISH)
     outcome = lab(tmp_path, "one", "-p", "seed=7")

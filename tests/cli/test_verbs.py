@@ -260,7 +260,7 @@ def test_a_place_that_may_not_be_written_is_answered_with_what_sets_it(capsys, m
     module, function = cli.VERBS[arguments[0]][0].split(":")
     monkeypatch.setattr(f"labkit.{module}.{function}", closed)
     code, _, err = labkit(capsys, *arguments)
-    assert code == 2 and f"Choose a place you may write to ({place})" in err
+    assert code == 2 and f"or choose a place you may write to ({place}), and repeat" in err
 
 
 def test_every_verb_has_its_help_and_its_function():
