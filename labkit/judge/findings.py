@@ -275,11 +275,16 @@ def _updates(run: Run) -> dict:
 
 
 def _first_non_finite(run: Run) -> int | None:
-    """Return the first step at which a loss or a gradient was not a number."""
+    """Return the first step at which a loss or a gradient was not a number.
+
+    In float16 an overflow costs a run that update, which then moves nothing, and not its life: that does not count.
+    """
     steps: list[int] = []
+    skipped = run.steps.get("update_norm", np.zeros(0)) == 0
     for name in ("loss", "grad_norm"):
         column = run.steps.get(name, np.zeros(0))
-        steps += list(run.steps["global_step"][~np.isfinite(column)][:1]) if len(column) else []
+        broken = ~np.isfinite(column) & ~skipped if len(skipped) == len(column) else ~np.isfinite(column)
+        steps += list(run.steps["global_step"][broken][:1]) if len(column) else []
     for curve in run.validations.values():
         steps += list(curve.steps[~np.isfinite(curve.losses).all(axis=(1, 2))][:1])
     if not steps and run.stopped is not None and run.stopped.reason == DIVERGED:

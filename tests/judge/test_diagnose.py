@@ -41,6 +41,19 @@ def made(validation, probe=None, *, steps=STEPS, noise=0.002, pictures=PICTURES,
     return builder.build()
 
 
+def test_an_overflow_that_cost_one_update_in_float16_is_no_divergence():
+    """labkit.engine.loss_scale: the update is skipped, so nothing moves, and the run goes on."""
+    builder, at = RunBuilder("a" * 16, RunConfig(max_train_steps=200).resolved(48)), 60
+    for step in range(1, 201):
+        lost = step == at
+        builder.add(Step("a" * 16, step, 4 * step, 0.1, 1e-3, float("inf") if lost else 0.5, 0.0 if lost else 0.01))
+    level = np.linspace(0.6, 1.4, PICTURES).reshape(-1, 1)
+    for step, mean in zip(STEPS, HEALTHY, strict=True):
+        losses = (level * mean).astype(np.float32)
+        builder.add(Validation("a" * 16, step, 4 * step, "validation", "monitor", losses, np.zeros((PICTURES, 1), int)))
+    assert diagnose(builder.build()).label == d.HEALTHY
+
+
 HEALTHY = [0.200, 0.190, 0.180, 0.165, 0.145, 0.125, 0.110, 0.100]
 SLOW = [0.2 - 0.008 * step / 200 for step in STEPS]
 STEADY = [0.2 - 0.06 * step / 200 for step in STEPS]
