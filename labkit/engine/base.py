@@ -169,6 +169,11 @@ class Base:
         """Give this base with its U-Net in `dtype`: itself where it is kept so, else one with a U-Net of its own."""
         return self if dtype == self.dtype else replace(self, unet=cast(self.unet, dtype), dtype=dtype)
 
+    @property
+    def _at_once(self) -> int:
+        """Return how many pictures go through the autoencoder at once, whose memory grows with their pixels."""
+        return max(1, min(PICTURES_AT_ONCE, PICTURES_AT_ONCE * 512**2 // self.resolution**2))
+
     @torch.no_grad()
     def encode_pictures(self, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
         """Encode uint8 (N, H, W, 3) into mean and standard deviation of the scaled latents.
@@ -177,7 +182,7 @@ class Base:
         """
         mean, std = [], []
         with self.lock, self._enough_memory("Encoding pictures", elsewhere=KEPT), self._at_work(self.vae):
-            for part in np.split(pictures, range(PICTURES_AT_ONCE, len(pictures), PICTURES_AT_ONCE)):
+            for part in np.split(pictures, range(self._at_once, len(pictures), self._at_once)):
                 pixels = torch.from_numpy(np.ascontiguousarray(part)).to(self.device).permute(0, 3, 1, 2)
                 latents = self.vae.encode(pixels.float() / 127.5 - 1).latent_dist
                 mean.append(latents.mean)
@@ -190,7 +195,7 @@ class Base:
         """Decode scaled latents (N, C, H, W) into uint8 (N, 8H, 8W, 3). What is not finite comes out black."""
         with self.lock, self._enough_memory("Decoding pictures", FEWER), self._at_work(self.vae):
             x = torch.cat([self.vae.decode(part / self.vae.config.scaling_factor + self._shift).sample
-                           for part in latents.float().to(self.device).split(PICTURES_AT_ONCE)])
+                           for part in latents.float().to(self.device).split(self._at_once)])
         # a cast of NaN to uint8 differs between machines
         x = ((x / 2 + 0.5).clamp(0, 1).nan_to_num(0) * 255).round()
         return x.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
@@ -295,6 +300,24 @@ class Base:
         return latents
 
 
+@contextlib.contextmanager
+def _narrow(base: Base) -> Iterator[None]:
+    """Have diffusers' pipeline, whose encoders are float32, hand the U-Net numbers of its type, as `Denoiser` does."""
+    def before(_, given, named):
+        named["encoder_hidden_states"] = named["encoder_hidden_states"].to(base.dtype)
+        return (given[0].to(base.dtype), *given[1:]), named
+
+    def after(_, given, told):
+        return (told[0].float(), *told[1:])
+
+    hooks = (base.unet.register_forward_pre_hook(before, with_kwargs=True), base.unet.register_forward_hook(after))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def diffusers_picture(base: Base, prompt: str, seed: int, adapter_file: Path | str, *,
                       num_inference_steps: int | None = None, guidance_scale: float = 3.0) -> np.ndarray:
     """Draw the picture of `Base.generate`, uint8 (H, W, 3), with diffusers' own pipeline, sampler and LoRA loader.
@@ -303,7 +326,7 @@ def diffusers_picture(base: Base, prompt: str, seed: int, adapter_file: Path | s
     LabError: peft is not installed, or the file is none that diffusers can load.
     """
     encoders = [encoder for encoder in (base.text_encoder, base.text_encoder_2) if encoder is not None]
-    with (base.lock, base._enough_memory("Drawing a picture"), bare(base.unet),
+    with (base.lock, base._enough_memory("Drawing a picture"), bare(base.unet), _narrow(base),
           base._at_work(base.vae, *encoders), quiet(), torch.no_grad()):
         pipe = pipeline(base)
         pipe.set_progress_bar_config(disable=True)

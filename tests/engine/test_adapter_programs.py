@@ -154,6 +154,17 @@ def test_sdxl_with_an_adapter_merged_is_a_folder_that_loads_and_draws_what_the_a
     assert np.abs(drawn_now - before).max() <= 2
 
 
+def test_diffusers_draws_on_a_base_in_16_bits_what_the_lab_draws_there(sd_folder, tensors, tmp_path):
+    """As on every card: the pipeline's encoders are float32, so its latents are, and the U-Net is not."""
+    base = load_base(sd_folder, device="cpu", dtype="bfloat16")
+    (tmp_path / "kohya.safetensors").write_bytes(kohya_bytes(tensors, CONFIG))
+    theirs = diffusers_picture(base, "a room", 3, tmp_path / "kohya.safetensors", num_inference_steps=2).astype(int)
+    stack = LoRAStack(base.unet, [CONFIG])
+    stack.load(0, tensors)
+    ours = base.generate(["a room"], [3], adapters=stack, num_inference_steps=2)[0, 0]
+    assert np.abs(theirs - ours).mean() < 2
+
+
 @pytest.mark.parametrize("dtype, limit", [("float16", 1), ("bfloat16", 6)])
 @pytest.mark.parametrize("form", ["peft", "kohya"])
 def test_diffusers_reads_in_16_bits_what_torch_rounds_to_and_draws_nearly_the_same(sd_base, tensors, picture, tmp_path,
