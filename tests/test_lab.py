@@ -37,6 +37,11 @@ def test_a_race_gives_the_runs_in_the_order_of_its_values(lab):
     assert all(run.origin == "live" for run in runs)
 
 
+def test_none_is_a_value_of_a_race_where_the_field_has_it(lab):
+    runs = lab.race("snr_gamma", [None, 5.0], RunConfig(snr_gamma=5.0), **SHORT)
+    assert [run.config.snr_gamma for run in runs] == [None, 5.0] and runs[0].run_id != runs[1].run_id
+
+
 @pytest.mark.parametrize(("asked", "kept"), [("bf16", "bf16"), ("no", None), ("no,bf16", None)])
 def test_runs_in_one_lower_precision_keep_the_frozen_base_in_it(monkeypatch, asked, kept):
     from labkit import lab as lab_module

@@ -5,7 +5,7 @@ import unicodedata
 
 import numpy as np
 
-from labkit.design.config import differing_fields, run_id
+from labkit.design.config import differing_fields, load_design, run_id
 from labkit.design.ladders import LADDERS, rung_text
 from labkit.design.naming import DERIVED
 from labkit.design.parameters import checked
@@ -167,7 +167,9 @@ class Checks:
         for seed in self.seeds:
             for value in values:
                 try:
-                    run = self._find(self.lab.config(design, **{name: value, "seed": seed}), candidates)
+                    config = load_design(design, **{name: value, "seed": seed})
+                    config = config if value is not None else config.replace(**{name: None})
+                    run = self._find(self.lab.config(config), candidates)
                     by_seed[seed] |= {value: run} if run else {}
                 except LabError as error:
                     unusable[seed, value] = str(error)
