@@ -26,6 +26,7 @@ from labkit.engine.devices import find_device
 from labkit.engine.dtypes import check_mixed_precision
 from labkit.engine.monitor import Monitor
 from labkit.engine.out_of_memory import enough_memory
+from labkit.engine.room import room
 from labkit.engine.scores import ScoredPrompts
 from labkit.engine.sweep import MAX_ROWS, sweep
 from labkit.engine.train import train
@@ -214,7 +215,11 @@ class Lab:
     def race(self, name: str, values: Iterable, design: Design = None, *, pictures: int = 2,
              **knobs: Any) -> list[Run]:
         """Train one run for each value of the field `name`, all else equal, in as few passes as can be."""
+        values = list(values)
         designs = [load_design(design, **knobs | {name: value}) for value in values]
+        # None is a value of some fields, and load_design's word for one that is not given
+        designs = [config if value is not None else config.replace(**{name: None})
+                   for config, value in zip(designs, values, strict=True)]
         return self.train_all(designs, pictures=pictures, label=lambda run: rung_text(name, getattr(run.config, name)))
 
     def train_all(self, configs: Iterable[Design], *, pictures: int = 2, monitor: Monitor | None = None,
@@ -275,9 +280,16 @@ class Lab:
         less = "Give fewer learning_rates, or a smaller train_batch_size."
         with turn("the single updates of a cell", say=say), enough_memory(what, less):
             for event in train(self.base, self.cache, plan, monitor=still,
-                               gradient_checkpointing=bool(self.gradient_checkpointing)):
+                               gradient_checkpointing=self.recomputes(next(iter(plan.values())))):
                 builders[event.run_id].add(event)
         return [builder.build() for builder in builders.values()]
+
+    def recomputes(self, config: RunConfig) -> bool:
+        """Tell whether a run of a resolved configuration computes activations again, so that it fits into memory.
+
+        LabError: it does not fit even so.
+        """
+        return room(self.base, self.cache, config, config.rows, self.gradient_checkpointing).gradient_checkpointing
 
     def generate(self, prompts: str | Sequence[str], seeds: Sequence[int] | None = None, *,
                  run: Run | str | None = None, step: int | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 from labkit.engine import batches
 from labkit.engine.adapters import LoRAStack, attached_to, find_targets
 from labkit.engine.monitor import FIRST_SCORED, Monitor
+from labkit.engine.room import room
 from labkit.engine.train import train
 from labkit.experiments import gradients
 from labkit.experiments.distance import base_losses
@@ -123,9 +124,10 @@ def _dtype(base) -> str:
 def dry_run(base, cache, config) -> Finding:
     """Make 3 updates, and 2 with a checkpoint and 1 after it: the same adapter must come out."""
     short, monitor = config.replace(max_train_steps=3, lr_edits=(), parent=None), Monitor(images=0)
+    again = room(base, cache, config, config.rows).gradient_checkpointing
 
     def checkpoints(**options):
-        events = train(base, cache, [short], monitor=monitor, **options)
+        events = train(base, cache, [short], monitor=monitor, gradient_checkpointing=again, **options)
         return {event.global_step: event for event in events if isinstance(event, Checkpoint)}
 
     straight = checkpoints(checkpoint_at=(2,))

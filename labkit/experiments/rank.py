@@ -324,7 +324,8 @@ def _seconds(lab, config: RunConfig) -> float:
     """Return the median time of an update; the first, which warms up, is left out."""
     times, short = [], config.replace(max_train_steps=1 + UPDATES)
     events = train(lab.base, lab.cache, [short], monitor=Monitor(images=0),
-                   gradient_checkpointing=bool(lab.gradient_checkpointing))
+                   checkpoint_at=range(1, 2 + UPDATES),       # else a GPU tells of several updates at once
+                   gradient_checkpointing=lab.recomputes(config))
     with closing(events):
         for event in events:
             if isinstance(event, Step):

@@ -220,7 +220,7 @@ def _inputs_of(layers):
 
 def rms(x) -> float:
     """Return the root of the mean square."""
-    return float(x.double().square().mean().sqrt())
+    return float(x.float().cpu().double().square().mean().sqrt())  # mps has no float64
 
 
 def plot_mixing(result: Mixing, ax=None):
