@@ -169,12 +169,23 @@ def free_memory(root: Path | str = "/") -> int | None:
     cgroup = Path(root, "sys/fs/cgroup")
     for most, used in MEMORY_FILES:
         try:
-            limits.append(int((cgroup / most).read_text()) - int((cgroup / used).read_text()))
+            in_use = int((cgroup / used).read_text()) - _given_up((cgroup / used).parent)
+            limits.append(int((cgroup / most).read_text()) - in_use)
         except (OSError, ValueError):                         # no such file, or "max": no limit
             pass
     if not limits and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
         limits.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(limits, default=None)
+
+
+def _given_up(cgroup: Path) -> int:
+    """Return the bytes of files that a container keeps in memory and gives up as soon as they are needed, if known."""
+    try:
+        lines = (cgroup / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    numbers = dict(line.split(maxsplit=1) for line in lines if " " in line)
+    return int(numbers.get("total_inactive_file") or numbers.get("inactive_file") or 0)
 
 
 def facts() -> dict[str, Any]:

@@ -74,7 +74,7 @@ def predict(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Ten
     whole, moments = 4 * K * P, len(OPTIMIZERS[config.optimizer].moments)
     if config.gradient_accumulation_steps > 1:                # gradients lie there from the batch before
         most += whole
-    update = (UPDATE + RATES * any(config.lr_ratio_B != 1 for config in configs)) * whole
+    update = (UPDATE + RATES * any(config.lr_ratio_B != 1 and config.adapter != "full" for config in configs)) * whole
     return Memory(weights=sum(p.numel() for p in unet.parameters()) * dtype.itemsize, adapters=(1 + moments) * whole,
                   kept=kept, passing=max(most, update) - kept)
 

@@ -264,8 +264,8 @@ class _Pass:
 
     def _lr_ratio(self) -> Tensor | None:
         """Return the factor on the rate of every number of an adapter, (K, P); None where all are 1."""
-        if all(config.lr_ratio_B == 1 for config in self.configs):
-            return None
+        if self.configs[0].adapter == "full" or all(config.lr_ratio_B == 1 for config in self.configs):
+            return None                                       # a change of whole matrices has no B
         ratio = torch.ones_like(self.stack.theta)
         ratio[:, self.stack.first_B:] = torch.tensor([[config.lr_ratio_B] for config in self.configs])
         return ratio

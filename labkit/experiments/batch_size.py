@@ -38,7 +38,7 @@ def at_equal_epochs(
     for batch in batch_sizes:
         for rule in rules:
             rate = volume.scaled_learning_rate(design.learning_rate, design.train_batch_size, batch, rule)
-            steps = math.ceil(shown / batch)
+            steps = math.ceil(shown / (batch * design.gradient_accumulation_steps))
             config = design.replace(
                 train_batch_size=batch, learning_rate=float(f"{rate:.3g}"), max_train_steps=steps
             )
@@ -119,7 +119,7 @@ def plot_volumes(runs: Iterable[Run], ax=None):
         steps, mean, low, high = curve(run)
         ax.plot(steps, mean, color=color, linestyle=LINES[i], marker=MARKERS[i], linewidth=STYLE["line"])
         ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
-        at = _nearest(run, _pictures_of_all(runs) / run.config.train_batch_size)
+        at = _nearest(run, _pictures_of_all(runs) / run.config.effective_batch_size)
         ax.plot(steps[at], mean[at], "o", markersize=17, markerfacecolor="none", markeredgecolor=color,
                 clip_on=False)
         means.append(mean)
@@ -143,7 +143,7 @@ def both_ways(runs: Iterable[Run], lowest=None) -> str:
     pictures, middle, large = _pictures_of_all(runs), runs[len(runs) // 2], runs[-1]
     updates = min(middle.config.max_train_steps, large.config.max_train_steps)
     held = {run.config.train_batch_size: run.validations["validation"] for run in runs}
-    at_rings = {run.config.train_batch_size: _nearest(run, pictures / run.config.train_batch_size) for run in runs}
+    at_rings = {run.config.train_batch_size: _nearest(run, pictures / run.config.effective_batch_size) for run in runs}
     one, other = large.config.train_batch_size, middle.config.train_batch_size
 
     def apart(at, beside) -> str:

@@ -13,6 +13,7 @@ from labkit.view.race_data import MOST
 
 PARTS = ("presets", "knobs", "prediction", "steering", "drawing", "shelf", "share")
 FAST_STEPS = 6
+OWN = ("base", "revision", "data", "resolution", "crop", "captions", "seed")  # of the panel, whatever a preset says
 RUNGS_APART = 2  # between the values of the race that a panel begins with: for rates a factor of ten
 
 
@@ -37,11 +38,11 @@ class Choice:
         """Show what follows from a change, and these runs too."""
 
     def choose(self, name: str) -> None:
-        """Take over a preset's design, on this panel's base, territory and seed."""
+        """Take over a preset's design, on this panel's base, pictures as they are read, and seed."""
         chosen = preset(self.presets, name)
         self._refuse_while_training()
         self.preset = chosen
-        kept = {field: getattr(self.design, field) for field in ("base", "data", "seed")}
+        kept = {field: getattr(self.design, field) for field in OWN}
         self.change(**RunConfig().replace(**chosen.changes).to_dict() | kept)
 
     def change(self, **fields) -> None:

@@ -99,7 +99,8 @@ def trained(since_s):
             lines = [line for line in run.read()[0] if line["time"] >= since_s]
             if lines:
                 run.load()  # the whole folder: `finish` asks for more than its journal
-                steps = [line for line in lines if line["event"] == "Step"]
+                # a fork begins with its parent's updates, told at the parent's time
+                steps = [line for line in lines if line["event"] == "Step" and line["time"] >= run.began_s - 0.001]
                 counts.append((run, sum(line["samples_seen"] // line["global_step"] for line in steps)))
         except LabError as error:
             warnings.warn(f"{error} This lesson does not count the run.", LabWarning, stacklevel=3)

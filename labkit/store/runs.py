@@ -93,6 +93,11 @@ class RunFolder:
         return self._about()["sessions"][0]["meta"].get("group", [self.run_id])
 
     @property
+    def began_s(self) -> float:
+        """Return when this run was begun, in seconds since 1970: a fork's first events are older, its parent's."""
+        return self._about()["sessions"][0]["started_s"]
+
+    @property
     def dtype(self) -> str | None:
         """Return the precision of the base when this run was last written; None where that was not recorded."""
         return self._about()["sessions"][-1]["meta"].get("dtype") if self.path.exists() else None

@@ -44,6 +44,9 @@ def test_memory_follows_the_container_rather_than_the_machine(tmp_path):
     (tmp_path / "sys/fs/cgroup/memory.max").write_text("2147483648\n")
     (tmp_path / "sys/fs/cgroup/memory.current").write_text("1073741824\n")
     assert checkup.free_memory(tmp_path) == 2**30
+    # of what is in use, half are files that the container gives up when the memory is needed
+    (tmp_path / "sys/fs/cgroup/memory.stat").write_text("anon 536870912\ninactive_file 536870912\nslab 7\n")
+    assert checkup.free_memory(tmp_path) == 3 * 2**29
     (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
     assert checkup.free_memory(tmp_path) == 32000000 * 1024
 

@@ -120,6 +120,13 @@ def test_B_can_have_a_rate_of_its_own(base, cache):
         np.testing.assert_allclose(sixteen[name], wanted, rtol=1e-5, atol=1e-9, err_msg=name)
 
 
+def test_whole_matrices_have_no_B_with_a_rate_of_its_own(base, cache):
+    config = RunConfig(adapter="full", learning_rate=1e-4, max_train_steps=1)
+    one, other = (of(Checkpoint, train(base, cache, [config.replace(lr_ratio_B=ratio)], monitor=QUIET))[0].adapter
+                  for ratio in (1, 16))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
 def test_full_adapters_train_side_by_side(base, cache):
     configs = [RunConfig(adapter="full", learning_rate=rate, max_train_steps=10, seed=seed)
                for rate, seed in ((1e-3, 0), (1e-4, 1))]

@@ -24,6 +24,12 @@ def test_every_batch_is_shown_as_many_pictures_and_its_own_batch_has_one_rate():
     assert {config.learning_rate for config in configs if config.train_batch_size == 1} == {1e-3, 5e-4, 2.5e-4}
 
 
+def test_pictures_shown_are_counted_with_those_that_accumulate():
+    design = DESIGN.replace(gradient_accumulation_steps=2)
+    configs = batch_size.at_equal_epochs(design, [1, 4, 16], ["none"])
+    assert {config.effective_batch_size * config.max_train_steps for config in configs} == {960}
+
+
 def test_a_rule_is_read_back_from_the_rate_and_the_reference_belongs_to_all():
     configs = batch_size.at_equal_epochs(DESIGN, [4, 16])
     assert batch_size.rules_of(DESIGN, DESIGN) == ["none", "sqrt", "linear"]

@@ -69,6 +69,15 @@ def test_a_knob_that_there_is_not_is_answered_with_the_nearest(lab, names, neare
         LabPanel(lab=lab, knobs=names)
 
 
+def test_a_preset_leaves_pictures_as_they_are_read_before_the_lab_is_there():
+    own = RunConfig(data="photos", crop="top", captions="names", resolution=256, seed=3)
+    early = LabPanel("photos", design=own)
+    early.choose("stagnating")
+    assert {field: getattr(early.design, field) for field in ("crop", "captions", "resolution", "seed")} == {
+        "crop": "top", "captions": "names", "resolution": 256, "seed": 3}
+    assert early.design.learning_rate == PRESETS["stagnating"].changes["learning_rate"]
+
+
 def test_a_preset_that_there_is_not_is_answered_with_the_nearest(panel):
     with pytest.raises(LabError, match="Did you mean 'overshooting'[?]"):
         panel.choose("overshoting")

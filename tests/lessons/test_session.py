@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from labkit.design.config import RunConfig
 from labkit.errors import LabError, LabWarning
 from labkit.lessons import session
 from labkit.settings import REPO
-from labkit.store.events import Step, Stopped
+from labkit.store.events import Checkpoint, Step, Stopped
 from labkit.store.runs import Store, record
 
 PARAMETERS = "# what can be set from outside\nseed = 0\nlearning_rate = 1e-3\ndesign = None"
@@ -85,6 +86,23 @@ def test_only_what_was_trained_since_the_beginning_is_counted_at_batch_4(monkeyp
     assert json.loads((tmp_path / "results.json").read_text()) == {
         "schema_version": 1, "run_steps_trained": 12, "runs": ["b" * 16, "c" * 16]}
     assert "2 runs, 12 run-steps" in capsys.readouterr().out
+
+
+def test_what_a_fork_has_from_its_parent_was_not_trained_again(capsys):
+    session.begin()
+    parent, child = "a" * 16, "b" * 16
+    config = RunConfig().resolved(96)
+    events = [Step(parent, step, 4 * step, 0.1, 1e-3, 1.0, 0.1) for step in range(1, 6)]
+    adapter = {f"layer.lora_{end}.weight": np.zeros(shape, np.float32)
+               for end, shape in (("A", (8, 2)), ("B", (2, 8)))}
+    list(record(Store(), iter([*events, Checkpoint(parent, 5, 20, adapter, {}), Stopped(parent, 5, 20, "stopped")]),
+                {parent: config}))
+    time.sleep(0.01)
+    forked = config.replace(parent=parent, lr_edits=((5, 1e-4),))
+    more = [Step(child, step, 4 * step, 0.1, 1e-4, 1.0, 0.1) for step in range(6, 8)]
+    list(record(Store(), iter([*more, Stopped(child, 7, 28, "finished")]), {child: forked}, resume_at=5))
+    session.finish()
+    assert "trained 2 runs, 7 run-steps" in capsys.readouterr().out
 
 
 def test_a_run_that_ended_in_an_error_fails_the_lesson_and_is_named():
