@@ -49,8 +49,8 @@ def test_an_overflow_that_cost_one_update_in_float16_is_no_divergence():
         builder.add(Step("a" * 16, step, 4 * step, 0.1, 1e-3, float("inf") if lost else 0.5, 0.0 if lost else 0.01))
     level = np.linspace(0.6, 1.4, PICTURES).reshape(-1, 1)
     for step, mean in zip(STEPS, HEALTHY, strict=True):
-        losses = (level * mean).astype(np.float32)
-        builder.add(Validation("a" * 16, step, 4 * step, "validation", "monitor", losses, np.zeros((PICTURES, 1), int)))
+        losses, timesteps = (level * mean).astype(np.float32), np.zeros((PICTURES, 1), int)
+        builder.add(Validation("a" * 16, step, 4 * step, "validation", "monitor", losses, timesteps))
     assert diagnose(builder.build()).label == d.HEALTHY
 
 

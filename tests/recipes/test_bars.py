@@ -1,5 +1,7 @@
 """The bars that lessons and designs are held to: today's lessons are read, and the table says what was measured."""
 
+import ast
+import builtins
 import json
 from types import SimpleNamespace
 
@@ -54,13 +56,22 @@ def test_lesson_01_is_measured_at_the_rates_and_the_lengths_of_its_races(only_pl
     assert {run.data for run in executed(LESSONS["01, pools and mazes"])["new_places"]} == {"liminal/kind=pool,maze"}
 
 
-def test_the_cells_that_train_lesson_04_are_there():
-    lesson = LESSONS["04, pools and mazes"]
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_cells_of_a_lesson_need_nothing_that_others_give_and_give_its_lab_and_runs(name):
+    lesson = LESSONS[name]
     text = notebooks.choose([lesson.notebook])[0].read_text(encoding="utf-8")
     cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(text)["cells"]}
-    sources = "\n".join(cells[cell] for cell in lesson.cells)
-    for name in (lesson.lab, *lesson.runs.split(", ")):
-        assert f"\n{name} = " in sources or f"\n{name}, " in sources
+    known = set(dir(builtins))
+    for cell in lesson.cells:
+        tree = ast.parse(cells[cell])
+        own = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        own |= {(alias.asname or alias.name).split(".")[0] for node in ast.walk(tree)
+                if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
+        known |= own
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert used <= known, (cell, used - known)
+    assert {lesson.lab, *lesson.runs.split(", ")} <= known
 
 
 def test_a_changed_number_in_a_lesson_changes_what_is_measured(only_planned, monkeypatch, tmp_path):

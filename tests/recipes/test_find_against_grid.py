@@ -50,6 +50,13 @@ def test_a_race_played_on_stored_runs_is_the_live_race(tmp_path, monkeypatch):
     assert ends[0] == ends[1]
 
 
+def test_what_another_base_or_length_gave_is_in_no_table(monkeypatch):
+    monkeypatch.setattr(study, "find_base", lambda: SimpleNamespace(fingerprint=lambda: "ours"))
+    lines = [{"base": base, "updates": updates} for base in ("ours", "theirs") for updates in (50, 80)]
+    ours = study.of_this_base({"near": lines + [{"updates": 50}], "far": lines[2:]})
+    assert study.of(ours, 50) == {"near": lines[:1]}
+
+
 def test_a_played_race_trains_nothing(tmp_path):
     lab = tiny.lab(store=tmp_path)
     with pytest.raises(LabError):

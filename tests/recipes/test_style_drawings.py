@@ -22,19 +22,27 @@ def lab(monkeypatch):
         return np.full((len(captions), 128, 128, 3), 10 * len(asked), np.uint8)
 
     monkeypatch.setattr(style_drawings, "train", lambda lab, rate, seed: (rate, seed))
-    return SimpleNamespace(territory=Lab(data="near").territory, generate=generate, asked=asked)
+    return SimpleNamespace(territory=Lab(data="near").territory, generate=generate, asked=asked,
+                           base=SimpleNamespace(fingerprint="of a base"))
 
 
 def test_each_answer_gets_a_folder_of_drawings_and_nothing_is_drawn_twice(lab, tmp_path):
     style_drawings.draw_all(lab, tmp_path / "drawn")
     style_drawings.draw_all(lab, tmp_path / "drawn")
     assert len(lab.asked) == 2 + len(style_drawings.RUNS)
-    found = {folder.name: Pictures(folder) for folder in (tmp_path / "drawn").iterdir()}
+    found = {folder.name: Pictures(folder) for folder in (tmp_path / "drawn").iterdir() if folder.is_dir()}
     runs = [answer for _, _, answer in style_drawings.RUNS]
     assert {name: len(pictures) for name, pictures in found.items()} == {
         name: style_drawings.DRAWN * (runs.count(name) + 2 * (name == style_drawings.PLAIN))
         for name in {style_drawings.PLAIN, *runs}}
     assert all(row[STYLE] == name for name, pictures in found.items() for row in pictures.attributes)
+
+
+def test_drawings_of_another_base_are_refused(lab, tmp_path):
+    style_drawings.draw_all(lab, tmp_path / "drawn")
+    lab.base.fingerprint = "of another"
+    with pytest.raises(SystemExit, match="drawings of another base"):
+        style_drawings.draw_all(lab, tmp_path / "drawn")
 
 
 def test_no_caption_seed_or_run_is_one_that_is_measured(lab, tmp_path):

@@ -24,6 +24,7 @@ from recipes.model.training import (
     Pictures,
     choose_device,
     generator,
+    keep_log,
     log,
     sharpened,
     warmup_cosine,
@@ -149,7 +150,9 @@ def train(worlds, vae, work, budget, seed=0, every=60, log_to=None):
     optimizer = Muon(groups([net], RATE, ADAM_RATE, weight_decay=0.01))
     checkpoint, modules = Checkpoint(Path(work) / "reader.safetensors"), {"net": net, "average": average.module}
     state = checkpoint.load(modules, optimizer) or {"step": 0, "seconds": 0.0}
-    step = average.updates = state["step"]
+    step, log_to = state["step"], log_to or Path(work) / "reader.jsonl"
+    average.updates = step
+    keep_log(log_to, step)
     data, held = examples(worlds, vae, answers, False, seed), examples(worlds, vae, answers, True, seed)
     reader = Reader(average.module, answers, {"kind": 0.0})
     budget.begin(state["seconds"])
@@ -167,7 +170,7 @@ def train(worlds, vae, work, budget, seed=0, every=60, log_to=None):
         if budget.progress(step) >= 1 or budget.seconds() - saved > every:
             seconds = budget.seconds()
             checkpoint.save({"step": step, "seconds": seconds}, modules, optimizer)
-            log(log_to or Path(work) / "reader.jsonl", step=step, seconds=seconds, loss=total / counted,
+            log(log_to, step=step, seconds=seconds, loss=total / counted,
                 **accuracy(reader, *held))
             total, counted, saved = 0.0, 0, budget.seconds()  # measuring does not count towards the next
     places = held[1][:, 0] != answers["kind"].index(NO_PLACE)

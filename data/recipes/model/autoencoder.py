@@ -22,6 +22,7 @@ from recipes.model.training import (
     Pictures,
     choose_device,
     generator,
+    keep_log,
     log,
     sharpened,
     warmup_cosine,
@@ -100,7 +101,9 @@ def train(folders, work, budget, seed=0, every=90, log_to=None, start=None, deco
     checkpoint = Checkpoint(Path(work) / "autoencoder.safetensors")
     modules = {"vae": vae, "average": average.module}
     state = checkpoint.load(modules, optimizer) or {"step": 0, "seconds": 0.0}
-    step = average.updates = state["step"]
+    step, log_to = state["step"], log_to or Path(work) / "autoencoder.jsonl"
+    average.updates = step
+    keep_log(log_to, step)
     pictures = [Pictures(f) for f in folders]
     budget.begin(state["seconds"])
     saved, total, counted = budget.seconds(), 0.0, 0
@@ -123,7 +126,7 @@ def train(folders, work, budget, seed=0, every=90, log_to=None, start=None, deco
             checkpoint.save({"step": step, "seconds": seconds}, modules, optimizer)
             dB = {f"dB_{p.folder.name}": psnr(average.module, p.pixels[p.held_out][:40 if not done else None])
                   for p in pictures}
-            log(log_to or Path(work) / "autoencoder.jsonl", step=step, seconds=seconds, loss=total / counted,
+            log(log_to, step=step, seconds=seconds, loss=total / counted,
                 pictures=len(pictures[0]), **dB)
             total, counted, saved = 0.0, 0, budget.seconds()  # measuring does not count towards the next
             for p in pictures:

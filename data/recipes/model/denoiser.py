@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 from recipes.model.architecture import build_scheduler, build_text_encoder, build_tokenizer, build_unet, load_base
-from recipes.model.latents import encoded, read, token_ids
+from recipes.model.latents import encoded, fingerprint, read, token_ids
 from recipes.model.muon import Muon, groups
 from recipes.model.training import (
     Average,
@@ -26,6 +26,7 @@ from recipes.model.training import (
     Pictures,
     choose_device,
     generator,
+    keep_log,
     log,
     warmup_cosine,
 )
@@ -206,7 +207,13 @@ def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None,
                "average_text_encoder": averages[1].module}
     checkpoint = Checkpoint(Path(work) / "denoiser.safetensors")
     state = checkpoint.load(modules, optimizer) or {"step": 0, "seconds": 0.0}
+    made_with = fingerprint(vae, tokenizer)
+    if state.get("made_with", made_with) != made_with:
+        raise SystemExit(f"{checkpoint.path} was trained on another autoencoder's latents, or for another vocabulary: "
+                         "give another folder with --work.")
     step = averages[0].updates = averages[1].updates = state["step"]
+    pictures, log_to = state.get("pictures", step * batch), log_to or Path(work) / "denoiser.jsonl"
+    keep_log(log_to, step)
     if Path(source).is_dir():
         data, held = encoded(Pictures(source), vae.to(device), tokenizer)
     else:
@@ -228,15 +235,17 @@ def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None,
         averages[0].update(unet)
         averages[1].update(text_encoder)
         step, total, counted = step + 1, total + loss, counted + 1
-        done, state = budget.progress(step) >= 1, {"step": step, "pictures": step * batch, "seconds": budget.seconds()}
+        pictures += batch
+        done, state = budget.progress(step) >= 1, {"step": step, "pictures": pictures, "seconds": budget.seconds()}
         if done or step % keep == 0:
-            Checkpoint(Path(work) / "kept" / f"{step:06d}.safetensors").save(
-                state, {name: module for name, module in modules.items() if name.startswith("average")})
+            kept = Checkpoint(Path(work) / "kept" / f"{step:06d}.safetensors")
+            kept.path.unlink(missing_ok=True)                 # an earlier training's is not to be measured
+            kept.save(state, {name: module for name, module in modules.items() if name.startswith("average")})
         if done or step % keep == 0 or budget.seconds() - saved > every:
-            checkpoint.save(state, modules, optimizer)
+            checkpoint.save(state | {"made_with": made_with}, modules, optimizer)
             saved = budget.seconds()
         if done or step % measure == 0:
-            log(log_to or Path(work) / "denoiser.jsonl", **state, bf16=bf16, device=device_name(device),
+            log(log_to, **state, bf16=bf16, device=device_name(device),
                 loss=float(total / counted),
                 held_out=fixed_noise_loss(averages[0].module, averages[1].module, schedule, held))
             total, counted = 0.0, 0

@@ -168,6 +168,14 @@ class Checkpoint:
         return None
 
 
+def keep_log(path, step):
+    """Take out of a log what lies beyond a checkpoint: all of an earlier training, or updates that were lost."""
+    path = Path(path)
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines() if step else []
+        path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+
+
 def log(path, **numbers):
     """Append one line of numbers to a JSONL file."""
     path = Path(path)

@@ -18,13 +18,13 @@ import json
 import os
 from pathlib import Path
 
-from labkit import machine
 from labkit.design.presets import PRESETS
 from labkit.judge.diagnose import HEALTHY, diagnose
 from labkit.judge.stats import share_interval
 from labkit.store.runs import COMPLETE
 from labkit.text import rate_text
 from recipes.ship.bars_table import PRESETS_PART, PROMPTS, SEEDS, read_lines, write_lines
+from recipes.ship.float32 import compute_in_float32
 from recipes.ship.lesson_runs import LESSONS, POOLS, trained
 from recipes.ship.measure import MEASURED
 from recipes.ship.tables import write_tables
@@ -96,7 +96,8 @@ def measure_presets(store, train=True):
             verdict = diagnose(lab.store.run(run_id).load())
             found.append({"of": PRESETS_PART, "run": run_id, "base": lab.base.fingerprint, "preset": name,
                           "seed": config.seed, "verdict": verdict.label, "confidence": round(verdict.confidence, 2)})
-        write_lines(PRESETS_PART, found)
+        if found:
+            write_lines(PRESETS_PART, found)
 
 
 def main():
@@ -112,7 +113,7 @@ def main():
         if part not in parts:
             parser.error(f"{part!r} is not one of {'; '.join(parts)}")
     os.environ["LABKIT_STORE"] = str(options.work / "lessons")
-    machine.limit_torch()
+    compute_in_float32()
     for part in options.parts or parts:
         if part == PRESETS_PART:
             # Where `recipes.ship.recorded presets` finds its runs.

@@ -11,12 +11,14 @@ Run it after data/base or data/territories changed: until then the old files are
 from labkit.datasets.folders import shipped_territories, territory
 from labkit.engine.base import load_base
 from labkit.engine.cache import ship, ship_prior, shipped_file
+from recipes.ship.float32 import compute_in_float32
 
 LEFT_OUT = ("near-validation.safetensors",)  # one lesson uses them; encoded in seconds, they would be 1.6 MB
 
 
 def main():
     """Encode every set that ships and say how large its file is."""
+    compute_in_float32()
     base = load_base()
     sets = [pictures for name in shipped_territories()
             for pictures in (territory(name).train, territory(name).validation)]

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from labkit.design.proposal import EMBEDDED, START_RATE
+from labkit.engine.base_files import find_base
 from labkit.experiments.find_rate import LADDER, Race, find_rate, found
 from labkit.experiments.race_track import LabTrack
 from labkit.judge.findings import picture_losses
@@ -46,7 +47,7 @@ def measured(lab, seed, updates, trains=True):
              if rate != best and np.isfinite(losses).all()}
     gain = float((picture_losses(grid.run(best, updates).validations["validation"])[0] - ends[best]).mean())
     made = sum(_made(grid.run(rate, updates), updates) for rate in LADDER)
-    return {"seed": seed, "updates": updates, "grid_best": best,
+    return {"base": lab.base.fingerprint, "seed": seed, "updates": updates, "grid_best": best,
             "grid_alike": [best, *(rate for rate, interval in above.items() if interval.low <= 0)],
             "rate": ended.rate, "low": ended.low, "high": ended.high, "is_bracketed": ended.is_bracketed,
             "lost": float((ends[ended.rate] - ends[best]).mean()) / gain, "race_rungs": len(race.racers),
@@ -111,17 +112,29 @@ def main():
     parser.add_argument("--table", action="store_true", help="print the table of what is kept, and train nothing")
     parser.add_argument("--again", action="store_true", help="play the runs in the store anew, and train nothing")
     options = parser.parse_args()
-    results = {} if options.again else kept(options.out)
+    results = {} if options.again else of_this_base(kept(options.out))
     if not options.table:
         os.environ["LABKIT_THREADS"] = "1"
         print(needs(results, options), flush=True)
         measure(results, options)
-    print(summary(results))
+    print(summary(of(results, options.updates)))
 
 
 def kept(path):
     """Return what was measured so far, by territory."""
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def of_this_base(results):
+    """Return what was measured with the base that ships."""
+    ours = find_base().fingerprint()
+    return {name: [line for line in lines if line.get("base") == ours] for name, lines in results.items()}
+
+
+def of(results, updates):
+    """Return what was measured of runs of one length, where there is any."""
+    chosen = {name: [line for line in lines if line["updates"] == updates] for name, lines in results.items()}
+    return {name: lines for name, lines in chosen.items() if lines}
 
 
 def missing(results, options):
@@ -153,9 +166,16 @@ def measure(results, options):
         lab = labs.setdefault(name, Lab(data=name, store=options.work / name.replace("/", "-")))
         lines = results.setdefault(name, [])
         lines.append(measured(lab, seed, options.updates, trains=not options.again))
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(results, indent=1) + "\n")
+        if not options.again:                                 # what is there stays until all of it was played anew
+            keep(results, options.out)
         print(f"{name}, seed {seed}: {lines[-1]}", flush=True)
+    keep(results, options.out)
+
+
+def keep(results, path):
+    """Write what was measured so far."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ LESSONS = {
     "00, pools": Lesson("00", ("00-03", "00-04", "00-06"), "lab", "first"),
     "01, storybook style": Lesson("01", ("01-03", "01-04", "01-08", "01-12"), "lab", "race"),
     "01, pools and mazes": Lesson("01", ("01-03", "01-04", "01-second-race"), "places", "new_places"),
-    "04, pools and mazes": Lesson("04", ("c03", "c04", "c06", "c08", "c12", "c14", "c15", "c17", "c24", "c46"),
+    "04, pools and mazes": Lesson("04", ("c03", "c04", "c06", "c08", "c10", "c12", "c14", "c15", "c17", "c24", "c46"),
                                   "lab", "run, my_broken_run"),
 }
 

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit import machine
 from labkit.engine.attribute_reader import Reader, load_reader
 from labkit.engine.monitor import FIRST_SCORED
 from labkit.engine.scores import INFERENCE_STEPS
@@ -34,6 +33,7 @@ from labkit.experiments.overfitting import redrawn
 from labkit.judge.diagnose import diagnose
 from labkit.lab import Lab
 from labkit.store.runs import COMPLETE
+from recipes.ship.float32 import compute_in_float32
 from recipes.ship.measure import DATA, MEASURED
 from recipes.ship.tables import write_tables
 
@@ -173,7 +173,7 @@ def main():
     parser.add_argument("--work", type=Path, default=DATA.parent / "out" / "loss_pictures",
                         help="where runs are trained (default out/loss_pictures in the checkout)")
     options = parser.parse_args()
-    machine.limit_torch()
+    compute_in_float32()
     first = Lab(data=TERRITORIES[0], store=options.work, max_rows=MAX_ROWS)
     labs = {name: first if name == first.data_name else first.with_data(name) for name in TERRITORIES}
     for part in () if options.table else GRIDS:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recipes.ship.float32 import compute_in_float32
 from recipes.ship.samples import fresh_captions, sheet
 from recipes.ship.tables import write_tables
 
@@ -203,6 +204,7 @@ def save_sheet(pictures, name, columns):
 
 def main():
     """Measure what ships, or only write its tables again."""
+    compute_in_float32()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", action="store_true", help="only write the tables again")
     parser.add_argument("--untouched", action="store_true",

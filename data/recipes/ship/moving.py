@@ -14,8 +14,9 @@ from labkit.lab import Lab
 from labkit.text import rate_text
 from labkit.view.pictures import show_mosaic
 from labkit.view.style import STYLE, VERDICTS, LabFigure
+from recipes.ship.float32 import compute_in_float32
 from recipes.ship.style_figure import SHEETS, write
-from recipes.ship.style_race import KEPT, drawn, race
+from recipes.ship.style_race import KEPT, STORE, drawn, race
 
 RATES = (1e-5, 5e-3, 1e-1)
 SHARP = 1.2                                                   # times the pixels of its place on a page
@@ -56,8 +57,9 @@ def frame(runs, pictures, step, last, is_end):
 
 def main():
     """Train the race where the store does not have it, and write the frames as one animated WebP."""
+    compute_in_float32()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", help="run store, the usual one by default")
+    parser.add_argument("--store", default=STORE, help="run store (default out/style_race in the checkout)")
     parser.add_argument("--to", type=Path, default=SHEETS / "race-moving.webp")
     options = parser.parse_args()
     lab = Lab(data="near", store=options.store)

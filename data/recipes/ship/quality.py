@@ -2,7 +2,7 @@
 
 In the folder data:
 
-    python -m recipes.ship.quality --latents WORK/latents.safetensors base WORK/denoiser.safetensors WORK/kept/*
+    python -m recipes.ship.quality --latents WORK/latents.safetensors WORK/base_before WORK/kept/*
 
 Each further name is a base's folder or a checkpoint of `recipes.model.denoiser`, whose averages are measured as they
 would ship. A line for each goes into log/quality.jsonl, where it takes the place of an earlier one of the same base,
@@ -79,10 +79,10 @@ def opened(source, vae):
     """Load a base's folder, or a checkpoint as it would ship; -> (base, pictures of its further training)."""
     from labkit.engine.base import load_base
     if not Path(source).is_file():
-        return load_base(str(source)), 0
+        return load_base(str(source), device="cpu"), 0
     with tempfile.TemporaryDirectory() as aside:
         state = export(vae, source, Path(aside) / "base")
-        return load_base(str(Path(aside) / "base")), state["pictures"]
+        return load_base(str(Path(aside) / "base"), device="cpu"), state["pictures"]
 
 
 def keep(line, path=LOGS / "quality.jsonl"):

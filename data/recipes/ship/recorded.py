@@ -15,9 +15,10 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import machine
 from labkit.design.presets import EPOCHS_AND_BATCHES, PRESETS, RANK_AND_ALPHA
 from labkit.store.recorded import pack
+from labkit.store.removal import delete
+from recipes.ship.float32 import compute_in_float32
 
 DATA = Path(__file__).resolve().parents[2]
 
@@ -140,6 +141,7 @@ def make(name, work, out):
     recorded = SETS[name]
     lab = Lab(data=recorded.data, resolution=recorded.resolution, store=work / name)
     configs = [config for part in recorded.grids for config in grid(**part)]
+    forget_other_readers(lab, configs)
     total = sum(lab.config(config).steps for config in configs)
     kept = rounded_adapters() if recorded.rounded else nullcontext()
     with tqdm(total=total, unit="run-step", desc=name) as bar, kept:
@@ -160,6 +162,14 @@ def make(name, work, out):
     file = out / f"{name}.zip"
     pack(target, file)
     print(f"{name}: {len(configs)} runs, {file.stat().st_size / 1e6:.1f} MB in {file}")
+
+
+def forget_other_readers(lab, configs):
+    """Delete runs whose pictures another reader scored: a run's id does not tell who did."""
+    ours = {scored.scored_by for scored in lab.scored_prompts}
+    for folder in map(lab.store.run, lab.plan(configs)):
+        if folder.path.exists() and any(score.scored_by not in ours for score in folder.load().scores.values()):
+            delete(folder)
 
 
 @contextmanager
@@ -257,7 +267,7 @@ def main():
     for name in options.names:
         if name not in SETS:
             parser.error(f"{name} is not a set: there are {', '.join(SETS)}")
-    machine.limit_torch()
+    compute_in_float32()
     for name in options.names or SETS:
         make(name, options.work, options.out)
 

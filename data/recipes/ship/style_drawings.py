@@ -17,8 +17,9 @@ from PIL import Image
 from labkit.engine.attribute_reader import NO_PLACE, STYLE
 from labkit.lab import Lab
 from recipes.model.style_head import PLAIN
+from recipes.ship.float32 import compute_in_float32
 from recipes.ship.samples import fresh_captions
-from recipes.ship.style_race import DESIGN, INFERENCE_STEPS
+from recipes.ship.style_race import DESIGN, INFERENCE_STEPS, STORE
 from recipes.world.restyle import STYLE as STORYBOOK
 
 # (learning rate, seed of the run, what its drawings show, as they were looked at)
@@ -60,7 +61,15 @@ def keep(out, i, answer, positions, captions, draw):
 
 
 def draw_all(lab, out):
-    """Draw with the untouched base, captions of both worlds, and with every run."""
+    """Draw with the untouched base, captions of both worlds, and with every run.
+
+    SystemExit: the folder holds drawings of another base.
+    """
+    made_with = out / "base.txt"
+    if made_with.exists() and made_with.read_text() != lab.base.fingerprint:
+        raise SystemExit(f"{out} holds drawings of another base: remove it, or give another folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    made_with.write_text(lab.base.fingerprint)
     ordinary = fresh_captions(DRAWN)[0]
     keep(out, 0, PLAIN, range(DRAWN), ordinary, lambda: drawn(lab, 0, None, ordinary))
     for i, (rate, seed, answer) in enumerate(((None, None, PLAIN), *RUNS), 1):
@@ -80,6 +89,7 @@ def draw_one(lab, out, i, rate, seed, answer):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="gets a folder for each answer")
-    parser.add_argument("--store", help="run store, the usual one by default")
+    parser.add_argument("--store", default=STORE, help="run store (default out/style_race in the checkout)")
     a = parser.parse_args()
+    compute_in_float32()
     draw_all(Lab(data="near", store=a.store), a.out)

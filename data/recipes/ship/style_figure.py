@@ -18,7 +18,8 @@ from labkit.text import rate_text
 from labkit.view.curves import curve
 from labkit.view.pictures import show_mosaic
 from labkit.view.style import STYLE, VERDICTS, LabFigure
-from recipes.ship.style_race import PROMPTS, accepted, drawn, race
+from recipes.ship.float32 import compute_in_float32
+from recipes.ship.style_race import PROMPTS, STORE, accepted, drawn, race
 
 SHEETS = Path(__file__).parents[2] / "sheets"
 SHOWN = 5                                                     # pictures in a row: the first captions, not chosen
@@ -103,8 +104,9 @@ def small_curve(ax, run, runs, color):
 
 def main():
     """Train the race where the store does not have it, and write its figure as WebP."""
+    compute_in_float32()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", help="run store, the usual one by default")
+    parser.add_argument("--store", default=STORE, help="run store (default out/style_race in the checkout)")
     parser.add_argument("--to", type=Path, default=SHEETS / "race-style.webp")
     options = parser.parse_args()
     lab = Lab(data="near", store=options.store)

@@ -16,7 +16,8 @@ from labkit.judge.diagnose import diagnose
 from labkit.judge.stats import share_interval
 from labkit.lab import Lab
 from labkit.view.curves import curve
-from recipes.ship.measure import MEASURED, reconstructed
+from recipes.ship.float32 import compute_in_float32
+from recipes.ship.measure import DATA, MEASURED, reconstructed
 from recipes.ship.tables import STYLE_LOG, write_tables
 
 RATES = (1e-5, 1e-4, 1e-3, 5e-3, 2e-2, 1e-1)
@@ -25,6 +26,8 @@ LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj
 DESIGN = {"target_modules": LAYERS, "rank": 8, "train_batch_size": 4, "lr_scheduler": "linear",
           "max_train_steps": 150}
 KEPT = (4, 8, 15, 25, 40, 60, 80, 100, 125)                   # updates after which adapters are kept, to draw with
+# where runs are trained: a lesson's own race has some of the same, and keeps fewer checkpoints of them
+STORE = DATA.parent / "out" / "style_race"
 PROMPTS, REAL = 64, 64                                       # prompts and real pictures that are scored
 INFERENCE_STEPS, MORE_STEPS = 8, 16                          # of what is shown and scored, and of what is scored too
 
@@ -69,8 +72,9 @@ def measured(lab, reader):
 
 def main():
     """Measure what ships, write the numbers and the tables."""
+    compute_in_float32()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", help="run store, the usual one by default")
+    parser.add_argument("--store", default=STORE, help="run store (default out/style_race in the checkout)")
     STYLE_LOG.write_text(json.dumps(measured(Lab(data="near", store=parser.parse_args().store), load_reader()),
                                     indent=1) + "\n")
     write_tables(json.loads(MEASURED.read_text()))

@@ -8,7 +8,7 @@ from collections import Counter
 from unittest import mock
 
 from labkit.design.presets import PRESETS
-from labkit.judge import diagnose
+from labkit.judge import diagnose, findings
 from labkit.store.recorded import recorded
 from recipes.ship.markdown import table
 
@@ -38,10 +38,11 @@ def changed(as_they_are):
     """Return a table: how many verdicts change when a threshold is halved or doubled, and from what to what."""
     rows = []
     for name in THRESHOLDS:
-        value = getattr(diagnose, name)
+        home = diagnose if hasattr(diagnose, name) else findings
+        value = getattr(home, name)
         row = [f"`{name}`", f"{value:g}"]
         for other in (value / 2, min(2 * value, 0.99) if name == "MIN_CONFIDENCE" else 2 * value):
-            with mock.patch.object(diagnose, name, other):
+            with mock.patch.object(home, name, other):
                 moved = [(verdict.label, as_they_are[key].label) for key, verdict in verdicts().items()
                          if verdict.label != as_they_are[key].label]
             kinds = Counter(moved).items()
