@@ -29,7 +29,7 @@ from labkit.engine.out_of_memory import enough_memory
 from labkit.engine.room import room
 from labkit.engine.scores import ScoredPrompts
 from labkit.engine.sweep import MAX_ROWS, sweep
-from labkit.engine.train import train
+from labkit.engine.train import check_pass, train
 from labkit.engine.turns import holder, turn
 from labkit.errors import LabError, LabWarning
 from labkit.interrupts import Interrupted, stop_on_interrupt
@@ -280,16 +280,19 @@ class Lab:
         less = "Give fewer learning_rates, or a smaller train_batch_size."
         with turn("the single updates of a cell", say=say), enough_memory(what, less):
             for event in train(self.base, self.cache, plan, monitor=still,
-                               gradient_checkpointing=self.recomputes(next(iter(plan.values())))):
+                               gradient_checkpointing=self.recomputes(*plan.values())):
                 builders[event.run_id].add(event)
         return [builder.build() for builder in builders.values()]
 
-    def recomputes(self, config: RunConfig) -> bool:
-        """Tell whether a run of a resolved configuration computes activations again, so that it fits into memory.
+    def recomputes(self, *configs: RunConfig) -> bool:
+        """Tell whether runs of resolved configurations compute activations again, so that they fit into one pass.
 
-        LabError: it does not fit even so.
+        LabError: one alone does not fit even so, or there is none.
         """
-        return room(self.base, self.cache, config, config.rows, self.gradient_checkpointing).gradient_checkpointing
+        check_pass(configs)
+        rows = sum(config.rows for config in configs)
+        fits = room(self.base, self.cache, configs[0], rows, self.gradient_checkpointing)
+        return fits.gradient_checkpointing or fits.rows < rows and self.gradient_checkpointing is None
 
     def generate(self, prompts: str | Sequence[str], seeds: Sequence[int] | None = None, *,
                  run: Run | str | None = None, step: int | None = None,

@@ -68,6 +68,8 @@ def test_a_run_that_was_trained_is_found_and_not_trained_again(lab):
 
 
 def test_one_update_is_measured_and_not_kept(lab):
+    with pytest.raises(LabError, match="nothing to train"):
+        lab.one_update([])
     runs = lab.one_update([1e-4, 1e-1])
     assert [run.validations["validation"].steps.tolist() for run in runs] == [[0, 1], [0, 1]]
     starts, ends = zip(*(run.validations["validation"].means for run in runs), strict=True)

@@ -189,7 +189,7 @@ def _matched(folder: Path, table: Path, pictures: list[Path], column: str) -> tu
     """Return the rows of a folder's own pictures, and the files that the table names but that cannot be read here."""
     rows: dict[Path, Row] = {}
     unread: list[Path] = []
-    listed = {_plain(path.name).casefold(): path for path in pictures if path.parent == folder}
+    own, listed = set(pictures), {_plain(path.name).casefold(): path for path in pictures if path.parent == folder}
 
     @functools.cache
     def files_below() -> dict[str, Path]:
@@ -211,7 +211,7 @@ def _matched(folder: Path, table: Path, pictures: list[Path], column: str) -> tu
             if os.path.isfile(folder / short):
                 hint = f" {short} is there: names are counted from the table's own folder."
             raise LabError(f"data: {where} names {name}, which is not in {table.parent}.{hint}")
-        if path.parent == folder and path not in pictures:    # macOS finds a file by other forms and case of its name
+        if path.parent == folder and path not in own:         # macOS finds a file by other forms and case of its name
             same = listed.get(_plain(path.name).casefold())
             path = same if same is not None and os.path.samefile(same, path) else path
         if table.parent != folder and folder not in path.parents:

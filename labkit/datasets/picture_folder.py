@@ -103,7 +103,7 @@ def load_folder(path: Path | str, *, crop: str = "center", captions: str | None 
     if data_dir().resolve() in folder.resolve().parents:      # square, and decoded by a test instead, for speed
         with Memo("sha256", sha256) as hashed:
             return replace(whole, hashes=tuple(map(hashed, paths)))
-    with Memo("look", look) as looked_at:
+    with Memo("look2", look) as looked_at:                   # 2: since colours in Lab are read
         looks = tuple(Look(*looked_at(path)) for path in paths)
     told = (*left_out, *notes, *folder_notes.of_profiles(paths, looks))
     return replace(whole, hashes=tuple(_name(each, crop) for each in looks), looks=looks, notes=told)

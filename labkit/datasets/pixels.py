@@ -36,6 +36,8 @@ TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: I
          5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
          8: Image.Transpose.ROTATE_90}
 LYING = {TURNS[orientation] for orientation in (5, 6, 7, 8)}
+# What becomes of colours that an earlier labkit read otherwise, and what then belongs to the picture's name.
+READ_ANEW = {"converted": "sRGB", "Lab": "Lab"}
 PNG, PNG_TEXT = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt")
 
 
@@ -47,7 +49,7 @@ class Look(NamedTuple):
     height: int
     pixels: str                             # SHA-256 of the decoded pixels
     thumb: str                              # base64 of uint8 (THUMB, THUMB, 3)
-    profile: str                            # "", "converted" or "unreadable"
+    profile: str                            # "", "converted", "Lab" or "unreadable"
 
     @property
     def lost(self) -> float:
@@ -100,8 +102,8 @@ def look(path: Path | str) -> Look:
     picture, profile = _open(path)
     thumb = np.asarray(picture.resize((THUMB, THUMB), Image.Resampling.BOX))
     name = sha256(path)
-    if profile == "converted":              # other pixels than an earlier labkit took from the same file
-        name = sha256_of_texts([name, "sRGB"])
+    if profile in READ_ANEW:                # other pixels than an earlier labkit took from the same file
+        name = sha256_of_texts([name, READ_ANEW[profile]])
     pixels = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
     width, height = picture.size
     return Look(name, width, height, pixels, base64.b64encode(thumb.tobytes()).decode(), profile)
@@ -127,6 +129,8 @@ def load_picture(path: Path | str, size: int | tuple[int, int], crop: str = "cen
 def upright_size(path: Path | str) -> tuple[int, int]:
     """Return a picture's (height, width) in pixels, as one sees it; only the head of the file is read."""
     with Image.open(path) as picture:
+        if picture.format == "TIFF":        # which Pillow turns by itself: wholly when it is loaded, in part before
+            picture.load()
         width, height = picture.size
         is_turned = _turn(picture) in LYING
     return (width, height) if is_turned else (height, width)
@@ -204,7 +208,8 @@ def _rgb(picture: Image.Image, path: Path) -> tuple[Image.Image, str]:
     has_alpha = "A" in picture.getbands() and picture.mode != "LAB"     # whose A is a colour
     alpha = picture.convert("RGBA") if has_alpha or "transparency" in picture.info else None
     needs_profile = profile and picture.mode != "LAB"
-    colours, became = _in_srgb(picture, profile) if needs_profile else (None, "")
+    unprofiled = "Lab" if picture.mode == "LAB" else ""
+    colours, became = _in_srgb(picture, profile) if needs_profile else (None, unprofiled)
     if alpha is None:
         return colours or picture.convert("RGB"), became
     if colours:

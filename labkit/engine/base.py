@@ -303,11 +303,11 @@ class Base:
 @contextlib.contextmanager
 def _narrow(base: Base) -> Iterator[None]:
     """Have diffusers' pipeline, whose encoders are float32, hand the U-Net numbers of its type, as `Denoiser` does."""
-    def before(_, given, named):
+    def before(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         named["encoder_hidden_states"] = named["encoder_hidden_states"].to(base.dtype)
         return (given[0].to(base.dtype), *given[1:]), named
 
-    def after(_, given, told):
+    def after(_: Any, given: Any, told: tuple[Any, ...]) -> tuple[Any, ...]:
         return (told[0].float(), *told[1:])
 
     hooks = (base.unet.register_forward_pre_hook(before, with_kwargs=True), base.unet.register_forward_hook(after))

@@ -254,7 +254,8 @@ class _Pass:
                 loss_scale.update(finite | ~self.alive)
                 self.alive &= loss_scale.usable
             change = self.optimizer.step(grad, self._lr(update), self.alive & finite)
-            moved = torch.linalg.vector_norm(change, dim=1) / torch.linalg.vector_norm(stack.theta, dim=1)
+            length = torch.linalg.vector_norm(stack.theta, dim=1)      # 0 of whole matrices that have not changed yet
+            moved = torch.linalg.vector_norm(change, dim=1) / length.clamp_min(torch.finfo(length.dtype).tiny)
             return torch.stack([loss, norm, moved, self.alive])
 
     def _lr(self, update: int) -> Tensor:

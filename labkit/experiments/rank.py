@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ from labkit.judge.arms import noise_among
 from labkit.judge.compare import final_losses
 from labkit.judge.stats import LEVEL, Interval, SeedNoise, by_picture, seeds_difference
 from labkit.store.adapter_files import adapter_bytes
-from labkit.store.events import Step
+from labkit.store.events import Checkpoint, Step
 from labkit.store.history import Run
 from labkit.text import rate_text
 from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, direct_labels, name_axes, new_axes, ordered_colors
@@ -321,16 +320,17 @@ def _size(lab, config: RunConfig, field: str) -> Size:
 
 
 def _seconds(lab, config: RunConfig) -> float:
-    """Return the median time of an update; the first, which warms up, is left out."""
-    times, short = [], config.replace(max_train_steps=1 + UPDATES)
-    events = train(lab.base, lab.cache, [short], monitor=Monitor(images=0),
-                   checkpoint_at=range(1, 2 + UPDATES),       # else a GPU tells of several updates at once
+    """Return the mean time of an update, from the checkpoint after the first, which warms up, to the last."""
+    begun, ended, short = math.nan, math.nan, config.replace(max_train_steps=1 + UPDATES)
+    events = train(lab.base, lab.cache, [short], monitor=Monitor(images=0), checkpoint_at=(1,),
                    gradient_checkpointing=lab.recomputes(config))
     with closing(events):
         for event in events:
-            if isinstance(event, Step):
-                times.append(time.perf_counter())
-    return median(after - before for before, after in zip(times, times[1:], strict=False))
+            if isinstance(event, Checkpoint) and event.global_step == 1:
+                begun = time.perf_counter()
+            elif isinstance(event, Step):
+                ended = time.perf_counter()
+    return (ended - begun) / UPDATES
 
 
 def sizes_table(sizes: Iterable[Size]) -> Table:

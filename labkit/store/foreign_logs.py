@@ -110,7 +110,7 @@ def _groups(path: Path) -> tuple[list[list[Path]], bool]:
     so far, so that the last alone counts.
     """
     found: dict[Path, list[Path]] = {}
-    states: dict[Path, Path] = {}
+    states: dict[Path, tuple[tuple[int, int], Path]] = {}
     for count, file in enumerate(_walk(path)):
         if count >= MOST_FILES:
             return list(found.values())[:MOST_LOGS], False
@@ -118,12 +118,11 @@ def _groups(path: Path) -> tuple[list[list[Path]], bool]:
             found.setdefault(file.parent, []).append(file)
         elif file.name == STATE:
             place = file.parent.parent if file.parent.name.startswith("checkpoint-") else file.parent
-            last = states.get(place)
-            if last is None or _reached(file) > _reached(last):
-                states[place] = file
+            here = _reached(file), file
+            states[place] = max(states.get(place, here), here, key=lambda state: state[0])
         elif is_log(file) and file.suffix.lower() != ".json":
             found[file] = [file]
-    groups = [*found.values(), *([file] for file in states.values())]
+    groups = [*found.values(), *([file] for _, file in states.values())]
     groups = [sorted(files) for files in sorted(groups, key=lambda files: str(files[0]))]
     return groups[:MOST_LOGS], len(groups) <= MOST_LOGS
 

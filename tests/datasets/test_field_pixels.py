@@ -9,7 +9,7 @@ from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from labkit.datasets.folders import load_folder, load_picture, territory
-from labkit.datasets.pixels import upright_size
+from labkit.datasets.pixels import look, upright_size
 from labkit.errors import LabError
 from labkit.files.content import sha256
 
@@ -71,17 +71,20 @@ def test_colours_that_are_srgb_already_stay_as_they_are_to_the_last_bit(tmp_path
     assert np.array_equal(load_picture(tmp_path / "a.png", 48), np.asarray(drawn(0)))
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_stands_as_its_metadata_say(tmp_path, orientation):
+def test_a_picture_stands_as_its_metadata_say(tmp_path, orientation, suffix):
     lying = drawn(0).crop((0, 0, 40, 20))
     exif = lying.getexif()
     exif[0x0112] = orientation
-    lying.save(tmp_path / "a.png", exif=exif)
-    with Image.open(tmp_path / "a.png") as picture:
+    path = tmp_path / f"a.{suffix}"
+    lying.save(path, exif=exif)
+    with Image.open(path) as picture:
+        picture.load()
         upright = ImageOps.exif_transpose(picture)
     size = upright.size[::-1]
-    assert upright_size(tmp_path / "a.png") == size
-    assert np.array_equal(load_picture(tmp_path / "a.png", size), np.asarray(upright))
+    assert upright_size(path) == size == ((40, 20) if orientation > 4 else (20, 40))
+    assert np.array_equal(load_picture(path, size), np.asarray(upright))
 
 
 @pytest.mark.parametrize("exif", [
@@ -101,6 +104,7 @@ def test_a_picture_in_lab_colours_has_its_colours(tmp_path):
     lab.save(tmp_path / "a.tif")
     apart = np.abs(load_picture(tmp_path / "a.tif", 48).astype(int) - np.asarray(drawn(0)))
     assert apart.mean() < 8
+    assert look(tmp_path / "a.tif").sha256 != sha256(tmp_path / "a.tif")           # since earlier it was read as white
 
 
 def test_a_picture_whose_colours_are_read_anew_is_another_picture(tmp_path):

@@ -41,6 +41,9 @@ def test_a_command_line_is_read_as_it_is_given():
      {"train_data_dir": r"C:\photos\img", "output_name": "my run"}),
     (r'train_network.py --train_data_dir "\\nas\photos"', {"train_data_dir": r"\\nas\photos"}),
     (r"train_network.py --train_data_dir my\ photos", {"train_data_dir": "my photos"}),
+    (r"train_network.py --train_data_dir=photos\img", {"train_data_dir": r"photos\img"}),
+    ("python make_captions.py --a --b --c --d\naccelerate launch sdxl_train_network.py --network_dim 8",
+     {"network_dim": 8}),
     ("train_network.py --output_name=v1#2 --network_dim=32  # don't forget",
      {"output_name": "v1#2", "network_dim": 32}),
     ("# see train_network.py --help\npip install --upgrade torch\naccelerate launch train_network.py --network_dim=8",
@@ -55,6 +58,9 @@ def test_a_command_line_is_read_with_the_file_that_it_names(tmp_path, monkeypatc
     (tmp_path / "train.toml").write_text("network_dim = 16\nlearning_rate = 1e-4\n")
     given = open_settings("train_network.py --config_file train.toml --network_dim 8")
     assert given.settings == {"network_dim": 8, "learning_rate": 1e-4}
+    (tmp_path / "set.json").write_text(json.dumps({"general": {"resolution": 512}}))
+    given = open_settings("train_network.py --dataset_config set.json --network_dim 8")
+    assert given.settings == {"network_dim": 8, "resolution": 512}
 
 
 def test_a_command_line_may_be_longer_than_a_name_of_a_file():

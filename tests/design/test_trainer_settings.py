@@ -103,6 +103,10 @@ def test_kohyas_text_encoder_has_the_common_rate_and_alpha_0_is_the_rank():
     translation = from_theirs("kohya", {"unet_lr": 1e-4, "learning_rate": 5e-5, "network_dim": 8, "network_alpha": 0})
     assert "5e-05" in notes(translation, "none")["text_encoder_lr"]
     assert RunConfig.from_dict(translation.settings).resolved(10).scaling == 1
+    convolutions = {"network_dim": 8, "network_args.conv_dim": 8, "network_args.conv_alpha": 0, "network_alpha": 0}
+    assert RunConfig.from_dict(from_theirs("kohya", convolutions).settings).target_modules == ("all",)
+    with pytest.raises(LabError, match="network_alpha"):
+        from_theirs("kohya", {"network_dim": 8, "network_alpha": True})
 
 
 def test_what_was_not_read_and_what_is_not_trained_is_never_called_harmless():
@@ -110,6 +114,8 @@ def test_what_was_not_read_and_what_is_not_trained_is_never_called_harmless():
                                  "network_args.mid_lr_weight": 0})
     told = notes(away, "none")
     assert all("was read" in told[name] for name in ("config_file", "dataset_config"))
+    window = from_theirs("kohya_ss", {"LoRA_type": "Standard", "network_dim": 8, "dataset_config": "a.toml"})
+    assert "was read" in notes(window, "none")["dataset_config"]
     assert "rates, ranks or alphas of their own" in told["network_args.mid_lr_weight"]
     assert "the U-Net is not trained there" in notes(from_theirs("ai-toolkit", {"train.train_unet": False}),
                                                      "none")["train.train_unet"]

@@ -81,6 +81,14 @@ def test_an_overflow_skips_the_update_of_its_run_alone_and_is_no_divergence(half
     np.testing.assert_allclose([event.loss for event in one], [event.loss for event in alone], rtol=2e-3)
 
 
+def test_a_skipped_update_of_whole_matrices_that_have_not_changed_yet_moves_nothing(half, cache, monkeypatch):
+    monkeypatch.setattr(loss_scale, "INITIAL", 2.0**40)
+    config = RunConfig(adapter="full", learning_rate=1e-5, max_train_steps=40)
+    told = steps(train(half, cache, [config], monitor=QUIET))
+    skipped = [not np.isfinite(event.grad_norm) for event in told]
+    assert skipped[0] and not skipped[-1] and [event.update_norm == 0 for event in told] == skipped
+
+
 def test_a_float16_pass_resumes_bit_for_bit_with_its_scales(half, cache, monkeypatch):
     monkeypatch.setattr(loss_scale, "GROWTH_INTERVAL", 2)
     pair = [RunConfig(learning_rate=1e-3, max_train_steps=8),

@@ -48,8 +48,10 @@ const turn = () => new Promise((done) => { setTimeout(done); }); // lets message
 
 async function rested() {
   await turn();
-  if (wish === "pause") tell("rests");
-  while (wish === "pause") await new Promise((done) => { setTimeout(done, 100); });
+  while (wish === "pause") {
+    tell("rests"); // again and again: it may have been asked to go on and to pause meanwhile
+    await new Promise((done) => { setTimeout(done, 100); });
+  }
   return wish !== "stop";
 }
 

@@ -214,6 +214,9 @@ def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None,
     step = averages[0].updates = averages[1].updates = state["step"]
     pictures, log_to = state.get("pictures", step * batch), log_to or Path(work) / "denoiser.jsonl"
     keep_log(log_to, step)
+    for kept in (Path(work) / "kept").glob("*.safetensors"):  # an earlier training's are not to be measured
+        if not kept.stem.isdecimal() or int(kept.stem) > step:
+            kept.unlink()
     if Path(source).is_dir():
         data, held = encoded(Pictures(source), vae.to(device), tokenizer)
     else:
@@ -238,9 +241,8 @@ def train(source, vae, work, budget, seed=0, every=300, log_to=None, start=None,
         pictures += batch
         done, state = budget.progress(step) >= 1, {"step": step, "pictures": pictures, "seconds": budget.seconds()}
         if done or step % keep == 0:
-            kept = Checkpoint(Path(work) / "kept" / f"{step:06d}.safetensors")
-            kept.path.unlink(missing_ok=True)                 # an earlier training's is not to be measured
-            kept.save(state, {name: module for name, module in modules.items() if name.startswith("average")})
+            Checkpoint(Path(work) / "kept" / f"{step:06d}.safetensors").save(
+                state, {name: module for name, module in modules.items() if name.startswith("average")})
         if done or step % keep == 0 or budget.seconds() - saved > every:
             checkpoint.save(state | {"made_with": made_with}, modules, optimizer)
             saved = budget.seconds()

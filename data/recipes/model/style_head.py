@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL
 
 from labkit.engine.attribute_reader import NO_PLACE, STYLE, Reader, ReaderNet, load_reader
 from recipes.model.attribute_reader import ACCEPTED, WIDTHS, autoencoded, batch_of, no_pictures, no_places, save
-from recipes.model.training import BLOCK, Average, Pictures, log, warmup_cosine
+from recipes.model.training import BLOCK, Average, Pictures, keep_log, log, warmup_cosine
 from recipes.world.restyle import STYLE as STORYBOOK
 
 PLAIN = "plain"
@@ -79,6 +79,8 @@ def set_threshold(reader, pixels, labels):
 def train(reader, worlds, vae, steps, seed=0, log_to=None):
     """Train the branch; -> a Reader whose other weights are those of `reader`, to the bit."""
     data, held = examples(worlds, vae, False, seed), examples(worlds, vae, True, seed)
+    if log_to:
+        keep_log(log_to, 0)
     reader = with_branch(reader, seed)
     net, average, weights = reader.net, Average(reader.net, DECAY), evenly(data[1])
     optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], RATE, weight_decay=0.01)

@@ -173,7 +173,8 @@ def keep_log(path, step):
     path = Path(path)
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines() if step else []
-        path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+        whole = [line for line in lines if line.endswith("}")]                     # a kill may have cut the last one
+        path.write_text("".join(f"{line}\n" for line in whole if json.loads(line)["step"] <= step), encoding="utf-8")
 
 
 def log(path, **numbers):

@@ -70,7 +70,9 @@ def measure_lesson(name):
     lab, runs = trained(name)
     verdicts = [diagnose(run, [other for other in runs if other is not run]) for run in runs]
     best_run = best(runs, verdicts)
-    known = {line["run"]: line["accepted"] for line in read_lines() if line["of"] == name}
+    reader = next((scored.scored_by for scored in lab.scored_prompts), "")
+    known = {line["run"]: line["accepted"] for line in read_lines()
+             if line["of"] == name and line.get("scored_by", reader) == reader}
     asked = {words for scored in lab.scored_prompts if scored.name == "validation" for words in scored.words}
     found = []
     for run, verdict in zip(runs, verdicts, strict=True):
@@ -78,7 +80,8 @@ def measure_lesson(name):
         if len(shares) < 1 + is_best:
             shares = drawn(lab, run, is_best)
         found.append({"of": name, "run": run.run_id, "base": lab.base.fingerprint, "design": design(run.config),
-                      "verdict": verdict.label, "is_best": is_best, "asked": len(asked), "accepted": shares})
+                      "verdict": verdict.label, "is_best": is_best, "asked": len(asked), "accepted": shares,
+                      "scored_by": reader})
         write_lines(name, found)
 
 

@@ -24,6 +24,7 @@ from labkit.experiments.find_rate import LADDER, Race, find_rate, found
 from labkit.experiments.race_track import LabTrack
 from labkit.judge.findings import picture_losses
 from labkit.judge.stats import LEVEL, interval_of, t_interval, wilson
+from recipes.ship.float32 import compute_in_float32
 from recipes.ship.markdown import percent, table
 
 DATA = Path(__file__).resolve().parents[2]
@@ -115,6 +116,7 @@ def main():
     results = {} if options.again else of_this_base(kept(options.out))
     if not options.table:
         os.environ["LABKIT_THREADS"] = "1"
+        compute_in_float32()
         print(needs(results, options), flush=True)
         measure(results, options)
     print(summary(of(results, options.updates)))

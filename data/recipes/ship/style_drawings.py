@@ -65,10 +65,10 @@ def draw_all(lab, out):
 
     SystemExit: the folder holds drawings of another base.
     """
-    made_with = out / "base.txt"
-    if made_with.exists() and made_with.read_text() != lab.base.fingerprint:
-        raise SystemExit(f"{out} holds drawings of another base: remove it, or give another folder.")
+    made_with = out / ".base.txt"                             # which WORK/drawn/* of the next command leaves out
     out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()) and not (made_with.exists() and made_with.read_text() == lab.base.fingerprint):
+        raise SystemExit(f"{out} holds drawings of another base: remove it, or give another folder.")
     made_with.write_text(lab.base.fingerprint)
     ordinary = fresh_captions(DRAWN)[0]
     keep(out, 0, PLAIN, range(DRAWN), ordinary, lambda: drawn(lab, 0, None, ordinary))

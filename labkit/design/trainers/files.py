@@ -29,8 +29,9 @@ PAIRS = ("optimizer_args", "network_args", "lr_scheduler_args", "optimizer_confi
 PAIR = re.compile(r"([A-Za-z_]\w*)\s*=\s*((?:\([^)]*\)|\[[^]]*\]|\S)+)")
 VARIABLE = re.compile(r"^\s*(?:export|set)?\s*([A-Za-z_]\w*)=(\"[^\"\n]*\"|'[^'\n]*'|\S*)\s*(?:#.*)?$", re.M)
 OPTION, SCRIPT = re.compile(r"(?:^|\s)--\w"), re.compile(r"\.py\b")
+TRAINS = re.compile(r"train\w*\.py\b")
 COMMENT = re.compile(r"\s*(#|rem\b|::)", re.I)                # of a shell, and of a batch file
-WINDOWS_PATH = re.compile(r"(?:^|[\s=\"'])(?:[A-Za-z]:|\.{1,2}|\\)\\")
+WINDOWS_PATH = re.compile(r"(?:^|[\s=\"'])(?:[A-Za-z]:|\.{1,2}|\\)\\|\w\\\w")
 FORMS = "a TOML, JSON or YAML file, or a command line"
 
 
@@ -120,8 +121,9 @@ def command_line(text: str) -> Given:
     variables = {name: value.strip("\"'") for name, value in VARIABLE.findall(text)}
     text = re.sub(r"\$\{?([A-Za-z_]\w*)\}?", lambda found: variables.get(found[1], found[0]), text)
     lines = [each for each in text.split("\n") if OPTION.search(each) and not COMMENT.match(each)]
-    # of several commands the one that trains: it has a script, and the most options
-    line = max(lines, key=lambda each: (bool(SCRIPT.search(each)), len(OPTION.findall(each))), default="")
+    # of several commands the one that trains: by its script's name, else by how many options it has
+    line = max(lines, key=lambda each: (bool(TRAINS.search(each)), bool(SCRIPT.search(each)),
+                                        len(OPTION.findall(each))), default="")
     try:
         tokens = list(_words(line))
     except ValueError as error:
@@ -174,19 +176,21 @@ def _beside(given: Given, path: Path) -> Given:
     for name in ("config_file", "dataset_config"):
         told = next((own for own in settings if own.rsplit(".", 1)[-1] == name), "")
         file = str(settings.get(told) or "")
-        other = path.parent / (file if file.endswith(".toml") else file + ".toml")
+        other = path.parent / (file if file.endswith((".toml", ".json")) else file + ".toml")
         if file and other.is_file() and other != path:
-            more = flat(_toml_of(other))
+            more = flat(_settings_in(other))
             more = more if name == "config_file" else _data_set(more)
             settings = more | {own: value for own, value in settings.items() if own != told}
     return given._replace(settings=settings)
 
 
-def _toml_of(path: Path) -> dict[str, Any]:
+def _settings_in(path: Path) -> dict[str, Any]:
+    form = path.suffix[1:].upper()
     try:
-        return tomllib.loads(read_regular(path).decode("utf-8-sig"))
+        text = read_regular(path).decode("utf-8-sig")
+        return json_text.parse(text, dict) if form == "JSON" else tomllib.loads(text)
     except ValueError as error:
-        raise LabError(f"{path}, which the settings name, cannot be read as TOML: {error}.") from None
+        raise LabError(f"{path}, which the settings name, cannot be read as {form}: {error}.") from None
 
 
 def _data_set(more: Settings) -> Settings:

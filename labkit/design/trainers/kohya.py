@@ -37,7 +37,7 @@ CORE = (
     Row("base", "pretrained_model_name_or_path"), Row("data", "train_data_dir"),
     Row("resolution", "resolution", read=side, write=text),
     Row("learning_rate", "learning_rate", 2e-6),
-    Row("rank", "network_dim", 4), Row("alpha", "network_alpha", 1.0, read=positive),
+    Row("rank", "network_dim", 4), Row("alpha", "network_alpha", 1.0),
     Row("lr_ratio_B", "network_args.loraplus_lr_ratio", 1.0, spare=True),
     Row("train_batch_size", "train_batch_size", 1),
     Row("gradient_accumulation_steps", "gradient_accumulation_steps", 1),
@@ -80,10 +80,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
         flat.setdefault("optimizer_type", "AdamW8bit")
     if flat.pop("use_lion_optimizer", None):
         flat.setdefault("optimizer_type", "Lion")
-    for name in ("config_file", "dataset_config"):            # where the file is there its settings stand in its place
-        if file := flat.pop(name, None):
-            notes.tell("none", name, f"{file} is not here, so nothing that it says was read: put it beside the "
-                                     "settings, or run this where it lies")
+    tell_unread(flat, notes)
     more = {name.rpartition(".")[0] for name in flat if name.startswith("datasets.")}
     if more:
         notes.tell("none", "dataset_config", f"a run has one folder of pictures; {len(more)} more are left out")
@@ -92,8 +89,23 @@ def before(flat: Settings, notes: Notes) -> Settings:
     return rates(buckets.read_kohya(flat, notes, flat.get("resolution")), notes)
 
 
+def tell_unread(flat: Settings, notes: Notes) -> None:
+    """Take out and tell files that settings name and that are not there: of the others, what they say stands there."""
+    for name in ("config_file", "dataset_config"):
+        if file := flat.pop(name, None):
+            notes.tell("none", name, f"{file} is not here, so nothing that it says was read: put it beside the "
+                                     "settings, or run this where it lies")
+
+
 def rates(flat: Settings, notes: Notes) -> Settings:
-    """Put the rate that counts for the U-Net into learning_rate, and the text encoder's into text_encoder_lr."""
+    """Put the rate that counts for the U-Net into learning_rate, and the text encoder's into text_encoder_lr.
+
+    An alpha of 0 becomes the rank, which it stands for.
+    """
+    for alpha, rank in (("network_alpha", "network_dim"), ("conv_alpha", "conv_dim"),
+                        ("network_args.conv_alpha", "network_args.conv_dim")):
+        if flat.get(alpha) == 0 and flat.get(rank):
+            flat[alpha] = flat[rank]
     unet, common = flat.pop("unet_lr", None), flat.get("learning_rate")
     if unet is not None and unet != common:
         if common is not None:

@@ -25,6 +25,7 @@ SIDES = (256, 2048)                               # of buckets where nothing is 
 
 def before(flat: Settings, notes: Notes) -> Settings:
     """Say what names alone cannot: a warm-up in percent, what 0 says, kinds that are not B @ A."""
+    kohya.tell_unread(flat, notes)
     flat = {name: value for name, value in flat.items() if not (value == 0 and name in OFF_AT_ZERO)}
     percent = flat.pop("lr_warmup", None)
     if percent and not flat.get("lr_warmup_steps"):
@@ -83,9 +84,7 @@ TRAINER = Trainer(
     name="kohya_ss", title="bmaltais/kohya_ss, the JSON of its window", form="json",
     source="bmaltais/kohya_ss: kohya_gui/lora_gui.py, presets/lora, test/config",
     rows=tuple(_row(row) for row in kohya.TRAINER.rows) + (
-        Row("lr_layers", "block_dims", write=None), Row("lr_layers", "block_lr", write=None),
-        Row("lr_layers", "down_lr_weight", write=None), Row("lr_layers", "mid_lr_weight", write=None),
-        Row("lr_layers", "up_lr_weight", write=None), Row("gpus", "num_processes", write=None),
+        Row("lr_layers", "block_lr", write=None), Row("gpus", "num_processes", write=None),
     ),
     choices=(
         Choice("optimizer", "optimizer", {name: {"optimizer": values["optimizer_type"]}
