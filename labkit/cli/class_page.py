@@ -113,7 +113,7 @@ def figure(students, lessons):
 
     ends = {lesson: [(entry["config"]["learning_rate"], *_change(entry)) for one in students
                      for entry in one["lessons"].get(lesson, {"entries": ()})["entries"]
-                     if entry["config"]["learning_rate"]] for lesson in lessons}
+                     if entry["config"]["learning_rate"] and _is_known(entry)] for lesson in lessons}
     passed = {lesson: [one["lessons"][lesson]["passed"] if lesson in one["lessons"] else 0 for one in students]
               for lesson in lessons if lesson != progress.OTHER}
     asked = {lesson: max(one["lessons"][lesson]["asked"] for one in students if lesson in one["lessons"])
@@ -121,6 +121,11 @@ def figure(students, lessons):
     names = {lesson: heading(lesson) if lesson else "Other runs" for lesson in lessons}
     return plot_class({names[lesson]: runs for lesson, runs in ends.items() if runs},
                       {names[lesson]: (counts, asked[lesson]) for lesson, counts in passed.items()})
+
+
+def _is_known(entry):
+    """Tell whether a run broke, or was measured often enough to say where it ended: of others nothing can be drawn."""
+    return entry["label"] == DIVERGED or entry["evidence"].get("loss_at_end") is not None
 
 
 def _change(entry):

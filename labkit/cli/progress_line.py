@@ -153,7 +153,7 @@ class Course:
         self.names, self.loss, self.clock, self.changed = names, loss, clock, clock()
         self.losses, self.fresh, self.ended = {}, [], set()   # by run id; runs measured since the last line; ids
         self.start = beginning(*(config.init_lora_weights for config in plan.values()))
-        self.at = self.updates = 0                            # the last update seen, how many of them
+        self.at, self.updates = max(self.steps.values(), default=0), 0   # the last update seen, how many since
         self.trained = self.evaluated = 0                     # updates and evaluations, each run's counted
         self.training_s = self.measuring_s = 0.0
 
@@ -189,7 +189,7 @@ class Course:
     def line(self, sign):
         """Return the line as it is now. sign: what moves, so that one sees that it is alive."""
         still = self.clock() - self.changed
-        if not self.trained and not self.losses:
+        if not self.trained and not self.losses and not self.at:
             return f"{sign} measuring {self.start} ({still:.0f} s)"
         running = [name for name in self.last if name not in self.ended and self.steps[name] == self.at]
         beside = f", {len(running)} runs side by side" if len(running) > 1 else ""

@@ -140,7 +140,7 @@ def both_ways(runs: Iterable[Run], lowest=None) -> str:
     lowest    batch predicted to be lowest after as many pictures; no answer is not wrong
     """
     runs = sorted(runs, key=lambda run: run.config.train_batch_size)
-    pictures, middle, large = _pictures_of_all(runs), runs[len(runs) // 2], runs[-1]
+    pictures, middle, large = _pictures_of_all(runs), runs[(len(runs) - 1) // 2], runs[-1]
     updates = min(middle.config.max_train_steps, large.config.max_train_steps)
     held = {run.config.train_batch_size: run.validations["validation"] for run in runs}
     at_rings = {run.config.train_batch_size: _nearest(run, pictures / run.config.effective_batch_size) for run in runs}

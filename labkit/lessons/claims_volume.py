@@ -121,8 +121,10 @@ def target_volume(runs):
 def copies(judged):
     """Judge: too many passes memorize single pictures."""
     times = [(single.run.config.n_train, single.times["copying"]) for single in judged]
-    seen = _by_pictures((n, f"copies beyond chance from update {time.text()}, one seed") for n, time in times)
     is_reached = [math.isfinite(time.step) for _, time in times]
+    words = ["copying beyond chance", "copies beyond chance from update"]
+    seen = _by_pictures((n, f"{words[reached]} {time.text()}, one seed")
+                        for (n, time), reached in zip(times, is_reached, strict=True))
     verdict = HOLDS if all(is_reached) else IF if any(is_reached) else OPEN
     return verdict, f"{seen}.{FEW_FOR_UPDATES if verdict == IF else ''}"
 

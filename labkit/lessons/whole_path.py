@@ -207,7 +207,7 @@ def between(trials):
         is_chaos, is_still = ordered[-1].verdict.label in UNSTABLE, ordered[0].verdict.label == STAGNATING
         if is_chaos and is_still:
             return HOLDS, f"For the rate: {outcomes}, one seed each."
-        return IF, (f"For the rate: {outcomes}, one seed each. Either side of the best is worse; how far one must go "
+        return IF, (f"For the rate: {outcomes}, one seed each. No other is lower beyond noise; how far one must go "
                     "to meet both chaos and stagnation was not tried here.")
     return OPEN, f"The best rate is at the edge of those that the short test tried: {outcomes}, one seed each."
 

@@ -114,4 +114,5 @@ def _summary(runs, passed) -> str:
 
 def _best_rate(points):
     rates = {rate: [change for at, change, _ in points if at == rate] for rate, *_ in points}
+    rates = {rate: changes for rate, changes in rates.items() if np.isfinite(np.median(changes))}
     return min(rates, key=lambda rate: float(np.median(rates[rate])), default=None)

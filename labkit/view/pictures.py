@@ -104,11 +104,27 @@ def plot_samples(run, *, width=STYLE["width"]):
     return figure
 
 
-def name_columns(ax, xs, steps, lift=3, first="base") -> None:
-    """Write the steps over the columns of a mosaic, `lift` points above it; first: the word for step 0."""
-    for x, step in zip(xs, steps, strict=False):  # there may be columns without a picture
-        ax.annotate(f"step {step:,}" if step else first, (x, 0), (0, lift), textcoords="offset points", ha="center",
+def name_columns(ax, xs, steps, lift=3, first="base", heads=()) -> None:
+    """Write the steps, or `heads`, over the columns of a mosaic, `lift` points above it; first: name of step 0."""
+    names = heads or [f"step {step:,}" if step else first for step in steps]
+    for x, name in zip(xs, names, strict=False):  # there may be columns without a picture
+        ax.annotate(name, (x, 0), (0, lift), textcoords="offset points", ha="center",
                     va="bottom", fontsize=STYLE["small"], color=STYLE["text"])
+
+
+def _brief(steps) -> list:
+    """Return the first of some steps, the last and the one nearest to the middle between; all where they are few."""
+    if len(steps) <= BRIEF:
+        return list(steps)
+    first, *between, last = sorted(steps)
+    return [first, min(between, key=lambda step: abs(step - last / 2)), last]
+
+
+def _own_columns(by_step) -> dict:
+    """Return a run's first, middle and last pictures by the column they stand in; of two the middle is left free."""
+    steps = _brief(sorted(by_step))
+    places = {1: [0], 2: [0, BRIEF - 1]}.get(len(steps), range(BRIEF))
+    return {place: by_step[step] for place, step in zip(places, steps, strict=False)}
 
 
 class Comparison:
@@ -123,13 +139,18 @@ class Comparison:
     def __init__(self, runs, prompts=None, width=STYLE["width"], *, is_brief=False):
         """Measure what pictures `runs` have; `prompts` chooses them by number, the first two by default.
 
-        is_brief    three steps alone, the first, the last and one between, so that pictures are larger
+        is_brief    three steps alone, the first, the last and one between, so that pictures are larger; of runs of
+                    several lengths each one's own
         """
+        self.first = "start" if any(is_file(run.config.init_lora_weights) for run in runs) else "base"
+        self.heads: list[str] = []                            # of the columns, where they are not steps
         self.width, self.pictures = width, [sample_pictures(run) for run in runs]
         self.steps = sorted(set().union(*self.pictures))
-        if is_brief and len(self.steps) > BRIEF:
-            first, *between, last = self.steps
-            self.steps = [first, min(between, key=lambda step: abs(step - last / 2)), last]
+        if is_brief and len({run.config.max_train_steps for run in runs}) > 1:
+            self.pictures = [_own_columns(by_step) for by_step in self.pictures]
+            self.steps, self.heads = list(range(BRIEF)) if self.steps else [], [self.first, "midway", "end"]
+        elif is_brief:
+            self.steps = _brief(self.steps)
         written = max(map(prompts_of, runs), key=len, default=[])
         self.shown = list(prompts if prompts is not None else range(min(2, len(written))))
         self.prompts = [written[i] for i in self.shown]
@@ -152,7 +173,7 @@ class Comparison:
         xs, ys = show_mosaic(ax, rows, [self.columns * i for i in range(1, len(self.shown))], self.APART)
         ax.set_anchor("NW")
         for first, prompt in zip(range(0, len(xs), self.columns), self.prompts, strict=True):
-            name_columns(ax, xs[first:], self.steps)
+            name_columns(ax, xs[first:], self.steps, first=self.first, heads=self.heads)
             words = textwrap.shorten(prompt, round(self.side * self.columns * 14.5), placeholder=" …")
             ax.annotate(words, (xs[first] - ys[0], 0), (0, 18), textcoords="offset points", va="bottom",
                         fontsize=STYLE["small"], fontstyle="italic", color=STYLE["text"])
@@ -214,7 +235,11 @@ def plot_race(runs, name="learning_rate", *, label=None, verdicts=None, prompts=
     value of the field where it is left out; without a field (`name=""`) runs keep their order. `prompts` chooses
     pictures by the number of their prompt (two fit a notebook's width). Returns the Figure.
     """
-    runs = sorted(runs, key=lambda run: getattr(run.config, name)) if name else list(runs)
+    def place(run):
+        value = getattr(run.config, name)
+        return value is not None, value                       # None has no order among numbers: it comes first
+
+    runs = sorted(runs, key=place) if name else list(runs)
     label = label or (lambda run: rung_text(name, getattr(run.config, name)))
     verdicts = verdicts or [diagnose(run, runs) for run in runs]
     names = [label(run) for run in runs]
@@ -224,7 +249,8 @@ def plot_race(runs, name="learning_rate", *, label=None, verdicts=None, prompts=
     ax = figure.place_axes(left, layout.height + bottom, width - left - right, above - bottom - 0.4)
     plot_curves(runs, ax, verdicts=verdicts, label=label)
     counted = f"{len(runs)} {name.replace('_', ' ').removesuffix('s')}s"  # target_modules is a plural already
-    ax.set_title(f"{f'One design at {counted}' if name else f'{len(runs)} designs'}: loss on held-out pictures",
+    designs = "One design" if len(runs) == 1 else f"One design at {counted}" if name else f"{len(runs)} designs"
+    ax.set_title(f"{designs}: loss on held-out pictures",
                  loc="left", fontsize=STYLE["title"], fontweight="bold", color=STYLE["text"], pad=10)
     layout.draw(figure, names, verdicts, ordered_colors(len(runs)))
     figure.summary = summary_of(names, verdicts)              # the curves' own knows no score

@@ -125,7 +125,9 @@ class RaceData:
 
     def summary(self, runs, verdicts) -> str:
         """Say which run ends lowest, which cannot be told from it, and which runs got which verdict."""
-        finite = [run for run in runs if math.isfinite(run.validations["validation"].means[-1])]
+        # a run that broke was measured last before it did
+        finite = [run for run in runs if run.status != "diverged"
+                  and math.isfinite(run.validations["validation"].means[-1])]
         parts = [self._lowest(finite)] if len(finite) > 1 else []
         for label in dict.fromkeys(verdict.label for verdict in verdicts):
             names = [self.label(run) for run, verdict in zip(runs, verdicts, strict=True) if verdict.label == label]

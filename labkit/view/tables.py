@@ -76,7 +76,7 @@ def lowest(runs, share=1.0) -> list:
     as a recorded set tells how far they lie apart.
     """
     def then(run):
-        return losses(run, nearest(run, share))
+        return losses(run, -1 if share == 1 else nearest(run, share))    # the end of a run that broke is infinite
 
     best = min(runs, key=lambda run: then(run).mean())
     noise, level = recorded_noise(best, share=share), 1 - (1 - LEVEL) / max(len(runs) - 1, 1)

@@ -107,6 +107,7 @@ def test_the_pace_counts_passes_not_runs_and_the_rest_counts_evaluations():
 def test_a_run_that_goes_on_counts_from_where_it_stood_and_one_that_broke_is_no_more_waited_for():
     clock = Clock()
     now = course({A: 40, B: 40}, clock, begun={A: 30, B: 30})
+    assert "measuring" not in now.line("") and "update 30 of 40" in now.line("")
     clock.now = 1.0
     for run in (A, B):
         now.take(step(run, 31))

@@ -30,6 +30,11 @@ def test_pictures_shown_are_counted_with_those_that_accumulate():
     assert {config.effective_batch_size * config.max_train_steps for config in configs} == {960}
 
 
+def test_of_two_batches_one_is_held_against_the_other():
+    runs = list({run.config.train_batch_size: run for run in race()}.values())[1:]
+    assert "Held-out loss of batch 16 against batch 4" in batch_size.both_ways(runs)
+
+
 def test_a_rule_is_read_back_from_the_rate_and_the_reference_belongs_to_all():
     configs = batch_size.at_equal_epochs(DESIGN, [4, 16])
     assert batch_size.rules_of(DESIGN, DESIGN) == ["none", "sqrt", "linear"]

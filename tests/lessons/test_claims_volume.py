@@ -59,7 +59,7 @@ def test_copies_and_one_boundary_are_judged_by_times_and_their_intervals():
     assert claims_volume.one_boundary([beyond])[0] == OTHERWISE           # not reached, and known to come later
     assert claims_volume.copies([apart])[0] == HOLDS
     verdict, seen = claims_volume.copies([apart, judged(96, validation=never, copying=never)])
-    assert verdict == IF and "96 pictures: copies beyond chance from update not reached (800 or later)" in seen
+    assert verdict == IF and "96 pictures: copying beyond chance not reached (800 or later)" in seen
 
 
 def noise(scale):

@@ -21,8 +21,9 @@ from labkit.design.naming import setting_text
 from labkit.errors import LabError
 from labkit.store.events import Sample, Step, Stopped
 from labkit.store.history import RunBuilder
-from labkit.view import instead, race_view
+from labkit.view import instead, race_view, tables
 from labkit.view.evidence import Note, or_note
+from labkit.view.pictures import Comparison
 from labkit.view.race_view import RaceView, script
 
 NAMES = ["3e-5", "1e-3", "1e-2", "3e-2", "3e-1"]
@@ -107,6 +108,32 @@ def test_of_several_seeds_the_first_is_shown_and_of_many_runs_eight():
     both = RaceView([made_run(learning_rate=rate * 1e-4, seed=seed, pictures=False)
                      for rate in range(1, 10) for seed in (0, 1)])
     assert "8 of 18 runs, the first of seed 0." in both.sentence
+
+
+def test_a_run_that_broke_ends_no_race_as_its_lowest_whatever_it_was_last_measured_at():
+    broken = dataclasses.replace(made_run(learning_rate=1e-1, pictures=False), status="diverged")
+    held = broken.validations["validation"]
+    broken = dataclasses.replace(broken, validations={"validation": held._replace(
+        steps=held.steps[:1], losses=held.losses[:1] * np.float32(0.1))})
+    runs = [made_run(learning_rate=rate, pictures=False) for rate in (1e-3, 3e-3)]
+    assert "1e-1 ends lowest" not in RaceView([*runs, broken]).sentence
+    assert broken not in tables.lowest([*runs, broken])
+
+
+def test_a_figure_of_one_run_or_over_a_field_without_a_number_has_a_title():
+    assert RaceView([made_run()]).figure().axes[0].get_title("left").startswith("One design: ")
+    runs = [dataclasses.replace(made_run(snr_gamma=gamma), run_id=name * 16)
+            for name, gamma in (("a", 5.0), ("b", None))]
+    assert RaceView(runs).figure().axes[0].get_title("left").startswith("One design at 2 snr gammas")
+
+
+def test_runs_of_several_lengths_each_show_their_own_end():
+    short, long = (made_run(learning_rate=last * 1e-5, max_train_steps=last, upto=last) for last in (50, 200))
+    layout = Comparison([short, long], is_brief=True)
+    assert layout.heads == ["base", "midway", "end"] and layout.steps == [0, 1, 2]
+    for run, by_column in zip((short, long), layout.pictures, strict=True):
+        drawn = {samples.global_step: samples.load() for samples in run.samples}
+        assert np.array_equal(by_column[2][0], drawn[max(drawn)][0])
 
 
 def test_runs_that_differ_in_several_fields_are_named_by_the_fewest_that_tell_them_apart():
