@@ -65,8 +65,10 @@ def check(config, base):
     plain = {"optimizer": "adamw", "adapter": "lora", "gradient_accumulation_steps": 1, "prior_loss_weight": 0.0,
              "snr_gamma": None, "caption_dropout": 0.0, "mixed_precision": "no", "init_lora_weights": "default",
              "lr_ratio_B": 1.0, "lr_edits": (), "lr_scheduler": "linear", "lr_warmup_steps": 0,
-             "lr_end": 0.0, "data": "near", "target_modules": ("all",)}
+             "data": "near", "target_modules": ("all",)}
     odd = [name for name, value in plain.items() if getattr(config, name) != value]
+    if config.lr_end:                                         # open, or 0: to nothing
+        odd, plain = [*odd, "lr_end"], plain | {"lr_end": 0.0}
     if odd:
         raise LabError(f"{odd[0]} = {getattr(config, odd[0])!r} of the recorded race is not what a page trains with "
                        f"({plain[odd[0]]!r}): build the site without --trainable.")

@@ -66,7 +66,7 @@ def test_a_shorter_run_falls_to_zero_by_its_own_end_and_is_looked_at_where_the_r
 
 
 @pytest.mark.parametrize("field, value", [
-    ("optimizer", "sgd"), ("snr_gamma", 5.0), ("adapter", "full"), ("lr_scheduler", "cosine")])
+    ("optimizer", "sgd"), ("snr_gamma", 5.0), ("adapter", "full"), ("lr_scheduler", "cosine"), ("lr_end", 1e-4)])
 def test_a_design_that_the_page_has_no_form_for_is_refused_by_its_field(field, value):
     numbers.check(PLAIN, tiny.base())
     with pytest.raises(LabError, match=f"^{field} = .* build the site without --trainable"):
