@@ -186,9 +186,14 @@ class RaceView:
         return " ".join(filter(None, (f"{told['title']}, {told['origin']}.", told.get("summary"), told.get("note"))))
 
     def table(self):
-        """Return what differs, losses and verdict of each run."""
+        """Return what differs, losses and verdict of each run; where several fields differ its name comes first."""
         runs = [run for run in self.runs if "validation" in run.validations]
-        return tables.table(runs, *filter(None, [self.data.field]))
+        table = tables.table(runs, *filter(None, [self.data.field]))
+        if self.data.field or len(runs) < 2:
+            return table
+        names = [self.data.label(run) for run in runs]
+        rows = [[name, *row] for name, row in zip(names, table.rows, strict=True)]
+        return tables.Table(["run", *table.heads], rows, table.note)
 
     def __repr__(self):
         """Return the sentence and the table as text."""

@@ -140,6 +140,9 @@ def test_runs_that_differ_in_several_fields_are_named_by_the_fewest_that_tell_th
     runs = [made_run(learning_rate=rate, rank=rank) for rate, rank in ((1e-3, 4), (1e-3, 8), (1e-2, 8))]
     assert [piece["name"] for piece in told(RaceView(runs), "run")] == [
         "rank 4, learning rate 1e-3", "rank 8, learning rate 1e-3", "rank 8, learning rate 1e-2"]
+    table = RaceView(runs).table()
+    assert table.heads[:2] == ["run", "learning rate"]
+    assert [row[0] for row in table.rows] == [piece["name"] for piece in told(RaceView(runs), "run")]
 
 
 def test_of_settings_that_tell_runs_apart_equally_well_the_rate_is_named():
