@@ -87,8 +87,9 @@ def in_short(account):
     if found.get("share_of_best_sibling") is not None:
         rows.append(("beside its best sibling", f"{found['share_of_best_sibling']:.0%} of that run's gain"))
     if "evaluations" in found:
+        picture = found.get("measured_on", "held-out pictures").removesuffix("s")
         rows.append(("measured", f"{counted(found['evaluations'], 'time')} on "
-                                 f"{counted(found.get('pictures', 0), 'held-out picture')}"))
+                                 f"{counted(found.get('pictures', 0), picture)}"))
     if found.get("clipped_frac") is not None:
         rows.append(("gradients clipped", f"in {found['clipped_frac']:.0%} of {counted(found['updates'], 'update')}"))
     rows.append(("settings", RunConfig.from_dict(own_fields(account["config"])).share()))

@@ -11,12 +11,12 @@ from labkit.design.proposal import EMBEDDED, STABLE_DIFFUSION, START_RATE, peak_
 from labkit.errors import LabError
 from labkit.files.atomic import cannot_write
 from labkit.interrupts import stop_on_interrupt
+from labkit.judge.ranking import loss_name
 from labkit.lessons import session
 from labkit.settings import REPO, given_path
 from labkit.text import printable, rate_text
 
 FEWEST_UPDATES = 20                                           # a race is looked at after a quarter of them
-HEADS = ("learning rate", "updates", "held-out loss", "how it went")
 
 
 def verb(options):
@@ -94,7 +94,8 @@ def table(race):
 
     rows = [[rate_text(racer.rate), f"{racer.step:,}", shown(racer), how(racer)]
             for _, racer in sorted(race.racers.items())]
-    return Table(HEADS, rows)
+    named = loss_name([racer.run for racer in race.racers.values() if racer.run is not None])
+    return Table(["learning rate", "updates", named, "how it went"], rows)
 
 
 def how(racer) -> str:
@@ -103,7 +104,7 @@ def how(racer) -> str:
 
 
 def shown(racer) -> str:
-    """Write the held-out loss as last measured."""
+    """Write the loss as last measured."""
     return f"{racer.run.validations['validation'].means[-1]:.3f}" if racer.run is not None else ""
 
 

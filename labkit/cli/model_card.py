@@ -47,7 +47,7 @@ def card(run, name, config, *, form="diffusers", step=None, picture=None, dtype=
              f"{run.config.max_train_steps:,} updates on {counted(run.config.n_train, 'picture')} of "
              f"`{printable(data)}`."]
     if picture:
-        parts.append(f"![Loss on held-out pictures and pictures drawn during training]({picture})")
+        parts.append(f"![Loss on {run.measured_on} and pictures drawn during training]({picture})")
     parts += ["## Verdict", f"**{verdict.label}**, with confidence {verdict.confidence:.2f}.",
               printable(verdict.sentence),
               "## How to load it", _how(name, stem, config, base, form),
@@ -81,9 +81,10 @@ def _how(name, stem, config, base, form) -> str:
 
 
 def _data(run, data) -> str:
-    held_out = run.timesteps.get("validation")
+    measured = run.timesteps.get("validation")
     pictures = f"{counted(run.config.n_train, 'training picture')} of `{printable(data)}`"
-    held = "" if held_out is None else f"; its loss was measured on {counted(len(held_out), 'held-out picture')}"
+    held = "" if measured is None else (
+        f"; its loss was measured on {counted(len(measured), run.measured_on.removesuffix('s'))}")
     size = f", {run.config.resolution} pixels a side" if run.config.resolution else ""
     seen = f"{run.config.effective_batch_size} to an update"
     return f"{pictures}{size}, {seen}{held}. The pictures are not part of this file."

@@ -10,6 +10,7 @@ from labkit.design.config import differing_fields
 from labkit.design.naming import DERIVED, setting_text
 from labkit.judge import score_text
 from labkit.judge.diagnose import DIVERGED, HEALTHY
+from labkit.judge.ranking import loss_name
 from labkit.judge.what_holds import what_holds
 from labkit.lessons.notebooks import QUESTIONS
 from labkit.text import counted
@@ -137,7 +138,8 @@ def table(data: str, entries, runs, names) -> str:
     lowest = min((entry["evidence"].get("loss_at_best", math.inf) for entry in entries), default=math.inf)
     caption = f"{counted(len(entries), 'run')} on {data}" + (f", all with {shared}" if shared else "")
     pictured = any(report_run.pictures(runs[entry["id"]]) for entry in entries)
-    heads = ["Run", *(["Pictures at the end"] if pictured else []), "Held-out loss", "Verdict", "What to do, and why"]
+    loss = loss_name([runs[entry["id"]] for entry in entries])
+    heads = ["Run", *(["Pictures at the end"] if pictured else []), loss.capitalize(), "Verdict", "What to do, and why"]
     head = "".join(f'<th scope="col" role="columnheader">{text}</th>' for text in heads)
     body = "".join(row(entry, runs[entry["id"]], names, pictured, lowest) for entry in ordered)
     # A narrow page shows rows as blocks, which would cost the table its meaning but for the roles.

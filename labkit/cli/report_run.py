@@ -106,18 +106,20 @@ def sparkline(entry, run, lowest: float) -> str:
 
 def curve(entry, run) -> str:
     """Return the figure of a run's losses over its updates on a logarithmic axis; "" where none was measured."""
-    width, height, names = 440, 150, [name for name in ("validation", "probe") if name in run.validations]
+    width, height = 440, 150
+    both = ("validation", "probe") if run.is_held_out else ("validation",)  # else both are of training pictures
+    names = [name for name in both if name in run.validations]
     lines = _lines(run, names, width, height, math.inf)
     if not lines:
         return ""
     last = int(run.validations["validation"].steps[-1])
-    words = (f"Loss on held-out pictures {loss_change(run)}"
+    words = (f"Loss on {run.measured_on} {loss_change(run)}"
              + (f", on training pictures {loss_change(run, 'probe')}" if "probe" in names else ""))
     dashed = "; dashed: on training pictures" if "probe" in names else ""
     return (f'<figure class="curve"><svg viewBox="0 -3 {width} {height + 6}" preserveAspectRatio="none" role="img" '
             f'aria-label="{words}" style="{tint(entry["label"])}">{lines}</svg>'
             f'<p class="ends" aria-hidden="true"><span>start</span> <span>{last:,} updates</span></p>'
-            f"<figcaption>Loss on held-out pictures: {loss_change(run)}{dashed}. Updates on a logarithmic axis."
+            f"<figcaption>Loss on {run.measured_on}: {loss_change(run)}{dashed}. Updates on a logarithmic axis."
             "</figcaption></figure>")
 
 

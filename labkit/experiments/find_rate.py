@@ -23,6 +23,7 @@ from labkit.design.ladders import LADDERS
 from labkit.errors import LabError
 from labkit.judge.diagnose import diagnose, gain_at
 from labkit.judge.findings import picture_losses
+from labkit.judge.ranking import loss_name
 from labkit.judge.stats import LEVEL, Interval, interval_of
 from labkit.store.history import Run
 from labkit.text import rate_text, with_interval
@@ -235,7 +236,8 @@ def found(race: Race) -> Found:
     worse = {rate for rate in race.racers if rate not in alike}
     is_bracketed = any(rate < low for rate in worse) and any(rate > high for rate in worse)
     loss, base = _losses(best.run).mean(), picture_losses(best.run.validations["validation"])[0].mean()
-    said = f"Take {rate_text(best.rate)}: held-out loss {loss:.3f} after {race.updates:,} updates, {base:.3f} before."
+    said = (f"Take {rate_text(best.rate)}: {loss_name([best.run])} {loss:.3f} after {race.updates:,} updates, "
+            f"{base:.3f} before.")
     if len(alike) > 1:
         others = ", ".join(rate_text(rate) for rate in alike if rate != best.rate)
         said += f" These pictures cannot tell {others} from it, so the right rate lies from {rate_text(low)} to " \

@@ -94,16 +94,16 @@ def findings(run: Run) -> Findings:
         if curve.steps[0] == 0 and np.isfinite(curve.losses).all():
             steps, losses = curve.steps, picture_losses(curve)
     results = partial(Findings, family, steps, losses, _is_unfinished(run), _updates(run), score=score(run),
-                      is_held_out=not run.meta.get("nothing_held_out"))
+                      is_held_out=run.is_held_out)
     broken = _first_non_finite(run)
     if broken is not None:
         return results({}, first_non_finite_step=broken)
     evaluations, pictures = (0, 0) if curve is None else curve.losses.shape[:2]
     if evaluations < MIN_EVALUATIONS or pictures < 2:
-        return results({"evaluations": evaluations, "pictures": pictures})
+        return results({"evaluations": evaluations, "pictures": pictures} | _measured_on(run))
     draws = draws_of(run)
     labels, is_open, is_proportional = _ruled(draws)
-    return results(_evidence(draws, pictures) | _begun(run), timesteps=run.timesteps["validation"],
+    return results(_evidence(draws, pictures) | _begun(run) | _measured_on(run), timesteps=run.timesteps["validation"],
                    labels=labels, is_open=is_open, is_proportional=is_proportional, gains=-draws.validation[:, -1],
                    diverged_since=_diverged_since(draws), is_seen_once=_rise_is_seen_once(draws),
                    why_rising=_why_rising(draws))
@@ -113,6 +113,11 @@ def kin(run: Run) -> tuple:
     """Return what siblings share: base, pictures, and the file that their adapters begin from, if they do from one."""
     begun = run.config.init_lora_weights
     return (*(run.meta.get(name) for name in FAMILY), *([named(begun)] if is_file(begun) else []))
+
+
+def _measured_on(run: Run) -> dict[str, str]:
+    """Return what the losses are of, where it is not held-out pictures."""
+    return {} if run.is_held_out else {"measured_on": run.measured_on}
 
 
 def _begun(run: Run) -> dict[str, str]:

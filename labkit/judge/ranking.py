@@ -55,7 +55,12 @@ def final_loss(run: Run) -> Interval | None:
 
 def are_held_out(runs: Sequence[Run]) -> bool:
     """Tell whether what runs were measured on was not trained on: of too few pictures none is held out."""
-    return not any(run.meta.get("nothing_held_out") for run in runs)
+    return all(run.is_held_out for run in runs)
+
+
+def loss_name(runs: Sequence[Run]) -> str:
+    """Say what the runs' validation losses are of, as the head of a column or a title does."""
+    return "held-out loss" if are_held_out(runs) else "loss on training pictures"
 
 
 def knobs(runs: Sequence[Run]) -> list[str]:

@@ -14,21 +14,23 @@ def sentence(label: str, since: int | None, evidence: dict, improving: bool, so_
     """Say what was seen in one sentence with its numbers. evidence: of a `labkit.judge.diagnose.Verdict`."""
     start, last, gain, rise = (evidence[name] for name in ("loss_at_start", "loss_at_end", "gain", "rise"))
     when = f" so far (after {counted(evidence['last_step'], 'update')})" if so_far else ""
+    loss = f"loss on {evidence['measured_on']}" if "measured_on" in evidence else "held-out loss"
     beside = f"; judged alone it would be {evidence['alone']}" if "alone" in evidence else ""
     if label == DIVERGED:
-        return (f"Diverged{when} since step {since}: held-out loss went from {start:.4g} to {last:.4g}, "
+        return (f"Diverged{when} since step {since}: {loss} went from {start:.4g} to {last:.4g}, "
                 f"{last / start:.2g} times that of {evidence.get('begins_at', 'the untrained base')}.")
     if label in (OVERSHOOTING, OVERFITTING):
         probe = signed(evidence["probe_since_best"])
         on_training_pictures = {OVERSHOOTING: f"and on training pictures by {probe}",
                                 OVERFITTING: f"while on training pictures it changed by {probe}"}[label]
-        return (f"{label.capitalize()}{when} since step {since}: held-out loss rose by {signed(rise)} from its "
-                f"lowest, {on_training_pictures}{beside}.")
+        also = "" if "measured_on" in evidence else f", {on_training_pictures}"  # else it was said already
+        return (f"{label.capitalize()}{when} since step {since}: {loss} rose by {signed(rise)} from its "
+                f"lowest{also}{beside}.")
     share = evidence.get("share_of_best_sibling")
     compared = f", and is {share:.0%} of the best sibling's" if share is not None and share < 1 else ""
     if label == STAGNATING and abs(gain.mean) < 0.002 * start:
         change = signed(Interval(-gain.mean, -gain.high, -gain.low))
-        return (f"Stagnating{when}: held-out loss changed by {change}, next to nothing of its {start:.4g} at the "
+        return (f"Stagnating{when}: {loss} changed by {change}, next to nothing of its {start:.4g} at the "
                 f"start{beside}.")
     if label == STAGNATING:
         is_steady = evidence["second_half_gain_per_rate"] >= 0.7
@@ -36,7 +38,7 @@ def sentence(label: str, since: int | None, evidence: dict, improving: bool, so_
         return f"Stagnating{when}: the gain of {signed(gain)} is small{steady}{compared}{beside}."
     is_level = evidence["change_in_last_quarter"].low > -LEVEL_SHARE * gain.mean
     course = ", and still falls" if improving else ", and has levelled off" if is_level else ""
-    return f"Healthy{when}: held-out loss fell by {signed(gain)} from {start:.4g}{course}{beside}."
+    return f"Healthy{when}: {loss} fell by {signed(gain)} from {start:.4g}{course}{beside}."
 
 
 def doubt(evidence: dict, needed: int) -> str:

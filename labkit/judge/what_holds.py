@@ -69,7 +69,9 @@ def _sentence(group: list[Entry], name: str, others: list[str]) -> str:
     if len(finite) < 2:
         return f"{title}: {parts}."
     lowest = min(finite, key=losses.__getitem__)
-    return f"{title}: {parts}. The loss on held-out pictures ended lowest at {rung_text(name, lowest)}."
+    pictures = next((run["evidence"]["measured_on"] for run in group if "measured_on" in run["evidence"]),
+                    "held-out pictures")
+    return f"{title}: {parts}. The loss on {pictures} ended lowest at {rung_text(name, lowest)}."
 
 
 def _verdict(runs: Sequence[Entry]) -> str:

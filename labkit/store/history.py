@@ -113,6 +113,16 @@ class Run:
             return f"Found in the run store: trained {when}, not trained again. Another seed gives a new run."
         return f"Trained {when}." if self.time_s else "Trained here."
 
+    @property
+    def is_held_out(self) -> bool:
+        """Tell whether the validation losses are of pictures not trained on: of less than eight, none is held out."""
+        return not self.meta.get("nothing_held_out")
+
+    @property
+    def measured_on(self) -> str:
+        """Say which pictures the validation losses are of."""
+        return "held-out pictures" if self.is_held_out else "training pictures"
+
 
 class RunBuilder:
     """Collect the events of one run; `build()` returns what has come in so far."""

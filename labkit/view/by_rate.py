@@ -78,11 +78,13 @@ def plot_u_curve(runs: Sequence[Run], ax=None):
     """Draw the final held-out loss against the learning rate, the mean of the seeds with its 95 % interval.
 
     The second scale counts in multiples of the best rate here, which is what carries over to other bases. Rates at
-    which the runs diverged stand at the top edge with the loss they came to, so that they do not flatten the valley.
+    which the runs diverged stand at the top edge with the loss they came to, so that they do not flatten the valley;
+    a cross marks those at which a run broke, so that it came to none.
     """
     ax, curves, groups = new_axes(ax, top=0.95), _held_out(runs), {}
     for run, held in zip(runs, curves, strict=True):
-        groups.setdefault(run.config.learning_rate, []).append(by_picture(held.losses[-1]).mean())
+        end = math.inf if run.status == "diverged" else by_picture(held.losses[-1]).mean()  # its last came before
+        groups.setdefault(run.config.learning_rate, []).append(end)
     ends = {rate: np.array(groups[rate]) for rate in sorted(groups)}
     means = {rate: float(values.mean()) if np.isfinite(values).all() else math.inf for rate, values in ends.items()}
     starts = [by_picture(held.losses[0]).mean() for held in curves if held.steps[0] == 0]

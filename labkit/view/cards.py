@@ -9,6 +9,7 @@ from labkit.design.glossary import glossary, term
 from labkit.design.ladders import rung_text
 from labkit.design.naming import differing
 from labkit.errors import LabError
+from labkit.judge.ranking import loss_name
 from labkit.judge.stats import Interval
 from labkit.text import loss_text
 from labkit.view.style import VERDICTS
@@ -64,7 +65,7 @@ def shelf_table(runs, verdicts, *, baseline=None, pinned=(), current=None) -> st
         line = "".join(f"<td style='{CELL};white-space:nowrap'>{cell}</td>" for cell in cells)
         lines.append(f"<tr style='{PAPER}'>{line}</tr>")
     head = "".join(f"<th style='{CELL};vertical-align:bottom'>{html.escape(name)}</th>"
-                   for name in ("", "trained", "verdict", "held-out loss", "", *fields))
+                   for name in ("", "trained", "verdict", loss_name(runs), "", *fields))
     which = "pinned" if baseline in ids else "oldest"
     return (f"<div style='{SCROLLING}'><table style='border-collapse:collapse;font-size:92%;line-height:1.35;{PAPER}'>"
             f"<thead><tr style='{PAPER}'>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"

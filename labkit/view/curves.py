@@ -44,7 +44,7 @@ def curve(run, name: str = "validation"):
 
 
 def plot_validation(run, ax=None, *, names=("validation", "probe"), verdict=None, title=None, pinned=None, raw=False):
-    """Draw one run's loss on held-out and on training pictures, on one axis.
+    """Draw one run's loss on held-out and on training pictures, on one axis; none are held out of a few pictures.
 
     The title is the verdict unless `title` is given. `pinned` is another run whose held-out loss is drawn for
     comparison, both then named by what sets them apart; `raw` adds the loss of single steps, faintly.
@@ -54,9 +54,10 @@ def plot_validation(run, ax=None, *, names=("validation", "probe"), verdict=None
     symbol, color = VERDICTS[verdict.label]
     labels, last_step, means, bands = [], 1, [], []
     for name, tint, marker in zip(names, (color, STYLE["text"], STYLE["faint"]), MARKERS, strict=False):
-        if name not in run.validations:
-            continue
+        if name not in run.validations or (name == "probe" and not run.is_held_out):
+            continue                                          # with none held out, both are training pictures
         words, line = SETS[name]
+        words = run.measured_on if name == "validation" else words
         steps, mean, low, high = curve(run, name)
         ax.plot(steps, mean, color=tint, linestyle=line, linewidth=STYLE["line"], marker=marker,
                 markersize=STYLE["marker"], markerfacecolor=tint if name == "validation" else "white")

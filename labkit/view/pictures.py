@@ -8,6 +8,7 @@ from matplotlib.transforms import blended_transform_factory
 from labkit.design.adapter_start import is_file
 from labkit.design.ladders import rung_text
 from labkit.judge.diagnose import diagnose
+from labkit.judge.ranking import loss_name
 from labkit.judge.score_text import short
 from labkit.text import rate_text
 from labkit.view.curves import plot_curves
@@ -250,7 +251,7 @@ def plot_race(runs, name="learning_rate", *, label=None, verdicts=None, prompts=
     plot_curves(runs, ax, verdicts=verdicts, label=label)
     counted = f"{len(runs)} {name.replace('_', ' ').removesuffix('s')}s"  # target_modules is a plural already
     designs = "One design" if len(runs) == 1 else f"One design at {counted}" if name else f"{len(runs)} designs"
-    ax.set_title(f"{designs}: loss on held-out pictures",
+    ax.set_title(f"{designs}: {loss_name(runs)}",
                  loc="left", fontsize=STYLE["title"], fontweight="bold", color=STYLE["text"], pad=10)
     layout.draw(figure, names, verdicts, ordered_colors(len(runs)))
     figure.summary = summary_of(names, verdicts)              # the curves' own knows no score

@@ -255,7 +255,7 @@ export class Curves {
       const first = run.points[0], last = run.points.at(-1);
       return `${run.name} from ${lossText(first.mean)} to ${lossText(last.mean)}`;
     });
-    return `Loss on held-out pictures against updates. ${words.join("; ")}.`;
+    return `Loss on ${this.race.head.measured} against updates. ${words.join("; ")}.`;
   }
 }
 

@@ -6,7 +6,8 @@ const KINDS = new Set(["race", "run", "loss", "pictures", "verdict", "progress"]
 
 export class Race {
   constructor() {
-    this.head = { title: "", field: "", origin: "", last: 1, prompts: [], note: "", start: BARE };
+    this.head = { title: "", field: "", origin: "", last: 1, prompts: [], note: "", start: BARE,
+      measured: "held-out pictures" };
     this.runs = new Map(); // by run id, in the order of the legend
     this.step = 0; // the newest update that was told
   }

@@ -60,7 +60,7 @@ class RaceData:
         self._prompts = max(map(prompts_of, runs), key=len)[:self.seeds]
         self._tell("race", title=race if len(runs) > 1 else "One run", field=self.field, prompts=self._prompts,
                    last=max(run.config.max_train_steps for run in runs), origin=ORIGINS[runs[0].origin],
-                   start=beginning(*(run.config.init_lora_weights for run in runs)))
+                   measured=runs[0].measured_on, start=beginning(*(run.config.init_lora_weights for run in runs)))
         for run, color in zip(runs, ordered_colors(len(runs)), strict=True):
             self._tell("run", run=run.run_id, name=self.label(run), color=to_hex(color))
         for run in runs:

@@ -57,7 +57,7 @@ export class RaceView {
     this.strip = make("div", "strip", body);
     this.requests = make("div", "caption requests", this.strip);
     const side = make("div", "side", body);
-    make("div", "caption", side, "loss on held-out pictures, always the same noise");
+    this.measured = make("div", "caption", side);
     const figure = make("div", "figure", side);
     this.curves = new Curves(this.race, figure, ({ run, step }) => {
       if (run) this.pin(run);
@@ -89,6 +89,7 @@ export class RaceView {
     root.setAttribute("role", "group");
     root.setAttribute("aria-label", `${head.title}: ${counted(race.list.length, "run")}`);
     this.title.textContent = head.title;
+    this.measured.textContent = `loss on ${head.measured}, always the same noise`;
     this.badge.textContent = head.origin;
     this.badge.hidden = !head.origin;
     this.note.textContent = head.note;

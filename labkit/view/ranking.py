@@ -7,7 +7,7 @@ from labkit.design.adapter_start import beginning
 from labkit.design.ladders import rung_text
 from labkit.design.naming import setting_text
 from labkit.judge.compare import has_failed
-from labkit.judge.ranking import Ranked, are_held_out, knobs
+from labkit.judge.ranking import Ranked, are_held_out, knobs, loss_name
 from labkit.judge.score_text import short
 from labkit.judge.seed_spread import caution
 from labkit.store.history import Run
@@ -36,7 +36,7 @@ def ranking_table(places: Sequence[Ranked]) -> Table:
         accepted = [short(place.verdict.score)] if is_scored else []
         rows.append([ids[place.run.run_id], *(rung_text(name, getattr(place.run.config, name)) for name in names),
                      _loss(place), *accepted, f"{symbol} {place.verdict.label}"])
-    heads = ["run", *(name.replace("_", " ") for name in names), f"{_measured(runs)} (95 % interval)",
+    heads = ["run", *(name.replace("_", " ") for name in names), f"{loss_name(runs)} (95 % interval)",
              *(["accepted"] if is_scored else []), "verdict"]
     return Table(heads, rows, conclusion(places))
 
@@ -68,7 +68,7 @@ def plot_ranking(places: Sequence[Ranked]):
     plot_curves([place.run for place in shown], ax, verdicts=[place.verdict for place in shown],
                 label=lambda run: _words(run, names))
     left_out = f", the best {len(shown)} of {len(places)}" if len(shown) < len(places) else ""
-    title = _measured([place.run for place in places]).capitalize()
+    title = loss_name([place.run for place in places]).capitalize()
     name_axes(ax, ax.get_xlabel(), ax.get_ylabel(), f"{title}{left_out}")
     return ax
 
@@ -115,10 +115,6 @@ def _tiled(tiles, prompts) -> LabFigure | None:
     figure.text(0, 0.06 / figure.get_figheight(), " | ".join(prompts), fontsize=STYLE["small"], fontstyle="italic",
                 color=STYLE["text"], va="bottom")
     return figure
-
-
-def _measured(runs: Sequence[Run]) -> str:
-    return "held-out loss" if are_held_out(runs) else "loss on training pictures"
 
 
 def _loss(place: Ranked) -> str:

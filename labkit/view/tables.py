@@ -10,6 +10,7 @@ from labkit.design import volume
 from labkit.design.ladders import rung_text
 from labkit.judge.arms import losses, nearest, rise
 from labkit.judge.diagnose import LABELS, diagnose
+from labkit.judge.ranking import loss_name
 from labkit.judge.score_text import short
 from labkit.judge.seed_spread import caution, recorded_noise
 from labkit.judge.stats import LEVEL, seeds_difference, t_interval
@@ -64,7 +65,7 @@ def table(runs, *names) -> Table:
         rows.append([*settings, f"{volume.lr_sum(run.config):.3g}", loss(held.means[0]), with_interval(rise(run, 0)),
                      f"{VERDICTS[verdict.label][0]} {verdict.label}", since, f"{verdict.confidence:.2f}",
                      *(short(verdict.score, *column[1:]) for column in columns)])
-    return Table([*(name.replace("_", " ") for name in names), "sum of the rate", "held-out loss before",
+    return Table([*(name.replace("_", " ") for name in names), "sum of the rate", f"{loss_name(runs)} before",
                   "change (95 % interval)", "verdict", "since", "confidence", *(column[0] for column in columns)],
                  rows, f"No score: {why}." if why else "")
 
@@ -119,4 +120,5 @@ def stability(runs, name="learning_rate") -> Table:
         ends = "{:.3f} ({:.3f} to {:.3f})".format(*t_interval(final)) if np.isfinite(final).all() else "not finite"
         verdicts = ", ".join(f"{counts[label]} × {label}" for label in LABELS if counts[label])
         rows.append([rung_text(name, value), len(group), ends, verdicts])
-    return Table([name.replace("_", " "), "seeds", "final held-out loss (95 % interval over seeds)", "verdicts"], rows)
+    loss_head = f"final {loss_name(runs)} (95 % interval over seeds)"
+    return Table([name.replace("_", " "), "seeds", loss_head, "verdicts"], rows)

@@ -277,3 +277,10 @@ def test_where_nothing_is_held_out_a_run_is_called_neither_healthy_nor_overfitti
         assert "no picture is held out" in verdict.advice and "training pictures themselves fell by" in verdict.seen
         one = made(validation=curve, probe=curve, meta={"nothing_held_out": True}, pictures=1)
         assert "training pictures themselves tells little" in diagnose(one).seen
+
+
+def test_losses_of_training_pictures_are_not_called_held_out_in_any_verdict():
+    for curve in (HEALTHY, OVERFIT, DIVERGES, SLOW):
+        verdict = diagnose(made(validation=curve, probe=curve, meta={"nothing_held_out": True}))
+        assert "held-out" not in verdict.sentence and verdict.evidence["measured_on"] == "training pictures"
+        assert verdict.seen.count("on training pictures") <= 1

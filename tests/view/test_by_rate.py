@@ -1,5 +1,6 @@
 """Final losses over a logarithmic rate: what stands where, and what leaves the axis."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -52,3 +53,11 @@ def test_the_u_curve_does_not_mix_grades_of_measurement():
     fine, coarse = made_run(), made_run("overshooting", learning_rate=1e-2)
     fine.final_validations["validation"] = Curve(np.array([0, 200]), np.full((2, 64, 8), 0.5, np.float32))
     assert max(plot_u_curve([fine, coarse]).lines[0].get_ydata()) < 0.3
+
+
+def test_a_rate_at_which_a_run_broke_has_no_point_at_its_last_finite_loss():
+    race = made_race()
+    race[2] = dataclasses.replace(race[2], status="diverged")
+    ax = plot_u_curve(race)
+    [crosses] = [drawn.get_xdata().tolist() for drawn in ax.lines if drawn.get_marker() == "X"]
+    assert crosses == [1e-2, 3e-1]                            # beside the one whose losses are no numbers

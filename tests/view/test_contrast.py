@@ -87,7 +87,7 @@ def cards():
         verdict = SimpleNamespace(label=label, since_step=3, evidence={"gain": 0.1}, advice="Go on.",
                                   seen="It fell.", pictures="8 of 8", confidence=0.9)
         run, other = (SimpleNamespace(run_id=f"at {rate}", provenance="Trained here.", validations={}, time_s=None,
-                                      config=RunConfig(learning_rate=rate)) for rate in (1e-3, 1e-2))
+                                      is_held_out=True, config=RunConfig(learning_rate=rate)) for rate in (1e-3, 1e-2))
         yield shelf_table([run, other], [verdict, verdict])
     yield from (error_card(error) for error in (ValueError("no"), RuntimeError("broken")))
     yield from (Result(outcome, "Because.")._repr_html_() for outcome in (PASSED, NOT_YET))
