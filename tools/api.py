@@ -155,8 +155,8 @@ def member_line(member: ast.stmt) -> list[str]:
     decorators = {ast.unparse(decorator).rpartition(".")[2] for decorator in member.decorator_list}
     is_value = bool(decorators & {"property", "cached_property"})
     title = member.name if is_value else signature(member, is_method="staticmethod" not in decorators, width=1000)
-    sentence = re.split(r"(?<=[.;])\s", " ".join((ast.get_docstring(member) or "").split("\n\n")[0].split()))[0]
-    return [f"- `.{title}`: {sentence.rstrip(';.')}."]
+    sentence = re.split(r"(?<=\.)\s", " ".join((ast.get_docstring(member) or "").split("\n\n")[0].split()))[0]
+    return [f"- `.{title}`: {sentence.rstrip('.')}."]
 
 
 def main() -> int:

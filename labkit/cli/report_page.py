@@ -139,7 +139,8 @@ def table(data: str, entries, runs, names) -> str:
     caption = f"{counted(len(entries), 'run')} on {data}" + (f", all with {shared}" if shared else "")
     pictured = any(report_run.pictures(runs[entry["id"]]) for entry in entries)
     loss = loss_name([runs[entry["id"]] for entry in entries])
-    heads = ["Run", *(["Pictures at the end"] if pictured else []), loss.capitalize(), "Verdict", "What to do, and why"]
+    pictures = ["Pictures at the end"] if pictured else []
+    heads = ["Run", *pictures, loss.capitalize(), "Verdict", "What to do, and why"]
     head = "".join(f'<th scope="col" role="columnheader">{text}</th>' for text in heads)
     body = "".join(row(entry, runs[entry["id"]], names, pictured, lowest) for entry in ordered)
     # A narrow page shows rows as blocks, which would cost the table its meaning but for the roles.

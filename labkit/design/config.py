@@ -76,7 +76,7 @@ class RunConfig:
     use_rslora: bool = knob(False, fields.flag, "scaling = alpha / sqrt(rank) instead of alpha / rank")
     init_lora_weights: str = knob(
         "default", adapter_start.init_weights,
-        "how A is drawn: Kaiming-uniform, or N(0, 1/rank^2); or the .safetensors file of an adapter to go on from")
+        "how A is drawn: default (Kaiming-uniform) or gaussian (N(0, 1/rank^2)); or an adapter's .safetensors file")
     learning_rate: float = knob(1e-3, real(0, 1000, above=True), "highest rate of the schedule")
     lr_ratio_B: float = knob(1.0, real(0, 1e4, above=True), "rate of B over rate of A (LoRA+)")
     lr_scheduler: str = knob("constant", fields.choice(*SCHEDULERS), "how the rate changes over the run")

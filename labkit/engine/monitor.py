@@ -38,8 +38,7 @@ class Monitor:
     guidance_scale: float = 3.0
     sets: tuple[str, ...] = SETS                              # which of them are measured
     verdict: bool = False                                     # 64 pictures x 8 strata first and last, for evidence
-    scored: int | None = None                                 # prompts drawn first and last for a score, and half as
-    # many ordinary ones; None: as many as a run of its length can afford; 0: none
+    scored: int | None = None  # drawn for a score; half as many ordinary; None: as many as a run can afford; 0: none
     scored_prompts: Callable[[], Sequence[ScoredPrompts]] = tuple     # what is drawn for it, asked for when needed
 
     def __post_init__(self) -> None:

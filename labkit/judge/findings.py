@@ -1,7 +1,7 @@
 """What the losses of one run say by themselves: courses drawn from them, and the rule applied to each.
 
-This is the larger part of the work behind a verdict, and no other run bears on it: `labkit.judge.diagnose` makes the
-verdict of it and of what the best sibling had gained.
+This is the larger part of the work behind a verdict. Other runs are not looked at here: `labkit.judge.diagnose` makes
+the verdict of it and of what the best sibling had gained.
 """
 
 import math

@@ -34,7 +34,7 @@ class RunShelf:
 
     @property
     def pins(self) -> list:
-        """Return the pinned runs, in the order in which they were."""
+        """Return the pinned runs, in the order in which they were pinned."""
         return list(self._pins.values())
 
     @property
