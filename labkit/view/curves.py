@@ -46,8 +46,9 @@ def curve(run, name: str = "validation"):
 def plot_validation(run, ax=None, *, names=("validation", "probe"), verdict=None, title=None, pinned=None, raw=False):
     """Draw one run's loss on held-out and on training pictures, on one axis.
 
-    Where none are held out there is one curve. The title is the verdict unless `title` is given. `pinned` is another run whose held-out loss is drawn for
-    comparison, both then named by what sets them apart; `raw` adds the loss of single steps, faintly.
+    Where none are held out there is one curve. The title is the verdict unless `title` is given. `pinned` is another
+    run whose loss is drawn for comparison, both then named by what sets them apart; `raw` adds the loss of single
+    steps, faintly.
     """
     ax = new_axes(ax)
     verdict = verdict or diagnose(run)
