@@ -71,6 +71,28 @@ def loss_text(loss: float) -> str:
     return f"{loss:.3f}" if math.isfinite(loss) else "not finite"
 
 
+def duration(seconds: float) -> str:
+    """Write a duration as a person would: "40 s", "3 min", "2 h 5 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def interval_text(interval: tuple[float, float, float]) -> str:
+    """Write a quantity (mean, low, high) without a sign: '0.021 (0.015 to 0.027)'."""
+    mean, low, high = interval
+    return f"{mean:.2g} ({low:.2g} to {high:.2g})"
+
+
+def share_text(interval: tuple[float, float, float]) -> str:
+    """Write a share (mean, low, high): '40% (31% to 52%)'."""
+    mean, low, high = interval
+    return f"{mean:.0%} ({low:.0%} to {high:.0%})"
+
+
 def with_interval(interval: tuple[float, float, float]) -> str:
     """Write a difference (mean, low, high): '+0.021 (+0.015 to +0.027)', or 'not finite' where the mean is not."""
     mean, low, high = interval

@@ -24,7 +24,7 @@ from labkit.experiments import rank  # noqa: E402
 from labkit.experiments.frontier import Frontier  # noqa: E402
 from labkit.experiments.sensitivity import Chance, parts  # noqa: E402
 from labkit.judge.arms import LIKE, losses, over_seeds  # noqa: E402
-from labkit.judge.compare import BROKEN  # noqa: E402
+from labkit.judge.compare import FAILED_AT  # noqa: E402
 from labkit.judge.stats import (  # noqa: E402
     interval_of,
     resampled_means,
@@ -62,7 +62,7 @@ def recorded_pairs():
                  if gain_of_other >= LIKE * max(gains) and other is not arm]
             )
             for one, other in combinations(losses(arm), 2):
-                broke = max(one.mean(), other.mean()) > BROKEN * losses(arm, 0).mean()
+                broke = max(one.mean(), other.mean()) > FAILED_AT * losses(arm, 0).mean()
                 both = seeds_difference(one[None], other[None], noise).excludes_zero if noise else None
                 yield -math.inf if broke else gain / max(gains), interval_of(one - other).excludes_zero, both
 
@@ -193,7 +193,7 @@ def rows(repetitions):
     pairs = list(recorded_pairs())
     for words, least in (
         (f"{LIKE:.0%} of the best gain or more", LIKE),
-        (f"none of them above {BROKEN:g} times the untouched loss", -1e9),
+        (f"none of them above {FAILED_AT:g} times the untouched loss", -1e9),
         ("also those that broke", -math.inf),
     ):
         counted = [pair for pair in pairs if pair[0] >= least]

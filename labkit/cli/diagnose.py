@@ -8,12 +8,10 @@ from labkit.cli.runs import find
 from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.judge import listing
-from labkit.judge.stats import Interval
-from labkit.judge.verdict_text import signed
 from labkit.settings import given_path
 from labkit.store.names import name_of
 from labkit.store.runs import COMPLETE, Store
-from labkit.text import counted, printable
+from labkit.text import counted, interval_text, printable
 from labkit.view.style import VERDICTS
 
 # What `diagnose` says of a run in JSON, beside its path: these names stay.
@@ -98,7 +96,7 @@ def in_short(account):
 
 def change(interval):
     """Write a change of the loss with its interval: "0.0092 (0.006 to 0.013)"."""
-    return signed(Interval(*interval)) if isinstance(interval, list) and None not in interval else number(interval)
+    return interval_text(interval) if isinstance(interval, list) and None not in interval else number(interval)
 
 
 def everything(account):

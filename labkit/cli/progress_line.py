@@ -17,7 +17,7 @@ from labkit.cli.parser import tell
 from labkit.design.adapter_start import beginning
 from labkit.errors import LabError
 from labkit.store.events import Step, Stopped, Validation
-from labkit.text import printable
+from labkit.text import duration, printable
 
 REDRAW_S = 0.5
 BREATH_S = 2.0  # what takes no longer is not told in a log
@@ -223,9 +223,3 @@ class Course:
         return f"{self.updates / self.training_s:.2g} updates/s{rest}"
 
 
-def duration(seconds):
-    """Write a time as a person would: "40 s", "3 min", "2 h 10 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"

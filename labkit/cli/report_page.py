@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from labkit.cli import report_run
 from labkit.cli.report_style import style
 from labkit.design.config import differing_fields
-from labkit.design.naming import DERIVED, setting_text
+from labkit.design.naming import DERIVED, order_of, setting_text
 from labkit.judge import score_text
 from labkit.judge.diagnose import DIVERGED, HEALTHY
 from labkit.judge.ranking import loss_name
@@ -133,7 +133,7 @@ def settings(run, names) -> list[str]:
 
 def table(data: str, entries, runs, names) -> str:
     """Return the table of runs, sorted by what differs."""
-    ordered = sorted(entries, key=lambda entry: [_order(entry["config"][name]) for name in names])
+    ordered = sorted(entries, key=lambda entry: [order_of(entry["config"][name]) for name in names])
     shared = ", ".join(settings(runs[ordered[0]["id"]], [name for name in USUAL if name not in names]))
     lowest = min((entry["evidence"].get("loss_at_best", math.inf) for entry in entries), default=math.inf)
     caption = f"{counted(len(entries), 'run')} on {data}" + (f", all with {shared}" if shared else "")
@@ -160,7 +160,3 @@ def row(entry, run, names, pictured: bool, lowest: float) -> str:
     cells.append(f'<td role="cell">{report_run.verdict(entry)}{accepted}</td>')
     cells.append(f'<td role="cell" class="told">{report_run.evidence(entry, run, html.escape(entry["advice"]))}</td>')
     return f'<tr role="row"><th scope="row" role="rowheader">{name}</th>{"".join(cells)}</tr>'
-
-
-def _order(value) -> tuple:
-    return (0, value, "") if isinstance(value, (int, float)) else (1, 0, "" if value is None else str(value))

@@ -4,9 +4,10 @@ import hashlib
 
 from labkit.cli.parser import Outcome
 from labkit.cli.report import entry
+from labkit.design.naming import knobs
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
-from labkit.judge.ranking import knobs, ranked
+from labkit.judge.ranking import ranked
 from labkit.judge.score_text import told
 from labkit.settings import given_path
 from labkit.store.names import short_ids

@@ -9,12 +9,11 @@ from labkit.cli.parser import pairs
 from labkit.cli.progress_line import ProgressLine
 from labkit.datasets.folders import filtered, territory, whole_path
 from labkit.design.config import load_design
-from labkit.design.naming import setting_text
+from labkit.design.naming import knobs, setting_text
 from labkit.design.schedules import check_warmup, rates
 from labkit.errors import LabError
 from labkit.files.atomic import cannot_write
 from labkit.interrupts import stop_on_interrupt
-from labkit.judge.ranking import knobs
 from labkit.lessons import session
 from labkit.settings import given_path
 from labkit.store.runs import COMPLETE, RunFolder, Store

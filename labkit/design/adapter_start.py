@@ -11,13 +11,12 @@ from typing import Any
 from labkit.design.fields import refuse
 from labkit.errors import LabError
 from labkit.files.content import sha256
-from labkit.files.regular import require_regular
+from labkit.files.regular import PICKLES, require_regular
 from labkit.settings import given_path
 from labkit.text import CONTROL
 
 DRAWN = ("default", "gaussian")
 FILE = re.compile(r"(.+\.safetensors)(?:@([0-9a-f]{16}))?", re.IGNORECASE)
-PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 
 
 def init_weights(name: str, value: Any) -> str:

@@ -1,7 +1,8 @@
 """The steps a knob moves in: few, named, from nothing happens to everything breaks."""
 
 import difflib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from labkit.design.config import OTHER_NAMES, SCHEDULERS
@@ -27,6 +28,11 @@ LADDERS: dict[str, tuple[Any, ...]] = {                       # numbers, words, 
 }
 NONE_MEANS = {"alpha": "as rank", "n_train": "all", "snr_gamma": "off"}
 RATES = ("learning_rate", "weight_decay")
+
+
+def rung_of(rate: float, ladder: Sequence[float] = LADDERS["learning_rate"]) -> int:
+    """Return the number of the rung next to a rate."""
+    return min(range(len(ladder)), key=lambda i: abs(math.log(ladder[i] / rate)))
 
 
 def check_knobs(names: str | Iterable[str]) -> tuple[str, ...]:

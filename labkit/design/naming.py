@@ -29,14 +29,25 @@ def differing(runs: Sequence[Configured]) -> list[str]:
     return [name for name in (configs[0] if configs else ()) if name in chosen]
 
 
+def knobs(runs: Sequence[Configured]) -> list[str]:
+    """Return the fields in which runs differ; the rate is among them only where it does, or where nothing does."""
+    names = differing(runs)
+    if len({run.config.learning_rate for run in runs}) == 1 and len(names) > 1:
+        names.remove("learning_rate")
+    if "rank" in names and "alpha" in names and len({run.config.scaling for run in runs}) == 1:
+        names.remove("alpha")                                 # it only followed the rank
+    return names
+
+
+def order_of(value: object) -> tuple:
+    """Return what values of one field are sorted by: None first, numbers by size, then words by letters."""
+    kind = 0 if value is None else 1 if isinstance(value, (int, float)) else 2
+    return kind, value if kind == 1 else 0, str(value)
+
+
 def apart(run: Configured, other: Configured) -> str:
     """Name a run by the settings in which it differs from another, at most two; by its rate where none differs."""
-    names = differing([run, other])
-    if run.config.learning_rate == other.config.learning_rate and len(names) > 1:
-        names.remove("learning_rate")
-    if "rank" in names and "alpha" in names and run.config.scaling == other.config.scaling:
-        names.remove("alpha")                                 # it only followed the rank
-    return ", ".join(setting_text(name, getattr(run.config, name)) for name in names[:MOST])
+    return ", ".join(setting_text(name, getattr(run.config, name)) for name in knobs([run, other])[:MOST])
 
 
 def setting_text(name: str, value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from labkit.design import volume
 from labkit.design.config import RunConfig, named_fields
 from labkit.errors import LabError
-from labkit.text import counted, rounded
+from labkit.text import counted, duration, rounded
 
 EMBEDDED, STABLE_DIFFUSION = "embedded", "stable diffusion"
 START_RATE = {EMBEDDED: 3e-3, STABLE_DIFFUSION: 1e-4}         # where the short test begins on each
@@ -74,7 +74,7 @@ def _amount(pictures: int, kinds: int, family: str, seconds: float | None,
     if seconds and seconds_per_update:
         steps = max(1, int(seconds / seconds_per_update))
         epochs = min(wanted, steps * batch // pictures)
-        lack = f"{volume.duration(seconds)} are there and an update takes {seconds_per_update:.2g} s here"
+        lack = f"{duration(seconds)} are there and an update takes {seconds_per_update:.2g} s here"
     if epochs:
         steps = volume.updates(pictures, batch, epochs)
     seen = rounded(volume.views(steps, batch, pictures))

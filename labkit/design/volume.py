@@ -83,11 +83,3 @@ def scaled_learning_rate(learning_rate: float, from_batch: int, to_batch: int, r
     return learning_rate * (to_batch / from_batch) ** powers[rule]
 
 
-def duration(seconds: float) -> str:
-    """Write a duration as a person would: "40 s", "3 min", "2 h 5 min"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"

@@ -16,12 +16,12 @@ import safetensors
 from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.content import Memo, sha256, sha256_of_texts
+from labkit.files.regular import PICKLES
 from labkit.settings import data_dir, given_path
 from labkit.text import shown
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
-PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
 WEIGHTS_XL = WEIGHTS | {"text_encoder_2": "model"}

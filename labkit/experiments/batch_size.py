@@ -8,14 +8,14 @@ import numpy as np
 
 from labkit.design import volume
 from labkit.design.config import RunConfig
-from labkit.judge.arms import Arm, basis, difference, over_seeds
+from labkit.judge.arms import Arm, basis, broke, difference, over_seeds
 from labkit.judge.compare import as_good, at_edge, best_of, ends_by_rate, final_losses, gap, has_failed, views
 from labkit.judge.seed_spread import caution, recorded_noise
 from labkit.judge.stats import Interval, paired_difference
 from labkit.store.history import Run
 from labkit.text import rate_text, with_interval
 from labkit.view.by_rate import LEFT_OUT, RateLine, plot_by_rate
-from labkit.view.curves import LOSS_AXIS, STEP_AXIS, curve, loss_axis, step_axis
+from labkit.view.curves import LOSS_AXIS, STEP_AXIS, curve, end, loss_axis, step_axis
 from labkit.view.style import LINES, MARKERS, STYLE, direct_labels, name_axes, new_axes, ordered_colors
 from labkit.view.tables import Table, loss
 
@@ -89,8 +89,7 @@ def plot_rules(runs: Iterable[Run], ax=None):
         spans = np.array([(0.0, 0.0) if run is reference else _span(difference(run, reference)) for run in ruled]).T
         ax.errorbar(np.array(sizes) * 1.04 ** (i - 1), ends, spans, color=color, linestyle=LINES[i], marker=MARKERS[i],
                     markersize=STYLE["marker"] + 1, linewidth=STYLE["line"], capsize=4)
-        last = ends[-1] if np.isfinite(ends[-1]) else 1e30    # a line that left the axis is named above it
-        labels.append((last, f"{RULES[rule]} {loss(ends[-1])}", color))
+        labels.append((end(ends), f"{RULES[rule]} {loss(ends[-1])}", color))
         levels += [ends, ends - spans[0], ends + spans[1]]
         words = ", ".join(f"{loss(end)} at batch {size}" for size, end in zip(sizes, ends, strict=True))
         summary.append(f"{RULES[rule]}: {words}")
@@ -125,7 +124,7 @@ def plot_volumes(runs: Iterable[Run], ax=None):
         means.append(mean)
         bands += [low, high]
         words = f"batch {run.config.train_batch_size}  {loss(mean[-1])}"
-        labels.append((mean[-1] if np.isfinite(mean[-1]) else 1e30, words, color))
+        labels.append((end(mean), words, color))
     step_axis(ax, max(run.config.max_train_steps for run in runs))
     loss_axis(ax, means, bands)
     name_axes(ax, f"{STEP_AXIS}; rings: {_pictures_of_all(runs):,} pictures shown", LOSS_AXIS)
@@ -202,7 +201,7 @@ def predictions(runs: Sequence[Run], batch=None, longest=None) -> str:
     """
     reference = reference_of(runs)
     same = [run for run in runs if run.config.learning_rate == reference.config.learning_rate]
-    ended = [run for run in same if np.isfinite(final_losses(run)).all()]
+    ended = [run for run in same if not broke(run)]
     lowest = (best_of(ended) if ended else same[0]).config.train_batch_size
     rivals = as_good(ended, recorded_noise(reference, LIKE)) if ended else []
     beside = " and ".join(str(run.config.train_batch_size) for run in rivals)

@@ -12,6 +12,7 @@ from labkit.engine.attribute_reader import load_reader
 from labkit.engine.monitor import FIRST_SCORED
 from labkit.engine.validation import ValidationSet, untouched_losses
 from labkit.judge.stats import Interval, by_picture, interval_of, resampled_means, spread
+from labkit.text import interval_text
 
 PICTURES, STRATA = 32, 8
 # A territory is far where half of it is harder than this share of the ordinary pictures,
@@ -62,10 +63,10 @@ class Distance:
     @property
     def sentence(self) -> str:
         """Say how far it is, and when only a real base can learn it."""
-        parts = [f"On the base {self.base} the loss on {self.territory} is {_range(self.ratio)} times that on what it "
-                 f"knows ({self.loss.mean:.3f} against {self.ordinary.mean:.3f}), and {self.harder:.0%} of the "
-                 "pictures are harder than nine in ten ordinary ones. To the reader a picture lies "
-                 f"{_range(self.features)} times as far from the nearest ordinary one as those lie apart. "
+        parts = [f"On the base {self.base} the loss on {self.territory} is {interval_text(self.ratio)} times that on "
+                 f"what it knows ({self.loss.mean:.3f} against {self.ordinary.mean:.3f}), and {self.harder:.0%} of "
+                 "the pictures are harder than nine in ten ordinary ones. To the reader a picture lies "
+                 f"{interval_text(self.features)} times as far from the nearest ordinary one as those lie apart. "
                  f"So it is {self.why}."]
         if self.broken_words:
             more = " …" if len(self.broken_words) > 6 else ""
@@ -75,7 +76,7 @@ class Distance:
                  if self.is_out_of_reach else
                  ", so it can show them; "
                  "what it blurs there (letters, faces, fine pattern) only a larger base can learn.")
-        parts.append(f"Its autoencoder gives the pictures back with {_range(self.redrawn)} times the error of "
+        parts.append(f"Its autoencoder gives the pictures back with {interval_text(self.redrawn)} times the error of "
                      f"ordinary ones{reach}")
         return " ".join(parts)
 
@@ -121,7 +122,3 @@ def ratio(values, against) -> Interval:
 def nearest(features, among) -> np.ndarray:
     """Return each picture's distance to the nearest of some others, (n,)."""
     return np.sqrt(((features[:, None] - among[None]) ** 2).sum(-1)).min(1)
-
-
-def _range(interval) -> str:
-    return f"{interval.mean:.2g} ({interval.low:.2g} to {interval.high:.2g})"

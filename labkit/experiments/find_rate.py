@@ -19,12 +19,14 @@ from typing import Protocol
 
 import numpy as np
 
-from labkit.design.ladders import LADDERS
+from labkit.design.ladders import LADDERS, rung_of
 from labkit.errors import LabError
+from labkit.judge.arms import broke
+from labkit.judge.compare import final_losses
 from labkit.judge.diagnose import diagnose, gain_at
 from labkit.judge.findings import picture_losses
 from labkit.judge.ranking import loss_name
-from labkit.judge.stats import LEVEL, Interval, interval_of
+from labkit.judge.stats import Interval, interval_of, level_among
 from labkit.store.history import Run
 from labkit.text import rate_text, with_interval
 
@@ -88,7 +90,7 @@ class Race:
 
 def find_rate(race: Race, start: float) -> Race:
     """Run a race from the rungs around `start`, and return it; LabError where no rung of the ladder is stable."""
-    first = rung_of(start)
+    first = rung_of(start, LADDER)
     _enter(race, range(first - BELOW, first + ABOVE + 1))
     for look in race.looks():
         new = race.running
@@ -102,11 +104,6 @@ def find_rate(race: Race, start: float) -> Race:
         raise LabError("No rate of the ladder is stable on this base with these settings: look at the pictures and at "
                        "the settings beside the rate first (`labkit checkup`).")
     return race
-
-
-def rung_of(rate: float) -> int:
-    """Return the number of the rung next to a rate."""
-    return min(range(len(LADDER)), key=lambda i: abs(math.log(LADDER[i] / rate)))
 
 
 def _enter(race: Race, rungs: Sequence[int]) -> list[Racer]:
@@ -133,7 +130,7 @@ def _leave(race: Race, judged: Sequence[Racer], look: int) -> None:
     runs = {racer.rate: race.track.run(racer.rate, look) for racer in race.running if racer.step}
     for racer in judged:
         label = diagnose(runs[racer.rate], runs.values()).label
-        if label in UNSTABLE or not np.isfinite(_losses(runs[racer.rate])).all():
+        if label in UNSTABLE or broke(runs[racer.rate]):
             _out(race, racer, "broken", f"{label} after {racer.step:,} updates")
     broken = min((racer.rate for racer in race.racers.values() if racer.left == "broken"), default=math.inf)
     for racer in judged:
@@ -142,12 +139,12 @@ def _leave(race: Race, judged: Sequence[Racer], look: int) -> None:
     # a run that the store already had may have been measured at other updates: it waits for the end, which all share
     here = [racer for racer in race.running if racer.rate in runs
             and runs[racer.rate].validations["validation"].steps[-1] == look]
-    best = min(here, key=lambda racer: _losses(runs[racer.rate]).mean(), default=None)
+    best = min(here, key=lambda racer: final_losses(runs[racer.rate]).mean(), default=None)
     for racer in judged:
         if best is None or racer is best or racer not in here:
             continue
         ahead = runs[best.rate]
-        above = apart(race, _losses(runs[racer.rate]) - _losses(ahead))
+        above = apart(race, final_losses(runs[racer.rate]) - final_losses(ahead))
         if racer.rate > best.rate and above.low > 0:
             _out(race, racer, "behind", f"{with_interval(above)} above {rate_text(best.rate)} after {look:,} updates")
         elif racer.rate < best.rate and above.low > 0 and look < race.updates:
@@ -161,9 +158,9 @@ def _come_in(race: Race, look: int) -> list[Racer]:
     """Let rungs come in beside the best, at the end beside all that cannot be told from it; return them."""
     best = _best(race.running)
     if best is None:                                          # all that were tried are broken: look below
-        return _enter(race, [rung_of(min(race.racers)) - 1])
+        return _enter(race, [rung_of(min(race.racers), LADDER) - 1])
     is_last = look == race.updates
-    alike = [rung_of(rate) for rate in _alike(race)] if is_last else [rung_of(best.rate)]
+    alike = [rung_of(rate, LADDER) for rate in _alike(race)] if is_last else [rung_of(best.rate, LADDER)]
     beside = [alike[0] - 1, alike[-1] + 1]
     came = _enter(race, beside)
     below = race.racers.get(LADDER[beside[0]]) if beside[0] >= 0 else None
@@ -181,7 +178,7 @@ def _out(race: Race, racer: Racer, left: str, why: str) -> None:
 
 def _best(racers: Sequence[Racer]) -> Racer | None:
     """Return the lowest of those that run, each as measured last."""
-    return min(racers, key=lambda racer: _losses(racer.run).mean(), default=None)
+    return min(racers, key=lambda racer: final_losses(racer.run).mean(), default=None)
 
 
 def _forecast(race: Race, rate: float, ahead: Run) -> Interval:
@@ -200,19 +197,13 @@ def _alike(race: Race) -> list[float]:
     """Return the rates that went to the end and cannot be told from the best, it among them, the lowest first."""
     best = _best(race.running)
     return [racer.rate for racer in race.running if racer is best
-            or racer.step == race.updates and apart(race, _losses(racer.run) - _losses(best.run)).low <= 0]
+            or racer.step == race.updates and apart(race, final_losses(racer.run) - final_losses(best.run)).low <= 0]
 
 
 def apart(race: Race, values: np.ndarray) -> Interval:
     """Return the mean of differences (images,) with an interval that holds for all pairs and looks together."""
     pairs = len(LOOKS) * max(1, len(race.racers) - 1)
-    return interval_of(values, 1 - (1 - LEVEL) / pairs)
-
-
-def _losses(run: Run) -> np.ndarray:
-    """Return the held-out losses (images,) as last measured; infinite where the run broke."""
-    losses = picture_losses(run.validations["validation"])[-1]
-    return np.full_like(losses, np.inf) if run.status == "diverged" else losses
+    return interval_of(values, level_among(pairs))
 
 
 # -- what was found
@@ -235,7 +226,7 @@ def found(race: Race) -> Found:
     low, high = alike[0], alike[-1]
     worse = {rate for rate in race.racers if rate not in alike}
     is_bracketed = any(rate < low for rate in worse) and any(rate > high for rate in worse)
-    loss, base = _losses(best.run).mean(), picture_losses(best.run.validations["validation"])[0].mean()
+    loss, base = final_losses(best.run).mean(), picture_losses(best.run.validations["validation"])[0].mean()
     said = (f"Take {rate_text(best.rate)}: {loss_name([best.run])} {loss:.3f} after {race.updates:,} updates, "
             f"{base:.3f} before.")
     if len(alike) > 1:

@@ -13,7 +13,8 @@ from labkit.engine.attribute_reader import STYLE as STYLE_ASKED
 from labkit.engine.attribute_reader import asked_of, load_reader
 from labkit.engine.monitor import FIRST_SCORED
 from labkit.experiments.distance import PICTURES, nearest
-from labkit.judge.stats import LEVEL, Interval, share_interval, shares_difference
+from labkit.judge.stats import Interval, level_among, share_interval, shares_difference
+from labkit.text import share_text
 from labkit.view.labels import name_points
 from labkit.view.pictures import show_mosaic
 from labkit.view.style import STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
@@ -63,7 +64,7 @@ class Frontier:
 
         Together, because the strength was chosen by what they measure.
         """
-        return 1 - (1 - LEVEL) / max(len(self.strengths) - 1, 1)
+        return level_among(len(self.strengths) - 1)
 
     @property
     def lost(self) -> Interval:
@@ -89,7 +90,7 @@ class Frontier:
 
     def _share(self, scores) -> str:
         mean, low, high = share_interval(scores, self.level)
-        return f"{mean:.0%} ({low:.0%} to {high:.0%})"
+        return share_text((mean, low, high))
 
 
 def measure_frontier(lab, run, *, strengths=STRENGTHS, pictures: int = 16, affordable: float = 0.1, seed: int = 0,

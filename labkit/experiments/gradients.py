@@ -15,7 +15,7 @@ from labkit.engine.adapters import LoRAStack, bare
 from labkit.engine.loss import add_noise, per_sample_loss
 from labkit.engine.ragged import by_shape
 from labkit.engine.seeding import generator
-from labkit.judge.stats import Interval, resampled_means, spread, t_quantile, wilson
+from labkit.judge.stats import Interval, resampled_means, spread, t_interval, wilson
 from labkit.view.curves import loss_axis
 from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 
@@ -207,16 +207,9 @@ def gradient_by_batch(base, cache, config, *, adapter=None, batch_sizes=(1, 2, 4
         squared.append(float(squares.mean()))
         norm.append(float(np.sqrt(squares).mean()))
         along.append(u.reshape(n // B, B).mean(1))
-    intervals = tuple(_mean_and_ends(values) for values in along)
+    intervals = tuple(t_interval(values) for values in along)
     return GradientByBatch(tuple(batch_sizes), tuple(norm), tuple(squared), tuple(mean for mean, *_ in intervals),
                            tuple((low, high) for _, low, high in intervals), noise_scale(products))
-
-
-def _mean_and_ends(values) -> tuple[float, float, float]:
-    """Return the mean of values (m,) and the ends of its 95 % interval by Student's t."""
-    mean, m = values.mean(), len(values)
-    reach = values.std(ddof=1) / np.sqrt(m) * t_quantile(0.975, m - 1)
-    return float(mean), float(mean - reach), float(mean + reach)
 
 
 def inner_products(gradients) -> np.ndarray:

@@ -286,7 +286,7 @@ def _points(interval: Interval) -> str:
 
 # -- drawn
 
-BROKEN = 1.12                                                 # times the untouched loss: all above stands there
+HIGHEST = 1.12                                                 # times the untouched loss: all above stands there
 LEFT, BOTTOM, ENDS, LABELS, HEIGHT = 0.85, 0.75, 3.4, 2.25, 3.1    # inches
 
 
@@ -301,7 +301,7 @@ def plot_choice(found: Study) -> LabFigure:
 
 def _draw_ends(ax, found: Study) -> None:
     before = np.array([found.untouched[settings["data"]]["held_out"] for settings in found.settings])
-    loss = np.minimum(found.values["held_out"][:, -1] / before, BROKEN)
+    loss = np.minimum(found.values["held_out"][:, -1] / before, HIGHEST)
     share = 100 * found.shares[:, -1]
     for verdict, (_, color) in VERDICTS.items():
         of_it = [i for i, other in enumerate(found.verdicts) if other == verdict]
@@ -311,9 +311,9 @@ def _draw_ends(ax, found: Study) -> None:
                     label=f"{verdict} ({len(of_it)})")
     ax.set_ylim(-3, 103)
     low, high = ax.get_xlim()
-    ticks = [tick for tick in ax.get_xticks() if low <= tick < BROKEN - 0.12 * (high - low)]
-    if loss.max() == BROKEN:
-        ax.set_xticks([*ticks, BROKEN], [*(f"{tick:g}" for tick in ticks), "higher"])
+    ticks = [tick for tick in ax.get_xticks() if low <= tick < HIGHEST - 0.12 * (high - low)]
+    if loss.max() == HIGHEST:
+        ax.set_xticks([*ticks, HIGHEST], [*(f"{tick:g}" for tick in ticks), "higher"])
     ax.legend(fontsize=STYLE["small"], frameon=False, loc="upper right", handletextpad=0.2, borderaxespad=0)
     name_axes(ax, "held-out loss at the end,\nshare of the untouched base's", "pictures accepted (%)", "A run's end")
 

@@ -21,13 +21,13 @@ from labkit.experiments.memorization import (
     thumbnails,
 )
 from labkit.experiments.turning_points import Scored, boundary, plot_boundary, stopping_table
-from labkit.judge.arms import basis, over_seeds, rise
-from labkit.judge.compare import as_good, best_of, final_losses, gap, views
+from labkit.judge.arms import basis, broke, over_seeds, rise
+from labkit.judge.compare import as_good, best_of, gap, views
 from labkit.judge.early_stopping import Time, time_of_lowest_loss
 from labkit.judge.stats import Interval
 from labkit.store.history import Run
 from labkit.text import with_interval
-from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, mark_not_finite, step_axis
+from labkit.view.curves import SETS, STEP_AXIS, curve, end, loss_axis, mark_not_finite, step_axis
 from labkit.view.pictures import prompts_of, sample_pictures, show_mosaic
 from labkit.view.style import MARKERS, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 from labkit.view.tables import Table, loss
@@ -94,7 +94,7 @@ def _draw_changes(ax, run, means, bands) -> list:
         mark_not_finite(ax, steps, mean, color)
         means.append(mean)
         bands += [low, high]
-        labels.append((mean[-1] if np.isfinite(mean[-1]) else 1e30, SETS[name][0], color))
+        labels.append((end(mean), SETS[name][0], color))
     return labels
 
 
@@ -132,7 +132,7 @@ def predictions(runs: Sequence[Run], pictures=None, turn=None) -> str:
     turn        the update predicted to be the best of the run on the fewest pictures
     """
     fewest = min(runs, key=lambda run: run.config.n_train)
-    ended = [run for run in runs if np.isfinite(final_losses(run)).all()]
+    ended = [run for run in runs if not broke(run)]
     beside, lowest, time = "", None, time_of_lowest_loss(fewest)
     if ended:
         lowest = best_of(ended).config.n_train

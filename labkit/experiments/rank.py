@@ -24,11 +24,11 @@ from labkit.errors import LabError
 from labkit.judge import compare
 from labkit.judge.arms import noise_among
 from labkit.judge.compare import final_losses
-from labkit.judge.stats import LEVEL, Interval, SeedNoise, by_picture, seeds_difference
+from labkit.judge.stats import Interval, SeedNoise, by_picture, level_among, seeds_difference
 from labkit.store.adapter_files import adapter_bytes
 from labkit.store.events import Checkpoint, Step
 from labkit.store.history import Run
-from labkit.text import rate_text
+from labkit.text import rate_text, share_text
 from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, direct_labels, name_axes, new_axes, ordered_colors
 from labkit.view.tables import Table
 
@@ -100,7 +100,7 @@ class Capacity:
         sizes = [other for other in sizes or self.sizes if np.isfinite(self.end(other)).all()]
         end = self.end(size) if rate is None else self.ends[size][rate]
         others = [other for other in sizes if other != size or rate is not None]
-        level = 1 - (1 - LEVEL) / max(len(sizes) - 1, 1)
+        level = level_among(len(sizes) - 1)
         apart = [seeds_difference(end, self.end(other), self.noise, level) for other in others]
         floor = 0.0 if rate is None else -math.inf
         return Interval(*(max([floor, *(interval[i] for interval in apart)]) / self.gain for i in range(3)))
@@ -278,7 +278,7 @@ def _draw_best(ax, each: Capacity, places) -> tuple:
 def _share(interval: Interval) -> str:
     if not math.isfinite(interval.mean):
         return "broke at every rate"
-    return f"{interval.mean:.0%} ({interval.low:.0%} to {interval.high:.0%})"
+    return share_text(interval)
 
 
 # -- what an adapter costs

@@ -7,7 +7,9 @@ import numpy as np
 
 from labkit.design.ladders import rung_text
 from labkit.errors import LabError
+from labkit.judge.arms import broke
 from labkit.judge.stats import DRAWS, Interval, by_picture, resampled_means, spread
+from labkit.text import share_text
 from labkit.view.style import LINES, MARKERS, STYLE, LabFigure, name_axes, new_axes
 
 BLUE = "#0072B2"
@@ -40,7 +42,7 @@ class Sensitivity:
                 "the most, though chance may have put it first")
         trained = "each trained once with one seed" if self.seeds == 1 else f"trained with {self.seeds} seeds"
         together = self.together
-        return (f"{first} alone explains {most.mean:.0%} ({most.low:.0%} to {most.high:.0%}) of what separates these "
+        return (f"{first} alone explains {share_text(most)} of what separates these "
                 f"{self.runs} runs, {trained}; {sure}. Pairs of knobs explain {together.mean:.0%} "
                 f"({together.low:.0%} to {together.high:.0%}) beyond that, {pair[0]} with {pair[1]} the most "
                 f"({joint.mean:.0%}, {joint.low:.0%} to {joint.high:.0%}).")
@@ -118,8 +120,7 @@ def gain(run) -> np.ndarray:
     """Return by how much each picture's held-out loss fell, (pictures,); 0 where the run broke."""
     losses = run.validations["validation"].losses
     fell = by_picture(losses[0]) - by_picture(losses[-1])
-    broken = run.status == "diverged" or not np.isfinite(fell).all()
-    return np.zeros_like(fell) if broken else fell
+    return np.zeros_like(fell) if broke(run) else fell
 
 
 def marginal(values, axes) -> np.ndarray:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.design.config import RunConfig
-from labkit.design.ladders import LADDERS
+from labkit.design.ladders import LADDERS, rung_of
 from labkit.errors import LabError
+from labkit.judge.compare import final_losses
 from labkit.judge.diagnose import LABELS, Verdict, diagnose
 from labkit.judge.stats import paired_difference
 from labkit.store.history import Run
@@ -52,7 +53,7 @@ def among(runs: Iterable[Run]) -> Callable[[RunConfig], Run]:
 
 def first_rungs(start: float) -> list[float]:
     """Return the rungs that a test from `start` is likely to need, for one pass: the nearest and its neighbours."""
-    rung = _rung(start)
+    rung = rung_of(start)
     return list(LADDER[max(rung - 1, 0) : rung + 2])
 
 
@@ -65,7 +66,7 @@ def short_test(train: Callable[[RunConfig], Run], config: RunConfig, *, start: f
     A rung is better when its held-out loss on fixed noise is lower and the paired interval over pictures excludes
     zero, one seed each: single steps' losses are drawn at new timesteps and cannot tell two rates apart.
     """
-    rung = _rung(start)
+    rung = rung_of(start)
     runs, best, direction = {}, None, +1
     while rung is not None:
         run = runs[rung] = train(config.replace(learning_rate=LADDER[rung]))
@@ -99,11 +100,6 @@ def chosen(trials: Iterable[Trial]) -> Trial:
     if best is None:
         raise LabError("No rate of the short test was stable: begin it lower.")
     return best
-
-
-def _rung(learning_rate) -> int:
-    """Return the number of the rung next to a rate."""
-    return min(range(len(LADDER)), key=lambda i: abs(np.log(LADDER[i] / learning_rate)))
 
 
 def _compare(run, best, verdict) -> tuple[bool, str]:
@@ -170,7 +166,7 @@ def by_rate(runs: Iterable[Run]) -> dict[float, tuple[float, str]]:
     outcomes = {}
     for rate, group in sorted(groups.items()):
         labels = [diagnose(run, by_seed[run.config.seed]).label for run in group]
-        end = float(np.mean([run.validations["validation"].means[-1] for run in group]))
+        end = float(np.mean([final_losses(run).mean() for run in group]))
         outcomes[rate] = end, max(LABELS, key=labels.count)
     return outcomes
 

@@ -17,7 +17,7 @@ from labkit.engine.monitor import FIRST_SCORED
 from labkit.engine.validation import ValidationSet, untouched_losses
 from labkit.errors import LabError
 from labkit.experiments.gradients import fixed_draws
-from labkit.judge.stats import LEVEL, Interval, by_picture, interval_of
+from labkit.judge.stats import Interval, by_picture, interval_of, level_among
 from labkit.text import with_interval
 from labkit.view.curves import LOSS_AXIS, loss_axis
 from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
@@ -66,7 +66,7 @@ class Scores:
 
         among    of how many adapters k was chosen by what was measured: their intervals then hold together
         """
-        return interval_of(self.losses[name][k] - self.base[name], 1 - (1 - LEVEL) / among)
+        return interval_of(self.losses[name][k] - self.base[name], level_among(among))
 
     @property
     def lowest(self) -> int:

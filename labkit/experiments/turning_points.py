@@ -22,6 +22,7 @@ from labkit.judge.early_stopping import (
 )
 from labkit.judge.stats import LEVEL
 from labkit.store.history import Run
+from labkit.text import share_text
 from labkit.view.curves import SETS, STEP_AXIS, curve, loss_axis, step_axis
 from labkit.view.style import LINES, STYLE, VERDICTS, LabFigure, direct_labels, name_axes, new_axes
 from labkit.view.tables import Table
@@ -93,7 +94,7 @@ def stopping_table(run: Run, rules: Iterable[Rule] | None = None) -> Table:
         result = apply_rule(rule, run)
         mean, low, high = result.gain
         spent = f"{result.stopped:,.0f}" if math.isfinite(result.stopped) else "the run ends first"
-        rows.append([result.rule, spent, f"{result.kept:,}", f"{mean:.0%} ({low:.0%} to {high:.0%})"])
+        rows.append([result.rule, spent, f"{result.kept:,}", share_text((mean, low, high))])
     gain = "share of the best gain (95 % interval over pictures, one run)"
     return Table(["rule", "stops after updates", "gives the checkpoint of", gain], rows)
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from labkit.errors import LabError
 
+# Endings of files that torch pickled: reading one can run any program, so none is ever opened.
+PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
+
 
 def require_regular(path: Path, *, or_absent: bool = False) -> None:
     """Raise LabError unless path is a file, through links too, or is not there and need not be."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.design.config import RunConfig
-from labkit.judge.stats import LEVEL, Interval, SeedNoise, by_picture, pooled_noise, seed_noise, seeds_difference
+from labkit.judge.stats import Interval, SeedNoise, by_picture, level_among, pooled_noise, seed_noise, seeds_difference
 from labkit.store.history import Curve, Run
 
 LIKE = 0.5  # of the best gain of an experiment: runs that broke are noisier than those that count
@@ -90,6 +90,11 @@ def _losses_of_one(run: Run, at: int, name: str) -> np.ndarray:
     return np.full_like(values, np.inf) if broke else values
 
 
+def broke(run: Run) -> bool:
+    """Tell whether a run, or one of an arm's, broke: its final losses are not numbers."""
+    return not np.isfinite(losses(run)).all()
+
+
 def runs_of(run: Run) -> tuple[Run, ...]:
     """Return the runs of an arm, one for each seed; of a single run itself."""
     return run.runs if isinstance(run, Arm) else (run,)
@@ -110,7 +115,7 @@ def difference(run: Run, other: Run, among: int = 1, noise: SeedNoise | None = N
     noise    between seeds; None takes that of the arms
     """
     noise = noise or _pooled([getattr(run, "noise", None), getattr(other, "noise", None)])
-    return seeds_difference(losses(run), losses(other), noise, 1 - (1 - LEVEL) / max(among, 1))
+    return seeds_difference(losses(run), losses(other), noise, level_among(among))
 
 
 def rise(run: Run, at: int, name: str = "validation") -> Interval:

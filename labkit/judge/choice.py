@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.judge.arms import difference, losses
-from labkit.judge.compare import as_good, best_of, final_losses, has_failed
-from labkit.judge.stats import LEVEL, Interval, seeds_difference
+from labkit.judge.arms import broke, difference, losses
+from labkit.judge.compare import as_good, best_of, has_failed
+from labkit.judge.stats import Interval, level_among, seeds_difference
 from labkit.store.history import Run
 
-BROKEN = Interval(np.nan, np.nan, np.nan)
+NOT_KNOWN = Interval(np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Choice:
 
 def choose(runs: Sequence[Run]) -> Choice:
     """Compare runs whose first evaluation is the untouched base's and whose last is their own."""
-    level = 1 - (1 - LEVEL) / len(runs)
+    level = level_among(len(runs))
     change = {run.run_id: seeds_difference(losses(run), losses(run, 0), None, level) for run in runs}
-    whole = [run for run in runs if np.isfinite(final_losses(run)).all()]
+    whole = [run for run in runs if not broke(run)]
     if not whole:
-        return Choice(None, (), dict.fromkeys(change, BROKEN), change)
+        return Choice(None, (), dict.fromkeys(change, NOT_KNOWN), change)
     lowest = best_of(whole)
     among = sum(not has_failed(run) for run in whole) - 1     # as `as_good` counts them
     above = {run.run_id: difference(run, lowest, among) for run in runs}

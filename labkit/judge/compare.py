@@ -11,13 +11,13 @@ import numpy as np
 
 from labkit.design import volume
 from labkit.errors import LabError
-from labkit.judge.arms import difference, losses
+from labkit.judge.arms import broke, difference, losses
 from labkit.judge.stats import SeedNoise
 from labkit.store.history import Run
 
 AnyRun = TypeVar("AnyRun", bound=Run)  # a run, or an arm of runs that differ by the seed alone
 
-BROKEN = 1.2  # times the untouched base's loss: such an end says nothing of a valley
+FAILED_AT = 1.2  # times the untouched base's loss: such an end says nothing of a valley
 
 
 def final_losses(run: Run, name: str = "validation") -> np.ndarray:
@@ -31,14 +31,14 @@ def share_left(run: Run) -> float:
 
 
 def has_failed(run: Run) -> bool:
-    """Tell whether a run broke or ends at BROKEN times the untouched base's loss or above."""
-    return not share_left(run) < BROKEN
+    """Tell whether a run broke or ends at FAILED_AT times the untouched base's loss or above."""
+    return not share_left(run) < FAILED_AT
 
 
 def best_of(runs: Sequence[AnyRun]) -> AnyRun:
     """Return the run with the lowest final held-out loss; LabError where every one of them broke."""
     best = min(runs, key=lambda run: final_losses(run).mean())
-    if not np.isfinite(final_losses(best)).all():
+    if broke(best):
         raise LabError(f"No run at batch {best.config.train_batch_size} ended with a number: record lower rates.")
     return best
 

@@ -70,7 +70,7 @@ class Verdict:
 
     def to_dict(self) -> dict:
         """Return the verdict in a form that strict JSON keeps."""
-        return {name: _jsonable(value) for name, value in vars(self).items()} | {"sentence": self.sentence}
+        return {name: jsonable(value) for name, value in vars(self).items()} | {"sentence": self.sentence}
 
 
 def diagnose(run: Run, siblings: Iterable[Run] = ()) -> Verdict:
@@ -195,9 +195,10 @@ def gain_at(step: float, steps: np.ndarray, losses: np.ndarray) -> np.ndarray:
     return losses[0] - (losses[right - 1] * (1 - share) + losses[right] * share)
 
 
-def _jsonable(value: object) -> object:
+def jsonable(value: object) -> object:
+    """Return a value in a form that strict JSON keeps: tuples as lists, numbers that are not finite as None."""
     if isinstance(value, dict):
-        return {name: _jsonable(item) for name, item in value.items()}
+        return {name: jsonable(item) for name, item in value.items()}
     if isinstance(value, tuple):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

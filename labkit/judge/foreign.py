@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from labkit.judge.diagnose import jsonable
 from labkit.judge.findings import DIVERGED_FACTOR, NEGLIGIBLE
 from labkit.judge.foreign_text import advice, seen
 from labkit.judge.log_course import LogCourse, log_course
@@ -66,7 +67,7 @@ class LogVerdict:
     def to_dict(self) -> dict:
         """Return the verdict in a form that strict JSON keeps."""
         plain = {"label": self.label, "confidence": self.confidence, "since_step": self.since_step}
-        evidence = {name: _jsonable(value) for name, value in self.evidence.items()}
+        evidence = {name: jsonable(value) for name, value in self.evidence.items()}
         return plain | {"evidence": evidence, "advice": self.advice, "sentence": self.sentence,
                         "cautions": list(self.cautions)}
 
@@ -193,9 +194,3 @@ def _cautions(log: ForeignLog) -> tuple[str, ...]:
     """Return what is known of a tag that makes it tell less than it seems to."""
     tag = plain(log.validation.tag) if log.validation is not None else ""
     return (CAUTIONS[tag],) if tag in CAUTIONS else ()
-
-
-def _jsonable(value: object) -> object:
-    if isinstance(value, tuple):
-        return [_jsonable(end) for end in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,8 +1,8 @@
 """What is said of a log of another trainer: what to do, and what was seen, with its numbers."""
 
 from labkit.judge.stats import Interval
-from labkit.judge.verdict_text import DIVERGED, HEALTHY, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE, signed
-from labkit.text import counted
+from labkit.judge.verdict_text import DIVERGED, HEALTHY, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE
+from labkit.text import counted, interval_text
 
 LEVEL_SHARE = 0.1                                             # second half over first: below it, it has levelled off
 
@@ -63,14 +63,16 @@ def seen(label: str, since: int | None, evidence: dict) -> str:
     noise = f"The log's own noise is {size:.2g} ({100 * size / abs(start):.1g} % of the loss)"
     if label in (OVERFITTING, OVERSHOOTING) or rise.low > 0:
         probe = evidence.get("probe_since_best")
-        beside = f", while on training pictures it changed by {signed(probe)}" if isinstance(probe, Interval) else ""
-        fell = f"fell by {signed(gain)} to step {evidence['best_step']:,} and then " if gain.low > 0 else ""
-        return f"Validation loss {fell}rose by {signed(rise)}{beside}. {noise}."
+        beside = ""
+        if isinstance(probe, Interval):
+            beside = f", while on training pictures it changed by {interval_text(probe)}"
+        fell = f"fell by {interval_text(gain)} to step {evidence['best_step']:,} and then " if gain.low > 0 else ""
+        return f"Validation loss {fell}rose by {interval_text(rise)}{beside}. {noise}."
     share = f", {100 * gain.mean / abs(start):.2g} % of {start:.4g}"
     if label == STAGNATING and gain.low > 0:
-        return (f"Validation loss fell by {signed(gain)}{share}, and in the second half still at "
+        return (f"Validation loss fell by {interval_text(gain)}{share}, and in the second half still at "
                 f"{evidence['second_half_gain']:.0%} of the pace of the first. {noise}.")
-    return f"Validation loss fell by {signed(gain)}{share}. {noise}."
+    return f"Validation loss fell by {interval_text(gain)}{share}. {noise}."
 
 
 def _of_training(evidence: dict) -> str:
@@ -81,4 +83,4 @@ def _of_training(evidence: dict) -> str:
     size = drop if drop.mean > 0 else Interval(-drop.mean, -drop.high, -drop.low)
     sure = "" if drop.excludes_zero else ", which may be none at all"
     return (f"A single step scatters by {evidence['train_noise']:.2g}, {ratio:.2g} times the {word} of the mean from "
-            f"the first fifth of the run to the last, {signed(size)}{sure}.")
+            f"the first fifth of the run to the last, {interval_text(size)}{sure}.")

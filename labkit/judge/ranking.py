@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labkit.design.naming import differing
 from labkit.judge.arms import difference, losses
 from labkit.judge.compare import has_failed
 from labkit.judge.diagnose import DIVERGED, Verdict, diagnose
@@ -61,16 +60,6 @@ def are_held_out(runs: Sequence[Run]) -> bool:
 def loss_name(runs: Sequence[Run]) -> str:
     """Say what the runs' validation losses are of, as the head of a column or a title does."""
     return "held-out loss" if are_held_out(runs) else "loss on training pictures"
-
-
-def knobs(runs: Sequence[Run]) -> list[str]:
-    """Return the fields in which runs differ; the rate is among them only where it does, or where nothing does."""
-    names = differing(runs)
-    if len({run.config.learning_rate for run in runs}) == 1 and len(names) > 1:
-        names.remove("learning_rate")
-    if "rank" in names and "alpha" in names and len({run.config.scaling for run in runs}) == 1:
-        names.remove("alpha")                                 # it only followed the rank
-    return names
 
 
 def _place(run: Run, verdict: Verdict) -> tuple[int, float]:

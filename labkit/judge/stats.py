@@ -115,6 +115,11 @@ def seeds_difference(after: np.ndarray, before: np.ndarray, noise: SeedNoise | N
     return Interval(estimate, estimate - half, estimate + half)
 
 
+def level_among(n: int) -> float:
+    """Return the level at which each of n intervals is taken so that all hold together with 95 % (Bonferroni)."""
+    return 1 - (1 - LEVEL) / max(n, 1)
+
+
 def t_interval(values: Numbers, level: float = LEVEL) -> Interval:
     """Return the mean of a few values, such as those of seeds, with its interval by Student's t."""
     values = np.asarray(values, dtype=np.float64)

@@ -1,7 +1,7 @@
 """Verdicts in words: the labels, the sentence for each, and why one cannot be given."""
 
 from labkit.judge.stats import Interval
-from labkit.text import counted
+from labkit.text import counted, interval_text
 
 DIVERGED, OVERSHOOTING, STAGNATING = "diverged", "overshooting", "stagnating"
 OVERFITTING, HEALTHY, UNSURE = "overfitting", "healthy", "not enough evidence"
@@ -20,31 +20,31 @@ def sentence(label: str, since: int | None, evidence: dict, improving: bool, so_
         return (f"Diverged{when} since step {since}: {loss} went from {start:.4g} to {last:.4g}, "
                 f"{last / start:.2g} times that of {evidence.get('begins_at', 'the untrained base')}.")
     if label in (OVERSHOOTING, OVERFITTING):
-        probe = signed(evidence["probe_since_best"])
+        probe = interval_text(evidence["probe_since_best"])
         on_training_pictures = {OVERSHOOTING: f"and on training pictures by {probe}",
                                 OVERFITTING: f"while on training pictures it changed by {probe}"}[label]
         also = "" if "measured_on" in evidence else f", {on_training_pictures}"  # else it was said already
-        return (f"{label.capitalize()}{when} since step {since}: {loss} rose by {signed(rise)} from its "
+        return (f"{label.capitalize()}{when} since step {since}: {loss} rose by {interval_text(rise)} from its "
                 f"lowest{also}{beside}.")
     share = evidence.get("share_of_best_sibling")
     compared = f", and is {share:.0%} of the best sibling's" if share is not None and share < 1 else ""
     if label == STAGNATING and abs(gain.mean) < 0.002 * start:
-        change = signed(Interval(-gain.mean, -gain.high, -gain.low))
+        change = interval_text(Interval(-gain.mean, -gain.high, -gain.low))
         return (f"Stagnating{when}: {loss} changed by {change}, next to nothing of its {start:.4g} at the "
                 f"start{beside}.")
     if label == STAGNATING:
         is_steady = evidence["second_half_gain_per_rate"] >= 0.7
         steady = " and still grows in proportion to the rate spent" if is_steady else ""
-        return f"Stagnating{when}: the gain of {signed(gain)} is small{steady}{compared}{beside}."
+        return f"Stagnating{when}: the gain of {interval_text(gain)} is small{steady}{compared}{beside}."
     is_level = evidence["change_in_last_quarter"].low > -LEVEL_SHARE * gain.mean
     course = ", and still falls" if improving else ", and has levelled off" if is_level else ""
-    return f"Healthy{when}: {loss} fell by {signed(gain)} from {start:.4g}{course}{beside}."
+    return f"Healthy{when}: {loss} fell by {interval_text(gain)} from {start:.4g}{course}{beside}."
 
 
 def doubt(evidence: dict, needed: int) -> str:
     """Say why no label can be given. needed: how many evaluations a verdict takes at the least."""
     if evidence.get("why") == NOTHING_HELD_OUT:
-        fell = f" fell by {signed(evidence['gain'])}" if "gain" in evidence else " tells little"
+        fell = f" fell by {interval_text(evidence['gain'])}" if "gain" in evidence else " tells little"
         return (f"Not enough evidence: the loss on the training pictures themselves{fell}, and no others are held out "
                 "that would show overfitting.")
     if evidence["evaluations"] < needed:
@@ -57,21 +57,16 @@ def doubt(evidence: dict, needed: int) -> str:
         return ("Not enough evidence: held-out loss rises, but without the loss on training pictures overfitting and "
                 "overshooting look alike.")
     if why == "seen once":
-        return (f"Not enough evidence: only the last evaluation lies above the lowest, by {signed(rise)}; the next "
-                "one may take it back.")
+        return (f"Not enough evidence: only the last evaluation lies above the lowest, by {interval_text(rise)}; the "
+                "next one may take it back.")
     if why == "early":
         return (f"Not enough evidence: after {counted(evidence['last_step'], 'update')} the loss still falls in "
                 "proportion to the rate, as it does early in every run.")
     leaning = evidence["leaning"]
     cases = f"over {evidence['pictures']} pictures and {evidence['evaluations']} evaluations"
     if leaning == HEALTHY and evidence["share_of_draws_that_rise"] > 0.1:
-        return (f"Not enough evidence: it looks healthy, but a rise of {signed(rise)} from its lowest, {cases}, is "
-                "not ruled out.")
+        return (f"Not enough evidence: it looks healthy, but a rise of {interval_text(rise)} from its lowest, "
+                f"{cases}, is not ruled out.")
     effect = rise if leaning in (OVERSHOOTING, OVERFITTING) else evidence["gain"]
     what = "a rise" if effect is rise else "a gain"
-    return f"Not enough evidence: it looks {leaning}, but {what} of {signed(effect)} {cases} is too uncertain."
-
-
-def signed(interval: Interval) -> str:
-    """Write an interval as "0.021 (0.015 to 0.027)"."""
-    return f"{interval.mean:.2g} ({interval.low:.2g} to {interval.high:.2g})"
+    return f"Not enough evidence: it looks {leaning}, but {what} of {interval_text(effect)} {cases} is too uncertain."

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from labkit.design.config import differing_fields
 from labkit.design.ladders import rung_text
-from labkit.design.naming import DERIVED, setting_text
+from labkit.design.naming import DERIVED, order_of, setting_text
 from labkit.judge.advice import PLAINLY
 from labkit.judge.verdict_text import DIVERGED
 
@@ -47,11 +47,7 @@ def _by_value(group: Iterable[Entry], name: str) -> dict[object, list[Entry]]:
     values: dict[object, list[Entry]] = defaultdict(list)
     for entry in group:
         values[entry["config"][name]].append(entry)
-    return dict(sorted(values.items(), key=lambda item: _order(item[0])))
-
-
-def _order(value: object) -> tuple:
-    return (0, value, "") if isinstance(value, (int, float)) else (1, 0, "" if value is None else str(value))
+    return dict(sorted(values.items(), key=lambda item: order_of(item[0])))
 
 
 def _sentence(group: list[Entry], name: str, others: list[str]) -> str:
@@ -84,12 +80,12 @@ def _verdict(runs: Sequence[Entry]) -> str:
 def _where(name: str, values: list) -> str:
     """Write the values of a stretch: "at 1e-3", "at 1e-3 and 3e-3", "from 1e-4 to 1e-2"."""
     texts = [rung_text(name, value) for value in values]
-    if len(texts) > 2 and _order(values[-1])[0] == 0:
+    if len(texts) > 2 and isinstance(values[-1], (int, float)):
         return f"from {texts[0]} to {texts[-1]}"
     return "at " + " and ".join([", ".join(texts[:-1]), texts[-1]] if texts[1:] else texts)
 
 
 def _loss(runs: Sequence[Entry]) -> float:
-    """Return the mean held-out loss at the end; not a number where a run broke or was never measured."""
-    ends = [math.nan if run["label"] == DIVERGED else run["evidence"].get("loss_at_end", math.nan) for run in runs]
+    """Return the mean held-out loss at the end; infinite where a run broke, NaN where none was measured."""
+    ends = [math.inf if run["label"] == DIVERGED else run["evidence"].get("loss_at_end", math.nan) for run in runs]
     return sum(ends) / len(ends)

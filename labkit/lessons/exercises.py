@@ -22,7 +22,7 @@ from labkit.text import counted, loss_text, with_interval
 
 SEEDS = 2  # runs needed at a rung: one alone is one draw of order and noise
 OWN_SEEDS = 10  # a learner's seeds: the first and those after it
-BROKEN = {DIVERGED: 1.0, OVERSHOOTING: 1.0, UNSURE: 0.5}  # how much a verdict speaks against a run's stability
+AGAINST = {DIVERGED: 1.0, OVERSHOOTING: 1.0, UNSURE: 0.5}  # how much a verdict speaks against a run's stability
 
 
 def own_seed(student, seed=0):
@@ -147,9 +147,9 @@ class Checks:
             raise LabError(f"One knob must differ, other than the rate and the seed; here differ: {listed}.")
         name, = differences
         change = f"{name} {getattr(healthy.config, name)} → {getattr(broken.config, name)}"
-        if BROKEN.get(diagnose(healthy).label) or not rise(healthy, 0).high < 0:
+        if AGAINST.get(diagnose(healthy).label) or not rise(healthy, 0).high < 0:
             raise LabError(f"The first run should learn and stay stable; it is: {diagnose(healthy).seen}")
-        if BROKEN.get(diagnose(broken).label) != 1:
+        if AGAINST.get(diagnose(broken).label) != 1:
             raise LabError(f"The second run does not fail ({change}): {diagnose(broken).seen} "
                            "Go further with this knob, or try another.")
         if not _broke([broken]):
@@ -258,7 +258,7 @@ def _broke(runs) -> bool:
 
 def _broken_share(runs) -> float:
     """Return the share of runs that are not stable; a run that nobody can judge counts half."""
-    return float(np.mean([BROKEN.get(diagnose(run).label, 0.0) for run in runs]))
+    return float(np.mean([AGAINST.get(diagnose(run).label, 0.0) for run in runs]))
 
 
 def _evidence(run) -> dict:

@@ -12,7 +12,7 @@ from labkit.errors import LabError
 from labkit.judge.score_text import short as score_text
 from labkit.judge.verdict_text import LABELS
 from labkit.lessons.panel_choice import order_of, short
-from labkit.text import counted, rate_text, rounded
+from labkit.text import counted, duration, rate_text, rounded
 from labkit.view.cards import loss_change, trained_at
 from labkit.view.race_data import encoded
 from labkit.view.style import VERDICTS
@@ -96,7 +96,7 @@ def cost(configs, known: int, pace) -> str:
     kinds = {config.n_train for config in configs}
     pictures = f"each of {kinds.pop()} pictures" if len(kinds) == 1 else "each picture"
     how = "as measured here" if pace.is_measured else "a guess until the first run"
-    return (f"{runs}, {pictures} seen about {seen} times: about {volume.duration(pace.guess(configs))} ({how})."
+    return (f"{runs}, {pictures} seen about {seen} times: about {duration(pace.guess(configs))} ({how})."
             f"{' ' + found + '.' if found else ''}")
 
 

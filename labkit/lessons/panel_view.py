@@ -5,13 +5,12 @@ import threading
 import time
 import uuid
 
-from labkit.design import volume
 from labkit.design.config import OLD_PREFIX, SHARE_PREFIX, is_share_string, load_design
 from labkit.design.ladders import LADDERS
 from labkit.errors import LabError
 from labkit.lessons import panel_state
 from labkit.lessons.panel_drawing import drawn
-from labkit.text import rate_text
+from labkit.text import duration, rate_text
 from labkit.view import instead
 from labkit.view.frontend import show, show_anew
 from labkit.view.race_view import RaceView, script, styles
@@ -254,7 +253,7 @@ class PanelView:
             return
         self._next_text = now + TEXT_S
         seen, took = done - self._paced_from[0], seconds - self._paced_from[1]
-        left = f", about {volume.duration(took / seen * (total - done))} left" if seen >= 3 and done < total else ""
+        left = f", about {duration(took / seen * (total - done))} left" if seen >= 3 and done < total else ""
         self.widget.progress = _progress(f"update {done:,} of {total:,}{left}{aside}", done, total)
 
     def show_error(self, error):

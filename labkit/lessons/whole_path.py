@@ -11,6 +11,7 @@ from labkit.design.ladders import rung_text
 from labkit.engine.base import diffusers_picture
 from labkit.errors import LabError
 from labkit.experiments.short_test import UNSTABLE, chosen
+from labkit.judge.arms import broke
 from labkit.judge.diagnose import STAGNATING, diagnose
 from labkit.judge.early_stopping import kept_step
 from labkit.judge.score_text import short
@@ -18,7 +19,7 @@ from labkit.lessons import claims
 from labkit.lessons.claims import HOLDS, IF, OPEN, OTHERWISE, Claim
 from labkit.store.adapter_files import save_adapter
 from labkit.store.recorded import recorded_or_none
-from labkit.text import counted, rate_text
+from labkit.text import counted, rate_text, share_text
 from labkit.view.pictures import caption_below, show_mosaic
 from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, LabFigure, name_axes, new_axes
 from labkit.view.tables import Table
@@ -54,7 +55,7 @@ def plot_journey(lab, trials, run, kept, *, seeds=SEEDS):
     seeds       how many prompts, each from noise of its own
     """
     validation, verdict = lab.territory.validation.take(seeds), diagnose(run)
-    captions, stable = validation.captions, [trial for trial in trials if math.isfinite(trial.loss)]
+    captions, whole = validation.captions, [trial for trial in trials if not broke(trial.run)]
     rows = {"untouched": lab.generate(captions), "trained": lab.generate(captions, run=run, step=kept),
             "a real picture": validation.pixels(lab.base.resolution)}
     side = (STYLE["width"] - NAMES) / len(captions)
@@ -63,7 +64,7 @@ def plot_journey(lab, trials, run, kept, *, seeds=SEEDS):
     figure = LabFigure(height=below + side * len(rows) + HEAD + PANELS + 1.0, photographic=True)
     bottom, room = below + side * len(rows) + HEAD + 0.55, STYLE["width"] / 2
     axes = [new_axes(figure.place_axes(left, bottom, room - 1.15, PANELS)) for left in (0.85, room + 0.85)]
-    _rates(axes[0], stable)
+    _rates(axes[0], whole)
     _losses(axes[1], run, kept)
     ax = figure.place_axes(NAMES, below, STYLE["width"] - NAMES, side * len(rows))
     xs, ys = show_mosaic(ax, list(rows.values()))
@@ -84,7 +85,7 @@ def plot_journey(lab, trials, run, kept, *, seeds=SEEDS):
     figure.text(0, height + 0.13 / figure.get_figheight(), f"the first {counted(len(captions), 'held-out prompt')}, "
                 f"none of them trained on; the same seed in a column{drawn_by}", fontsize=STYLE["small"],
                 color=STYLE["text"], va="center", fontstyle="italic")
-    figure.summary = (f"{len(stable)} short runs led to the rate {rate_text(run.config.learning_rate)}; "
+    figure.summary = (f"{len(trials)} short runs led to the rate {rate_text(run.config.learning_rate)}; "
                       f"of {counted(run.config.max_train_steps, 'update')} the checkpoint after {kept:,} is kept; "
                       f"{outcome}. Pictures of {'; '.join(captions)}")
     return figure
@@ -163,7 +164,7 @@ def distinct(divided):
     pair, share = max(divided.pairs.items(), key=lambda item: item[1].mean)
     verdict = HOLDS if together.high < DISTINCT else OTHERWISE if together.low > DISTINCT else OPEN
     return verdict, (
-        f"Pairs of knobs explain {together.mean:.0%} ({together.low:.0%} to {together.high:.0%}) of what separates "
+        f"Pairs of knobs explain {share_text(together)} of what separates "
         f"{divided.runs} runs beyond what each does alone, most of it {pair[0]} with {pair[1]} "
         f"({share.mean:.0%}, {share.low:.0%} to {share.high:.0%}).")
 
@@ -180,9 +181,9 @@ def derived(evidence):
     """Judge: values are derived from understanding and need no search; evidence: (proposals, trials)."""
     proposals, trials = evidence
     rate = next(proposal.value for proposal in proposals if proposal.field == "learning_rate")
-    stable = [trial for trial in trials if math.isfinite(trial.loss)]
+    whole = [trial for trial in trials if not broke(trial.run)]
     best = chosen(trials)
-    nearest = min(stable, key=lambda trial: abs(math.log(trial.learning_rate / rate)))
+    nearest = min(whole, key=lambda trial: abs(math.log(trial.learning_rate / rate)))
     if nearest is best:
         return IF, (f"The proposed rate of {rate_text(rate)} was the best of {len(trials)} that were tried here, "
                     "with one seed each; that it is could only be known by trying its neighbours.")

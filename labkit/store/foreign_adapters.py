@@ -17,11 +17,10 @@ import safetensors
 
 from labkit.errors import LabError
 from labkit.files import json_text
-from labkit.files.regular import require_regular
+from labkit.files.regular import PICKLES, require_regular
 from labkit.files.tensor_files import UNREADABLE, widened
 from labkit.store.adapter_files import METADATA_KEY, OWN_KEY
 
-PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 # What follows a layer's name in a file: the array's role, and the kind of adapter that has it.
 ROLES = {
     "lora_A.weight": ("A", "LoRA"), "lora_B.weight": ("B", "LoRA"),

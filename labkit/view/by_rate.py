@@ -7,17 +7,17 @@ from typing import NamedTuple
 import numpy as np
 
 from labkit.design.adapter_start import is_file
+from labkit.judge.arms import broke
 from labkit.judge.diagnose import DIVERGED
 from labkit.judge.findings import DIVERGED_FACTOR
 from labkit.judge.stats import by_picture, t_interval
 from labkit.store.history import Run
 from labkit.text import rate_text
-from labkit.view.curves import LOSS_AXIS, loss_axis, mark_not_finite
+from labkit.view.curves import FAR_ABOVE, LOSS_AXIS, loss_axis, mark_not_finite
 from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes, ordered_colors
 
 RATE_AXIS = "learning rate (logarithmic)"
 LEFT_OUT = f"{RATE_AXIS}; runs that broke are left out"
-FAR_ABOVE = 1e30  # where the label of a line without a finite point belongs
 APART = 1.05  # times: points of neighbouring lines at one rate stand so far from each other
 
 
@@ -83,7 +83,7 @@ def plot_u_curve(runs: Sequence[Run], ax=None):
     """
     ax, curves, groups = new_axes(ax, top=0.95), _held_out(runs), {}
     for run, held in zip(runs, curves, strict=True):
-        end = math.inf if run.status == "diverged" else by_picture(held.losses[-1]).mean()  # its last came before
+        end = math.inf if broke(run) else by_picture(held.losses[-1]).mean()  # its last came before
         groups.setdefault(run.config.learning_rate, []).append(end)
     ends = {rate: np.array(groups[rate]) for rate in sorted(groups)}
     means = {rate: float(values.mean()) if np.isfinite(values).all() else math.inf for rate, values in ends.items()}

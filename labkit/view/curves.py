@@ -28,7 +28,7 @@ LOSS_AXIS = "loss on fixed noise\n(mean squared error, no unit)"
 SETS = {"validation": ("held-out pictures", "-"), "probe": ("training pictures", LINES[2]),
         "ordinary": ("ordinary places", LINES[3])}
 WORTH_SEEING = 2.0, 0.15  # above the start: times what the best run gained, or this share of the start if that is more
-FAR_ABOVE = 1e30  # where a label goes whose curve ends at no number: pushed to the top edge
+FAR_ABOVE = 1e30  # where the label of a line without an end that is a number goes: pushed to the top edge
 
 
 def curve(run, name: str = "validation"):

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from labkit.design.adapter_start import beginning
 from labkit.design.glossary import glossary
 from labkit.design.ladders import rung_text
-from labkit.design.naming import differing, setting_text
+from labkit.design.naming import differing, order_of, setting_text
 from labkit.errors import LabError
 from labkit.files.regular import read_regular
 from labkit.judge.diagnose import diagnose
@@ -181,7 +181,7 @@ def chosen(runs) -> list[Run]:
     names = [name for name in differing(runs) if name != "seed"]
     lowest = min(run.config.seed for run in runs)
     runs = [run for run in runs if run.config.seed == lowest] if names_differ(runs, names) else list(runs)
-    return sorted(runs, key=lambda run: [_order(getattr(run.config, name)) for name in [*names, "seed"]])[:MOST]
+    return sorted(runs, key=lambda run: [order_of(getattr(run.config, name)) for name in [*names, "seed"]])[:MOST]
 
 
 def which(shown, runs) -> str:
@@ -216,11 +216,6 @@ def name_of(run, runs, field) -> str:
     some = (some for count in (1, 2, 3)
             for some in sorted(combinations(names, count), key=lambda some: "learning_rate" not in some))
     return words(run, next((some for some in some if len({words(each, some) for each in runs}) == len(runs)), names))
-
-
-def _order(value):
-    """Return what values of one field are sorted by: numbers by size, words by letters, None first."""
-    return (value is not None, value if isinstance(value, (int, float)) else 0, str(value))
 
 
 def encoded(samples: Samples, count: int) -> list[bytes]:

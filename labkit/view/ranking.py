@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from labkit.design.adapter_start import beginning
 from labkit.design.ladders import rung_text
-from labkit.design.naming import setting_text
+from labkit.design.naming import knobs, setting_text
 from labkit.judge.compare import has_failed
-from labkit.judge.ranking import Ranked, are_held_out, knobs, loss_name
+from labkit.judge.ranking import Ranked, are_held_out, loss_name
 from labkit.judge.score_text import short
 from labkit.judge.seed_spread import caution
 from labkit.store.history import Run

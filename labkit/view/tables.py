@@ -13,7 +13,7 @@ from labkit.judge.diagnose import LABELS, diagnose
 from labkit.judge.ranking import loss_name
 from labkit.judge.score_text import short
 from labkit.judge.seed_spread import caution, recorded_noise
-from labkit.judge.stats import LEVEL, seeds_difference, t_interval
+from labkit.judge.stats import level_among, seeds_difference, t_interval
 from labkit.text import loss_text as loss
 from labkit.text import rate_text, with_interval
 from labkit.view.style import VERDICTS
@@ -80,7 +80,7 @@ def lowest(runs, share=1.0) -> list:
         return losses(run, -1 if share == 1 else nearest(run, share))    # the end of a run that broke is infinite
 
     best = min(runs, key=lambda run: then(run).mean())
-    noise, level = recorded_noise(best, share=share), 1 - (1 - LEVEL) / max(len(runs) - 1, 1)
+    noise, level = recorded_noise(best, share=share), level_among(len(runs) - 1)
     apart = [(run, seeds_difference(then(run), then(best), noise, level)) for run in runs if run is not best]
     return [best, *(run for run, above in apart if above.low <= 0)]
 

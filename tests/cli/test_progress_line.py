@@ -5,11 +5,10 @@ import time
 import warnings
 from types import SimpleNamespace
 
-import pytest
 from told_runs import validation
 
 from labkit.cli import progress_line
-from labkit.cli.progress_line import Course, ProgressLine, duration
+from labkit.cli.progress_line import Course, ProgressLine
 from labkit.errors import LabWarning
 from labkit.store.events import Step, Stopped
 
@@ -116,9 +115,6 @@ def test_a_run_that_goes_on_counts_from_where_it_stood_and_one_that_broke_is_no_
     assert "1 of 2 runs done" in now.line("|") and now._pace() == "1 updates/s, 4 s left"
 
 
-@pytest.mark.parametrize("seconds, words", [(0.4, "0 s"), (89, "89 s"), (100, "2 min"), (7800, "2 h 10 min")])
-def test_times_are_written_as_people_say_them(seconds, words):
-    assert duration(seconds) == words
 
 
 def test_what_is_measured_first_is_named_as_it_is():

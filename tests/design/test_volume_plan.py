@@ -84,8 +84,3 @@ def test_the_sum_of_the_chapters_schedule():
     assert volume.lr_sum(RunConfig(lr_scheduler="three_phase", max_train_steps=5100)) == pytest.approx(1.980, abs=5e-4)
 
 
-@pytest.mark.parametrize("seconds, words", [
-    (0.2, "1 s"), (40, "40 s"), (200, "3 min"), (7500, "2 h 5 min"), (7200, "2 h"),
-])
-def test_durations_read_as_people_say_them(seconds, words):
-    assert volume.duration(seconds) == words

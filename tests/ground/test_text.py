@@ -4,7 +4,18 @@ import pytest
 
 from labkit.design.fields import refuse
 from labkit.errors import LabError
-from labkit.text import MOST, counted, loss_text, printable, rounded, shown, with_interval
+from labkit.text import (
+    MOST,
+    counted,
+    duration,
+    interval_text,
+    loss_text,
+    printable,
+    rounded,
+    share_text,
+    shown,
+    with_interval,
+)
 
 
 def bomb(levels=12):
@@ -54,3 +65,15 @@ def test_counts_read_as_a_person_would_write_them():
 def test_losses_and_their_differences_say_where_they_are_no_numbers():
     assert (loss_text(0.1514), with_interval((0.0214, 0.015, 0.0268))) == ("0.151", "+0.021 (+0.015 to +0.027)")
     assert {loss_text(float("inf")), loss_text(float("nan")), with_interval((float("nan"),) * 3)} == {"not finite"}
+
+
+@pytest.mark.parametrize("seconds, words", [
+    (0.2, "1 s"), (40, "40 s"), (89, "89 s"), (100, "2 min"), (200, "3 min"), (7500, "2 h 5 min"), (7200, "2 h"),
+])
+def test_durations_read_as_people_say_them(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_quantities_and_shares_are_written_with_their_intervals():
+    assert interval_text((0.0212, 0.0151, 0.027)) == "0.021 (0.015 to 0.027)"
+    assert share_text((0.4, 0.31, 0.52)) == "40% (31% to 52%)"

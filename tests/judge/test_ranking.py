@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from made_runs import made_race, made_run
 
-from labkit.judge.ranking import final_loss, knobs, ranked
+from labkit.design.naming import knobs
+from labkit.judge.ranking import final_loss, ranked
 
 
 def test_the_lowest_final_loss_comes_first_and_broken_runs_last_whatever_their_order():

@@ -1,5 +1,6 @@
 """The panel trains, stops, goes on and fails: real training on a base of a few thousand weights, without a browser."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -62,8 +63,8 @@ def test_a_recorded_run_answers_a_knob_without_training_but_never_where_nobody_w
     elsewhere = panel.run()
     [name] = lab.plan([panel.design.replace(max_train_steps=10)])
     monkeypatch.setattr("labkit.lessons.panel.sets_by_run", lambda: {name: "a set"})
-    monkeypatch.setattr("labkit.lessons.panel.recorded_run", lambda run_id: SimpleNamespace(
-        **vars(elsewhere) | {"run_id": run_id, "origin": "recorded", "provenance": "A recorded run."}))
+    monkeypatch.setattr("labkit.lessons.panel.recorded_run", lambda run_id: dataclasses.replace(
+        elsewhere, run_id=run_id, origin="recorded"))
     turn_knob(panel, "max_train_steps", "10")
     assert panel._view.race.sentence.startswith("One run, recorded.") and panel.result.run_id == name
     monkeypatch.setenv("LABKIT_FRONTEND", "headless")

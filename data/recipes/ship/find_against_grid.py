@@ -22,6 +22,7 @@ from labkit.design.proposal import EMBEDDED, START_RATE
 from labkit.engine.base_files import find_base
 from labkit.experiments.find_rate import LADDER, Race, find_rate, found
 from labkit.experiments.race_track import LabTrack
+from labkit.judge.compare import final_losses
 from labkit.judge.findings import picture_losses
 from labkit.judge.stats import LEVEL, interval_of, t_interval, wilson
 from recipes.ship.float32 import compute_in_float32
@@ -42,7 +43,7 @@ def measured(lab, seed, updates, trains=True):
     grid = LabTrack(lab, config, monitor, stop=lambda: not trains)
     grid.advance(LADDER, updates)
     race = played(lab, config, monitor)
-    ended, ends = found(race), {rate: _end(grid.run(rate, updates)) for rate in LADDER}
+    ended, ends = found(race), {rate: final_losses(grid.run(rate, updates)) for rate in LADDER}
     best = min(ends, key=lambda rate: ends[rate].mean())
     above = {rate: interval_of(losses - ends[best], 1 - (1 - LEVEL) / (len(ends) - 1)) for rate, losses in ends.items()
              if rate != best and np.isfinite(losses).all()}
@@ -65,12 +66,6 @@ def played(lab, config, monitor):
     """Return a race over runs that are all in the lab's store; LabError, and nothing is trained, where one is not."""
     track = LabTrack(lab, config, monitor, stop=lambda: True)
     return find_rate(Race(track, config.steps), START_RATE[EMBEDDED])
-
-
-def _end(run):
-    """Return the held-out losses (images,) at the end; infinite where the run broke."""
-    losses = picture_losses(run.validations["validation"])[-1]
-    return np.full_like(losses, np.inf) if run.status == "diverged" else losses
 
 
 def _made(run, updates):

@@ -16,7 +16,6 @@ from labkit.design.trainers.warmup import in_unit, in_updates
 
 SAME = 1e-6                                                   # of the peak; SimpleTuner rounds its rates to 1e-9
 OWN_END = {"exponential": 0.1, "three_phase": 0.1}            # of the kit's curves, where no last rate is given
-Fit = tuple[float, Curve, Settings]
 
 
 def read_schedule(trainer: Trainer, flat: Settings, run: Run, total: int | None, notes: Notes) -> None:
