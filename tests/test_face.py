@@ -3,17 +3,13 @@
 import ast
 import functools
 import importlib
-import sys
 import types
 
+import api  # a tool of the repository, not of the package
 import pytest
 
 import labkit as lk
 from labkit.settings import REPO
-
-sys.path.append(str(REPO / "tools"))
-
-import api  # noqa: E402  a tool of the repository, not of the package
 
 
 def names_for_editors():

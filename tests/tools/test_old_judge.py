@@ -5,15 +5,12 @@ import importlib.util
 import subprocess
 import sys
 
+import old_judge
 import pytest
 from made_runs import made_run
 
 from labkit.judge.stats import LEVEL
 from labkit.settings import REPO
-
-sys.path.insert(0, str(REPO / "tools"))
-
-import old_judge  # noqa: E402
 
 
 def sources():

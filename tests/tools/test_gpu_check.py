@@ -2,23 +2,18 @@
 
 import itertools
 import json
-import sys
 import zipfile
 from dataclasses import replace
-
-import pytest
-import tiny
-import torch
-
-from labkit.settings import REPO
-from labkit.store.events import Step
-
-sys.path.append(str(REPO / "tools"))
 
 import gpu_check
 import gpu_equality
 import gpu_speed
 import gpu_table
+import pytest
+import tiny
+import torch
+
+from labkit.store.events import Step
 
 CPU = torch.device("cpu")
 PART = {"works": "    yield {'what': 'one', 'ok': True, 'difference': 0.25}\n",

@@ -3,18 +3,13 @@
 import dataclasses
 import functools
 import math
-import sys
 from types import SimpleNamespace
 
 import numpy as np
+import verdict_study
 
 from labkit.judge import diagnose
-from labkit.settings import REPO
 from labkit.store.history import Curve
-
-sys.path.insert(0, str(REPO / "tools"))
-
-import verdict_study  # noqa: E402
 
 BANDS = ((0.8, 0.85), (0.85, 0.95), (0.95, 1.01))  # of confidence: around 0.8, around 0.9, 0.95 and more
 CHANCE = 0.01  # how rare so many wrong verdicts must be before a test fails
