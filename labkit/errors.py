@@ -16,7 +16,7 @@ class LabError(ValueError):
 
 
 class LabWarning(UserWarning):
-    """Something went on otherwise than was asked, or was left out: one sentence that says so."""
+    """Warn in one sentence that an input was left out, or handled otherwise than requested."""
 
 
 def first_cause(error: BaseException) -> str:

@@ -33,7 +33,7 @@ from labkit.engine.train import check_pass, train
 from labkit.engine.turns import holder, turn
 from labkit.errors import LabError, LabWarning
 from labkit.interrupts import Interrupted, stop_on_interrupt
-from labkit.judge.kept import kept
+from labkit.judge.kept import with_cached_findings
 from labkit.reading import BUCKETS
 from labkit.store.adapter_starts import check_kind, start
 from labkit.store.events import Event
@@ -66,7 +66,7 @@ class Lab:
     monitor       fields of Monitor that are other than usual in all runs of this lab, as in {"images": 8}, or
                   {"scored": 0} for no score beside the verdicts
 
-    LabError: max_rows or gradient_checkpointing is no such value.
+    LabError: max_rows or gradient_checkpointing has a value that is not possible.
     Pictures are checked before the base is loaded; both happen at first use.
     """
 
@@ -76,7 +76,7 @@ class Lab:
                  crop: str = "center", captions: str | None = None,
                  dtype: str | torch.dtype | None = None, max_rows: int = MAX_ROWS,
                  gradient_checkpointing: bool | None = None, monitor: Mapping[str, Any] | None = None):
-        """Keep what is asked for; nothing is read or loaded yet."""
+        """Keep the arguments; nothing is read or loaded yet."""
         if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 1:
             raise LabError(f"max_rows = {shown(max_rows)}: give a whole number from 1 up, such as 16.")
         if gradient_checkpointing not in (None, True, False):
@@ -192,18 +192,18 @@ class Lab:
         pictures  prompts of the territory that are drawn
         options   fields of Monitor, over the lab's own
         """
-        own: dict[str, Any] = {"prompts": tuple(self.territory.prompts[:pictures]),
-                               "scored_prompts": lambda: self.scored_prompts}
-        return Monitor(**own | self.usual | options)
+        defaults: dict[str, Any] = {"prompts": tuple(self.territory.prompts[:pictures]),
+                                    "scored_prompts": lambda: self.scored_prompts}
+        return Monitor(**defaults | self.usual | options)
 
     @cached_property
     def scored_prompts(self) -> tuple[ScoredPrompts, ...]:
-        """Return what is drawn for the score of a run, as far as the reader knows these pictures."""
+        """Return the prompts that are drawn for a run's score; none where the reader does not know these pictures."""
         return scored_prompts(self.territory)
 
     @property
     def _cannot_tell(self) -> dict[str, Any]:
-        """Return what a run records of what cannot be told on its territory: no score, and why; nothing held out."""
+        """Return the `no_score` and `nothing_held_out` entries that runs on this territory record, where they hold."""
         is_scored = any(scored.name == "validation" for scored in self.scored_prompts)
         without = {} if is_scored or self.usual.get("scored") == 0 else {"no_score": NO_READER}
         return without if self.territory.is_held_out else without | {"nothing_held_out": True}
@@ -227,7 +227,7 @@ class Lab:
         """Train the configurations that the store does not have, with growing curves; return all runs in their order.
 
         pictures        prompts that are drawn meanwhile, where no monitor is given
-        label           what a curve is called, by its run
+        label           names a curve by its Run
         checkpoint_at   updates after which each run's adapter is kept, beside its last
         """
         named = self._named(configs)
@@ -261,10 +261,10 @@ class Lab:
         options["meta"] = self._cannot_tell | lesson | (options.get("meta") or {})
         events = sweep(self.base, self.cache, plan, self.store, max_rows=self.max_rows,
                        gradient_checkpointing=self.gradient_checkpointing, **options)
-        return kept(self.store, events)
+        return with_cached_findings(self.store, events)
 
     def begin(self, plan: Mapping[str, RunConfig]) -> dict[str, RunBuilder]:
-        """Return what is known of planned runs before they train: nothing, or what they told until they stopped."""
+        """Return a RunBuilder for each planned run: empty, or with the events up to its last checkpoint."""
         meta = {"base_fingerprint": self.base.fingerprint, "data_fingerprint": self.cache.fingerprint,
                 "measured_fingerprint": self.cache.measured_fingerprint} | self._cannot_tell
         return {name: self.store.begin(name, config, meta) for name, config in plan.items()}
@@ -335,6 +335,6 @@ class Lab:
         return any(self.store.run(name).status not in COMPLETE for name in plan)
 
     def _whole(self, builder: RunBuilder, config: RunConfig) -> Run:
-        """Return a run as it was watched; from the store where it was not, or where its beginning is its parent's."""
+        """Return the watched Run; load it from the store if it was not trained now, or is a fork."""
         is_watched = builder.stopped is not None and not config.parent
         return builder.build() if is_watched else self.store.run(builder.run_id).load()

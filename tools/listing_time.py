@@ -17,7 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from labkit.design.config import RunConfig  # noqa: E402
-from labkit.judge.kept import kept  # noqa: E402
+from labkit.judge.kept import with_cached_findings  # noqa: E402
 from labkit.judge.listing import entries  # noqa: E402
 from labkit.store.events import Step, Stopped, Validation  # noqa: E402
 from labkit.store.runs import Store, record  # noqa: E402
@@ -43,7 +43,7 @@ def events(name, number):
 def make(store, number):
     """Record one run as training does."""
     name, config = f"{number:016x}", RunConfig(seed=number, max_train_steps=100).resolved(96)
-    for _ in kept(store, record(store, events(name, number), {name: config}, meta=META)):
+    for _ in with_cached_findings(store, record(store, events(name, number), {name: config}, meta=META)):
         pass
 
 

@@ -39,7 +39,7 @@ def bucket_sizes(resolution: int, step: int) -> tuple[Size, ...]:
 
 
 def bucket_of(width: int, height: int, sizes: Sequence[Size]) -> Size:
-    """Return the size whose width over height is nearest to a picture's own; its very size where that is one."""
+    """Return the size whose width over height is nearest to a picture's; the picture's own size where it is one."""
     if (width, height) in sizes:
         return width, height
     return min(sizes, key=lambda size: abs(size[0] / size[1] - width / height))
@@ -57,8 +57,8 @@ def sizes_of(pictures: PictureFolder, resolution: int, step: int) -> list[Size]:
 
 def lost(width: int, height: int, size: Size) -> float:
     """Return the share of a picture that is cut off for a size."""
-    own, used = width * size[1], height * size[0]             # ratios, both times height and the size's height
-    return 1 - min(own, used) / max(own, used)
+    picture_ratio, size_ratio = width * size[1], height * size[0]    # both times height and the size's height
+    return 1 - min(picture_ratio, size_ratio) / max(picture_ratio, size_ratio)
 
 
 def table(parts: Sequence[PictureFolder], resolution: int, step: int) -> str:
@@ -77,22 +77,23 @@ def notes(pictures: PictureFolder, resolution: int, step: int, prior: PictureFol
     prior    class pictures that are shown beside, of which the same is told
     """
     beside = [f"class pictures: {note}" for note in notes(prior, resolution, step)] if prior else []
-    used, told = sizes_of(pictures, resolution, step), []
+    used, sentences = sizes_of(pictures, resolution, step), []
     if pictures.crop != BUCKETS or not pictures.looks:
         return beside
     shares = [lost(look.width, look.height, size) for look, size in zip(pictures.looks, used, strict=True)]
     if (most := max(shares)) > CUT:
         i, n = shares.index(most), sum(share > CUT for share in shares)
         look = pictures.looks[i]
-        told.append(f"{n} of {counted(len(used), 'picture')} lose more than {CUT:.0%} even in buckets; "
-                    f"{pictures.paths[i].name} ({_written((look.width, look.height))}) loses {most:.0%} in "
-                    f"{_written(used[i])}: crop it yourself, or leave it out")
+        sentences.append(f"{n} of {counted(len(used), 'picture')} lose more than {CUT:.0%} even in buckets; "
+                         f"{pictures.paths[i].name} ({_written((look.width, look.height))}) loses {most:.0%} in "
+                         f"{_written(used[i])}: crop it yourself, or leave it out")
     counts = Counter(used)
     if alone := [i for i, size in enumerate(used) if counts[size] == 1]:
         first = f"{pictures.paths[alone[0]].name} ({_written(used[alone[0]])})"
-        told.append(f"{counted(len(alone), 'bucket')} of one picture, {first} for one: a batch there is that picture "
-                    "several times, under noise of its own each time; crop it to the shape of others, or leave it out")
-    return told + beside
+        sentences.append(f"{counted(len(alone), 'bucket')} of one picture, {first} for one: a batch there is that "
+                         "picture several times, under noise of its own each time; crop it to the shape of others, "
+                         "or leave it out")
+    return sentences + beside
 
 
 def _written(size: Size) -> str:

@@ -1,4 +1,4 @@
-"""Which picture of a folder has which captions: by a table, by a text file beside it, or as was chosen. No torch here.
+"""Match the pictures of a folder with captions: of a table, of text files beside them, or as was chosen. No torch.
 
 Where nothing is chosen, a table wins over text files; with them, pictures come in the order of their names.
 """
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 class Captioned(NamedTuple):
-    """Hold what was found in a folder."""
+    """Hold the pictures and captions that were found in a folder, and notes on them."""
 
     rows: list[Row]
     foreign: list[Path]                     # pictures that cannot be read here
@@ -78,8 +78,8 @@ def captioned(folder: Path, chosen: str | None = None, fallback: str | None = No
         raise LabError(f"data: captions = {chosen} asks for a column, and {folder} has no metadata.jsonl or "
                        "metadata.csv. Write one, or leave captions out.")
     elif table is None:
-        found = _beside(pictures, foreign, texts, chosen == reading.LINES, fallback)
-        return _checked(folder, found._replace(notes=notes + found.notes), fallback)
+        content = _beside(pictures, foreign, texts, chosen == reading.LINES, fallback)
+        return _checked(folder, content._replace(notes=notes + content.notes), fallback)
     else:
         rows, named = _matched(folder, table, pictures, column or "text")
         foreign, source = list(dict.fromkeys(foreign + named)), table.name
@@ -89,16 +89,16 @@ def captioned(folder: Path, chosen: str | None = None, fallback: str | None = No
     return _checked(folder, Captioned(rows, foreign, notes, source), fallback)
 
 
-def _checked(folder: Path, found: Captioned, fallback: str | None) -> Captioned:
-    """Count empty captions; LabError where nearly all are, unless that is what is asked for."""
-    empty = [row.path.name for row in found.rows if not any(row.captions)]
+def _checked(folder: Path, content: Captioned, fallback: str | None) -> Captioned:
+    """Add a note on empty captions; LabError where nearly all are empty, unless `fallback` is the empty one."""
+    empty = [row.path.name for row in content.rows if not any(row.captions)]
     if not empty or fallback == "":
-        return found
-    words = f"{len(empty)} of {len(found.rows)} captions"
-    if len(empty) > MOST_EMPTY * len(found.rows):
+        return content
+    words = f"{len(empty)} of {len(content.rows)} captions"
+    if len(empty) > MOST_EMPTY * len(content.rows):
         raise LabError(f"data: {words} in {folder} are empty, that of {empty[0]} for "
                        f"one, so no words could be learned. Write {CAPTIONS}.")
-    return found._replace(notes=[*found.notes, f"{words} are empty, that of {empty[0]} for one"])
+    return content._replace(notes=[*content.notes, f"{words} are empty, that of {empty[0]} for one"])
 
 
 def _plain(name: str) -> str:
@@ -110,7 +110,7 @@ def _plain(name: str) -> str:
 
 
 def _texts(files: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
-    """Return the text files of a folder by their plain names without the ending, and what is told of them."""
+    """Return the text files of a folder by their plain names without the ending, and notes on them."""
     first, second = ({_plain(path.stem): path for path in files if path.suffix.lower() == suffix}
                      for suffix in SUFFIXES)
     both = sorted(first.keys() & second.keys())
@@ -126,7 +126,7 @@ def _text_of(picture: Path, texts: Mapping[str, Path]) -> Path | None:
 
 def _beside(pictures: Sequence[Path], foreign: list[Path], texts: Mapping[str, Path], is_by_lines: bool,
             fallback: str | None) -> Captioned:
-    """Return the pictures with what their text files say, and what is odd about these."""
+    """Return the pictures with the captions of their text files, and notes on what is odd about these."""
     beside = {path: _text_of(path, texts) for path in pictures}
     without = [path for path, text in beside.items() if text is None]
     if without and fallback is None:
@@ -137,7 +137,7 @@ def _beside(pictures: Sequence[Path], foreign: list[Path], texts: Mapping[str, P
     notes = []
     if rows and (alone := sorted(path.name for path in texts.values() if path not in used)):
         notes.append(f"{len(alone)} .txt without a picture of the same name, such as {alone[0]}")
-    several = [path.name for path, found in lines.items() if len(found) > 1]
+    several = [path.name for path, text_lines in lines.items() if len(text_lines) > 1]
     if several and not is_by_lines:
         notes.append(f"{counted(len(several), 'caption')} of several lines, that of {several[0]} for one, read as one "
                      "line: captions = lines takes each line as a caption of its own")
@@ -168,7 +168,7 @@ def _no_caption(picture: Path) -> LabError:
 
 
 def from_name(picture: Path) -> str:
-    """Return what the name of a picture says: words, without a counter at its end, as of a-red-door_02.png."""
+    """Make a caption of a picture's name: its words, without a counter at the end, as of a-red-door_02.png."""
     words = " ".join(re.sub(r"[_\-]+", " ", _plain(picture.stem)).split())
     return COUNTER.sub("", words) or words
 
@@ -189,7 +189,8 @@ def _matched(folder: Path, table: Path, pictures: list[Path], column: str) -> tu
     """Return the rows of a folder's own pictures, and the files that the table names but that cannot be read here."""
     rows: dict[Path, Row] = {}
     unread: list[Path] = []
-    own, listed = set(pictures), {_plain(path.name).casefold(): path for path in pictures if path.parent == folder}
+    picture_set = set(pictures)
+    listed = {_plain(path.name).casefold(): path for path in pictures if path.parent == folder}
 
     @functools.cache
     def files_below() -> dict[str, Path]:
@@ -211,7 +212,8 @@ def _matched(folder: Path, table: Path, pictures: list[Path], column: str) -> tu
             if os.path.isfile(folder / short):
                 hint = f" {short} is there: names are counted from the table's own folder."
             raise LabError(f"data: {where} names {name}, which is not in {table.parent}.{hint}")
-        if path.parent == folder and path not in own:         # macOS finds a file by other forms and case of its name
+        if path.parent == folder and path not in picture_set:
+            # macOS finds a file by other forms and case of its name
             same = listed.get(_plain(path.name).casefold())
             path = same if same is not None and os.path.samefile(same, path) else path
         if table.parent != folder and folder not in path.parents:

@@ -34,12 +34,12 @@ def load_part(path: Path | str, *, crop: str = "center", captions: str | None = 
     The other arguments, and what is raised, are those of `load_folder`.
     """
     folder = given_path(path)
-    found = [concept_of(folder)] if _has_pictures(folder) or table_in(folder) else _below(folder, takes_all)
-    if not found:
+    concepts = [concept_of(folder)] if _has_pictures(folder) or table_in(folder) else _below(folder, takes_all)
+    if not concepts:
         return load_folder(folder, crop=crop, captions=captions, fallback=fallback)
     parts = [load_folder(concept.place, crop=crop, captions=captions, fallback=concept.name or fallback)
-             for concept in found]
-    return _joined(folder, found, parts)
+             for concept in concepts]
+    return _joined(folder, concepts, parts)
 
 
 def concept_of(place: Path) -> Concept:
@@ -49,15 +49,15 @@ def concept_of(place: Path) -> Concept:
 
 
 def census(path: Path | str, *, takes_names: bool) -> list[tuple[Concept, int]]:
-    """Return the folders of a folder's pictures, each with how many there are; no picture is opened.
+    """Return the folders in which a folder's pictures lie, each with their number; no picture is opened.
 
     takes_names    as kohya's trainer reads train_data_dir: repeats from folders `N_NAME`. Else all pictures are one
                    folder's: those that lie in it or, where none does, in the folders below.
     """
     folder = given_path(path)
     if takes_names:
-        found = [concept_of(folder)] if _has_pictures(folder) else _below(folder, takes_all=False)
-        return [(concept, len(_pictures(inside(concept.place)))) for concept in found]
+        concepts = [concept_of(folder)] if _has_pictures(folder) else _below(folder, takes_all=False)
+        return [(concept, len(_pictures(inside(concept.place)))) for concept in concepts]
     pictures = _pictures(inside(folder)) or _pictures(folder.rglob("*"))
     return [(Concept(folder, 1, None), len(pictures))]
 
@@ -66,9 +66,9 @@ def _below(folder: Path, takes_all: bool) -> list[Concept]:
     """Return the folders of pictures in a folder: those with repeats, or all; else those in its img/."""
     for place in (folder, *(folder / name for name in IMAGES)):
         inner = [concept_of(each) for each in inside(place) if each.is_dir() and is_visible(each)]
-        found = [each for each in inner if (takes_all or each.name) and _has_pictures(each.place)]
-        if found:                           # by what they show: other repeats are no other order
-            return sorted(found, key=lambda each: each.name or each.place.name)
+        concepts = [each for each in inner if (takes_all or each.name) and _has_pictures(each.place)]
+        if concepts:                        # by what they show: other repeats are no other order
+            return sorted(concepts, key=lambda each: each.name or each.place.name)
     return []
 
 
@@ -80,18 +80,18 @@ def _pictures(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if (is_picture(path) or is_foreign(path)) and is_visible(path) and path.is_file()]
 
 
-def _joined(folder: Path, found: Sequence[Concept], parts: Sequence[PictureFolder]) -> PictureFolder:
+def _joined(folder: Path, concepts: Sequence[Concept], parts: Sequence[PictureFolder]) -> PictureFolder:
     """Put the pictures of several folders one after another, each with its repeats, and say so."""
-    common = math.gcd(*(concept.repeats for concept in found))
-    repeats = [concept.repeats // common for concept, part in zip(found, parts, strict=True) for _ in part.paths]
+    common = math.gcd(*(concept.repeats for concept in concepts))
+    repeats = [concept.repeats // common for concept, part in zip(concepts, parts, strict=True) for _ in part.paths]
     notes = [note for part in parts for note in part.notes]
-    if any(concept.repeats > 1 for concept in found) or len(found) > 1:
-        notes.insert(0, _told(found, [len(part) for part in parts], max(repeats) > 1))
+    if any(concept.repeats > 1 for concept in concepts) or len(concepts) > 1:
+        notes.insert(0, _told(concepts, [len(part) for part in parts], max(repeats) > 1))
     if len(parts) == 1:
         return PictureFolder(**vars(parts[0]) | {"notes": tuple(notes)})
     more = tuple(row for part in parts for row in part.more or ((),) * len(part))
     attributes = [{"concept": concept.name or concept.place.name} | columns
-                  for concept, part in zip(found, parts, strict=True) for columns in part.attributes]
+                  for concept, part in zip(concepts, parts, strict=True) for columns in part.attributes]
     joined = {name: tuple(item for part in parts for item in getattr(part, name))
               for name in ("paths", "captions", "hashes", "looks")}
     return PictureFolder(folder=folder, **joined, attributes=tuple(attributes), notes=tuple(notes),
@@ -99,13 +99,13 @@ def _joined(folder: Path, found: Sequence[Concept], parts: Sequence[PictureFolde
                          crop=parts[0].crop, source=" and ".join(dict.fromkeys(part.source for part in parts)))
 
 
-def _told(found: Sequence[Concept], counts: Sequence[int], is_uneven: bool) -> str:
+def _told(concepts: Sequence[Concept], counts: Sequence[int], is_uneven: bool) -> str:
     """Say which folders are used together, and what their repeats are here."""
-    pictures, views = sum(counts), sum(n * concept.repeats for n, concept in zip(counts, found, strict=True))
+    pictures, views = sum(counts), sum(n * concept.repeats for n, concept in zip(counts, concepts, strict=True))
     named = ", ".join(f"{concept.place.name} ({counted(n, 'picture')})"
-                      for concept, n in zip(found, counts, strict=True))
+                      for concept, n in zip(concepts, counts, strict=True))
     if views == pictures:
-        return f"{counted(len(found), 'folder')} used together: {named}"
+        return f"{counted(len(concepts), 'folder')} used together: {named}"
     uneven = "; each picture is shown as often as its repeats say" if is_uneven else ""
     return (f"repeats of {named}: {views:,} views, which kohya's trainer calls an epoch, are {views / pictures:.3g} "
             f"epochs here{uneven}")

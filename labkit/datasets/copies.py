@@ -1,4 +1,4 @@
-"""Copies and near copies among pictures: what must not stand on both sides of a split. No torch here."""
+"""Find copies and near copies among pictures, which must not lie on both sides of a split. No torch here."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,7 @@ def _bounds(small: np.ndarray) -> np.ndarray:
 
 
 def groups(looks: Sequence[Look], *, near: bool = True) -> list[list[int]]:
-    """Cut the numbers of pictures into groups of the same picture; near: of near copies too, and theirs in turn."""
+    """Partition picture numbers into groups of equal pictures; with `near`, of near copies too, transitively."""
     first: dict[str, int] = {}
     same = [(first.setdefault(look.pixels, i), i) for i, look in enumerate(looks)]
     leader = list(range(len(looks)))

@@ -45,7 +45,7 @@ class Territory:
 
     @property
     def is_held_out(self) -> bool:
-        """Tell whether what is measured on is not trained on: of less than eight pictures, none are held out."""
+        """Tell whether the pictures that are measured on are not trained on; of fewer than eight none are held out."""
         return not set(self.train.hashes).intersection(self.validation.hashes)
 
     @property
@@ -142,8 +142,8 @@ def territory(name: str = "liminal", *, crop: str = "center", captions: str | No
                   for part in OWN_PRIOR if (folder / part).is_dir()), None)
     if shipped not in folder.parents:
         parts = [part for part in (train, validation, ordinary, prior) if part]
-        told = [note for part in parts for note in part.notes] + folder_notes.of_squares(parts, crop)
-        notes = [*folder_notes.unused(folder, parts), *told, *notes]
+        part_notes = [note for part in parts for note in part.notes] + folder_notes.of_squares(parts, crop)
+        notes = [*folder_notes.unused(folder, parts), *part_notes, *notes]
         notes += [f"{counted(len(prior), 'picture')} in {prior.folder} shown with prior_loss_weight, in place of what "
                   "the base draws itself"] if prior else []
     return Territory(str(name), train, replace(validation, repeats=()), ordinary, _prompts(validation),
@@ -151,7 +151,7 @@ def territory(name: str = "liminal", *, crop: str = "center", captions: str | No
 
 
 def filtered(name: str) -> tuple[str, dict[str, tuple[str, ...]]]:
-    """Cut "liminal/kind=pool,maze" into the territory and its filter; a folder of that very name is no filter."""
+    """Split "liminal/kind=pool,maze" into the territory and its filter, unless a folder has that whole name."""
     parts = str(name).split("/")
     first = next((i for i, part in enumerate(parts) if i and "=" in part), len(parts))
     if not all("=" in part for part in parts[first:]) or given_path(name).is_dir():
@@ -238,9 +238,9 @@ def _prompts(validation: PictureFolder) -> tuple[str, ...]:
 
 
 def whole_path(name: str) -> str:
-    """Return what names a base, a territory or a file with its whole path; the name of one that ships as it is.
+    """Return the name of a base, a territory or a file as a whole path; the name of one that ships stays as it is.
 
-    What is not in the current folder is returned as it is, too.
+    So does the name of one that is not found from the current folder.
     """
     place, _ = filtered(name)
     if not place or place in ("embedded", *shipped_territories()) or not given_path(place).exists():

@@ -15,7 +15,7 @@ CUT = 0.1                                   # of a picture: a middle square that
 
 
 class Part(Protocol):
-    """Stand for a PictureFolder, whose module imports this one."""
+    """Interface of a PictureFolder, whose own module imports this one and so cannot be imported here."""
 
     @property
     def folder(self) -> Path:
@@ -29,7 +29,7 @@ class Part(Protocol):
 
     @property
     def looks(self) -> Sequence[Look]:
-        """Return what each picture is; nothing of what ships."""
+        """Return the Look of each picture; none of pictures that ship."""
         ...
 
 
@@ -57,7 +57,7 @@ def of_profiles(paths: Sequence[Path], looks: Sequence[Look]) -> list[str]:
 
 
 def of_squares(parts: Sequence[Part], crop: str) -> list[str]:
-    """Tell once, of all parts of a folder, what the chosen squares leave of their pictures."""
+    """Tell, once for all parts of a folder, how much of their pictures lies outside the chosen squares."""
     looks = {path: look for part in parts for path, look in zip(part.paths, part.looks, strict=False)}
     cut = [(look, path) for path, look in looks.items() if look.lost > CUT]
     if not cut or crop == BUCKETS:          # what buckets cut off depends on the base: `labkit.datasets.buckets`
@@ -150,5 +150,5 @@ def inside(folder: Path) -> list[Path]:
 
 
 def is_visible(path: Path) -> bool:
-    """Tell what a person put there from what systems and archives leave behind."""
+    """Tell whether a file or folder is a person's own, not one that a system or an archive leaves behind."""
     return not path.name.startswith((".", "__MACOSX"))

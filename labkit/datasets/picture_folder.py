@@ -105,8 +105,8 @@ def load_folder(path: Path | str, *, crop: str = "center", captions: str | None 
             return replace(whole, hashes=tuple(map(hashed, paths)))
     with Memo("look2", look) as looked_at:                   # 2: since colours in Lab are read
         looks = tuple(Look(*looked_at(path)) for path in paths)
-    told = (*left_out, *notes, *folder_notes.of_profiles(paths, looks))
-    return replace(whole, hashes=tuple(_name(each, crop) for each in looks), looks=looks, notes=told)
+    all_notes = (*left_out, *notes, *folder_notes.of_profiles(paths, looks))
+    return replace(whole, hashes=tuple(_name(each, crop) for each in looks), looks=looks, notes=all_notes)
 
 
 def _name(seen: Look, crop: str) -> str:

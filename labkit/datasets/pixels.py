@@ -65,7 +65,7 @@ class Look(NamedTuple):
 
 
 def is_picture(path: Path) -> bool:
-    """Tell a picture that can be read here by its name."""
+    """Tell by a file's name whether it is a picture that can be read here."""
     suffix = path.suffix.lower()
     is_built_in = suffix in SUFFIXES and (suffix not in LIBRARIES or _has(LIBRARIES[suffix]))
     return is_built_in or suffix in PLUGINS and _has_plugin(PLUGINS[suffix][0])
@@ -91,13 +91,13 @@ def _has(library: str) -> bool:
 
 
 def is_foreign(path: Path) -> bool:
-    """Tell a picture, by its name, that cannot be read here."""
+    """Tell by a file's name whether it is a picture that cannot be read here."""
     suffix = path.suffix.lower()
     return suffix in (*FOREIGN, *SUFFIXES) and not is_picture(path)
 
 
 def look(path: Path | str) -> Look:
-    """Decode a picture wholly and tell what it is; LabError names a file that is truncated or no picture."""
+    """Decode a picture wholly and return its Look; LabError names a file that is truncated or no picture."""
     path = Path(path)
     picture, profile = _open(path)
     thumb = np.asarray(picture.resize((THUMB, THUMB), Image.Resampling.BOX))
@@ -176,7 +176,7 @@ def _upright(source: Path | io.BytesIO) -> Image.Image:
 
 
 def _turn(picture: Image.Image) -> Image.Transpose | None:
-    """Return what puts a picture upright, as its metadata say; None where they say nothing, or are damaged.
+    """Return the transposition that puts a picture upright, by its metadata; None where these tell none.
 
     ImageOps.exif_transpose also writes the metadata anew, and stops where that fails (Pillow #8605, #8965).
     """

@@ -113,5 +113,5 @@ def _csv(table: Path) -> Lines:
 
 
 def _delimiter(header: str) -> str:
-    """Return what stands between the names of the columns: what occurs most often there, a comma if nothing does."""
+    """Return the delimiter that occurs most often between the names of the columns, a comma where none does."""
     return max(DELIMITERS, key=header.count)

@@ -31,7 +31,7 @@ def init_weights(name: str, value: Any) -> str:
 
 
 def is_file(value: Any) -> bool:
-    """Tell whether a value of `init_lora_weights`, or of `parent`, names a file, be it one that may be read or not."""
+    """Tell whether a value of `init_lora_weights` or `parent` names a file, also one of a kind that is refused."""
     value = value.__fspath__() if hasattr(value, "__fspath__") else value
     return isinstance(value, str) and (FILE.fullmatch(value) is not None or value.lower().endswith(PICKLES))
 
@@ -41,22 +41,22 @@ def start_file(value: str) -> Path | None:
 
     LabError: it is not there, or its content is not what the run was named by.
     """
-    if (found := FILE.fullmatch(value)) is None:
+    if (match := FILE.fullmatch(value)) is None:
         return None
-    path = given_path(found[1])
+    path = given_path(match[1])
     require_regular(path)
-    if found[2] and _digits(path) != found[2]:
+    if match[2] and _digits(path) != match[2]:
         raise LabError(f"{path} has changed since this run was begun from it: give back the file with the hash "
-                       f"{found[2]}, or begin another run from this one.")
+                       f"{match[2]}, or begin another run from this one.")
     return path
 
 
 def pinned(value: str) -> str:
     """Return the value with a file's whole path and hash; LabError where the file is not there."""
-    found = FILE.fullmatch(value)
-    if found is None or found[2]:
+    match = FILE.fullmatch(value)
+    if match is None or match[2]:
         return value
-    path = given_path(found[1]).resolve()
+    path = given_path(match[1]).resolve()
     require_regular(path)
     return f"{path}@{_digits(path)}"
 
@@ -72,15 +72,15 @@ def beginning(*values: str) -> str:
 
 
 def is_pinned(value: str) -> bool:
-    """Tell whether it is known with which numbers an adapter begins."""
-    found = FILE.fullmatch(value)
-    return found is None or found[2] is not None
+    """Tell whether an adapter's first numbers are fixed: they are drawn, or the hash of their file is known."""
+    match = FILE.fullmatch(value)
+    return match is None or match[2] is not None
 
 
 def named(value: str) -> str:
-    """Return what stands for the value in a run's id: a file's hash without its place."""
-    found = FILE.fullmatch(value)
-    return value if found is None else f"file {found[2]}"
+    """Return the form that the value has in a run's id: of a file its hash, without its place."""
+    match = FILE.fullmatch(value)
+    return value if match is None else f"file {match[2]}"
 
 
 def _digits(path: Path) -> str:

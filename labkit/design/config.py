@@ -137,7 +137,7 @@ class RunConfig:
             fields.refuse("lr_edits", self.lr_edits, f"before the last of max_train_steps = {self.max_train_steps}")
 
     def _take_file(self) -> None:
-        """Let a file that was given as `parent` be how the adapter begins."""
+        """Move an adapter file that was given as `parent` to `init_lora_weights`."""
         if not adapter_start.is_file(self.parent):
             return
         if self.init_lora_weights not in ("default", self.parent):
@@ -216,7 +216,7 @@ class RunConfig:
 
     @classmethod
     def check_name(cls, name: object, where: str = "") -> None:
-        """Raise LabError for a name that is no field, with the one that was meant; where: the start of the message."""
+        """Raise LabError for a name that is no field, with the nearest that is; where: the start of the message."""
         known = [knob_.name for knob_ in dataclasses.fields(cls)]
         if name in known:
             return
@@ -230,7 +230,7 @@ class RunConfig:
         """Return the configuration with everything derived filled in, for a folder of n_images training pictures.
 
         updates = ceil(n_train * epochs / effective batch): batches are cut across the borders of epochs.
-        LabError: it cannot be, or the file of the adapter that it begins from is not there.
+        LabError: it needs more pictures than there are, or the adapter's file that it begins from is not there.
         """
         n_train = self.n_train or n_images
         if n_train > n_images:
@@ -264,7 +264,7 @@ def _known(value: int | None) -> int:
 def _shared(text: str) -> dict[str, str]:
     """Return the fields and values, as texts, of a share string; LabError when it was cut short or altered.
 
-    What an old one does not name is what was the default when it was written.
+    A field that an old string does not name has the value that was its default then.
     """
     prefix, rest = text.strip()[:len(SHARE_PREFIX)], text.strip()[len(SHARE_PREFIX):]
     *words, checksum = rest.split("~")

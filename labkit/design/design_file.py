@@ -34,7 +34,7 @@ CHECKS = {"base": fields.text(), "data": fields.text()}       # of what is expec
 
 
 class Settings(Protocol):
-    """Stand for a RunConfig, whose module reads designs and so imports this one."""
+    """Interface of a RunConfig, whose own module imports this one and so cannot be imported here."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and their values."""
@@ -54,7 +54,7 @@ class Design(NamedTuple):
 
 
 def split(values: Mapping[str, Any], where: str = "The design") -> Design:
-    """Cut a mapping into fields, reasons and expectations; LabError where a section is not what it must be.
+    """Split a mapping into fields, reasons and expectations; LabError where a section is not what it must be.
 
     where: the start of the message.
     """

@@ -1,4 +1,4 @@
-"""The steps a knob moves in: few, named, from nothing happens to everything breaks."""
+"""The values between which a knob moves: few, and reaching from too little to notice to enough to break a run."""
 
 import difflib
 import math
@@ -52,7 +52,7 @@ def _hint(name: str) -> str:
 
 
 def rungs(name: str, current: Any = None) -> list[tuple[str, Any]]:
-    """Return (label, value) of every step of a knob, `current` among them where it lies between two."""
+    """Return (label, value) of every step of a knob, and of `current` in its place where it is none of them."""
     values = list(LADDERS[name])
     if current is None and None not in values:
         values.insert(0, None)

@@ -14,7 +14,7 @@ MOST = 2                                                      # settings that a 
 
 
 class Configured(Protocol):
-    """Stand for whatever has a configuration, above all a Run, which belongs to a room above this one."""
+    """Interface of anything that has a configuration, above all of a Run, which belongs to a room above this one."""
 
     @property
     def config(self) -> RunConfig:

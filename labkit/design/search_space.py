@@ -1,4 +1,4 @@
-"""What a sampler draws settings from: a range for each knob that is a number, or the values to choose among.
+"""The space from which a sampler draws settings: a range for a knob that is a number, or values to choose among.
 
 `learning_rate=1e-5..1e-2` is a range, `rank=4,8,16` and `lr_scheduler=constant,cosine` are lists of choices.
 """
@@ -66,7 +66,7 @@ def search_space(values: Mapping[str, str]) -> tuple[dict[str, str], Space]:
 
 
 def drawn(space: Space, name: str, value: Any) -> Any:
-    """Return a value as it is trained, from what a sampler gave."""
+    """Turn the value that a sampler gave for a field into the one that is trained."""
     knob = space[name]
     return knob.rounded(value) if isinstance(knob, Range) else _checked(name, value)
 

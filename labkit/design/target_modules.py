@@ -1,6 +1,6 @@
-"""Which layers of a U-Net an adapter stands on: three sets with a name, made of the names that diffusers gives layers.
+"""Which layers of a U-Net are adapted: three sets with a name, made of the names that diffusers gives layers.
 
-A name stands for every layer that is called so or ends with a dot and it, as PEFT finds target_modules.
+A name stands for every layer that has it, or whose own name ends with a dot and it, as PEFT finds target_modules.
 
 attention   queries, keys, values and outputs: what diffusers' `train_text_to_image_lora.py` adapts
 linear      and the feed-forward layers and projections around them: all of a Transformer2DModel, as kohya's LoRA does
@@ -33,12 +33,12 @@ DEFAULT_OF_OTHERS = "attention"
 
 
 def default_targets(base: str) -> tuple[str, ...]:
-    """Return what is adapted on this base where a configuration does not say."""
+    """Return the target_modules of this base where a configuration gives none."""
     return (DEFAULT_TARGETS.get(base, DEFAULT_OF_OTHERS),)
 
 
 def expanded(names: Iterable[str]) -> tuple[str, ...]:
-    """Return names of layers alone: those of a set in its place, each once."""
+    """Replace the names of sets by those of their layers; return each name once."""
     return tuple(dict.fromkeys(layer for name in names for layer in SETS.get(name, (name,))))
 
 
@@ -65,14 +65,14 @@ def target_names(name: str, value: Any) -> tuple[str, ...] | None:
 
 
 def _meant_set(part: str) -> str | None:
-    """Return the set whose name was mistyped, as far as it can be guessed: few layers are called by letters alone."""
+    """Guess the set whose name was mistyped; None for a name that is not of letters alone, or near to no set's."""
     if part in SETS or not part.isalpha():
         return None
     return next(iter(difflib.get_close_matches(part.lower(), SETS, 1)), None)
 
 
 def nearest(target: str, layers: Iterable[str]) -> str:
-    """Return a hint at what a name that no layer has was meant to be, among the last parts of the layers' names."""
+    """Return a hint for a name that no layer has: the nearest ending of a layer's name, else the names of the sets."""
     endings = {name.split(".", parts)[-1] for name in layers for parts in range(name.count(".") + 1)}
     near = difflib.get_close_matches(target, endings, 1)
     return f"did you mean {near[0]}?" if near else f"the sets are {', '.join(SETS)}."

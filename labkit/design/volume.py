@@ -49,7 +49,7 @@ def lr_sum(config: RunConfig) -> float:
 
 
 class Volume(NamedTuple):
-    """Hold how much a run sees and how far its rate reaches."""
+    """Hold the pictures, updates and views of a run, and the sum of its rates."""
 
     pictures: int
     batch: int  # pictures behind one update, accumulation included

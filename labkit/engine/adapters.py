@@ -46,7 +46,7 @@ class LoRAStack:
         self._place(device)
 
     def _place(self, device: torch.device) -> None:
-        """Lay all parameters out in theta, those that start at zero (B) last, since B may have a rate of its own."""
+        """Make all parameters views of theta, those that begin at zero (B) last: B may have a rate of its own."""
         order = [(layer, part) for part in ("A", "B", "delta") for layer in self.layers if part in layer.shapes]
         sizes = [math.prod(layer.shapes[part]) for layer, part in order]
         self.theta = torch.zeros(self.K, sum(sizes), device=device)
@@ -159,7 +159,7 @@ KEYS = {"A": "lora_A.weight", "B": "lora_B.weight", "delta": "delta.weight"}
 
 
 def _in_peft_order(value: Tensor, part: str) -> Tensor:
-    """View a convolution's A (h, w, R, in) as PEFT writes it, (R, in, h, w); all else lies so already."""
+    """View a convolution's A (h, w, R, in) as PEFT writes it, (R, in, h, w); other parts have PEFT's order already."""
     return value.permute(2, 3, 0, 1) if part == "A" and value.dim() == 4 else value
 
 
@@ -180,9 +180,9 @@ def _drawn_A(config: RunConfig, name: str, shape: Sequence[int]) -> Tensor:
 
 
 def find_targets(unet: nn.Module, targets: Sequence[str]) -> dict[str, nn.Module]:
-    """Return the layers whose name is, or ends with a dot and, one of targets, as PEFT finds them.
+    """Return the layers that targets name, by the whole name or by its end after a dot, as PEFT finds them.
 
-    targets   names of layers, each of which there must be, and of sets, which take those of their layers there are
+    targets   names of layers, each of which must exist, and of sets, of which the layers that exist are taken
     """
     order = {name: i for i, (name, _) in enumerate(unet.named_modules())}
     modules: dict[str, nn.Module] = {}
@@ -209,7 +209,7 @@ def weight_shapes(unet: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def attached_to(unet: nn.Module) -> LoRAStack | None:
-    """Return the stack that is on this U-Net now."""
+    """Return the stack that is on this U-Net now; None where none is."""
     return getattr(unet, "_labkit_stack", None)
 
 

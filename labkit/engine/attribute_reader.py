@@ -1,4 +1,4 @@
-"""What does a picture show: kind of place, colours, light, style, and is it what was asked for?
+"""A network that reads what pictures show (place, colours, light, style) and tells whether that was asked for.
 
 N pictures, F features.
 """
@@ -60,11 +60,11 @@ class ReaderNet(nn.Module):
         return logits | ({STYLE: self.style_logits(early)} if hasattr(self, STYLE) else {}), features
 
     def early(self, x: Tensor) -> Tensor:
-        """Pictures -> what the branch begins with."""
+        """Pictures -> output of the first layers, with which the style's branch begins."""
         return self.body[:3 * BRANCH_AFTER](x)
 
     def style_logits(self, early: Tensor) -> Tensor:
-        """What `early` gives -> logits of the style's answers."""
+        """Output of `early` -> logits of the style's answers."""
         return self.style_head(_pooled(self.style(early)))
 
 
@@ -120,9 +120,9 @@ class Reader:
         return Reading(kinds, log_odds["kind"][:, places], attributes, torch.cat(features).numpy(), log_odds)
 
     def accepted(self, pictures: np.ndarray, asked: str | Sequence[str | Mapping[str, str]]) -> np.ndarray:
-        """Say of each picture whether it is what was asked for: bool (N,).
+        """Tell which pictures show what was asked for: bool (N,).
 
-        It is where every attribute asked for is the first answer and passes its threshold.
+        A picture does if each attribute that was asked for is the reader's first answer and passes its threshold.
 
         asked    a kind for all pictures, or for each a kind or its attributes, as in `{"style": "storybook"}`
 
@@ -140,7 +140,7 @@ class Reader:
                          for i, one in enumerate(wanted)], bool)
 
     def _check_asked(self, name: str, answer: str) -> None:
-        """Raise LabError for what it was never taught, and for what has no threshold."""
+        """Raise LabError for an answer that the reader was never taught, and for an attribute without a threshold."""
         if name not in self.thresholds:
             raise LabError(f"asked: the reader has no threshold for '{name}'; "
                            f"it can be asked for {', '.join(self.thresholds)}.")
@@ -155,7 +155,7 @@ class Reader:
 
 
 def asked_of(folder: PictureFolder) -> list[dict[str, str]] | None:
-    """Return what the reader can be asked of each picture of a folder, for `Reader.accepted`; None: of none.
+    """Return what `Reader.accepted` can ask of each picture of a folder; None where it can ask nothing.
 
     It knows the places and the styles of the pictures that ship: a picture drawn in a style is asked for its style,
     another one for its kind of place. It never saw pictures of a person's own folder, whatever their metadata say.

@@ -246,8 +246,8 @@ class Base:
         """Draw one picture per (prompt, seed) by DPM-Solver++ with classifier-free guidance: uint8 (N, H, W, 3).
 
         With `adapters`, the LoRAStack of K runs on this base's U-Net, all K draw in one pass: (K, N, H, W, 3);
-        without, the bare base draws, whatever is attached. A picture depends on its own prompt and seed, never on its
-        company.
+        without, the bare base draws, whatever is attached. A picture depends on its own prompt and seed, never on
+        those drawn beside it.
         Equal to StableDiffusionPipeline with the same sampler given `generator(seed, "sample")` for each picture.
         Lu et al. 2022 (2M), algorithm 2; Ho & Salimans 2022, eq. 6.
 
@@ -303,12 +303,12 @@ class Base:
 @contextlib.contextmanager
 def _narrow(base: Base) -> Iterator[None]:
     """Have diffusers' pipeline, whose encoders are float32, hand the U-Net numbers of its type, as `Denoiser` does."""
-    def before(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def before(_: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         named["encoder_hidden_states"] = named["encoder_hidden_states"].to(base.dtype)
-        return (given[0].to(base.dtype), *given[1:]), named
+        return (inputs[0].to(base.dtype), *inputs[1:]), named
 
-    def after(_: Any, given: Any, told: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (told[0].float(), *told[1:])
+    def after(_: Any, inputs: Any, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (outputs[0].float(), *outputs[1:])
 
     hooks = (base.unet.register_forward_pre_hook(before, with_kwargs=True), base.unet.register_forward_hook(after))
     try:

@@ -1,4 +1,4 @@
-"""Which pictures, noise and timesteps each update sees: a pure function of seed and update, whoever trains beside it.
+"""Which pictures, noise and timesteps each update sees: a function of seed and update alone, not of runs beside it.
 
 K runs side by side, B batch of one run, E = B x accumulation pictures an update; rows = K*B in K contiguous blocks, or
 2*K*B where as many pictures of what the base should keep follow the B of each block. Where pictures have several
@@ -49,7 +49,7 @@ def pictures(seed: int, n: int, first: int, count: int, of: str = "") -> list[in
 
 @lru_cache(maxsize=64)
 def _turns(seed: int, counts: tuple[int, ...], done: int, of: str) -> list[tuple[int, int]]:
-    """Return for each update of a round, after `done` of them, which shape has its turn and how many it had before."""
+    """Return for each update of a round, after `done` rounds, which shape is used and how often it was used before."""
     shapes = [shape for shape, count in enumerate(counts) for _ in range(count)]
     met = [done * count for count in counts]
     turns = []
@@ -60,11 +60,11 @@ def _turns(seed: int, counts: tuple[int, ...], done: int, of: str) -> list[tuple
 
 
 def shown(rounds: Sequence[Sequence[int]], seed: int, update: int, count: int, of: str = "") -> list[int]:
-    """Return the `count` pictures of an update: the next ones of the stream, where they have one shape.
+    """Return the `count` pictures of an update, all of one shape: the next ones of that shape's stream.
 
-    Of several shapes, all of an update have one. The turns of the shapes are permutations too, in which each has as
-    many as it has pictures, so that after as many updates as there are pictures each was shown `count` times. Each
-    shape has a stream of its own, which goes on where its last update left it.
+    Where there are several shapes, their order is made of permutations too, in which each shape comes as often as it
+    has pictures: after as many updates as there are pictures, each picture was shown `count` times. Each shape has a
+    stream of its own, which goes on where its last update left it.
 
     rounds    pictures of each shape, as `Encoded.rounds_of` gives them
     """
@@ -111,7 +111,7 @@ class Batches:
         return self.send(self.draw(update))
 
     def draw(self, update: int) -> list[dict[str, Tensor]]:
-        """Draw an update on the CPU: what `send` takes, for each forward pass.
+        """Draw an update on the CPU, and return for each forward pass the tensors that `send` takes.
 
         There is one for each step of accumulation, or one for each half of it where pictures have several shapes. No
         device is touched, so a thread may do it.
@@ -136,9 +136,9 @@ class Batches:
         return Batch(latents, noise, timesteps, cond, self.snr_gamma, sets)
 
     def _draw(self, i: int, config: RunConfig, update: int) -> dict[str, Tensor]:
-        """Return one run's update from set number i, (E, ...) each.
+        """Return one run's draws for an update from set number i, (E, ...) each.
 
-        The latents, noise and timesteps, which captions, and whose are dropped.
+        These are latents, noise and timesteps, the captions' rows, and which captions are dropped.
 
         They are drawn for the update, not for the batch, which makes accumulation equal to one large batch.
         """
@@ -167,8 +167,8 @@ class Batches:
         return cond.flatten(0, 2)
 
     def _pinned(self, value: Tensor) -> Tensor:
-        """Pin what a CUDA device shall fetch by itself; elsewhere it is sent at once.
+        """Pin a tensor that a CUDA device fetches while the CPU goes on; for other devices return it as it is.
 
-        A copy that is not pinned may still be read when its memory is reused.
+        Memory that is not pinned could be reused before such a copy has read it.
         """
         return value.contiguous().pin_memory() if self.device.type == "cuda" else value

@@ -1,4 +1,4 @@
-"""What the reader that ships is asked of a territory's held-out and ordinary prompts, for the score of a run."""
+"""The prompts that a run is scored on, and what the reader that ships must find in the pictures drawn from them."""
 
 import functools
 from itertools import zip_longest
@@ -15,7 +15,7 @@ NO_READER = "no reader for these pictures"
 
 
 def scored_prompts(territory: Territory) -> tuple[ScoredPrompts, ...]:
-    """Return what the reader can be asked of: the territory's held-out captions and ordinary ones, either or none.
+    """Return the held-out and the ordinary prompts of a territory, each only where the reader can judge its pictures.
 
     Of the held-out captions those are taken that serve monitoring; final scores use others.
     """
@@ -25,7 +25,7 @@ def scored_prompts(territory: Territory) -> tuple[ScoredPrompts, ...]:
 
 
 def _asked(name: str, folder: PictureFolder) -> ScoredPrompts | None:
-    """Ask of one folder; None where the reader does not know what its pictures show."""
+    """Return the scored prompts of one folder; None where the reader does not know what its pictures show."""
     if not len(folder) or asked_of(folder) is None:
         return None
     try:
@@ -33,11 +33,11 @@ def _asked(name: str, folder: PictureFolder) -> ScoredPrompts | None:
     except LabError:                                          # it is not here: a run is trained all the same
         return None
     spread = _spread(folder)
-    asked = tuple(asked_of(spread) or ())
-    pairs = {pair for one in asked for pair in one.items()}
+    requests = tuple(asked_of(spread) or ())
+    pairs = {pair for one in requests for pair in one.items()}
     if not all(name in reader.thresholds and answer in reader.answers[name] for name, answer in pairs):
         return None
-    return ScoredPrompts(name, spread.captions, asked, reader.accepted, f"attribute reader {fingerprint}")
+    return ScoredPrompts(name, spread.captions, requests, reader.accepted, f"attribute reader {fingerprint}")
 
 
 def _spread(folder: PictureFolder) -> PictureFolder:

@@ -55,7 +55,7 @@ class Encoded:
         return len(self.captions)
 
     def cond_on(self, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
-        """Give the conditions on a device, those of further captions behind, sent there once for all passes."""
+        """Give the conditions on a device, then those of further captions, sent there once for all passes."""
         if (device, dtype) not in self._sent:
             whole = {name: torch.cat([value, self.more[name]]) if self.more else value
                      for name, value in self.cond.items()}
@@ -63,7 +63,7 @@ class Encoded:
         return self._sent[device, dtype]
 
     def rounds_of(self, n: int) -> list[Sequence[int]]:
-        """Return the first n pictures, those of each shape by themselves, as often as shown before all begin again."""
+        """Return the first n pictures grouped by shape, each repeated as often as one round shows it."""
         times = self.repeats[:n] or (1,) * n
         return [[i for i in numbers for _ in range(times[i])] for numbers in by_shape(self.mean[:n])]
 
@@ -81,7 +81,7 @@ class Encoded:
         return max((tuple(self.mean[numbers[0]].shape) for numbers in by_shape(self.mean)), key=math.prod)
 
     def captions_of(self, pictures: Tensor, source: torch.Generator) -> Tensor:
-        """Draw the rows of `cond_on` whose captions are shown with pictures (E,); each of several is as likely."""
+        """Draw for pictures (E,) which rows of `cond_on` their captions are; of several captions each is as likely."""
         if not self.counts:
             return pictures
         counts = torch.tensor(self.counts)
@@ -127,8 +127,8 @@ def encode(base: Base, territory: Territory, *,
     """
     sets = {name: _encoded(base, getattr(territory, name), progress) for name in ("train", "validation", "ordinary")}
     null_cond = {name: value.cpu() for name, value in base.encode_captions([""]).items()}
-    own = territory.prior
-    prior = functools.cache(lambda: _encoded(base, own, progress) if own else
+    class_pictures = territory.prior
+    prior = functools.cache(lambda: _encoded(base, class_pictures, progress) if class_pictures else
                             _prior(base, territory.ordinary, progress))
     measured = sha256_of_texts(part.fingerprint for part in (territory.validation, territory.ordinary))
     return Cache(**sets, prior=prior, null_cond=null_cond,

@@ -1,4 +1,4 @@
-"""Keep a frozen U-Net in another precision: cast once, where `torch.autocast` casts each weight in each forward."""
+"""Cast a frozen U-Net to another precision once; `torch.autocast` would cast each weight in each forward pass."""
 
 import copy
 

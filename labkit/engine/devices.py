@@ -1,4 +1,4 @@
-"""Which device a base is put on: the best there is, unless somebody says otherwise."""
+"""Choose the device that a base is put on: the one that is named, else the best there is."""
 
 import torch
 

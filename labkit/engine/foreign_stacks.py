@@ -46,9 +46,9 @@ def foreign_stack(unet: nn.Module, adapters: Sequence[Placed], strengths: Sequen
         arrays = stack.tensors(k)                             # all zero, in the shapes that `load` takes
         for name, layer in adapter.items():
             A, B = arrays[f"{name}.lora_A.weight"], arrays[f"{name}.lora_B.weight"]
-            own = layer.arrays["A"].shape[0]
-            A[:own] = layer.arrays["A"].reshape(own, *A.shape[1:])
-            B[:, :own] = layer.scaling * layer.arrays["B"].reshape(len(B), own, *B.shape[2:])
+            layer_rank = layer.arrays["A"].shape[0]
+            A[:layer_rank] = layer.arrays["A"].reshape(layer_rank, *A.shape[1:])
+            B[:, :layer_rank] = layer.scaling * layer.arrays["B"].reshape(len(B), layer_rank, *B.shape[2:])
         stack.load(k, arrays)
     stack.strength = list(strengths)
     return stack

@@ -1,4 +1,4 @@
-"""Is what a run is given made of numbers at all? Asked before a learning rate is blamed for a loss that is none."""
+"""Check that weights, latents and captions are finite, so that the learning rate is not blamed for a NaN loss."""
 
 from labkit.engine.base import Base
 from labkit.engine.cache import Cache, Encoded

@@ -24,7 +24,10 @@ class Stack(Protocol):
 
 
 class AdaptedLayer:
-    """Add (K,) changes to a frozen module's output; `shapes` of one run's parameters, `parts` (K, ...) of all."""
+    """Add the changes of K runs to a frozen module's output.
+
+    `shapes` are those of one run's parameters, by part; `parts` holds the parameters of all runs, (K, ...) each.
+    """
 
     _shapes: Callable[..., Shapes]                            # of the shape of the module's weight, and R
     _forward: Callable[..., Tensor]                           # of x, the scale and the parts
@@ -129,9 +132,9 @@ class _LoRAConv(torch.autograd.Function):
         G = _groups(x, A)
         y = F.conv2d(x, weight, bias, 1, padding, dilation)                   # the base's own, to the last bit
         blocks = _blocks(x, G)                                                # (G, in, n)
-        given = torch.bmm(_for_groups(A.flatten(1, 3), G), blocks)            # (G, T R, n)
-        given = given.view(G, *A.shape[1:4], -1, *x.shape[2:])                # (G, h, w, R, N / G, H, W)
-        h = _added(_added(given, -2, dilation[0]), -1, dilation[1]).contiguous().flatten(2)     # (G, R, n)
+        products = torch.bmm(_for_groups(A.flatten(1, 3), G), blocks)         # (G, T R, n)
+        products = products.view(G, *A.shape[1:4], -1, *x.shape[2:])          # (G, h, w, R, N / G, H, W)
+        h = _added(_added(products, -2, dilation[0]), -1, dilation[1]).contiguous().flatten(2)     # (G, R, n)
         _add_product(y, _for_groups(B, G), h)
         ctx.save_for_backward(blocks, h, A, B, weight)
         ctx.geometry = x.shape, padding, dilation
@@ -167,20 +170,21 @@ def _frozen_backward(grad_y: Tensor, x: Tensor, weight: Tensor, padding: tuple[i
 
 
 def _groups(x: Tensor, A: Tensor) -> int:
-    """Return G: N, so that each run's A is repeated for its rows, or K, so that each run's rows are laid side by side.
+    """Return the number of groups G: N (A is copied for each row) or K (the rows of a run are joined).
 
-    What is smaller is copied, which on pictures of few pixels are the rows: p numbers a channel against T R.
+    It is the one that copies less: T R numbers of A for each row and channel, or p of the row itself, which are fewer
+    on pictures of few pixels.
     """
     return len(x) if x.shape[2:].numel() >= A.shape[1:4].numel() else len(A)
 
 
 def _blocks(x: Tensor, G: int) -> Tensor:
-    """Lay rows (N, C, H, W) out in groups (G, C, n), in which the positions of one row follow those of another."""
+    """Reshape rows (N, C, H, W) into groups (G, C, n), in which the positions of one row follow those of another."""
     return x.flatten(2).unflatten(0, (G, -1)).transpose(1, 2).flatten(2)
 
 
 def _for_groups(value: Tensor, G: int) -> Tensor:
-    """Repeat what each run has (K, ...) for each of its groups (G, ...)."""
+    """Repeat the value of each run, (K, ...), for each of its groups: (G, ...)."""
     return value.unsqueeze(1).expand(-1, G // len(value), *value.shape[1:]).flatten(0, 1)
 
 
@@ -198,19 +202,19 @@ def _add_product(y: Tensor, left: Tensor, right: Tensor) -> None:
         y.flatten(2).unflatten(0, (G, -1)).add_(torch.bmm(left, right).view(G, C, len(y) // G, -1).transpose(1, 2))
 
 
-def _added(given: Tensor, axis: int, dilation: int) -> Tensor:
-    """Add up what taps along an axis give, (N, taps, ...) to (N, ...): each is moved to the pixel that looks there.
+def _added(parts: Tensor, axis: int, dilation: int) -> Tensor:
+    """Sum a kernel's taps along an axis, (N, taps, ...) to (N, ...), each shifted to the pixel that it contributes to.
 
     The middle tap's memory is used for the sum.
     """
-    total = given[:, given.shape[1] // 2]
-    for tap, start, seen, length in _moves(given.shape[1], total.shape[axis], dilation):
-        total.narrow(axis, start, length).add_(given[:, tap].narrow(axis, seen, length))
+    total = parts[:, parts.shape[1] // 2]
+    for tap, start, seen, length in _moves(parts.shape[1], total.shape[axis], dilation):
+        total.narrow(axis, start, length).add_(parts[:, tap].narrow(axis, seen, length))
     return total
 
 
 def _spread(taken: Tensor, taps: int, axis: int, dilation: int) -> Tensor:
-    """Undo `_added`: hand what a pixel gets (N, ...) back to the taps that it looks through, (N, taps, ...)."""
+    """Transpose `_added`: copy each pixel's gradient, (N, ...), to all taps that contribute to it, (N, taps, ...)."""
     parts = taken.new_empty(len(taken), taps, *taken.shape[1:])
     parts[:, taps // 2] = taken
     size = taken.shape[axis]
@@ -222,7 +226,7 @@ def _spread(taken: Tensor, taps: int, axis: int, dilation: int) -> Tensor:
 
 
 def _moves(taps: int, size: int, dilation: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield a tap, the first pixel, the first that it sees through the tap, and how many; not for the middle tap."""
+    """Yield for each tap but the middle one its number, where its overlap begins in output and input, and how long."""
     for tap in range(taps):
         offset = dilation * (tap - taps // 2)
         length = max(0, size - abs(offset))

@@ -13,7 +13,7 @@ from labkit.errors import LabError, first_cause
 
 @contextlib.contextmanager
 def fitting_files(name: str) -> Iterator[None]:
-    """Turn what goes wrong within, while the base of this name is loaded, into a LabError.
+    """Turn any error that loading the base of this name raises inside this context into a LabError.
 
     The libraries build models from unchecked files, and fail on odd ones in every way.
     """
@@ -30,7 +30,7 @@ def fitting_files(name: str) -> Iterator[None]:
 def load_libraries() -> tuple[type, ...]:
     """Import and return the classes that bases are loaded with.
 
-    LabError with the true cause where that fails, which is no fault of any base.
+    LabError: the import fails, which is no fault of the base; its sentence tells the cause.
     """
     try:
         # here: they take seconds to import
@@ -84,9 +84,9 @@ def _from_single_file(path: Path, files: BaseFiles) -> dict[str, Any]:
         if missing := sorted(report["missing_keys"]):         # which would be drawn at random
             raise ValueError(f"its text encoder lacks {missing[0]}")
     kind = StableDiffusionXLPipeline if files.is_xl else StableDiffusionPipeline
-    given = {"add_watermarker": False} if files.is_xl else {"safety_checker": None, "requires_safety_checker": False}
+    options = {"add_watermarker": False} if files.is_xl else {"safety_checker": None, "requires_safety_checker": False}
     try:
-        pipe = kind.from_single_file(str(path), config=str(files.folder), local_files_only=True, **given, **ready)
+        pipe = kind.from_single_file(str(path), config=str(files.folder), local_files_only=True, **options, **ready)
     except SingleFileComponentError as error:                 # an Exception of its own kind, of several lines
         raise ValueError(str(error)) from error
     return {part: getattr(pipe, part) for part in _parts(files)}
@@ -132,7 +132,7 @@ def pipeline(base: Any) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' progress bars and remarks on loading out of the notebook, and put their settings back."""
+    """Keep the libraries' progress bars and messages out of the notebook; restore their settings at the end."""
     from diffusers.utils import logging as diffusers_logging  # here: seconds to import
     from transformers.utils import logging as transformers_logging
 

@@ -37,7 +37,7 @@ class Denoiser:
 
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    """Return the latents at their noise level: Ho et al. 2020, eq. 4."""
+    """Return the latents noised to the level of their timesteps: Ho et al. 2020, eq. 4."""
     signal, spread = _levels(timesteps, alphas_cumprod, latents)
     return signal * latents + spread * noise
 

@@ -21,7 +21,7 @@ class LossScale:
         self.growth_tracker = torch.zeros(K, device=device)
 
     def update(self, finite: Tensor) -> None:
-        """Take over which runs' gradients were finite (K,): halve the others' scales, double those long finite."""
+        """Halve the scale of runs whose gradient was not finite (K,), double that of runs long finite."""
         since = self.growth_tracker + 1
         grow = finite & (since == GROWTH_INTERVAL)
         self.growth_tracker = torch.where(finite & ~grow, since, 0.0)

@@ -1,4 +1,4 @@
-"""Predict what a pass holds in memory, and so how many runs may share one: a pass is walked once on no device at all.
+"""Predict the memory of a pass, and so how many runs may share one, by a forward and backward pass without data.
 
 Tensors on torch's meta device have shapes and no content, so the U-Net's own forward and backward say what they keep,
 at the true size, within seconds and without its weights. K runs side by side, P numbers of one adapter, rows pictures
@@ -99,7 +99,7 @@ def fitting(unet: nn.Module, latent_shape: Sequence[int], cond: Mapping[str, Ten
 
 def _walk(unet: nn.Module, latent_shape: Sequence[int], shapes: Mapping[str, tuple[int, ...]],
           configs: Sequence[RunConfig], rows: int, dtype: torch.dtype, checkpointing: bool) -> tuple[int, int, int]:
-    """Walk one forward and backward on the meta device: bytes alive between the two, the most at any time, and P."""
+    """Go through a forward and backward on the meta device; return the bytes alive between them, the peak, and P."""
     with torch.device("meta"):
         twin = nn.Module.to(type(unet).from_config(unet.config), dtype).eval().requires_grad_(False)
         latents = torch.empty(rows, *latent_shape, dtype=dtype)
@@ -121,7 +121,7 @@ def _walk(unet: nn.Module, latent_shape: Sequence[int], shapes: Mapping[str, tup
 
 
 class _Alive(TorchDispatchMode):
-    """Follow the bytes of all storages that operations make, from the first tensor to the last that holds them."""
+    """Count the bytes of all storages that operations make, each for as long as a tensor holds it."""
 
     def __init__(self, before: Iterable[Tensor]):
         super().__init__()
@@ -145,7 +145,10 @@ class _Alive(TorchDispatchMode):
 
 
 class _FusedAttention(TorchFunctionMode):
-    """Let attention keep what a device's fused kernels keep; the meta device would keep the weight of every pair."""
+    """Let attention keep for the backward pass only what a device's fused kernels keep.
+
+    The meta device itself would keep the attention weights of all pairs of positions.
+    """
 
     def __torch_function__(self, func: Callable, types: Sequence[type], args: Sequence = (),
                            kwargs: Mapping[str, Any] | None = None) -> Any:

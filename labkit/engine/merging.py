@@ -25,7 +25,7 @@ Changes = Iterable[tuple[str, torch.Tensor]]                  # module, change o
 
 
 def changes_of_run(base: Base, config: RunConfig, arrays: Mapping[str, np.ndarray]) -> Changes:
-    """Yield what a run's adapter adds to the weight of each module that it stands on, scaling included.
+    """Yield what a run's adapter adds to the weight of each module that it adapts, scaling included.
 
     LabError: the run was trained on another base.
     """
@@ -47,7 +47,7 @@ def changes_of_file(base: Base, adapter: ForeignAdapter) -> Changes:
 
 
 def _product(A: np.ndarray, B: np.ndarray, scaling: float, shape: Iterable[int]) -> torch.Tensor:
-    """Return scaling x B A as the weight lies: B of a convolution is 1 x 1, so that each tap of A is a matrix."""
+    """Return scaling x B A in the weight's shape; B of a convolution is 1 x 1, so that one matrix product suffices."""
     product = torch.from_numpy(B).flatten(1) @ torch.from_numpy(A).flatten(1)
     return product.view(*shape) * scaling
 
@@ -66,8 +66,8 @@ def merge(base: Base, changes: Changes, strength: float = 1.0) -> int:
 def write_base(base: Base, folder: Path, revision: str | None = None, dtype: str = "float32") -> None:
     """Write a base in diffusers' layout, weights as safetensors, with the scheduler of the files that it came from.
 
-    The folder must not be there, or be empty: it appears whole at the end. revision: as the base was loaded with.
-    dtype: float32, float16 or bfloat16, which the base itself is turned into.
+    The folder must not exist, or be empty: it appears whole at the end. revision: as the base was loaded with.
+    dtype: float32, float16 or bfloat16; the weights of the base itself are cast to it.
     LabError: it cannot be written, or a weight does not fit into float16.
     """
     import diffusers  # here: seconds to import
@@ -96,7 +96,7 @@ def write_base(base: Base, folder: Path, revision: str | None = None, dtype: str
 
 @torch.no_grad()
 def _round(name: str, part: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Turn a part of a base into a dtype; LabError where a number does not fit into it."""
+    """Cast the weights of a part of a base to a dtype; LabError where a number does not fit into it."""
     for key, weight in part.named_parameters():
         if not torch.isfinite(weight.to(dtype)[torch.isfinite(weight)]).all():
             raise LabError(f"--dtype {name_of(dtype)} cannot hold the weight {name}.{key}, which reaches "

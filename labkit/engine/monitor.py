@@ -65,11 +65,11 @@ class Monitor:
         return tuple(sorted({0, *early, round(last / 3), last})) if self.prompts else ()
 
     def scores(self, last: int) -> list[ScoredPrompts]:
-        """Return what is drawn for the score of a run of `last` updates, first and last."""
+        """Return the prompts that are drawn for the score of a run of `last` updates, at its beginning and its end."""
         usual = next((count for count, least in SCORED if last >= least), 0)
         count = usual if self.scored is None else self.scored
-        asked = self.scored_prompts() if count else ()
-        return [each.take(count if each.name == "validation" else -(-count // 2)) for each in asked]
+        prompt_sets = self.scored_prompts() if count else ()
+        return [each.take(count if each.name == "validation" else -(-count // 2)) for each in prompt_sets]
 
 
 def log_spaced(last: int) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ class Measurements:
         self.begins_bare = not any(is_file(config.init_lora_weights) for config in configs)
 
     def _sets(self, cache: Cache) -> list[Measured]:
-        """Return (name, grade, set, runs it speaks of); each run's probe is of its own training pictures."""
+        """Return each set as (name, grade, set, its runs' numbers); a run's probe is of its own training pictures."""
         def fixed(encoded: Encoded, images: int, strata: int) -> ValidationSet:
             return ValidationSet(encoded, images, strata, timesteps=len(self.base.noise_scheduler.alphas_cumprod))
 

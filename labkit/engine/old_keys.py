@@ -1,4 +1,4 @@
-"""Text encoders of old single files, whose keys lack `text_model.`: read under the names that transformers gives."""
+"""Read the text encoder of an old single file, whose keys lack `text_model.`, under the names of transformers."""
 
 from pathlib import Path
 

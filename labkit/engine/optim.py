@@ -50,7 +50,7 @@ class StackedOptimizer:
         return change
 
     def _change(self, grad: Tensor, lr: Tensor, frozen: Tensor) -> Tensor:
-        """Return the change (K, P) of one step; frozen (K, 1) tells the runs that make none."""
+        """Return the change (K, P) of one step; frozen (K, 1) is true for runs that must not change."""
         raise NotImplementedError
 
     def _table(self, rows: Sequence[Sequence[float]]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Turn running out of memory, which every allocator tells in its own words, into one sentence with a remedy."""
+"""Turn an allocator's error of running out of memory into one sentence with a remedy."""
 
 import contextlib
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ def enough_memory(what: str, remedy: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an error means that memory ran out: torch has a class for GPUs alone, else words."""
+    """Tell whether an error means that memory ran out: by its class on a GPU, by its words elsewhere."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS)
 
 
 def choose(device: torch.device, dtype: torch.dtype, *smaller: str, elsewhere: str = "device='cpu'") -> str:
-    """Say what to choose: what is smaller, 16 bits where a GPU holds a U-Net in 32, or another place to compute.
+    """Say what to choose: something smaller, 16 bits where a GPU holds a U-Net in 32, or another device.
 
     elsewhere     the remedy of another device, where the device is not the CPU already
     """

@@ -1,4 +1,4 @@
-"""From which checkpoints the runs of a group go on, and which of them share a pass for it."""
+"""Decide from which checkpoints the runs of a group go on, and which of them share a pass for that."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -25,9 +25,9 @@ def passes(store: Store, group: Runs) -> Iterator[tuple[Runs, list[Checkpoint] |
     todo = {name: config for name, config in group.items() if not _is_complete(store.run(name))}
     companies: dict[tuple[str, ...], dict[str, set[int]]] = {}      # who shared a pass -> steps of each run
     for name, config in todo.items():
-        own = store.run(name).checkpoints()
-        starts = own or _parents(store, config)
-        company = tuple(store.run(name).group) if own else ()
+        own_steps = store.run(name).checkpoints()
+        starts = own_steps or _parents(store, config)
+        company = tuple(store.run(name).group) if own_steps else ()
         if starts:
             companies.setdefault(company, {})[name] = set(starts)
     begun: set[str] = set()
@@ -94,7 +94,7 @@ def _with_complete(store: Store, company: tuple[str, ...], configs: Runs,
 
 
 def _places(configs: Runs) -> dict[str, str | None]:
-    """Return where base and pictures are now, of whom a complete member may still have the old places."""
+    """Return the places of base and pictures in these runs; a complete run may still have older ones."""
     first = next(iter(configs.values()))
     return {name: getattr(first, name) for name in FORKED[:3]}
 

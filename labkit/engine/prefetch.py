@@ -1,4 +1,4 @@
-"""Make what is needed next in a thread, while what is there is being used."""
+"""Compute the next items in a thread while the current one is used."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -12,7 +12,7 @@ Made = TypeVar("Made")
 def prefetched(make: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Generator[Made, None, None]:
     """Yield make(item) for each item, in order, each begun `ahead` items early; 0 makes them here, without a thread.
 
-    What `make` raises is raised in its place. Closing the iterator ends the thread.
+    What `make` raises is raised when its item is due. Closing the iterator ends the thread.
     """
     if not ahead:
         yield from map(make, items)

@@ -1,4 +1,4 @@
-"""Tensors of several shapes as one value: it is indexed by pictures as a tensor is. C H W of one picture."""
+"""Hold tensors of several shapes as one value, indexed by picture as a tensor is. C H W of one picture."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

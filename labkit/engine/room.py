@@ -1,4 +1,4 @@
-"""How much of a device a pass may take: rows and gradient checkpointing follow from predicted memory, unless given."""
+"""Choose how many rows a pass has and whether it checkpoints, by predicted memory where that is not given."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ GIB = 2**30
 
 
 class Room(NamedTuple):
-    """Hold what a pass may take."""
+    """Hold how many rows a pass may have, whether it checkpoints, and why."""
 
     rows: int                                                 # pictures, of all its runs together
     gradient_checkpointing: bool                              # whether activations are computed again, backward

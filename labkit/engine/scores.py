@@ -31,7 +31,7 @@ Accept = Callable[[np.ndarray, Sequence[Asked]], np.ndarray]  # uint8 (N, H, W, 
 
 @dataclass(frozen=True)
 class ScoredPrompts:
-    """Say what is drawn for a score and who accepts it."""
+    """Hold the prompts that are drawn for a score, what their pictures must show, and who accepts these."""
 
     name: str                                                 # "validation" (held-out captions) or "ordinary"
     prompts: tuple[str, ...]                                  # any first N of them are spread over what is asked
@@ -40,7 +40,7 @@ class ScoredPrompts:
     scored_by: str                                            # who accepts, in words that change when it does
 
     def take(self, n: int) -> "ScoredPrompts":
-        """Return n of these, from the first again where there are fewer: each place has a seed of its own."""
+        """Return n prompts, beginning again with the first where there are fewer; each place has a seed of its own."""
         again = range(n)
         return replace(self, prompts=tuple(self.prompts[i % len(self.prompts)] for i in again),
                        asked=tuple(self.asked[i % len(self.asked)] for i in again))
@@ -53,7 +53,7 @@ class ScoredPrompts:
     @property
     def words(self) -> tuple[str, ...]:
         """Return what each picture has to show, in words."""
-        return tuple(", ".join(asked.values()) for asked in self.asked)
+        return tuple(", ".join(attributes.values()) for attributes in self.asked)
 
     def accepted(self, base: Base, adapters: LoRAStack, *, rows: int = ROWS_AT_ONCE) -> np.ndarray:
         """Draw with K adapters on the base's U-Net, `rows` at once, and return what is accepted: bool (K, N)."""
@@ -77,8 +77,8 @@ class ScoredPrompts:
                              guidance_scale=GUIDANCE_SCALE, rows=rows)
 
     def _key(self, base: Base) -> str:
-        asked = json.dumps([dict(asked) for asked in self.asked], sort_keys=True)
-        return sha256_of_texts([DRAWING, INFERENCE_STEPS, GUIDANCE_SCALE, self.name, *self.prompts, asked,
+        requests = json.dumps([dict(attributes) for attributes in self.asked], sort_keys=True)
+        return sha256_of_texts([DRAWING, INFERENCE_STEPS, GUIDANCE_SCALE, self.name, *self.prompts, requests,
                                 self.scored_by, base.fingerprint, base.resolution, base.dtype, base.device.type,
                                 frozen_sums(base).hex()])
 

@@ -46,7 +46,7 @@ def plan(base: Base, cache: Cache, configs: Iterable[RunConfig]) -> dict[str, Ru
 
 
 def groups(configs: Sequence[RunConfig], max_rows: int = MAX_ROWS) -> list[list[RunConfig]]:
-    """Cut resolved configurations into groups that can share a pass; a pure function of their order and values.
+    """Cut resolved configurations into groups that can share a pass, by their order and values alone.
 
     The same pass needs the same `pass_fields`, ranks within RANK_SPREAD of each other and at most max_rows rows;
     groups of one kind are made about equally large, since a small last pass is a slow one.
@@ -79,15 +79,15 @@ def sweep(base: Base, cache: Cache, plan: Mapping[str, RunConfig], store: Store,
           tell: Callable[[str], None] = lambda text: None) -> Generator[Event, None, None]:
     """Train the planned runs that the store does not have complete, group by group; record them, yield their events.
 
-    Runs that were interrupted go on with the company they had, from the last checkpoint they share; a run with a
-    `parent` from the parent's last checkpoint before their rates part; both in passes of their own, apart from runs
-    that begin. Arguments otherwise as for `train` and `record`. LabError when a pass does not fit into the device's
-    memory.
+    Runs that were interrupted go on beside the same runs as before, from the last checkpoint they share; a run with a
+    `parent` begins at the parent's last checkpoint before their rates differ. Both have passes of their own, apart
+    from runs that begin. Arguments otherwise as for `train` and `record`. LabError when a pass does not fit into the
+    device's memory.
 
     plan                      {run id: resolved configuration} of this base and cache, from `plan` or `Lab.plan`
     max_rows                  pictures that a pass may hold; fewer where memory is predicted not to hold them
     gradient_checkpointing    compute activations again in the backward pass; None: where one run does not fit without
-    tell                      is given a sentence where memory decided either, and where activations are computed again
+    tell                      is called with a sentence where memory limits the rows or activations are computed again
     """
     names = {config: name for name, config in plan.items()}
     incomplete = [group for group in groups(list(names), max_rows)
@@ -139,7 +139,7 @@ def _execution(base: Base, config: RunConfig, limits: Room) -> dict[str, Any]:
 
 
 def _less(runs: int, rows: int, is_checkpointed: bool) -> str:
-    """Say what needs less memory."""
+    """Say what to change so that a pass needs less memory."""
     if runs > 1:
         half = max(1, rows // 2)
         return f"Let fewer runs share it: --rows {half} on the command line, max_rows={half} of the Lab."
@@ -150,7 +150,7 @@ def _less(runs: int, rows: int, is_checkpointed: bool) -> str:
 
 
 def circumstances(base: Base, cache: Cache, group: Sequence[str]) -> dict:
-    """Return what a pass was made of and on: under the same, in the same order, it can be repeated bit for bit."""
+    """Return inputs, machine and versions of a pass; where all are the same, it can be repeated bit for bit."""
     is_cuda = base.device.type == "cuda"
     processor = torch.cuda.get_device_name(base.device) if is_cuda else platform.processor() or platform.machine()
     versions = {name: version(name) for name in ("torch", "diffusers", "numpy")}

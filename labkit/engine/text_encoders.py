@@ -56,7 +56,7 @@ def encode_two(pairs: Sequence[tuple[Any, torch.nn.Module]], captions: Sequence[
 
 
 def size_numbers(original: tuple[int, int], size: tuple[int, int], crop: str = "center") -> list[float]:
-    """Return what SDXL is told of a picture's size: height and width before, top and left of the cut, the size after.
+    """Return the numbers by which SDXL is told a picture's size: (height, width) before, (top, left), (height, width).
 
     original    (height, width) in pixels, before it was scaled to cover `size` and what lies outside was cut off.
                 Podell et al. 2023, section 2.2; diffusers' train_text_to_image_lora_sdxl.py

@@ -56,8 +56,8 @@ def train(base: Base, cache: Cache, configs: Sequence[RunConfig] | Mapping[str, 
     configs           runs that may share a pass (`sweep.groups` makes such lists), each resolved for the pictures of
                       the cache by `config.resolved(len(cache.train))`: a list, or a plan {run id: configuration}
     monitor           what is measured and drawn, and when; None: the usual
-    resume            one Checkpoint a run; a run whose checkpoint is behind the others' stays and tells nothing
-    checkpoint_at     completed updates after which a Checkpoint is given; there is always one at the end
+    resume            one Checkpoint a run; a run whose checkpoint is behind the others' is neither changed nor told of
+    checkpoint_at     completed updates after which a Checkpoint is yielded; there is always one at the end
     stop              asked after each update; when true, Checkpoint and Stopped("stopped") follow
     gradient_checkpointing    compute activations again in the backward pass instead of keeping them (Chen et al. 2016)
 
@@ -225,8 +225,7 @@ class _Pass:
     def _update(self, update: int, drawn: Draws) -> Tensor:
         """Make update `update` (from 0) of all runs; return loss, gradient norm, relative change and alive, (4, K).
 
-        Nothing here waits for the device, or is waited for: what it needs lies there or comes from pinned memory, and
-        what it tells stays there.
+        Nothing here waits for the device: the input lies there or comes from pinned memory, the result stays there.
         """
         stack, passes = self.stack, self.configs[0].gradient_accumulation_steps
         loss_scale = self.loss_scale

@@ -1,6 +1,7 @@
-"""One trainer a kernel: whoever trains has the turn, the others wait for it and say for what.
+"""Let one training at a time run in a kernel; others wait, and say what they wait for.
 
-Two trainings at once would share the cores, and each would take more than twice as long; on one base they cannot.
+Two trainings at once would share the cores, and each would take more than twice as long. On one base they cannot run
+side by side at all.
 """
 
 import threading
@@ -15,10 +16,10 @@ _holders: list[str] = []                                      # what each traini
 
 @contextmanager
 def turn(what: str, *, say: Callable[[str], object], stop: Callable[[], bool] = lambda: False) -> Iterator[bool]:
-    """Hold the kernel's turn to train; gives True, or False without it where `stop` came first.
+    """Wait for the kernel's turn to train and hold it; give True, or False without the turn where `stop` came first.
 
     what    names this training to those who wait for it, such as "a race of 6 runs"
-    say     hears for what is waited, once for each training that is
+    say     is called with a sentence that names the training that is waited for, once for each
     """
     mine = _wait(say, stop)
     if not mine:
@@ -44,5 +45,5 @@ def _wait(say: Callable[[str], object], stop: Callable[[], bool]) -> bool:
 
 
 def holder() -> str:
-    """Name the training that has the turn, for whoever waits for the base that it trains on."""
+    """Return the name of the training that has the turn, for messages to whoever waits for it or for its base."""
     return next(iter(_holders[-1:]), "another training")

@@ -1,4 +1,4 @@
-"""Validation is data: pictures, noise and timesteps fixed once, the same for every run, step and machine.
+"""Validate on pictures, noise and timesteps that are fixed once, the same for every run, step and machine.
 
 K runs side by side, C H W latent; H and W may differ from picture to picture. A loss depends far more on its timestep
 than on anything a run does, so timesteps are stratified, and two losses are compared picture by picture on the same
@@ -27,7 +27,7 @@ ROWS_AT_ONCE = 64
 
 
 class ValidationSet:
-    """Fix some pictures of an encoded set, with `strata` noises and timesteps each.
+    """Hold some pictures of an encoded set, each with `strata` fixed noises and timesteps.
 
     encoded       the set they are taken from
     images        how many pictures, chosen at random but always the same; all where there are fewer
@@ -84,7 +84,7 @@ class ValidationSet:
         return losses.numpy()
 
     def _on(self, device: torch.device) -> list:
-        """Give for each shape the numbers of its pictures and, sent once, what is measured of them.
+        """Give for each shape the numbers of its pictures and the tensors to measure them with, sent once.
 
         Latents, noise, timesteps, (pairs of picture and stratum, ...) each, and the conditions.
         """
@@ -126,7 +126,7 @@ def frozen_sums(base: Base) -> bytes:
 
 
 def _bins(images: int, strata: int) -> Tensor:
-    """Spread (images, strata) over the eighths of the noise levels, each met equally often up to one."""
+    """Assign to each loss (images, strata) an eighth of the noise levels; their counts differ by one at most."""
     columns = torch.arange(strata)
     if strata >= BINS:
         return (columns % BINS).expand(images, -1)

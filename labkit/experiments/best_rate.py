@@ -11,7 +11,7 @@ import numpy as np
 from labkit.design import volume
 from labkit.design.ladders import rung_text
 from labkit.errors import LabError
-from labkit.judge.arms import basis, difference, noise_among, over_seeds, together
+from labkit.judge.arms import basis, difference, noise_among, over_seeds, with_common_noise
 from labkit.judge.compare import (
     as_good,
     at_edge,
@@ -90,7 +90,8 @@ def table(arms: Mapping[str, Sequence[Run]]) -> Table:
     A row has the rates that are as good within noise, the share of the loss that is left, and how far the arm ends
     above the lowest of those on the same pictures.
     """
-    means = dict(zip(arms, together([over_seeds(runs, "learning_rate") for runs in arms.values()]), strict=True))
+    by_arm = with_common_noise([over_seeds(runs, "learning_rate") for runs in arms.values()])
+    means = dict(zip(arms, by_arm, strict=True))
     bests, rows = {arm: best_of(runs) for arm, runs in means.items()}, []
     for arm, best in bests.items():
         runs = means[arm]

@@ -37,7 +37,7 @@ BELOW, ABOVE = 1, 2                                           # rungs that begin
 
 
 class Track(Protocol):
-    """Say what a race needs: runs at rates that are trained so far, and what is known of one by then."""
+    """Interface of what trains a race: `advance` trains runs up to a step, `run` returns one as it is then."""
 
     def advance(self, rates: Sequence[float], step: int) -> None:
         """Train the runs of these rates up to `step` updates."""

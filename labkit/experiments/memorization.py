@@ -52,7 +52,7 @@ def features_of(pictures, eye) -> np.ndarray:
 
 
 def thumbnails(pictures, side: int = 16) -> np.ndarray:
-    """Return small copies (N, side x side x 3) in 0..1: an eye for layout and light; the reader has one for kinds."""
+    """Return downscaled pictures (N, side x side x 3) in 0..1: features of layout and light; a Reader's tell kinds."""
     pictures = np.asarray(pictures)
     side = min(side, pictures.shape[1])
     block = pictures.shape[1] // side

@@ -145,7 +145,7 @@ def scaling_table(ranks=(1, 4, 8, 16, 64), alphas=(1, 8, None)) -> Table:
 
 @dataclass(frozen=True)
 class Mixing:
-    """Hold what one trained adapter adds inside each layer, and how straight that is in the strength."""
+    """Hold what one trained adapter adds inside each layer, and how linear that is in the strength."""
 
     names: tuple[str, ...]
     shares: tuple[float, ...]                                 # of each layer: RMS of s B A x / RMS of W x, as trained

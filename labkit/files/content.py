@@ -58,7 +58,7 @@ class Memo:
         self.changed = False
 
     def __enter__(self) -> "Memo":
-        """Read what is known."""
+        """Read the values that are remembered."""
         self.file = cache_dir() / f"memo-{self.kind}-2.json"  # 2: older code reads entries of the first form otherwise
         try:
             self.known = json_text.read(self.file, most_bytes=MOST_BYTES)
@@ -86,7 +86,7 @@ class Memo:
         return sha256_of_texts([self.kind, key, json.dumps(value)])[:16]
 
     def __exit__(self, *error: object) -> None:
-        """Write what is new."""
+        """Write the values, where there are new ones."""
         if not self.changed:
             return
         try:

@@ -104,23 +104,23 @@ def _scalars(record: bytes) -> Iterator[Scalar]:
         step = next((_signed(value) for number, value in fields if number == 2 and isinstance(value, int)), 0)
         for number, summary in fields:
             for inner, value in _fields(summary) if number == 5 and isinstance(summary, bytes) else ():
-                if inner == 1 and isinstance(value, bytes) and (told := _value(value)):
-                    yield Scalar(told[0], step, told[1])
+                if inner == 1 and isinstance(value, bytes) and (scalar := _value(value)):
+                    yield Scalar(scalar[0], step, scalar[1])
     except (ValueError, IndexError, struct.error):
         return
 
 
 def _value(message: bytes) -> tuple[str, float] | None:
     """Return tag and number of a Summary.Value; None where it is no scalar."""
-    tag, found = "", None
+    tag, scalar = "", None
     for number, value in _fields(message):
         if number == 1 and isinstance(value, bytes):
             tag = value.decode("utf-8", "replace")
         elif number == 2 and isinstance(value, bytes):
-            found = float(struct.unpack("<f", value)[0])
+            scalar = float(struct.unpack("<f", value)[0])
         elif number == 8 and isinstance(value, bytes):
-            found = _tensor(value)
-    return None if found is None else (tag, found)
+            scalar = _tensor(value)
+    return None if scalar is None else (tag, scalar)
 
 
 def _tensor(message: bytes) -> float | None:

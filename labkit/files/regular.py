@@ -1,4 +1,4 @@
-"""Read a file only where it is one: a pipe or a device in its place would be waited for without end."""
+"""Read regular files alone: a pipe or a device in the place of one would be waited for without end."""
 
 import stat
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tensor files that know when they are damaged: their header carries a checksum over everything else in them."""
+"""Tensor files whose header has a checksum over everything else in them, so that damage is noticed."""
 
 import hashlib
 import json

@@ -24,7 +24,7 @@ PLAINLY = {DIVERGED: "far too fast", OVERSHOOTING: "too fast", STAGNATING: "too 
 
 
 def advice(label: str, evidence: dict, improving: bool, so_far: bool) -> str:
-    """Say what a verdict means and what to do. evidence: of a `labkit.judge.diagnose.Verdict` with this label."""
+    """Say what a verdict means and what to do next. evidence: of a `labkit.judge.diagnose.Verdict` with this label."""
     if label == UNSURE:
         return _when_unsure(evidence)
     if label == DIVERGED:
@@ -75,7 +75,7 @@ def _go_on(evidence: dict, improving: bool, so_far: bool) -> str:
 
 
 def _when_unsure(evidence: dict) -> str:
-    """Say what would make a verdict possible."""
+    """Say of a run without a verdict what would make one possible."""
     why = evidence.get("why")
     if why == NOTHING_HELD_OUT:
         return ("Not to be told from losses, since no picture is held out: look at what it draws, early and late, or "

@@ -54,21 +54,21 @@ def _arm(runs: list[Run]) -> Arm:
     return Arm(**values | {"validations": curves, "status": status}, runs=tuple(runs))
 
 
-def together(experiments: Sequence[Sequence[Arm]]) -> list[list[Arm]]:
-    """Return arms of several experiments, each knowing how far seeds lie apart in all of them."""
+def with_common_noise(experiments: Sequence[Sequence[Arm]]) -> list[list[Arm]]:
+    """Return the arms of several experiments, all with the seed noise pooled over them."""
     noise = _pooled([arm.noise for arms in experiments for arm in arms[:1]])
     return [[dataclasses.replace(arm, noise=noise) for arm in arms] for arms in experiments]
 
 
 def noise_of(arms: Sequence[Run]) -> SeedNoise | None:
-    """Return how far seeds lie apart among the arms of an experiment that learned; None where all have one seed."""
+    """Pool the noise between seeds over the arms of an experiment that learned; None where all have one seed."""
     return noise_among([losses(arm) for arm in arms], [losses(arm, 0).mean() for arm in arms])
 
 
 def noise_among(ends: Sequence[np.ndarray], starts: Sequence[float]) -> SeedNoise | None:
-    """Return the same of arms given by their final losses, each (m, n), and their mean losses at the start.
+    """Pool the noise between seeds over arms given as final losses, each (m, n), and mean losses at the start.
 
-    Arms with LIKE of the best gain count.
+    Arms count whose gain is at least LIKE of the best. None where all have one seed.
     """
     gains = [float(start - end.mean()) for end, start in zip(ends, starts, strict=True)]
     best = max((gain for gain in gains if math.isfinite(gain)), default=math.nan)
@@ -78,8 +78,8 @@ def noise_among(ends: Sequence[np.ndarray], starts: Sequence[float]) -> SeedNois
 def losses(run: Run, at: int = -1, name: str = "validation") -> np.ndarray:
     """Return the losses (m, n) of an arm, or of one run (1, n), at one evaluation.
 
-    Those of a run are infinite where one of them is not a number, and at the end of a run that broke (status
-    "diverged"), whatever it was last measured at: in every comparison, a run that broke is worse than any other.
+    All losses of a run are infinite where one of them is not finite, and at the end of a run that broke (status
+    "diverged"), whatever its last measurement: in every comparison, a run that broke is worse than any other.
     """
     return np.stack([_losses_of_one(member, at, name) for member in runs_of(run)])
 
@@ -110,8 +110,8 @@ def nearest(run: Run, share: float) -> int:
 def difference(run: Run, other: Run, among: int = 1, noise: SeedNoise | None = None) -> Interval:
     """Return how much higher an arm (or a run) ends than another.
 
-    among    of how many such differences this is one, if one of the two was chosen as the best of them: then all hold
-             together with 95 % (Bonferroni), which choosing cannot spoil
+    among    number of such differences where one of the two was chosen as the best of several: the intervals of all
+             differences then hold together with 95 % (Bonferroni), whichever was chosen
     noise    between seeds; None takes that of the arms
     """
     noise = noise or _pooled([getattr(run, "noise", None), getattr(other, "noise", None)])
@@ -119,7 +119,7 @@ def difference(run: Run, other: Run, among: int = 1, noise: SeedNoise | None = N
 
 
 def rise(run: Run, at: int, name: str = "validation") -> Interval:
-    """Return how much higher an arm (or a run) ends than it stood at an evaluation; not a number where it broke."""
+    """Return how much higher an arm (or a run) ends than it was at an evaluation; not a number where it broke."""
     return seeds_difference(losses(run, name=name), losses(run, at, name))
 
 
@@ -135,5 +135,5 @@ def basis(*runs: Run) -> str:
 
 
 def _pooled(noises: Iterable[SeedNoise | None]) -> SeedNoise | None:
-    """Return what several experiments say of the noise of seeds, each counted once; None where none does."""
+    """Pool the seed noises of several experiments, each counted once; None without any."""
     return pooled_noise([noise for noise in dict.fromkeys(noises) if noise])

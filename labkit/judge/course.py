@@ -78,7 +78,7 @@ def _anchored(axis: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def thinned(steps: np.ndarray, curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average neighbouring evaluations until there are few enough; the first stays as it is."""
+    """Average neighbouring evaluations until at most MOST_EVALUATIONS are left; the first stays as it is."""
     while len(steps) > MOST_EVALUATIONS:
         odd = (len(steps) - 1) % 2
         pairs = slice(1, len(steps) - odd)
@@ -89,7 +89,7 @@ def thinned(steps: np.ndarray, curves: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _shares(stream: int, weights: np.ndarray, count: int) -> list[np.ndarray]:
-    """Deal the numbers of `count` draws out in proportion to the weights, each share spread over all of them."""
+    """Divide the numbers of `count` draws in proportion to the weights, each share chosen at random among them."""
     ends = np.round(np.cumsum(weights) / weights.sum() * count).astype(int)
     return np.split(_order(stream, count), ends[:-1])
 
@@ -101,7 +101,7 @@ def _order(stream: int, count: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _normal(stream: int, count: int, size: int) -> np.ndarray:
-    """Return standard normal draws, always the same, so that a verdict never flickers."""
+    """Return standard normal draws, always the same, so that a verdict does not change when it is computed again."""
     return np.random.default_rng([stream, count, size]).normal(size=(count, size))
 
 

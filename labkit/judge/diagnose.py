@@ -1,6 +1,6 @@
 """Judge a run from its fixed-noise losses: a label, since when, the numbers behind it and how sure it is.
 
-Not the evaluations as they came out are judged but the course behind them (`labkit.judge.course`): 2,000 draws of it
+What is judged is not the evaluations themselves but the course behind them (`labkit.judge.course`): 2,000 draws of it
 that agree with the pictures, the jitter of the run and its evaluations. One rule is applied to each draw. The label is
 the one that most draws get, and the confidence is their share; under MIN_CONFIDENCE the verdict is "not enough
 evidence". Losses of single steps are never judged: each has a new timestep, which moves it more than learning does.
@@ -14,7 +14,7 @@ import numpy as np
 
 from labkit.judge.advice import advice
 from labkit.judge.course import resampled
-from labkit.judge.findings import MIN_EVALUATIONS, Findings, findings, kin, picture_losses, slowed
+from labkit.judge.findings import MIN_EVALUATIONS, Findings, findings, picture_losses, sibling_key, with_stagnation
 from labkit.judge.score_text import told
 from labkit.judge.verdict_text import (
     DIVERGED,
@@ -134,8 +134,8 @@ def _unsure(results: Findings, evidence: dict, confidence: float) -> Verdict:
 
 
 def _labels(results: Findings, siblings: np.ndarray | None) -> np.ndarray:
-    """Return the place in LABELS (D,) of every drawn course. siblings: (D,) gains of the best sibling, if any."""
-    return slowed(results.labels, results.is_open & _is_slow(results, siblings), results.is_early)
+    """Return the label (D,) of every drawn course, as places in LABELS. siblings: (D,) gains of the best, if any."""
+    return with_stagnation(results.labels, results.is_open & _is_slow(results, siblings), results.is_early)
 
 
 def _is_slow(results: Findings, siblings: np.ndarray | None) -> np.ndarray:
@@ -158,7 +158,7 @@ def _most_frequent(shares: dict[str, float]) -> str:
 
 
 def _beside(results: Findings, siblings: np.ndarray | None) -> dict[str, float]:
-    """Return the evidence about the gain beside that of the best sibling."""
+    """Return the evidence that compares the run's gain with its best sibling's; none without siblings."""
     if siblings is None:
         return {}
     best = float(siblings.mean())
@@ -166,7 +166,7 @@ def _beside(results: Findings, siblings: np.ndarray | None) -> dict[str, float]:
 
 
 def _undecided(results: Findings, label: str, share: float) -> str:
-    """Return why the most frequent label cannot be given, by the name that `verdict_text.doubt` knows, or nothing."""
+    """Return why the most frequent label cannot be given, as a name that `verdict_text.doubt` knows, or ""."""
     if label != UNSURE:
         return "" if share >= MIN_CONFIDENCE else "uncertain"
     if not results.is_held_out and not results.is_early:
@@ -177,7 +177,7 @@ def _undecided(results: Findings, label: str, share: float) -> str:
 def _sibling_gain(run: Run, other: Run, step: int) -> np.ndarray | None:
     """Return what a sibling had gained on each picture at a step, or None when it cannot be compared."""
     curve = other.validations.get("validation")
-    if other.run_id == run.run_id or kin(run) != kin(other):
+    if other.run_id == run.run_id or sibling_key(run) != sibling_key(other):
         return None
     if curve is None or curve.steps[-1] < step or curve.steps[0] != 0:
         return None

@@ -1,4 +1,4 @@
-"""Early stopping: when a run's loss was lowest, what rules would have made of the run, which checkpoint to keep.
+"""Early stopping: when a run's loss was lowest, where rules would have stopped it, and which checkpoint to keep.
 
 Losses are held-out ones on fixed noise. T evaluations, D resamples of the pictures (`stats.resampled_means`).
 """
@@ -95,7 +95,7 @@ def kept_step(run: Run, checkpoints: Iterable[int]) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Rule:
-    """Name a rule of early stopping; one that restores gives the best checkpoint before it stopped, else the last.
+    """Hold a rule of early stopping; where it restores, the best checkpoint before its stop is kept, else the last.
 
     says_stop    losses (D, T) -> whether the rule says stop at each evaluation (D, T)
     """
@@ -152,7 +152,7 @@ def usual_rules(run: Run) -> list[Rule]:
 
 
 class RuleResult(NamedTuple):
-    """Hold what a rule would have done to a run; 1 is the gain of the best checkpoint."""
+    """Hold where a rule would have stopped a run and the gain it would have kept; 1 is that of the best checkpoint."""
 
     rule: str
     stopped: float                                            # updates spent; inf where the rule never said stop
@@ -161,7 +161,7 @@ class RuleResult(NamedTuple):
 
 
 class CurveResults(NamedTuple):
-    """Hold what a rule makes of D curves of losses; each array is (D,)."""
+    """Hold where a rule stops D curves of losses and the gain it keeps; each array is (D,)."""
 
     stop: np.ndarray                                          # number of the evaluation at which it stops, or the last
     stops: np.ndarray                                         # whether it ever said stop

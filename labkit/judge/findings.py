@@ -56,7 +56,7 @@ class Findings:
 
     @property
     def is_drawn(self) -> bool:
-        """Tell whether there were evaluations enough to draw courses."""
+        """Tell whether there were enough evaluations to draw courses."""
         return len(self.gains) > 0
 
     @property
@@ -66,7 +66,7 @@ class Findings:
 
     @property
     def little(self) -> float:
-        """Return the gain below which a proportional one is slow, judged alone."""
+        """Return the gain below which a run without siblings stagnates, if it gains in proportion to its rate."""
         return LITTLE * self.evidence["loss_at_start"]
 
 
@@ -90,7 +90,7 @@ def findings(run: Run) -> Findings:
     family, steps, losses = None, None, None
     if curve is not None:
         timesteps = run.timesteps["validation"].tolist()
-        family = sha256_of_texts([*kin(run), timesteps])
+        family = sha256_of_texts([*sibling_key(run), timesteps])
         if curve.steps[0] == 0 and np.isfinite(curve.losses).all():
             steps, losses = curve.steps, picture_losses(curve)
     results = partial(Findings, family, steps, losses, _is_unfinished(run), _updates(run), score=score(run),
@@ -109,19 +109,19 @@ def findings(run: Run) -> Findings:
                    why_rising=_why_rising(draws))
 
 
-def kin(run: Run) -> tuple:
-    """Return what siblings share: base, pictures, and the file that their adapters begin from, if they do from one."""
+def sibling_key(run: Run) -> tuple:
+    """Return the values that two runs must share to be siblings: base, pictures, and their adapters' first file."""
     begun = run.config.init_lora_weights
     return (*(run.meta.get(name) for name in FAMILY), *([named(begun)] if is_file(begun) else []))
 
 
 def _measured_on(run: Run) -> dict[str, str]:
-    """Return what the losses are of, where it is not held-out pictures."""
+    """Return the evidence on which pictures were measured, where these are not held out."""
     return {} if run.is_held_out else {"measured_on": run.measured_on}
 
 
 def _begun(run: Run) -> dict[str, str]:
-    """Return where a run begins, if it is not at the untouched base."""
+    """Return the evidence on where a run begins, if that is not the untouched base."""
     begun = run.config.init_lora_weights
     return {"begins_at": beginning(begun)} if is_file(begun) else {}
 
@@ -135,16 +135,19 @@ def rule(draws: Draws) -> np.ndarray:
     """Return the label (D,) of every drawn course, as that of a run without siblings."""
     labels, is_open, is_proportional = _ruled(draws)
     is_slow = is_proportional & (-draws.validation[:, -1] < LITTLE * draws.start)
-    return np.array(LABELS)[slowed(labels, is_open & is_slow, bool(draws.steps[-1] < MIN_UPDATES))]
+    return np.array(LABELS)[with_stagnation(labels, is_open & is_slow, bool(draws.steps[-1] < MIN_UPDATES))]
 
 
-def slowed(labels: np.ndarray, is_slow: np.ndarray, is_early: bool) -> np.ndarray:
-    """Return labels (D,), as places in LABELS, with those of slow gains put in; early in a run every gain is slow."""
+def with_stagnation(labels: np.ndarray, is_slow: np.ndarray, is_early: bool) -> np.ndarray:
+    """Relabel draws (D,) whose gain is too slow as stagnating, early in a run as "not enough evidence".
+
+    labels    (D,) as places in LABELS, as are those that are returned
+    """
     return np.where(is_slow, LABELS.index(UNSURE if is_early else STAGNATING), labels)
 
 
 def _ruled(draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return `labels`, `is_open` and `is_proportional` of `Findings`: of the rules, the first that applies."""
+    """Return `labels`, `is_open` and `is_proportional` of `Findings`; the first rule that a draw meets labels it."""
     losses = draws.validation
     gain, end = -losses.min(axis=1), losses[:, -1]
     rise, negligible = end + gain, NEGLIGIBLE * draws.start
@@ -268,7 +271,7 @@ def _intervals(measured: dict[str, np.ndarray]) -> dict[str, Interval]:
 
 
 def _updates(run: Run) -> dict:
-    """Return what the updates looked like: relative size near the end, and how many gradients were clipped."""
+    """Return the evidence about updates: their number, relative size near the end, and share of clipped gradients."""
     steps = run.steps
     if not len(steps.get("update_norm", ())):
         return {}
@@ -282,7 +285,7 @@ def _updates(run: Run) -> dict:
 def _first_non_finite(run: Run) -> int | None:
     """Return the first step at which a loss or a gradient was not a number.
 
-    In float16 an overflow costs a run that update, which then moves nothing, and not its life: that does not count.
+    In float16 an overflow makes a run skip that update and go on: that does not count.
     """
     steps: list[int] = []
     skipped = run.steps.get("update_norm", np.zeros(0)) == 0

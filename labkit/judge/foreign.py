@@ -61,7 +61,7 @@ class LogVerdict:
 
     @property
     def sentence(self) -> str:
-        """Return all that is said of the run."""
+        """Return advice and observation as one text."""
         return " ".join(part for part in (self.advice, self.seen) if part)
 
     def to_dict(self) -> dict:
@@ -137,7 +137,7 @@ def _shared(labels: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def _is_seen_once(label: str, course: LogCourse, values: np.ndarray, steps: np.ndarray) -> bool:
-    """Tell whether a rise stands on the last point alone: the next may take it back."""
+    """Tell whether only the last point shows a rise, which the next may take back."""
     if label not in RISES:
         return False
     best = float(course.mean[course.best])
@@ -146,7 +146,7 @@ def _is_seen_once(label: str, course: LogCourse, values: np.ndarray, steps: np.n
 
 
 def _halfway(log: ForeignLog, steps: np.ndarray) -> float:
-    """Return the step where half of the learning rate was spent: of the steps, where no rates are logged."""
+    """Return the step by which half of the learning rate was spent; half of the steps where no rates are logged."""
     spent = rate_at(log, steps)
     if spent is None or not spent[-1] > spent[0]:
         return float(steps[0] + steps[-1]) / 2
@@ -186,11 +186,12 @@ def _verdict(log: ForeignLog, label: str, confidence: float, since: int | None, 
              course: LogCourse | None = None) -> LogVerdict:
     reason = evidence.get("reason", "")
     missing = next_log(log.trainer) if label == UNSURE and reason != "uncertain" else ""
-    said = " ".join(part for part in (advice(label, evidence, log.probe is not None), missing) if part)
-    return LogVerdict(label, confidence, since, evidence, said, seen(label, since, evidence), _cautions(log), course)
+    what_to_do = " ".join(part for part in (advice(label, evidence, log.probe is not None), missing) if part)
+    what_was_seen = seen(label, since, evidence)
+    return LogVerdict(label, confidence, since, evidence, what_to_do, what_was_seen, _cautions(log), course)
 
 
 def _cautions(log: ForeignLog) -> tuple[str, ...]:
-    """Return what is known of a tag that makes it tell less than it seems to."""
+    """Return the known weaknesses of the log's tags, by which they tell less than they seem to."""
     tag = plain(log.validation.tag) if log.validation is not None else ""
     return (CAUTIONS[tag],) if tag in CAUTIONS else ()

@@ -1,9 +1,9 @@
-"""The findings of each run, kept in the cache folder once they are made, so that no run is judged twice.
+"""Cache the findings of each run, so that no run is judged twice.
 
 A file is named by the content of the configuration and journal that it was made of: runs of a store that was moved or
-copied are known again, and a run whose files have changed is judged anew. A file that is damaged or belongs to other
-content is as good as absent. Each state of the code that decides about findings has a folder of its own; when one is
-made, those of other states are removed.
+copied are recognized, and a run whose files have changed is judged anew. A file that is damaged or belongs to other
+content counts as absent. Each state of the code that decides about findings has a folder of its own; when one is made,
+those of other states are removed.
 """
 
 import hashlib
@@ -42,8 +42,8 @@ class Known:
     findings: Findings
 
 
-def known(folder: RunFolder) -> Known:
-    """Return what was kept of a run, or make it now and keep it; LabError as `RunFolder.load` raises it."""
+def cached_findings(folder: RunFolder) -> Known:
+    """Return the cached settings and findings of a run, else make and cache them; LabError as `RunFolder.load`."""
     content = _content(folder)
     file = cache_dir() / "findings" / _code()[:32] / f"{content[:32]}.safetensors"
     entry = _read(file, content)
@@ -56,13 +56,13 @@ def known(folder: RunFolder) -> Known:
     return entry
 
 
-def kept(store: Store, events: Generator[Event, None, None]) -> Generator[Event, None, None]:
-    """Pass the recorded events of a store through; when a run ends, its findings are kept for the listings to come."""
+def with_cached_findings(store: Store, events: Generator[Event, None, None]) -> Generator[Event, None, None]:
+    """Pass the recorded events of a store through; when a run ends, cache its findings for later listings."""
     with closing(events):
         for event in events:
             if isinstance(event, Stopped):
                 with suppress(LabError):                      # a damaged folder is told by who reads it next
-                    known(store.run(event.run_id))
+                    cached_findings(store.run(event.run_id))
             yield event
 
 
@@ -89,7 +89,7 @@ def _keep(file: Path, content: str, entry: Known) -> None:
 
 
 def _remove_others(folder: Path) -> None:
-    """Remove what other code has kept beside a folder; who reads it just now finds it absent, and judges again."""
+    """Remove what other states of the code cached; a process that is reading it finds it absent and judges anew."""
     for other in folder.parent.iterdir():
         if other.is_dir() and other != folder:
             shutil.rmtree(other, ignore_errors=True)

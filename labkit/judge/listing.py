@@ -1,6 +1,6 @@
-"""Every run of a store with its verdict: its findings are made once, and held against its best sibling each time.
+"""List every run of a store with its verdict, from its cached findings and those of its best sibling.
 
-Of a run's siblings the best alone can bear on its verdict: the work grows with the runs and not with their pairs.
+Of a run's siblings only the best one affects its verdict, so the work grows with the runs and not with their pairs.
 """
 
 import warnings
@@ -11,17 +11,17 @@ import numpy as np
 from labkit.errors import LabError, LabWarning
 from labkit.judge.diagnose import Verdict, gain_at, verdict
 from labkit.judge.findings import Findings
-from labkit.judge.kept import Known, known
+from labkit.judge.kept import Known, cached_findings
 from labkit.store.runs import Store
 
 
 def entries(store: Store) -> list[dict]:
-    """Return the `entry` of every run that can be read, oldest first, beside its best sibling; warn of the others."""
+    """Return the `entry` of every readable run, oldest first, judged beside its best sibling; warn of the others."""
     runs: dict[str, Known] = {}
     statuses = {}
     for folder in store.runs():
         try:
-            statuses[folder.run_id], runs[folder.run_id] = folder.status, known(folder)
+            statuses[folder.run_id], runs[folder.run_id] = folder.status, cached_findings(folder)
         except LabError as error:
             warnings.warn(str(error), LabWarning, stacklevel=2)
     best = best_siblings({name: run.findings for name, run in runs.items()})
@@ -37,7 +37,7 @@ def entry(run_id: str, status: str, verdict: Verdict, config: Mapping, lesson: s
 def best_siblings(findings: Mapping[str, Findings]) -> dict[str, np.ndarray]:
     """Return, by run id, what the best sibling had gained on each picture (images,) at the run's last evaluation.
 
-    findings: by run id. A run that is not judged beside any is left out.
+    findings: by run id. A run without such a sibling is left out.
     """
     families: dict[str, list[str]] = {}
     for name, results in findings.items():
@@ -72,7 +72,7 @@ def _best_of_family(findings: Mapping[str, Findings]) -> dict[str, np.ndarray]:
 
 
 def _comparable(findings: Mapping[str, Findings]) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
-    """Return names, steps and losses of the runs that others may be held against."""
+    """Return names, steps and losses of the runs that others may be compared with."""
     names, steps, losses = [], [], []
     for name, results in findings.items():
         if results.steps is not None and results.losses is not None:

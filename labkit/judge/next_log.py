@@ -1,4 +1,4 @@
-"""What makes the next log of a trainer judgeable: the settings with which it logs a validation loss.
+"""The settings with which a trainer logs a validation loss, so that its next log can be judged.
 
 Looked up in: kohya-ss/sd-scripts docs/validation.md; Nerogar/OneTrainer modules/trainer/GenericTrainer.py
 (`__validate`); bghira/SimpleTuner documentation/evaluation/EVAL_LOSS.md; ostris/ai-toolkit pull request 966;

@@ -1,4 +1,4 @@
-"""Runs that were tried beside each other, best first: where each ended, and which noise cannot tell from the best."""
+"""Rank runs on the same base and pictures by their final loss, and tell which may equal the best, given the noise."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Ranked:
 def ranked(runs: Sequence[Run]) -> list[Ranked]:
     """Return runs with their verdicts, the lowest final held-out loss first; those that broke or have none come last.
 
-    Intervals above the best hold all together. Where a recorded set tells how far seeds lie apart here, they count it.
+    The intervals above the best hold all together. Where a recorded set tells the noise between seeds, it is counted.
     """
     verdicts = {run.run_id: diagnose(run, [other for other in runs if other is not run]) for run in runs}
     ordered = sorted(runs, key=lambda run: _place(run, verdicts[run.run_id]))
@@ -43,7 +43,7 @@ def ranked(runs: Sequence[Run]) -> list[Ranked]:
 def final_loss(run: Run) -> Interval | None:
     """Return the held-out loss at a run's end; None where it was not measured.
 
-    The ends are those of its change since step 0, paired over pictures, which is known far better than the loss.
+    The interval is that of the change since step 0, paired over pictures, which is known far better than the loss.
     """
     curve = run.validations.get("validation")
     if curve is None or not len(curve.steps):
@@ -53,7 +53,7 @@ def final_loss(run: Run) -> Interval | None:
 
 
 def are_held_out(runs: Sequence[Run]) -> bool:
-    """Tell whether what runs were measured on was not trained on: of too few pictures none is held out."""
+    """Tell whether the pictures that the runs were measured on were not trained on; of too few none is held out."""
     return all(run.is_held_out for run in runs)
 
 

@@ -42,7 +42,7 @@ def _counts(scores: Scores) -> dict:
 
 
 def _within(share: Interval) -> Interval:
-    """Return an interval of a share cut to what a share can be."""
+    """Return the interval of a share, cut to 0..1."""
     return Interval(share.mean, max(share.low, 0.0), min(share.high, 1.0))
 
 
@@ -92,7 +92,7 @@ def disagreement(label: str, score: Score) -> str:
 
 
 def told(label: str, score: Score) -> str:
-    """Return the sentence or two about a score that belong beside a verdict; nothing without a score."""
+    """Return one or two sentences on a score, to stand beside a verdict; "" without a score."""
     text = words(score)
     parts = (f"{text[0].upper()}{text[1:]}." if text else "", disagreement(label, score))
     return " ".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""How far seeds lie apart among recorded runs, for comparisons of runs of one seed each, which cannot show it."""
+"""The noise between seeds of recorded runs, for comparisons of runs of one seed each, which cannot show it."""
 
 import math
 
@@ -9,11 +9,11 @@ from labkit.store.recorded import recorded_or_none
 
 
 def recorded_noise(run: Run, name: str = "u_curve", share: float = 1.0) -> SeedNoise | None:
-    """Return how far seeds lie apart in a recorded set on the same base and pictures, at a share of the updates.
+    """Return the noise between seeds in a recorded set on the same base and pictures, after a share of the updates.
 
-    None where there is no such set. Comparisons of one seed each that count it are wrong no more often than they say:
-    `tools/comparisons_study.py` counts that on recorded pairs that differ by the seed alone, each left out of the
-    noise that judges it.
+    None where there is no such set. Comparisons of one seed each that count this noise are wrong no more often than
+    they say: `tools/comparisons_study.py` measures that on recorded pairs that differ by the seed alone, each left out
+    of the noise that judges it.
     """
     recorded = recorded_or_none(name) or []
     same = all(

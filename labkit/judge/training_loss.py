@@ -1,4 +1,4 @@
-"""What the training loss of a log can tell: that the run broke, and how little else.
+"""Read from the training loss of a log whether the run broke, and how noisy single steps are.
 
 The loss of a step depends on its pictures, noise and timestep. How much, beside what was learned, is measured here:
 the scatter of single steps over the drop from the first fifth of the run to the last.
@@ -29,9 +29,9 @@ class TrainingLoss:
 
 
 def broke_at(curve: Series | None) -> int | None:
-    """Return the step from which on a loss is mostly no finite number up to the end, None where it is one.
+    """Return the step from which on a loss is mostly not finite up to the end, None where it stays finite.
 
-    A single value that is none, with many after it that are, is a step that was passed over.
+    A single value that is not finite, followed by many that are, is a step that was skipped.
     """
     if curve is None or not len(curve):
         return None
@@ -66,7 +66,7 @@ def _drop(values: np.ndarray) -> dict:
 
 
 def _exploded_at(steps: np.ndarray, values: np.ndarray) -> int | None:
-    """Return the step since which the loss lies far above all of before, None where it does not at the end."""
+    """Return the step since which the loss lies far above its level before, None where it does not at the end."""
     if len(values) < BLOCKS * LEAST_IN_BLOCK or (values <= 0).any():
         return None
     blocks = np.array_split(np.log(values), BLOCKS)

@@ -1,4 +1,4 @@
-"""What a set of runs shows of each setting that was varied by itself: at which values they learn, crawl or break."""
+"""Say of each setting that a set of runs varied alone at which values they learn, stagnate or break."""
 
 import math
 from collections import Counter, defaultdict
@@ -51,7 +51,7 @@ def _by_value(group: Iterable[Entry], name: str) -> dict[object, list[Entry]]:
 
 
 def _sentence(group: list[Entry], name: str, others: list[str]) -> str:
-    """Say of one comparison at which values what happened, and where the loss ended lowest."""
+    """Say of one comparison what happened at which values, and where the loss ended lowest."""
     values = _by_value(group, name)
     stretches = [(words, [value for value, _ in stretch])
                  for words, stretch in groupby(((value, _verdict(runs)) for value, runs in values.items()),

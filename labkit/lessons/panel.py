@@ -134,7 +134,7 @@ class LabPanel(Choice):
 
     @property
     def is_training(self) -> bool:
-        """Tell whether something goes on, or rests, that this panel began or shows."""
+        """Tell whether a training that this panel started or shows is running or paused."""
         return self._run is not None and not self._run.is_over
 
     # -- what is known
@@ -270,14 +270,14 @@ class LabPanel(Choice):
         self._view.show_race(race_of({name: kept(run) for name, run in runs.items()}, self.label))
 
     def _begin(self, new_seed):
-        """Clear what the last run left, say within an instant that something happens, and return the run to be."""
+        """Clear the view, show that a training begins, and return a new PanelRun that has not started."""
         self.error, self.is_from_store = None, False
         self._run = PanelRun(self, new_seed=new_seed)
         self._view.begin()
         return self._run
 
     def _adopt(self) -> bool:
-        """Show what goes on in this kernel, where something does, as if it had been begun here."""
+        """Show another panel's running training here too; return False where there is none."""
         run = panel_run.current_run()
         if run is None or not run.watch(self):
             return False

@@ -29,7 +29,7 @@ _ending = threading.RLock()
 
 
 def current_run() -> "PanelRun | None":
-    """Return what was begun last of all that still goes on in this kernel, or None."""
+    """Return the newest PanelRun of this kernel that has not ended, or None."""
     return _unfinished[-1] if _unfinished else None
 
 
@@ -295,7 +295,7 @@ class PanelRun:
 
 
 def kept(run):
-    """Return a run that is over as a race takes it: as what builds it."""
+    """Wrap a finished Run so that it stands for its RunBuilder, the form in which a RaceView takes runs."""
     return SimpleNamespace(build=lambda: run)
 
 

@@ -25,7 +25,7 @@ FIELDS = ("adapter", "rank", "alpha", "use_rslora", "init_lora_weights", "target
 def adapter_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig, dtype: str = "float32") -> bytes:
     """Return the file of an adapter: keys `unet.<module>.lora_A.weight` (rank, in) and `.lora_B.weight` (out, rank).
 
-    A header names layers, also those of a set; PEFT is told of those that the adapter has.
+    The header names the layers, also those of a set; its part for PEFT names only those that the adapter has.
     A dense adapter (`adapter = "full"`) is kept in the same file form, but other programs have no name for it.
 
     dtype    float32, float16 or bfloat16: LabError where a weight does not fit
@@ -58,7 +58,7 @@ def own_settings(config: RunConfig, dtype: str = "float32") -> dict[str, Any]:
 
 
 def _has(tensors: Mapping[str, np.ndarray], layer: str) -> bool:
-    """Tell whether a layer called so is among those of the tensors, `<module>.lora_A.weight` and the like."""
+    """Tell whether tensors, named `<module>.lora_A.weight` and the like, have a module of this layer's name."""
     return any(f".{layer}." in f".{name}" for name in tensors)
 
 

@@ -18,10 +18,10 @@ from labkit.store.rounding import rounded
 
 KOHYA_PREFIX = "lora_unet_"
 ROLES = {"lora_A.weight": "lora_down.weight", "lora_B.weight": "lora_up.weight"}
-# The generation of Stable Diffusion by the width of its text encoder, which programs ask for by these keys.
 SIDES = {"down": "input", "up": "output"}
 IN_RESNETS = {"conv1": "in_layers.2", "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
               "time_emb_proj": "emb_layers.1"}
+# The generation of Stable Diffusion by the width of its text encoder, which programs ask for by these keys.
 VERSIONS = {768: {"ss_base_model_version": "sd_v1", "ss_v2": "False"},
             1024: {"ss_base_model_version": "sd_v2", "ss_v2": "True"},
             2048: {"ss_base_model_version": "sdxl_base_v1-0", "ss_v2": "False"}}
@@ -37,12 +37,12 @@ def original_name(module: str) -> str | None:
 
     None where it has no such name, or lies outside the residual blocks and transformers.
     """
-    if found := re.fullmatch(r"(down|up)_blocks\.(\d+)\.(attentions|resnets)\.(\d+)\.(.+)", module):
-        side, block, kind, number, layer = found.groups()
+    if match := re.fullmatch(r"(down|up)_blocks\.(\d+)\.(attentions|resnets)\.(\d+)\.(.+)", module):
+        side, block, kind, number, layer = match.groups()
         block = f"{SIDES[side]}_blocks.{3 * int(block) + int(number) + (side == 'down')}"
         part = 0 if kind == "resnets" else 1
-    elif found := re.fullmatch(r"mid_block\.(attentions|resnets)\.(\d+)\.(.+)", module):
-        kind, number, layer = found.groups()
+    elif match := re.fullmatch(r"mid_block\.(attentions|resnets)\.(\d+)\.(.+)", module):
+        kind, number, layer = match.groups()
         block, part = "middle_block", 2 * int(number) if kind == "resnets" else 1
     else:
         return None
@@ -81,9 +81,9 @@ def kohya_bytes(tensors: Mapping[str, np.ndarray], config: RunConfig, steps: int
 
 
 def _kohya_header(tensors: Mapping[str, np.ndarray], config: RunConfig, steps: int | None) -> dict[str, str]:
-    """Return what kohya's trainer would tell of a run, as texts; nothing of the machine or its folders."""
+    """Return a header as kohya's trainer would write it for a run, as texts, without the machine and its folders."""
     alpha = f"{config.scaling * config.rank:g}"
-    told = {
+    header = {
         "ss_network_module": "networks.lora", "ss_network_dim": config.rank, "ss_network_alpha": alpha,
         "ss_learning_rate": config.learning_rate, "ss_unet_lr": config.learning_rate,
         "ss_lr_scheduler": config.lr_scheduler, "ss_lr_warmup_steps": config.lr_warmup_steps,
@@ -97,8 +97,8 @@ def _kohya_header(tensors: Mapping[str, np.ndarray], config: RunConfig, steps: i
         "ss_sd_model_name": PurePath(config.base).name,
     }
     if config.resolution:
-        told["ss_resolution"] = f"({config.resolution}, {config.resolution})"
+        header["ss_resolution"] = f"({config.resolution}, {config.resolution})"
     if any(array.ndim == 4 and array.shape[2:] != (1, 1) for array in tensors.values()):
-        told["ss_network_args"] = json.dumps({"conv_dim": str(config.rank), "conv_alpha": alpha})
+        header["ss_network_args"] = json.dumps({"conv_dim": str(config.rank), "conv_alpha": alpha})
     words = next((array.shape[1] for name, array in tensors.items() if name.endswith("attn2.to_k.lora_A.weight")), 0)
-    return {name: str(value) for name, value in told.items() if value is not None} | VERSIONS.get(words, {})
+    return {name: str(value) for name, value in header.items() if value is not None} | VERSIONS.get(words, {})

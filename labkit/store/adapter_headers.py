@@ -1,4 +1,4 @@
-"""Who wrote an adapter file and with which settings, as far as its header tells: read, never trusted."""
+"""Read from an adapter file's header which program wrote it, and with which settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -51,14 +51,14 @@ def trainer(header: Mapping[str, str]) -> str | None:
 
 
 def settings(header: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings that a header tells, by the field's names."""
-    told = {name: next((header[key] for key in keys if header.get(key, "") not in NOTHING), None)
+    """Return the settings that a header states, as texts by their usual names."""
+    texts = {name: next((header[key] for key in keys if header.get(key, "") not in NOTHING), None)
             for name, keys in SETTINGS.items()}
-    return {name: " ".join(value.split())[:LONGEST] for name, value in told.items() if value is not None}
+    return {name: " ".join(value.split())[:LONGEST] for name, value in texts.items() if value is not None}
 
 
 def _object(text: str) -> dict[str, Any]:
-    """Return a JSON object of a header, empty where it is none."""
+    """Parse a JSON object of a header; {} where the text is none."""
     try:
         return json_text.parse(text)
     except ValueError:

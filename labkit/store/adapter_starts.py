@@ -1,6 +1,7 @@
-"""An adapter file of any trainer on a base: what must fit, and its arrays under our names. No torch.
+"""Check that an adapter file of any trainer fits a base, and return its arrays under our names. No torch.
 
-What does not fit is refused in one sentence that says which settings would, instead of being cut, padded or left out.
+A file that does not fit is refused in one sentence that names the settings that would, instead of being cut, padded or
+left out in part.
 """
 
 import math
@@ -73,15 +74,15 @@ def _check_scaling(path: Path | str, layers: Sequence[AdapterLayer], config: Run
     rank, scaling = ranks[0], layers[0].scaling
     if rank == config.rank and math.isclose(scaling, config.scaling, rel_tol=SAME):
         return
-    told = "" if layers[0].alpha is not None else " (it does not say, so as loaders take it)"
-    raise LabError(f"{path} has rank {rank} and scaling {scaling:g}{told}, the run rank {config.rank} and scaling "
-                   f"{config.scaling:g}: set rank={rank}, alpha={scaling * rank:g} and use_rslora=false.")
+    assumption = "" if layers[0].alpha is not None else " (it does not say, so as loaders take it)"
+    raise LabError(f"{path} has rank {rank} and scaling {scaling:g}{assumption}, the run rank {config.rank} and "
+                   f"scaling {config.scaling:g}: set rank={rank}, alpha={scaling * rank:g} and use_rslora=false.")
 
 
 def start(path: Path | str, config: RunConfig, shapes: Shapes) -> dict[str, np.ndarray]:
     """Return the arrays that a run begins with, by `<module>.lora_A.weight` and the like.
 
-    path      as for `check_kind`, which is asked first
+    path      as for `check_kind`, which is called first
     shapes    of the weights of the base's U-Net, by module: all of them, as its file or its state tells
 
     LabError: as `check_kind`, or the file's layers are not those that the run adapts, or of other sizes.
@@ -92,7 +93,7 @@ def start(path: Path | str, config: RunConfig, shapes: Shapes) -> dict[str, np.n
 
 
 def placed(adapter: ForeignAdapter, shapes: Shapes, base: str) -> dict[str, AdapterLayer]:
-    """Return the layers of a `plain_lora` by the module that each adapts, their A and B laid out as that asks.
+    """Return the layers of a `plain_lora` by the module that each adapts, A and B in the shapes that it needs.
 
     LabError: a layer is not one of this base, or of another size.
     """
@@ -139,23 +140,23 @@ def _check_modules(path: Path | str, there: set[str], config: RunConfig, shapes:
 
 
 def _standing_on(targets: Iterable[str], shapes: Shapes) -> set[str]:
-    """Return the modules that target_modules take, as PEFT finds them by the ends of names."""
+    """Return the modules that target_modules name, as PEFT finds them by the ends of names."""
     endings = expanded(targets)
     return {module for module in shapes
             if any(module == ending or module.endswith("." + ending) for ending in endings)}
 
 
 def _endings(there: set[str], shapes: Shapes) -> list[str]:
-    """Return the shortest endings of names that take these modules and no others; [] where there are none."""
-    found: list[str] = []
+    """Return the shortest endings of names that match these modules and no others; [] where there are none."""
+    shortest: list[str] = []
     left = set(there)
     while left:
         module = min(left)
         parts = module.split(".")
         endings = (".".join(parts[-count:]) for count in range(1, len(parts) + 1))
         ending = next((each for each in endings if _standing_on((each,), shapes) <= there), None)
-        if ending is None or len(found) == len(set(SETS["all"])):
+        if ending is None or len(shortest) == len(set(SETS["all"])):
             return []
-        found.append(ending)
+        shortest.append(ending)
         left -= _standing_on((ending,), shapes)
-    return found
+    return shortest

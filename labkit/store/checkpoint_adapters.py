@@ -1,4 +1,4 @@
-"""Checkpoints of a run, read as the adapters that they hold, beside adapter files of any trainer."""
+"""Read the adapter in a checkpoint of a run as if it were an adapter file of any trainer."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def read_kept(path: Path | str) -> ForeignAdapter:
 
 
 def of_checkpoint(read: ForeignAdapter) -> ForeignAdapter:
-    """Return the adapter in a checkpoint, with the alpha of its run and without the optimizer's averages."""
+    """Return the adapter in a checkpoint, with the alpha of its run and without the optimizer's state."""
     path, folder = read.path, RunFolder(read.path.resolve().parent.parent)
     if path.resolve().parent.name != "checkpoints" or not folder.events_path.is_file() or not path.stem.isdigit():
         raise LabError(f"{path} is a checkpoint of a run and lies apart from it, so that its alpha is not known: "

@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """Say which run, after how many completed updates, after how many pictures (repeats counted)."""
+    """Hold of every event its run, the completed updates and the pictures shown so far (repeats counted)."""
 
     run_id: str
     global_step: int
@@ -16,7 +16,7 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class Step(Event):
-    """Report one completed update; never a ground for a verdict, since timestep and noise are new each time."""
+    """Report one completed update; no verdict follows from it, since timestep and noise are new each time."""
 
     loss: float
     learning_rate: float
@@ -37,7 +37,7 @@ class Validation(Event):
 
 @dataclass(frozen=True, eq=False)
 class Sample(Event):
-    """Show pictures made with the adapter as it stands."""
+    """Report pictures drawn with the adapter as it is after these updates."""
 
     images: np.ndarray  # (N, H, W, 3) uint8
     prompts: tuple[str, ...]
@@ -48,7 +48,7 @@ class Sample(Event):
 
 @dataclass(frozen=True, eq=False)
 class Score(Event):
-    """Report which pictures, drawn with the adapter as it stands, are accepted as what was asked for."""
+    """Report which pictures, drawn with the adapter as it is after these updates, show what was asked for."""
 
     name: str  # "validation" (captions of held-out pictures) or "ordinary" (of the base's own)
     accepted: np.ndarray  # (N,) bool
@@ -59,7 +59,7 @@ class Score(Event):
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint(Event):
-    """Carry everything needed to go on: adapter and optimizer state by name, as float32 arrays.
+    """Hold everything needed to resume: adapter and optimizer state by name, as float32 arrays.
 
     Adapter keys are `<module>.lora_A.weight` (rank, in) and `<module>.lora_B.weight` (out, rank).
     """
@@ -70,7 +70,7 @@ class Checkpoint(Event):
 
 @dataclass(frozen=True, eq=False)
 class Stopped(Event):
-    """End a run: "finished", "stopped" (on request), "diverged" (a result) or "error"."""
+    """Report the end of a run: "finished", "stopped" (on request), "diverged" (a result) or "error"."""
 
     reason: str
     message: str = ""

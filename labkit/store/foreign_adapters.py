@@ -66,19 +66,19 @@ class AdapterLayer:
 
     @property
     def scaling(self) -> float:
-        """Return what loaders multiply the change by: alpha over rank, 1 where no alpha is told."""
+        """Return the factor on B @ A that loaders use: alpha over rank, 1 where no alpha is stated."""
         if self.alpha is None or not self.rank:
             return 1.0
         return self.alpha / (math.sqrt(self.rank) if self.use_rslora else self.rank)
 
     @property
     def is_finite(self) -> bool:
-        """Tell whether all numbers are."""
+        """Tell whether all numbers of the layer are finite."""
         return all(np.isfinite(array).all() for array in self.arrays.values())
 
     @property
     def is_dead(self) -> bool:
-        """Tell whether the layer changes nothing: a product with a factor of zeros."""
+        """Tell whether the layer changes nothing, because one factor of its product is all zeros."""
         factors = [array for role, array in self.arrays.items() if role not in ("magnitude", "bias", "mid")]
         return self.kind != "DoRA" and any(not array.any() for array in factors)
 
@@ -121,15 +121,15 @@ def read_adapter(path: Path | str) -> ForeignAdapter:
     except UNREADABLE as error:
         raise LabError(f"{path} cannot be read as a safetensors file ({error}): fetch or export it again.") from None
     if not arrays:
-        some = ", ".join(list(dtypes)[:3]) or "nothing"
-        raise LabError(f"{path} holds no adapter of a kind that is known here: its keys are {some} and the like. "
+        examples = ", ".join(list(dtypes)[:3]) or "nothing"
+        raise LabError(f"{path} holds no adapter of a kind that is known here: its keys are {examples} and the like. "
                        "Give a LoRA as diffusers, PEFT, kohya, OneTrainer or LyCORIS write it.")
     layers = tuple(_layers({key: arrays[key] for key in known}, _beside(path) | header))
     return ForeignAdapter(path, layers, header, tuple(sorted(set(dtypes.values()))), tuple(dtypes.keys() - set(known)))
 
 
 def _beside(path: Path) -> dict[str, str]:
-    """Return what PEFT keeps in a file of its own beside the weights, as the header that diffusers would write."""
+    """Return the settings that PEFT keeps in a file beside the weights, as the header that diffusers would write."""
     config = path.with_name("adapter_config.json")
     if not path.name.startswith("adapter_model") or not config.is_file():
         return {}
@@ -142,8 +142,8 @@ def _beside(path: Path) -> dict[str, str]:
 
 def _role(key: str) -> tuple[str, str, str] | None:
     """Return (layer, role, kind) of a key; None where it is of no known kind."""
-    if found := OLD.search(key):
-        return f"{key[:found.start()]}.{found[1]}", {"down": "A", "up": "B"}[found[2]], "LoRA"
+    if match := OLD.search(key):
+        return f"{key[:match.start()]}.{match[1]}", {"down": "A", "up": "B"}[match[2]], "LoRA"
     pieces = key.split(".")
     for count in (3, 2, 1):                                   # the longest ending first
         ending = ".".join(pieces[-count:])
@@ -167,13 +167,14 @@ def _layers(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> list
 
 def _layer(name: str, parts: dict[str, np.ndarray], kinds: set[str], alphas: Mapping[str, float],
            roots: Mapping[str, float], odd: Mapping[str, float]) -> AdapterLayer:
-    own = parts.pop("alpha", None)
+    own_alpha = parts.pop("alpha", None)
     prefix = next((prefix for prefix in PARTS if name.startswith(prefix)), "")
     part = PARTS.get(prefix, "")
-    told = next((odd[end] for end in odd if f".{name}".endswith(f".{end}")), alphas.get(part, alphas.get("")))
-    alpha = float(own.reshape(-1)[0]) if own is not None and own.size else told
+    stated_alpha = next((odd[end] for end in odd if f".{name}".endswith(f".{end}")), alphas.get(part, alphas.get("")))
+    alpha = float(own_alpha.reshape(-1)[0]) if own_alpha is not None and own_alpha.size else stated_alpha
     kind = next((kind for kind in KINDS if kind in kinds), "LoRA")
-    is_rooted = own is None and bool(roots.get(part, roots.get("", False)))  # a layer's own alpha is over the rank
+    # a layer's own alpha is over the rank
+    is_rooted = own_alpha is None and bool(roots.get(part, roots.get("", False)))
     return AdapterLayer(name, part, kind, parts, alpha, is_rooted)
 
 
@@ -181,8 +182,8 @@ def _stated(header: Mapping[str, str], peft_name: str, own_name: str) -> dict[st
     """Return a number that a header states, by part of the model; "" holds for all parts."""
     try:
         if METADATA_KEY in header:
-            told = json_text.parse(header[METADATA_KEY])
-            return {key.removesuffix(peft_name).rstrip("."): float(value) for key, value in told.items()
+            metadata = json_text.parse(header[METADATA_KEY])
+            return {key.removesuffix(peft_name).rstrip("."): float(value) for key, value in metadata.items()
                     if key.endswith(peft_name)}
         if OWN_KEY in header:
             return {"": float(json_text.parse(header[OWN_KEY])[own_name])}
@@ -194,8 +195,8 @@ def _stated(header: Mapping[str, str], peft_name: str, own_name: str) -> dict[st
 def _alpha_patterns(header: Mapping[str, str]) -> dict[str, float]:
     """Return the alphas of layers that differ from the rest, by the end of their names, as PEFT keeps them."""
     try:
-        told = json_text.parse(header.get(METADATA_KEY, "{}"))
-        patterns = [value for key, value in told.items() if key.endswith("alpha_pattern")]
+        metadata = json_text.parse(header.get(METADATA_KEY, "{}"))
+        patterns = [value for key, value in metadata.items() if key.endswith("alpha_pattern")]
         return {name.lstrip("^"): float(alpha) for pattern in patterns for name, alpha in pattern.items()}
     except (ValueError, TypeError, AttributeError):
         return {}

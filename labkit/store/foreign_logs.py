@@ -65,16 +65,16 @@ def is_event_file(path: Path) -> bool:
 
 
 def is_log(path: Path) -> bool:
-    """Tell whether a file's name is one that a log may have."""
+    """Tell whether a file could be a log, by its name."""
     return is_event_file(path) or path.suffix.lower() in (*TABLES, *DATABASES)
 
 
 def read_logs(path: Path, train_tag: str | None = None,
               val_tag: str | None = None) -> tuple[list[ForeignLog], list[str]]:
-    """Read a log file, or all logs in a folder, event files of one folder as one log.
+    """Read a log file, or all logs in a folder, where the event files of one folder are one log.
 
-    Also returns what in a folder was left out and why. LabError where there is no log with a loss in it, or none that
-    has a tag that was asked for.
+    Returns the logs, and a sentence on each file of a folder that was left out. LabError where there is no log with a
+    loss in it, or none that has a tag that was asked for.
     """
     if path.is_dir():
         return _folder(path, train_tag, val_tag)
@@ -104,25 +104,25 @@ def _folder(path: Path, train_tag: str | None, val_tag: str | None) -> tuple[lis
 
 
 def _groups(path: Path) -> tuple[list[list[Path]], bool]:
-    """Return the logs below a folder, each as its files, and whether that is all of them.
+    """Return the logs below a folder, each as a list of its files, and whether these are all of them.
 
     Event files of one folder are of one run that was resumed. Each checkpoint of transformers' Trainer repeats the log
     so far, so that the last alone counts.
     """
-    found: dict[Path, list[Path]] = {}
+    by_place: dict[Path, list[Path]] = {}
     states: dict[Path, tuple[tuple[int, int], Path]] = {}
     for count, file in enumerate(_walk(path)):
         if count >= MOST_FILES:
-            return list(found.values())[:MOST_LOGS], False
+            return list(by_place.values())[:MOST_LOGS], False
         if is_event_file(file):
-            found.setdefault(file.parent, []).append(file)
+            by_place.setdefault(file.parent, []).append(file)
         elif file.name == STATE:
             place = file.parent.parent if file.parent.name.startswith("checkpoint-") else file.parent
             here = _reached(file), file
             states[place] = max(states.get(place, here), here, key=lambda state: state[0])
         elif is_log(file) and file.suffix.lower() != ".json":
-            found[file] = [file]
-    groups = [*found.values(), *([file] for _, file in states.values())]
+            by_place[file] = [file]
+    groups = [*by_place.values(), *([file] for _, file in states.values())]
     groups = [sorted(files) for files in sorted(groups, key=lambda files: str(files[0]))]
     return groups[:MOST_LOGS], len(groups) <= MOST_LOGS
 
@@ -134,7 +134,7 @@ def _walk(path: Path) -> Iterator[Path]:
 
 
 def _reached(state: Path) -> tuple[int, int]:
-    """Return how many updates a trainer's state is after, -1 where it is broken, and the number of its folder."""
+    """Return the number of updates in a trainer's state file, -1 where it is broken, and the number of its folder."""
     digits = state.parent.name.rpartition("-")[2]
     number = int(digits) if digits.isdecimal() and len(digits) < 18 else -1
     try:
@@ -163,7 +163,7 @@ def _judgeable(path: Path, readers: Sequence[Callable[[], ForeignLog]]) -> list[
 
 
 def _file(files: list[Path], train_tag: str | None, val_tag: str | None, named: Path) -> list[ForeignLog]:
-    """Read the logs in one file, or the one in event files of one folder; `named` is what to call them."""
+    """Read the logs in one file, or the one log in event files of one folder; `named` is the path that names them."""
     path = named
     try:
         if is_event_file(files[0]):
@@ -203,30 +203,30 @@ def _log(path: Path, form: str, columns: Columns, notes: Iterable[str], train_ta
          run: str = "") -> ForeignLog:
     """Make a log of columns; LabError where no loss is among them."""
     tags = tuple(columns)
-    told = list(notes)
+    remarks = list(notes)
     trainer = TRANSFORMERS if form == STATE else AITOOLKIT if form.startswith(AITOOLKIT) else trainer_of(tags)
-    asked = {"train": train_tag, "validation": val_tag}
+    requested_tags = {"train": train_tag, "validation": val_tag}
     chosen: dict[str, Series] = {}
     for role in ("validation", "probe", "train", "rate"):
         fits = [tag for tag in fitting(role, tags) if tag not in [one.tag for one in chosen.values()]]
-        if (tag := asked.get(role)) is not None:
+        if (tag := requested_tags.get(role)) is not None:
             if tag not in tags:
                 raise LabError(f"{path} has no tag {tag!r}, which {OPTIONS[role]} asks for: it has {_some(tags)}.")
             fits = [tag]
         if not fits or role == "probe" and "validation" not in chosen:
             continue
         chosen[role] = series(fits[0], *columns[fits[0]])
-        told += chosen[role].notes
+        remarks += chosen[role].notes
         # A trainer that is known logs its training loss in several forms, of which the rawest is taken.
         if role in OPTIONS and len(fits) > 1 and (role == "validation" or not trainer):
-            told.append(f"{fits[0]} was taken for the {NAMES[role]}; {_some(fits[1:])} would fit too "
+            remarks.append(f"{fits[0]} was taken for the {NAMES[role]}; {_some(fits[1:])} would fit too "
                         f"({OPTIONS[role]} TAG).")
     chosen = {role: one for role, one in chosen.items() if len(one)}
     if not {"train", "validation"} & chosen.keys():
         raise LabError(f"{path} holds no loss that is known by its name: it has {_some(tags)}. Name it with "
                        f"--train-tag or --val-tag.")
     return ForeignLog(path, form, trainer, tags, chosen.get("train"), chosen.get("validation"), chosen.get("probe"),
-                      chosen.get("rate"), run, tuple(told))
+                      chosen.get("rate"), run, tuple(remarks))
 
 
 def _some(tags: Iterable[str]) -> str:

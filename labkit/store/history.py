@@ -41,8 +41,8 @@ class Scores:
 
     def at(self, step: int) -> np.ndarray | None:
         """Return which prompts (N,) were accepted after `step` updates; None where nothing was drawn then."""
-        (found,) = np.nonzero(self.steps == step)
-        return self.accepted[found[0]] if len(found) else None
+        (places,) = np.nonzero(self.steps == step)
+        return self.accepted[places[0]] if len(places) else None
 
     def share(self, step: int | None = None) -> float:
         """Return the share accepted after `step` updates, the last of them by default; NaN where none was drawn."""
@@ -115,7 +115,7 @@ class Run:
 
     @property
     def is_held_out(self) -> bool:
-        """Tell whether the validation losses are of pictures not trained on: of less than eight, none is held out."""
+        """Tell whether the validation losses are of pictures not trained on; of fewer than eight none is held out."""
         return not self.meta.get("nothing_held_out")
 
     @property
@@ -139,7 +139,7 @@ class RunBuilder:
         self._scores: dict[str, dict[int, Score]] = {}                          # by name, then step
 
     def add(self, event: Event) -> None:
-        """Take one event; it replaces one of the same step, since a resumed run repeats steps."""
+        """Add one event; it replaces one of the same step, since a resumed run repeats steps."""
         if self.origin == "live":
             self.time_s = time.time()
         if isinstance(event, Step):
@@ -162,11 +162,11 @@ class RunBuilder:
             self.stopped = event
 
     def add_samples(self, samples: Samples) -> None:
-        """Take the pictures of one step, such as those that lie in files."""
+        """Add the pictures of one step, in memory or in files."""
         self._samples[samples.global_step, samples.strength] = samples
 
     def cut(self, step: int) -> None:
-        """Forget what came after a step, and that the run ended."""
+        """Remove everything recorded after a step, and the run's end."""
         self._steps = {at: event for at, event in self._steps.items() if at <= step}
         self._samples = {key: samples for key, samples in self._samples.items() if key[0] <= step}
         self._validations = {key: {at: losses for at, losses in by_step.items() if at <= step}

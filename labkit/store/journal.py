@@ -1,4 +1,4 @@
-"""One file of events, a JSON line each: appended, flushed, locked by the system while it is written.
+"""The journal of a run: a file of events, one JSON line each, that is locked by the system while it is written.
 
 Each line ends with the CRC-32 of everything in the file up to there, so that a changed byte, a missing line and a line
 from elsewhere are all noticed. Lines without one, of older stores and of the recorded sets, are read as they are.

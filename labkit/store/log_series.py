@@ -1,4 +1,4 @@
-"""One series of a log put in order: what a resumed run wrote twice, steps out of order, gaps."""
+"""Put one series of a log in order: points that a resumed run wrote twice, steps out of order, gaps."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Series:
 
 
 def series(tag: str, steps: list[float], values: list[float]) -> Series:
-    """Put points in order as they were written.
+    """Return a series of points that are given in the order in which they were written.
 
     Where the steps fall back now and then, a run was resumed from there: what it had written from that step on is
     replaced, as TensorBoard does. Where they fall back often, the rows are only out of order and are sorted. Values

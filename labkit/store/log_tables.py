@@ -29,7 +29,7 @@ TAG_NAMES = ("tag", "metric", "name", "key")
 
 
 def number(value: object) -> float | None:
-    """Return a cell as a number, "NaN" and "inf" among them; None where it is none."""
+    """Read a cell as a number, also "NaN" and "inf"; None where it is no number."""
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):
@@ -48,7 +48,7 @@ def number(value: object) -> float | None:
 
 
 def csv_columns(path: Path) -> tuple[Columns, list[str]]:
-    """Return the columns of a table of text with any delimiter, and what is to be said of it."""
+    """Return the columns of a table of text with any delimiter, and notes on what was left out."""
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
         beginning = file.read(65_536)
         file.seek(0)
@@ -137,9 +137,9 @@ def _runs_of_database(path: Path, base: sqlite3.Connection) -> list[tuple[str, C
 
 
 def _rows_of_trackio(base: sqlite3.Connection, key: str, run: str) -> Iterator[dict[str, Any]]:
-    for step, told in base.execute(f"SELECT step, metrics FROM metrics WHERE {key} = ? ORDER BY id", [run]):
+    for step, metrics in base.execute(f"SELECT step, metrics FROM metrics WHERE {key} = ? ORDER BY id", [run]):
         try:
-            row = json.loads(told)
+            row = json.loads(metrics)
         except (TypeError, ValueError, RecursionError):
             continue
         if isinstance(row, dict):
@@ -173,10 +173,10 @@ def _pivoted(path: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Columns, li
         if step_name is None:
             numbered, step = True, float(at)
         for tag, value in _cells(path, row, step_name):
-            if (told := number(value)) is not None and (tag in columns or len(columns) < MOST_COLUMNS):
+            if (numeric := number(value)) is not None and (tag in columns or len(columns) < MOST_COLUMNS):
                 steps, values = columns.setdefault(tag, ([], []))
                 steps.append(math.nan if step is None else step)
-                values.append(told)
+                values.append(numeric)
     if numbered:
         notes.append(f"{path.name} has no column of steps: its rows were counted.")
     elif step_name and plain(step_name) == "epoch":
@@ -185,7 +185,7 @@ def _pivoted(path: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Columns, li
 
 
 def _cells(path: Path, row: Mapping[str, Any], step_name: str | None) -> Iterator[tuple[str, Any]]:
-    """Yield tag and value of a row; a table with one column of values names them in another, or in its file's name."""
+    """Yield tags and values of a row; a single column of values has its tag in another column, or from the file."""
     forms = {plain(name): name for name in row if isinstance(name, str)}
     value_name = next((forms[name] for name in NUMBER_NAMES if name in forms), None)
     if value_name is None:

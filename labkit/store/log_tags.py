@@ -1,4 +1,4 @@
-"""What trainers call the numbers they log, and which trainer a log is from.
+"""The tags under which trainers log their numbers, and which trainer a log is from.
 
 Read from the code of each: kohya sd-scripts (train_network.py), OneTrainer (modules/trainer/GenericTrainer.py),
 ai-toolkit (toolkit/logging_aitk.py, jobs/process/BaseSDTrainProcess.py), SimpleTuner (its training metrics charts),
@@ -70,6 +70,6 @@ def trainer_of(tags: Iterable[str]) -> str:
 
 
 def step_column(names: Iterable[str]) -> str | None:
-    """Return the name of the column that counts updates, else that of epochs, else None."""
+    """Return the name of the column that counts updates, else of the one that counts epochs, else None."""
     by_form = {plain(name) or name: name for name in reversed(list(names))}
     return next((by_form[name.strip("_")] for name in STEP_NAMES if name.strip("_") in by_form), None)

@@ -1,4 +1,4 @@
-"""What people call runs: a name of their own, the beginning of an id, and how short that may be.
+"""Names of runs: one that a person gave, or the beginning of an id, and how short that may be.
 
 A name lies in a file of its own in the run's folder. Neither the run's id nor any checksum is made of it, and it goes
 where the folder goes.
@@ -23,7 +23,7 @@ SHORTEST = 6  # characters of an id
 
 
 def name_of(folder: Path) -> str:
-    """Return what a run is called, "" where it has no name or one that cannot be read."""
+    """Return the name that a run was given, "" where it has none or one that cannot be read."""
     try:
         name = read_regular(folder / FILE, absent=b"").decode().strip()
     except (LabError, UnicodeDecodeError):
@@ -32,7 +32,7 @@ def name_of(folder: Path) -> str:
 
 
 def give_name(folder: "RunFolder", name: str, others: Iterable["RunFolder"]) -> None:
-    """Call a run by a name, or by none where it is "".
+    """Give a run a name; "" takes its name away.
 
     others    all runs of its store
 
@@ -50,10 +50,10 @@ def give_name(folder: "RunFolder", name: str, others: Iterable["RunFolder"]) -> 
     write_file(folder.path / FILE, f"{name}\n".encode(), choose="--store")
 
 
-def meant(text: str, folders: Sequence["RunFolder"], place: Path) -> "RunFolder":
-    """Return the one run that a text means: a whole id, a name, or the beginning of one id.
+def run_named(text: str, folders: Sequence["RunFolder"], place: Path) -> "RunFolder":
+    """Return the one run that a text names: by its whole id, its name, or the beginning of its id.
 
-    LabError where it means none, or more than one. place: of the store, for that sentence.
+    LabError where it names none, or more than one. place: of the store, for that sentence.
     """
     whole = [folder for folder in folders if folder.run_id == text]
     named = [folder for folder in folders if text and name_of(folder.path) == text] if not whole else []

@@ -48,7 +48,7 @@ def recorded(name: str) -> list[Run]:
 
 
 def recorded_run(run_id: str) -> Run | None:
-    """Return the recorded run of a name, marked as such, or None where no set that ships has it.
+    """Return the recorded run of this id, marked as such, or None where no set that ships has it.
 
     Whoever shows it says that it was not trained here. A set is unpacked where its run is asked for.
     LabError: the set is damaged.
@@ -116,7 +116,7 @@ def unpacked(file: Path) -> Path:
 
 
 def _check(packed: zipfile.ZipFile) -> None:
-    """Refuse, by a ValueError, what no set holds. zipfile never unpacks more of a file than its stated size."""
+    """Raise ValueError for members that no set holds. zipfile never unpacks more of a file than its stated size."""
     members = packed.infolist()
     if (size := sum(member.file_size for member in members)) > MOST_BYTES or len(members) > MOST_FILES:
         raise ValueError(f"it would unpack to {len(members):,} files of {size / 1e6:,.0f} MB, more than any set")

@@ -1,4 +1,4 @@
-"""Remove a run from its store, and say beforehand what it would be missed by."""
+"""Remove a run from its store, and say beforehand which other runs need it."""
 
 import shutil
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from labkit.store.runs import COMPLETE, RunFolder, Store
 
 
 def missed_by(store: Store, chosen: Sequence[str]) -> list[str]:
-    """Return a sentence for each run that stays and has to do with the chosen ids: forks and interrupted company.
+    """Return a sentence for each other run that depends on the chosen ids: a fork, or one that shared their pass.
 
-    A fork has all that it needs once it was begun; a run that was interrupted goes on in the company it had, and
-    without it only to the same numbers but for their last digits.
+    A fork has all that it needs once it was begun. An interrupted run goes on beside those that it was begun with;
+    without them the last digits of its numbers may differ.
     """
     sentences = []
     for folder in store.runs():

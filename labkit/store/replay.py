@@ -1,4 +1,4 @@
-"""From the lines of a journal back to events: every field is checked for its type and size here."""
+"""Turn the lines of a journal back into events; every field is checked for its type and size here."""
 
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +15,7 @@ MOST = 10**15  # of steps, pictures and bytes: what an int64 holds with room to 
 
 
 def time_of(line: dict) -> float:
-    """Return when a line was written, in seconds since 1970; ValueError when it says nothing possible."""
+    """Return when a line was written, in seconds since 1970; ValueError when its time is not possible."""
     return _number(line, "time", 0, LAST_TIME)
 
 

@@ -1,7 +1,7 @@
-"""An adapter's weights in 16 bits, as most trainers save them: half the file, and rounded.
+"""Round an adapter's weights to 16 bits, as most trainers save them, which halves the file.
 
 float16 keeps 11 binary digits of numbers up to 65504, bfloat16 8 of them over float32's whole range. A file's own list
-of tensors tells other programs which it is; no trainer keeps it among its settings in the header.
+of tensors states its dtype to other programs; no trainer keeps it among its settings in the header.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def rounded(tensors: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
-    """Return arrays rounded to a dtype of DTYPES, to the nearest and of two the even one, as torch does.
+    """Return arrays rounded to a dtype of DTYPES, to the nearest value, ties to even, as torch does.
 
     Those in bfloat16, for which numpy has no type, are float32 arrays whose lower halves are zero.
     LabError: a number that is finite is too large for it.
@@ -32,7 +32,7 @@ def rounded(tensors: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarr
 
 
 def rounding_error(tensors: Mapping[str, np.ndarray], dtype: str) -> float:
-    """Return how far rounding moves the matrix that it moves most, as a share of its norm."""
+    """Return the largest change of a matrix by rounding, as a share of its norm."""
     arrays, shares = rounded(tensors, dtype), [0.0]
     for name, array in tensors.items():
         exact = np.asarray(array, np.float64)

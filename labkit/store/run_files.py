@@ -1,4 +1,4 @@
-"""Which files belong to a run: those that the lines of its journal name. All others are removed."""
+"""Tell which files belong to a run, those that the lines of its journal name, and remove all others."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def files(line: dict) -> list[str]:
 
 
 def inherit(source: Path, folder: Path, line: dict) -> None:
-    """Copy the files that a line of a parent names, those that are there, from its folder."""
+    """Copy the files that a line of a parent's journal names from its folder, as far as they exist."""
     for name in files(line):
         if (source / name).is_file():
             write_file(folder / name, read_regular(source / name))
@@ -36,7 +36,7 @@ def remove_others(folder: Path, lines: list[dict]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file that may be there."""
+    """Remove a file, if it exists."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

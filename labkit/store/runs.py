@@ -20,7 +20,7 @@ from labkit.store.about import STORE_VERSION as STORE_VERSION
 from labkit.store.adapter_files import load_adapter, save_adapter
 from labkit.store.events import Checkpoint, Event, Sample, Step
 from labkit.store.history import Run, RunBuilder, Samples
-from labkit.store.names import meant
+from labkit.store.names import run_named
 from labkit.store.run_files import checkpoint_name, inherit, remove, remove_others
 
 COMPLETE = ("finished", "diverged")  # a diverged run is a result
@@ -155,7 +155,7 @@ class RunFolder:
         return samples_seen
 
     def writer(self, config: RunConfig, meta: Mapping | None = None, resume_at: int | None = None) -> "RunWriter":
-        """Lock the folder for writing; what lies behind the checkpoint `resume_at` is dropped, else everything."""
+        """Lock the folder for writing; drop what was recorded after the checkpoint `resume_at`, without one all."""
         return RunWriter(self, config, meta or {}, resume_at)
 
     def _about(self) -> dict:
@@ -170,7 +170,7 @@ class RunWriter:
     """Hold the lock on a run folder and write its events; a context manager."""
 
     def __init__(self, folder: RunFolder, config: RunConfig, meta: Mapping, resume_at: int | None):
-        """Lock the folder and keep what goes on from; LabError as `record` raises it."""
+        """Lock the folder and keep what was recorded up to `resume_at`; LabError as `record` raises it."""
         self.folder, self.config = folder, config
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
@@ -281,7 +281,7 @@ class Store:
 
     def named(self, name: str) -> RunFolder:
         """Return the folder of the one run of this name, or whose id begins so; LabError where not one is."""
-        return meant(name, self.runs(), self.root)
+        return run_named(name, self.runs(), self.root)
 
     def runs(self) -> list[RunFolder]:
         """Return the folders of all runs, oldest first."""

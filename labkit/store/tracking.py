@@ -1,7 +1,7 @@
-"""What runs tell, passed on to the boards that people watch: TensorBoard's event files and Trackio.
+"""Pass the events of runs on to the boards that people watch: TensorBoard's event files and Trackio.
 
-The journal stays what a run is; a board gets a copy. What is written there is named `train/...` for single updates,
-`validation/...`, `probe/...` and `ordinary/...` for fixed-noise losses and scores, and `verdict`.
+The journal remains the record of a run; a board gets a copy. There single updates are named `train/...`, fixed-noise
+losses and scores `validation/...`, `probe/...` and `ordinary/...`, and the verdict `verdict`.
 """
 
 import importlib
@@ -34,10 +34,10 @@ Verdict = Mapping                                             # of it "label" an
 
 
 class Board(Protocol):
-    """Take what runs tell, each run begun with what it told before."""
+    """Interface of a board: it takes the events of runs, after those that each run recorded before."""
 
     def begin(self, run_id: str, config: RunConfig, before: Iterable[tuple[float, Recorded]]) -> None:
-        """Name a run and what it has recorded so far, each event with its time in seconds since 1970."""
+        """Begin a run with what it has recorded so far, each event with its time in seconds since 1970."""
 
     def take(self, event: Event) -> None:
         """Take an event of a run that was begun."""
@@ -64,7 +64,7 @@ def label(run_id: str, config: RunConfig) -> str:
 
 
 def recorded(folder: RunFolder) -> list[tuple[float, Recorded]]:
-    """Return what a run has recorded and will not tell again: all of it, or up to the checkpoint it goes on from."""
+    """Return the events of a run that will not come again: all, or those up to the checkpoint that it goes on from."""
     if not folder.path.exists():
         return []
     lines, events, _ = folder.read()
@@ -167,9 +167,9 @@ class Trackio:
 
     def begin(self, run_id: str, config: RunConfig, before: Iterable[tuple[float, Recorded]]) -> None:
         """Keep what a run recorded before; a run that was complete by then has been sent."""
-        told = [event for _, event in before]
-        if not any(isinstance(event, Stopped) and event.reason in COMPLETE for event in told):
-            self.runs[run_id] = config, told
+        events = [event for _, event in before]
+        if not any(isinstance(event, Stopped) and event.reason in COMPLETE for event in events):
+            self.runs[run_id] = config, events
 
     def take(self, event: Event) -> None:
         """Keep an event."""
@@ -180,13 +180,13 @@ class Trackio:
         """Send a run that is complete with its verdict; one that was stopped is sent when it is."""
         if run_id not in self.runs:
             return
-        config, told = self.runs.pop(run_id)
-        ends = [event.reason for event in told if isinstance(event, Stopped)]
+        config, events = self.runs.pop(run_id)
+        ends = [event.reason for event in events if isinstance(event, Stopped)]
         if not ends or ends[-1] not in COMPLETE:
             return
         self.trackio.init(project=self.project, name=label(run_id, config), config=config.to_dict(), **self.quiet)
         by_step: dict[int, dict[str, float]] = {}
-        for event in told:
+        for event in events:
             by_step.setdefault(event.global_step, {}).update(scalars(event))
         for step, numbers in sorted(by_step.items()):
             finite = {name: value for name, value in numbers.items() if math.isfinite(value)}

@@ -22,7 +22,7 @@ APART = 1.05  # times: points of neighbouring lines at one rate stand so far fro
 
 
 class RateLine(NamedTuple):
-    """Hold what one line shows."""
+    """Hold one line's rates, its mean losses and those of single seeds, and its label."""
 
     rates: Sequence[float]  # (R,) rising
     means: np.ndarray  # (R,) of the seeds; infinite: marked with a cross at the top, not a number: left out

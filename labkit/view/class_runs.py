@@ -71,16 +71,16 @@ def _draw_runs(ax, name, points, lowest, is_first):
 
 def _draw_passed(ax, passed):
     names = list(passed)
-    for place, (counts, asked) in enumerate(passed.values()):
-        shares = np.bincount(counts, minlength=asked + 1)[: asked + 1]
+    for place, (counts, checks) in enumerate(passed.values()):
+        shares = np.bincount(counts, minlength=checks + 1)[: checks + 1]
         begin = 0
-        for number in range(asked, -1, -1):                   # those who passed all of them at the left
+        for number in range(checks, -1, -1):                  # those who passed all of them at the left
             if shares[number]:
                 is_wide = shares[number] > 0.04 * len(counts)  # enough for its number
-                color = "#00785A" if number == asked else "#B9D9CF" if number else "#E4E4E4"
+                color = "#00785A" if number == checks else "#B9D9CF" if number else "#E4E4E4"
                 ax.barh(place, shares[number], left=begin, height=0.62, color=color, edgecolor="white")
                 ax.text(begin + shares[number] / 2, place, f"{number}" if is_wide else "", ha="center", va="center",
-                        fontsize=STYLE["small"], color="white" if number == asked else STYLE["text"])
+                        fontsize=STYLE["small"], color="white" if number == checks else STYLE["text"])
             begin += shares[number]
     ax.set_yticks(range(len(names)), [name.split(" ")[0] for name in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
@@ -107,8 +107,8 @@ def _summary(runs, passed) -> str:
     """Return the figure in words."""
     parts = [f"{name}: {counted(len(points), 'run')}, best median at {rate_text(best)}"
              for name, points in runs.items() if (best := _best_rate(points))]
-    done = [f"{name}: {sum(count == asked for count in counts)} of {len(counts)} students passed all {asked} checks"
-            for name, (counts, asked) in passed.items()]
+    done = [f"{name}: {sum(count == checks for count in counts)} of {len(counts)} students passed all {checks} checks"
+            for name, (counts, checks) in passed.items()]
     return ". ".join([*parts, *done]) + "."
 
 

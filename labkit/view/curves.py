@@ -94,8 +94,8 @@ def plot_curves(runs, ax=None, *, name="validation", verdicts=None, label=None):
     """Draw the same measure of several runs, each with its own marker and its label at the line's end.
 
     `label(run)` names a run (its learning rate by default); so do names of fields, as in ("scaling", "learning_rate"),
-    written in lines of their own. The axis is that of the runs that did not diverge; one
-    that did, or rises far above its start, leaves it at the top: what the others gained would not be seen else.
+    written in lines of their own. The axis is that of the runs that did not diverge; one that did, or rises far above
+    its start, leaves it at the top, so that what the others gained can be seen.
     """
     ax = new_axes(ax, right=2.5) if isinstance(label, tuple) else new_axes(ax)
     runs = list(runs)
@@ -134,7 +134,7 @@ def _rate(run) -> str:
 
 
 def _fields_named(names):
-    """Return what names a run by some of its fields, each in a line."""
+    """Return a function that names a run by these fields, each in a line."""
     def label(run) -> str:
         return ",\n".join(f"{name.removeprefix('learning_')} {rung_text(name, getattr(run.config, name))}"
                           for name in names)
@@ -143,7 +143,7 @@ def _fields_named(names):
 
 
 def _worth_seeing(curves) -> float:
-    """Return up to where curves are drawn: high enough for a run that ends somewhat worse than it began."""
+    """Return the loss up to which curves are drawn: high enough for a run that ends somewhat worse than it began."""
     finite = _finite(curves)
     if not finite.size:
         return math.inf

@@ -1,4 +1,4 @@
-"""What a page says where it cannot show what moves: one sentence, above the figure that stands in its place."""
+"""The sentence of a page that cannot show a race or a panel, above the figure that stands in its place."""
 
 import html
 
@@ -13,7 +13,7 @@ LATE_S = 8                                                    # a widget is ther
 
 
 def place(name: str) -> str:
-    """Return the id in the page of what stands in a widget's place: the widget hides that, once it is shown."""
+    """Return the id of the element that stands in a widget's place and that the widget hides, once it is shown."""
     return f"lab-saved-{name}"
 
 

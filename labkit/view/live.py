@@ -21,7 +21,7 @@ ROWS = 8                                                      # more runs have n
 def live(events: Iterable[Event], builders, *, label=None) -> Generator[Event, None, None]:
     """Pass events through, each added to its run's builder; where somebody watches, draw what is new in them.
 
-    builders    what was known of each run before, by run id: a resumed run begins with what it had told
+    builders    the RunBuilder of each run, by run id; that of a resumed run has its earlier events
     label       names a run by its Run; its learning rate by default
 
     Where a browser has anywidget it is a race to scrub in, which stays. Elsewhere held-out curves stay when all is
@@ -60,7 +60,7 @@ class _Race:
         self.view.append([event])
 
     def end(self):
-        """Put the race that plays by itself in the place of the sentence, and nothing in the widget's."""
+        """Put the race that plays by itself in the sentence's place, and an empty output in the widget's."""
         self.view.end()
         self.stays(self.view)
         self.grows(_Nothing())
@@ -78,7 +78,7 @@ class _Sentence:
 
 
 class _Nothing:
-    """Stand where a widget was: an output can be emptied, but not taken away."""
+    """An empty output in a widget's place: Jupyter can update an output, not remove it."""
 
     def _repr_mimebundle_(self, **_):
         return {"text/html": "", "text/plain": ""}

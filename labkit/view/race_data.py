@@ -34,14 +34,14 @@ ORIGINS = {"recorded": "recorded", "store": "from the store", "live": "trained h
 
 
 class RaceData:
-    """Tell runs and events as pieces; `pieces` holds all that were told, in their order.
+    """Turn runs and events into pieces; `pieces` holds all of them in their order.
 
     A piece is a dict with `kind`: "race" (title and what all runs share), "run" (name and colour), "loss" (one
     evaluation: step, mean and the ends of its interval), "pictures" (of one step), "verdict" or "progress".
     """
 
     def __init__(self, runs, label=None, seeds=SEEDS):
-        """Tell what is known of some runs, at most MOST, in the order of the legend.
+        """Begin with pieces of all that is known of some runs, at most MOST, in the order of the legend.
 
         label   names a run by its Run; by default the value of the one field in which the runs differ
         seeds   pictures of a run side by side
@@ -73,13 +73,13 @@ class RaceData:
             self._samples(run.run_id, samples)
 
     def fork(self, run: Run, parent: str, step: int) -> None:
-        """Tell a run that left another after some updates, in that one's colour, with all that is known of it."""
+        """Add a run that was forked from `parent` after `step` updates, in the parent's colour, with all its data."""
         color = next(piece["color"] for piece in self.pieces if piece["kind"] == "run" and piece["run"] == parent)
         self._tell("run", run=run.run_id, name=self.label(run), color=color, fork=step)
         self._known(run)
 
     def add(self, event: Event) -> None:
-        """Tell what an event brings, if a race shows it."""
+        """Add the piece of an event, if a race shows events of its kind."""
         if isinstance(event, Validation) and (event.name, event.grade) == ("validation", "monitor"):
             self._loss(event.run_id, event.global_step, event.losses)
         elif isinstance(event, Sample):
@@ -89,7 +89,7 @@ class RaceData:
             self._progress = max(self._progress, event.global_step)
 
     def judge(self, runs) -> None:
-        """Tell the verdicts of runs as they stand, and what the race comes to; those that did not change are not told.
+        """Add the verdicts of runs as they are now, where they have changed, and the race's summary.
 
         runs    all runs of the race, with what is known of them by now
         """
@@ -110,7 +110,7 @@ class RaceData:
         self._tell_once("race", summary=self.summary(measured, verdicts), note=" ".join(self.notes))
 
     def progress(self) -> None:
-        """Tell the newest update."""
+        """Add the number of the newest update, where it has changed."""
         self._tell_once("progress", step=self._progress)
 
     def note(self, sentence: str) -> None:
@@ -119,7 +119,7 @@ class RaceData:
             self.notes.append(sentence)
 
     def origin(self, words: str) -> None:
-        """Tell where the runs come from by now: "live" while they train."""
+        """Add where the runs come from by now, where that has changed: "live" while they train."""
         self._grows = words == "live"
         self._tell_once("race", origin=words)
 
@@ -161,18 +161,18 @@ class RaceData:
             self._tell("race", prompts=self._prompts)
         self._tell("pictures", run=run_id, step=samples.global_step, images=images)
 
-    def _tell(self, kind, **told):
-        self.pieces.append({"kind": kind, **told})
+    def _tell(self, kind, **values):
+        self.pieces.append({"kind": kind, **values})
 
-    def _tell_once(self, kind, **told):
-        """Tell a piece unless the newest of its kind with these keys said the same."""
-        alike = [piece for piece in self.pieces if piece["kind"] == kind and told.keys() <= piece.keys()]
-        if not alike or any(alike[-1][name] != value for name, value in told.items()):
-            self._tell(kind, **told)
+    def _tell_once(self, kind, **values):
+        """Add a piece, unless the newest of its kind with these keys has the same values."""
+        alike = [piece for piece in self.pieces if piece["kind"] == kind and values.keys() <= piece.keys()]
+        if not alike or any(alike[-1][name] != value for name, value in values.items()):
+            self._tell(kind, **values)
 
 
 def chosen(runs) -> list[Run]:
-    """Return the runs that a race shows of some: those of the lowest seed, at most MOST, in the order of their fields.
+    """Return which of some runs a race shows: those of the lowest seed, at most MOST, in the order of their fields.
 
     LabError: there are none.
     """
@@ -185,8 +185,8 @@ def chosen(runs) -> list[Run]:
 
 
 def which(shown, runs) -> str:
-    """Say which some runs are of more, as `chosen` chose them."""
-    seeds, all_seeds = ({run.config.seed for run in some} for some in (shown, runs))
+    """Say which of all runs are shown, as `chosen` selected them."""
+    seeds, all_seeds = ({run.config.seed for run in part} for part in (shown, runs))
     if len(seeds) > 1 or seeds == all_seeds:
         return "the first"
     of_seed = sum(run.config.seed in seeds for run in runs)
@@ -210,12 +210,13 @@ def name_of(run, runs, field) -> str:
         return rung_text(field, getattr(run.config, field))
     names = [name for name in differing(runs) if names_differ(runs, [name])] or ["learning_rate"]
 
-    def words(each, some):
-        return ", ".join(setting_text(name, getattr(each.config, name)) for name in some)
+    def words(each, fields):
+        return ", ".join(setting_text(name, getattr(each.config, name)) for name in fields)
 
-    some = (some for count in (1, 2, 3)
-            for some in sorted(combinations(names, count), key=lambda some: "learning_rate" not in some))
-    return words(run, next((some for some in some if len({words(each, some) for each in runs}) == len(runs)), names))
+    choices = (fields for count in (1, 2, 3)
+               for fields in sorted(combinations(names, count), key=lambda fields: "learning_rate" not in fields))
+    fewest = (fields for fields in choices if len({words(each, fields) for each in runs}) == len(runs))
+    return words(run, next(fewest, names))
 
 
 def encoded(samples: Samples, count: int) -> list[bytes]:

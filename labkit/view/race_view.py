@@ -1,4 +1,4 @@
-"""A race one can hold in the hand: pictures and curves of several runs under one slider, live or recorded.
+"""An interactive view of several runs: pictures and curves under one slider, live or recorded.
 
 `RaceView` plays with a kernel and without one: a race that is over is a piece of HTML with all that it needs, and
 where nothing may run it is the figure of `plot_race`, a sentence and a table. While runs train it is a widget.
@@ -61,7 +61,7 @@ class RaceView:
         """Show a recorded set, without torch.
 
         label, seeds   as of a view of its runs
-        only           which of them to show: called with each Run; by default all
+        only           tells of a Run whether it is shown; by default all are
         LabError: there is no such set, its file is damaged, or none of its runs is to be shown.
         """
         return cls(filter(only, recorded(name)) if only else recorded(name), label, seeds)
@@ -70,7 +70,7 @@ class RaceView:
     def live(cls, builders: Mapping[str, RunBuilder], label=None, origin="live") -> "RaceView":
         """Show runs that train, all of them in their order, at most 8.
 
-        builders    what is known of each run, by run id: whoever feeds `append` adds each event there first
+        builders    the RunBuilder of each run, by run id: whoever calls `append` adds each event there first
         origin      says where the runs come from, until `end`
         """
         view = cls.__new__(cls)
@@ -84,7 +84,7 @@ class RaceView:
         return [builder.build() for builder in self.builders.values()] or self._runs
 
     def append(self, events: Iterable[Event]) -> None:
-        """Take events that the builders have; what is new in them goes to the front end a few times a second."""
+        """Take events that the builders have already, and send what is new to the front end a few times a second."""
         for event in events:
             self.data.add(event)
             self._is_judged &= not isinstance(event, Validation | Stopped)
@@ -92,17 +92,17 @@ class RaceView:
             self._send()
 
     def fork(self, run: Run, parent: str, step: int) -> None:
-        """Take one more run, which left another after some updates; the builders have it."""
+        """Add a run that was forked from `parent` after `step` updates, and that the builders have already."""
         self.data.fork(run, parent, step)
         self.flush()
 
     def flush(self) -> None:
-        """Tell the front end all that is left, for a while in which nothing comes."""
+        """Send the front end all that is left, before a while without events."""
         self._is_judged = False
         self._send()
 
     def end(self, origin: str = race_data.ORIGINS["live"]) -> None:
-        """Tell the front end all that is left, and that nothing more will come; origin: where the runs come from."""
+        """Send the front end all that is left, since no more events will come; origin: where the runs come from."""
         self.data.origin(origin)
         self.flush()
 
@@ -163,16 +163,16 @@ class RaceView:
         return self._page(self.figure())
 
     def told(self) -> list[dict]:
-        """Return the pieces told so far as JSON can say them: pictures are base64."""
+        """Return all pieces so far in a form that JSON keeps, pictures as base64."""
         return [piece | {"images": [_text(image) for image in piece["images"]]} if "images" in piece else piece
                 for piece in self.data.pieces]
 
     def _page(self, figure):
         name, still = f"race-{uuid.uuid4().hex}", f"data:image/webp;base64,{_text(figure.encoded('webp', scale=1))}"
         image = f'<img src="{still}" alt="{html.escape(figure.summary)}" style="max-width:100%">'
-        told = json.dumps(self.told(), separators=(",", ":")).replace("</", "<\\/")
+        pieces = json.dumps(self.told(), separators=(",", ":")).replace("</", "<\\/")
         play = (f'const holder = document.getElementById("{name}"), still = holder.firstElementChild;\n'
-                f"mount(holder, {told});\nstill.remove();")
+                f"mount(holder, {pieces});\nstill.remove();")
         words = f"<p>{html.escape(self.sentence)}</p>{self.table()._repr_html_()}"
         shown = f"{instead.notice(instead.RACE)}{image}{words}"
         return (f'<div id="{name}"><div>{shown}</div></div><style>{_read("race_view.css")}</style>'
@@ -180,13 +180,13 @@ class RaceView:
 
     @property
     def sentence(self) -> str:
-        """Say what the race comes to, and where it comes from."""
+        """Return title and origin of the race, its summary and its note as one text."""
         heads = [piece for piece in self.data.pieces if piece["kind"] == "race"]
-        told = {name: value for piece in heads for name, value in piece.items()}
-        return " ".join(filter(None, (f"{told['title']}, {told['origin']}.", told.get("summary"), told.get("note"))))
+        race = {name: value for piece in heads for name, value in piece.items()}
+        return " ".join(filter(None, (f"{race['title']}, {race['origin']}.", race.get("summary"), race.get("note"))))
 
     def table(self):
-        """Return what differs, losses and verdict of each run; where several fields differ its name comes first."""
+        """Return the settings that differ, losses and verdict of each run; its name first where several differ."""
         runs = [run for run in self.runs if "validation" in run.validations]
         table = tables.table(runs, *filter(None, [self.data.field]))
         if self.data.field or len(runs) < 2:

@@ -1,4 +1,4 @@
-"""The end of a sweep or a search: one table, best first, the curves of all, and the pictures of the best."""
+"""The result of a sweep or a search: one table, best first, the curves of all, and the pictures of the best."""
 
 import textwrap
 from collections.abc import Sequence

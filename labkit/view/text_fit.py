@@ -16,7 +16,7 @@ def text_size(text: str, size: float) -> tuple[float, float]:
 
 
 def fitted(text: str, room: float, size: float) -> str:
-    """Break the lines of a text that are wider than `room` points: where two spaces part it, then at single ones.
+    """Break the lines of a text that are wider than `room` points: first at two spaces, then at single ones.
 
     A single word that is wider stays whole.
     """

@@ -47,7 +47,7 @@ def test_the_noise_of_seeds_is_that_of_runs_that_learned_and_is_shared_between_e
         arms.over_seeds(grid([0.1, 0.11], (0, 0.02)), "learning_rate"),
     )
     assert quiet[0].noise.degrees == 2 and quiet[0].noise.variance < loud[0].noise.variance
-    [[shared, _], _] = arms.together([quiet, loud])
+    [[shared, _], _] = arms.with_common_noise([quiet, loud])
     assert shared.noise.degrees == 4 and shared.noise.variance == pytest.approx(
         (quiet[0].noise.variance + loud[0].noise.variance) / 2
     )

@@ -39,7 +39,7 @@ def add(store, number, *, end=0.1, last=60, meta=META, first=0, stopped=True, tr
             yield Stopped(run, last, 4 * last, "finished")
 
     recorded = record(store, events(), {run: CONFIG.replace(seed=number).resolved(12)}, meta=meta)
-    return list(kept.kept(store, recorded) if trained else recorded)
+    return list(kept.with_cached_findings(store, recorded) if trained else recorded)
 
 
 def files():

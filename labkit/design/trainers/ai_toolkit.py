@@ -20,7 +20,7 @@ PARAMS = "train.lr_scheduler_params."
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
-    """Take the first process and data set of the job; say which rate counts and what a step is."""
+    """Convert the settings that need more than a rename: the job's first process and data set, rates and steps."""
     flat = {name.removeprefix("config.process.0."): value for name, value in flat.items()}
     for name in [name for name in flat if name.startswith("config.process.")]:
         notes.tell("none", name, "a run is one process, and the first one of the job is taken")
@@ -58,7 +58,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
 
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
-    """Write the job around it, and whether the text encoder is trained."""
+    """Put the settings into a job, and add which parts of the model are trained."""
     flat |= {"train.train_text_encoder": "train.text_encoder_lr" in flat, "train.train_unet": True}
     if flat["train.lr_scheduler"] != "constant_with_warmup":
         flat.pop(PARAMS + "num_warmup_steps", None)           # the other schedules stop with an error

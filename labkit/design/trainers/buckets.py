@@ -38,17 +38,17 @@ OF_SIMPLETUNER = ("each picture keeps its own shape there, rounded by aspect_buc
 
 
 def choice(name: str, on: Settings, off: Settings, default: str, note: str) -> Choice:
-    """Return how a trainer is told buckets or squares.
+    """Return the choice between buckets and squares in a trainer's settings.
 
-    name       its setting
-    on, off    what it is told for buckets, and for the square in the middle
-    note       how its buckets differ
+    name       of the setting
+    on, off    settings for buckets, and for the square in the middle
+    note       how the trainer's buckets differ
     """
     return Choice("crop", name, {BUCKETS: on, CENTER: off}, default, lambda value: CENTER, {BUCKETS: note})
 
 
 def left_idle(flat: Settings, names: Sequence[str], notes: Notes) -> Settings:
-    """Take out settings of buckets where there are none, and name them as what changes nothing."""
+    """Take out settings of buckets that have no effect, and note them as such."""
     idle = [name for name in names if flat.get(name) is not None]
     if idle:
         notes.tell("quiet", ", ".join(sorted(idle)), "")
@@ -56,7 +56,7 @@ def left_idle(flat: Settings, names: Sequence[str], notes: Notes) -> Settings:
 
 
 def read_kohya(flat: Settings, notes: Notes, resolution: Any, unsaid: tuple[int, int] = SIDES) -> Settings:
-    """Leave those of kohya's settings of buckets that make others than the kit's.
+    """Keep of kohya's settings of buckets those that make other buckets than the kit's.
 
     resolution    as it is given, in pixels
     unsaid        least and most side where they are not given
@@ -77,14 +77,14 @@ def read_kohya(flat: Settings, notes: Notes, resolution: Any, unsaid: tuple[int,
 
 
 def write_kohya(flat: Settings, run: Run, unsaid: tuple[int, int] = SIDES) -> Settings:
-    """Add the sides of the kit's buckets where kohya's are others if nothing is said."""
+    """Add the sides of the kit's buckets where kohya's defaults differ."""
     if not flat.get("enable_bucket") or flat.get("bucket_no_upscale") or not run.get("resolution"):
         return flat
     sides = _sides(run["resolution"], run.get("bucket_reso_steps") or STEP)
-    own = {name: value for (name, value), usual in zip(sides.items(), unsaid, strict=True) if value != usual}
-    return own | flat
+    differing = {name: value for (name, value), usual in zip(sides.items(), unsaid, strict=True) if value != usual}
+    return differing | flat
 
 
 def _sides(resolution: int, step: int) -> dict[str, int]:
-    """Return the least and the most side of the kit's buckets, as kohya is told them."""
+    """Return the least and the most side of the kit's buckets, as settings of kohya's."""
     return {LEAST: math.ceil(resolution / 2 / step) * step, MOST: math.ceil(2 * resolution / step) * step}

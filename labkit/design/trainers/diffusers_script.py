@@ -13,7 +13,7 @@ NO_CLIP = "train_text_to_image_lora.py clips nothing: its list of parameters is 
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
-    """Say what names alone cannot: a rate that is scaled, 8-bit Adam, data of the hub, devices."""
+    """Convert the settings that need more than a rename: a scaled rate, data of the hub, the text encoder."""
     flat = dict(flat)
     if flat.pop("scale_lr", False):
         factor = (flat.get("train_batch_size", 16) * flat.get("gradient_accumulation_steps", 1)

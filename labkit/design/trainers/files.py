@@ -83,7 +83,7 @@ def flat(values: Mapping[str, Any], before: str = "") -> Settings:
     for key, value in values.items():
         name = f"{before}{key}"
         if str(key).lstrip("-") in PAIRS:
-            settings |= {f"{name}.{own}": each for own, each in pairs(value).items()}
+            settings |= {f"{name}.{part}": each for part, each in pairs(value).items()}
         elif isinstance(value, dict):
             settings |= flat(value, name + ".")
         elif isinstance(value, list) and (value and isinstance(value[0], dict) or str(key) == "betas"):
@@ -104,8 +104,8 @@ def pairs(value: Any) -> Settings:
             first, *more = written.split(",")
             settings[name] = plain(first)
             for each in more:                                 # SimpleTuner puts commas between pairs
-                own, _, rest = each.partition("=")
-                settings |= {own.strip(): plain(rest)} if rest else {}
+                option, _, rest = each.partition("=")
+                settings |= {option.strip(): plain(rest)} if rest else {}
         else:
             numbers = re.findall(r"[\d.eE+-]+", written)
             settings |= {f"betas.{index}": plain(number) for index, number in enumerate(numbers)}
@@ -119,7 +119,7 @@ def command_line(text: str) -> Given:
     """
     text = re.sub(r"[\\^`]\s*\r?\n", " ", text)
     variables = {name: value.strip("\"'") for name, value in VARIABLE.findall(text)}
-    text = re.sub(r"\$\{?([A-Za-z_]\w*)\}?", lambda found: variables.get(found[1], found[0]), text)
+    text = re.sub(r"\$\{?([A-Za-z_]\w*)\}?", lambda match: variables.get(match[1], match[0]), text)
     lines = [each for each in text.split("\n") if OPTION.search(each) and not COMMENT.match(each)]
     # of several commands the one that trains: by its script's name, else by how many options it has
     line = max(lines, key=lambda each: (bool(TRAINS.search(each)), bool(SCRIPT.search(each)),
@@ -150,7 +150,7 @@ def command_line(text: str) -> Given:
 
 
 def _words(line: str) -> Iterator[str]:
-    """Take a line apart as a shell does; where it has Windows paths, a backslash is what it is there: no escape."""
+    """Split a line into words as a shell does; where it has Windows paths, a backslash escapes nothing."""
     words = shlex.shlex(_without_comment(line), posix=True)
     words.whitespace_split, words.commenters = True, ""       # shlex takes # for a comment within a word, too
     if WINDOWS_PATH.search(line):
@@ -170,18 +170,18 @@ def _without_comment(line: str) -> str:
     return line
 
 
-def _beside(given: Given, path: Path) -> Given:
-    """Add what settings say in files that are beside: kohya's config_file and dataset_config, SimpleTuner's crops."""
-    settings = crops(given.settings, path.parent) | given.settings
+def _beside(source: Given, path: Path) -> Given:
+    """Add the settings of files that settings name: kohya's config_file and dataset_config, SimpleTuner's crops."""
+    settings = crops(source.settings, path.parent) | source.settings
     for name in ("config_file", "dataset_config"):
-        told = next((own for own in settings if own.rsplit(".", 1)[-1] == name), "")
-        file = str(settings.get(told) or "")
+        setting = next((key for key in settings if key.rsplit(".", 1)[-1] == name), "")
+        file = str(settings.get(setting) or "")
         other = path.parent / (file if file.endswith((".toml", ".json")) else file + ".toml")
         if file and other.is_file() and other != path:
             more = flat(_settings_in(other))
             more = more if name == "config_file" else _data_set(more)
-            settings = more | {own: value for own, value in settings.items() if own != told}
-    return given._replace(settings=settings)
+            settings = more | {key: value for key, value in settings.items() if key != setting}
+    return source._replace(settings=settings)
 
 
 def _settings_in(path: Path) -> dict[str, Any]:
@@ -196,17 +196,17 @@ def _settings_in(path: Path) -> dict[str, Any]:
 def _data_set(more: Settings) -> Settings:
     """Return kohya's description of pictures under the names that its options have.
 
-    Of several folders the first is told so; of the others place, repeats and kind keep their names with dots.
+    These are of the first of several folders; place, repeats and kind of the others keep their names with dots.
     """
     renamed = {"batch_size": "train_batch_size", "image_dir": "train_data_dir", "num_repeats": "dataset_repeats"}
     parts = ("general.", "datasets.0.", "datasets.0.subsets.0.")
-    own = {name.removeprefix(part): value for part in parts for name, value in more.items()
-           if name.startswith(part) and "." not in name.removeprefix(part)}
-    if "image_dir" in own:                                    # its name does not say repeats, as train_data_dir's do
-        own.setdefault("num_repeats", 1)
+    options = {name.removeprefix(part): value for part in parts for name, value in more.items()
+               if name.startswith(part) and "." not in name.removeprefix(part)}
+    if "image_dir" in options:                                # its name does not say repeats, as train_data_dir's do
+        options.setdefault("num_repeats", 1)
     others = {name: value for name, value in more.items() if ".subsets." in name and not name.startswith(parts[2])
               and name.rpartition(".")[2] in ("image_dir", "num_repeats", "is_reg")}
-    return {renamed.get(name, name): value for name, value in own.items()} | others
+    return {renamed.get(name, name): value for name, value in options.items()} | others
 
 
 def nested(settings: Mapping[str, Any]) -> Any:
@@ -222,8 +222,9 @@ def nested(settings: Mapping[str, Any]) -> Any:
     def listed(node: Any) -> Any:
         if not isinstance(node, dict):
             return node
-        own = {key: listed(value) for key, value in node.items()}
-        return list(own.values()) if own and list(own) == [str(index) for index in range(len(own))] else own
+        children = {key: listed(value) for key, value in node.items()}
+        is_list = bool(children) and list(children) == [str(index) for index in range(len(children))]
+        return list(children.values()) if is_list else children
 
     return listed(tree)
 
@@ -233,8 +234,8 @@ def _paired(settings: Mapping[str, Any]) -> dict[str, Any]:
     tree = nested(settings)
     for name, value in tree.items():
         if name.lstrip("-") in PAIRS and isinstance(value, dict):
-            tree[name] = [f"{own}={','.join(map(str, each)) if isinstance(each, list) else each}"
-                          for own, each in value.items()]
+            tree[name] = [f"{key}={','.join(map(str, each)) if isinstance(each, list) else each}"
+                          for key, each in value.items()]
     return tree
 
 
@@ -246,8 +247,8 @@ def written(trainer: Trainer, settings: Settings, origins: Mapping[str, str] | N
     if trainer.form == "design":
         config = RunConfig.from_dict(settings)
         usual = RunConfig().to_dict()
-        own = [name for name, value in config.to_dict().items() if value != usual[name] and value is not None]
-        reasons = {name: origins[name] for name in own if origins and name in origins}
+        changed = [name for name, value in config.to_dict().items() if value != usual[name] and value is not None]
+        reasons = {name: origins[name] for name in changed if origins and name in origins}
         return design_text(config, reasons).rstrip("\n") + "\n"
     if trainer.form == "command":
         return _command(trainer, settings)

@@ -1,4 +1,4 @@
-"""All trainers whose settings are known, and which of them a file is of."""
+"""All trainers whose settings are known, and how one is recognized by its settings."""
 
 import difflib
 from collections.abc import Mapping

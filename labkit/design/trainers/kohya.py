@@ -73,7 +73,7 @@ QUIET = frozenset({
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
-    """Say what names alone cannot: sections that only sort, old names of optimizers, which rate counts."""
+    """Convert the settings that need more than a rename: sections, old optimizer names, data sets, sizes, rates."""
     sections = ("network_args.", "optimizer_args.", "lr_scheduler_args.", "datasets.", "general.")
     flat = {name if name.startswith(sections) else name.rsplit(".", 1)[-1]: value for name, value in flat.items()}
     if flat.pop("use_8bit_adam", None):
@@ -90,7 +90,10 @@ def before(flat: Settings, notes: Notes) -> Settings:
 
 
 def tell_unread(flat: Settings, notes: Notes) -> None:
-    """Take out and tell files that settings name and that are not there: of the others, what they say stands there."""
+    """Take out the settings that name a file which was not found, and note them.
+
+    The content of files that were found is among the settings already.
+    """
     for name in ("config_file", "dataset_config"):
         if file := flat.pop(name, None):
             notes.tell("none", name, f"{file} is not here, so nothing that it says was read: put it beside the "
@@ -131,7 +134,7 @@ def rates(flat: Settings, notes: Notes) -> Settings:
 
 
 def sizes(flat: Settings, notes: Notes, weights: str) -> Settings:
-    """Say where rank and alpha are those of a file that was not read; weights: the setting that names it."""
+    """Note where rank and alpha are those of a file, which is not read here; weights: the setting that names it."""
     if not flat.pop("dim_from_weights", None):
         return flat
     if flat.get(weights):
@@ -143,7 +146,7 @@ def sizes(flat: Settings, notes: Notes, weights: str) -> Settings:
 
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
-    """Write what follows from the rest: the module, and a U-Net trained alone."""
+    """Add the settings that follow from others: the module, and that the U-Net is trained alone."""
     flat = {"network_module": "networks.lora", **flat}
     if not flat.get("text_encoder_lr"):
         flat.pop("text_encoder_lr", None)

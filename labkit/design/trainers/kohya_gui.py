@@ -24,7 +24,7 @@ SIDES = (256, 2048)                               # of buckets where nothing is 
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
-    """Say what names alone cannot: a warm-up in percent, what 0 says, kinds that are not B @ A."""
+    """Convert the settings that need more than a rename: warm-up in percent, 0 for off, kinds that are not B @ A."""
     kohya.tell_unread(flat, notes)
     flat = {name: value for name, value in flat.items() if not (value == 0 and name in OFF_AT_ZERO)}
     percent = flat.pop("lr_warmup", None)
@@ -55,7 +55,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
 
 
 def _buckets(flat: Settings, notes: Notes) -> Settings:
-    """Read what the window says of buckets, which it has and does not enlarge for unless told otherwise."""
+    """Read the settings of buckets; by the window's defaults there are some, and no picture is enlarged for them."""
     flat = {"enable_bucket": True, **flat}
     if flat["enable_bucket"]:
         flat.setdefault("bucket_no_upscale", WINDOW["bucket_no_upscale"])
@@ -63,13 +63,13 @@ def _buckets(flat: Settings, notes: Notes) -> Settings:
 
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
-    """Write both rates, which the window asks for, and no percentage."""
+    """Add both rates, which the window asks for, and a warm-up of 0 percent."""
     flat = {**flat, "unet_lr": flat.get("learning_rate"), "lr_warmup": 0}
     return buckets.write_kohya(flat, run, SIDES) | {"text_encoder_lr": flat.get("text_encoder_lr") or 0}
 
 
 def _row(row: Row) -> Row:
-    """Return a row of sd-scripts as the window has it: no sections, its own defaults, sliders that save 8.0 for 8."""
+    """Return a row of sd-scripts as the window has it: no sections, its own defaults, and 8.0 read as 8."""
     name = {"resolution": "max_resolution", "network_weights": START}.get(row.theirs,
                                                                           row.theirs.removeprefix("network_args."))
     row = row._replace(theirs=name, default=WINDOW.get(name, row.default))

@@ -28,7 +28,7 @@ OLD = {
 
 
 def _root(flat: Settings, notes: Notes) -> float:
-    """Return what learning_rate_scaler multiplies the rate with: the root of what it names."""
+    """Return the factor of learning_rate_scaler on the rate: the root of the batch or passes that it names."""
     scaler = str(flat.pop("learning_rate_scaler", "NONE")).upper()
     batch, passes = flat.get("batch_size", 1), flat.get("gradient_accumulation_steps", 1)
     factor = {"NONE": 1, "BATCH": batch, "GLOBAL_BATCH": batch, "GRADIENT_ACCUMULATION": passes,
@@ -39,7 +39,7 @@ def _root(flat: Settings, notes: Notes) -> float:
 
 
 def _concepts(flat: Settings, notes: Notes) -> Settings:
-    """Take the first concept, and say where its pictures are told in another file."""
+    """Keep the first concept, and note others, or that pictures are described in another file."""
     more = {name.split(".")[1] for name in flat if name.startswith("concepts.")}
     if not more:
         notes.tell("other", "concept_file_name", "pictures, repeats, mirroring and crops are told in that file; where "
@@ -58,18 +58,18 @@ def _concepts(flat: Settings, notes: Notes) -> Settings:
 
 
 def _family(value: Any, tell: Tell) -> Any:
-    """Read a model that the kit trains as such, others by their name."""
+    """Read a model type that the kit trains as "sd", others by their name."""
     known = ("STABLE_DIFFUSION_15", "STABLE_DIFFUSION_20", "STABLE_DIFFUSION_21", "STABLE_DIFFUSION_XL_10_BASE")
     return "sd" if str(value).upper() in known else str(value)
 
 
 def _weighting(value: Any, tell: Tell) -> Any:
-    """Read a weighting of timesteps that is neither none nor Min-SNR, which snr_gamma stands for."""
+    """Read a weighting of timesteps by its name; None for no weighting and for Min-SNR, which is snr_gamma."""
     return None if str(value).upper() in ("CONSTANT", "MIN_SNR_GAMMA") else value
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
-    """Say what names alone cannot: old names, the rate that counts, its scaling, a text encoder that is trained."""
+    """Convert the settings that need more than a rename: old names, the rate and its scaling, the text encoder's."""
     flat = {OLD.get(name, name): value for name, value in flat.items()}
     flat = _concepts(flat, notes)
     if flat.pop("unet.train", True) is False:
@@ -97,7 +97,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
 
 
 def _tell_early_ends(flat: Settings, notes: Notes) -> None:
-    """Take out when a part stops learning, and tell it where that is before the training's own end."""
+    """Take out the settings of when a part stops learning, and note a stop before the training's own end."""
     epochs = flat.get("epochs", 100)
     for part in ("unet", "text_encoder", "text_encoder_2"):
         name = f"{part}.stop_training_after"
@@ -110,7 +110,7 @@ def _tell_early_ends(flat: Settings, notes: Notes) -> None:
 
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
-    """Write the method, a text encoder that rests, and the preset's name beside the filter that counts."""
+    """Add training_method, whether the text encoder is trained, and the preset name of the layer filter."""
     if "concepts.0.path" not in flat:                         # what its pictures are is told in another file
         flat = {name: value for name, value in flat.items() if not name.startswith("concepts.")}
     notes.tell("default", "model_type", "name the base's: STABLE_DIFFUSION_15 is taken where it is not given")

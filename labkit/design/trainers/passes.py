@@ -23,7 +23,7 @@ SUBSET = ("image_dir", "folder_path", "path", "instance_data_dir")
 
 
 class Source(NamedTuple):
-    """Say where pictures of a pass lie and how often they are shown, as settings tell it."""
+    """Hold where pictures of a pass lie and how often they are shown, as settings state it."""
 
     place: str
     repeats: float = 1                            # of each picture
@@ -41,7 +41,7 @@ class Shown(NamedTuple):
 
     @property
     def views(self) -> int:
-        """Return how many pictures a pass shows of it."""
+        """Return how many pictures of the folder a pass shows, repeats counted."""
         return round(self.pictures * self.repeats)
 
 
@@ -61,14 +61,17 @@ class Pass(NamedTuple):
         return sum(part.views for part in self.parts)
 
     def elsewhere(self, names_repeat: bool, repeats: float = 1) -> "Pass":
-        """Return the pass of a trainer with one number of repeats for all; names_repeat: it reads them in names."""
+        """Return the pass of another trainer, with `repeats` for all folders.
+
+        names_repeat    repeats in the folders' names count there, too
+        """
         return Pass([part._replace(repeats=repeats * (part.by_name if names_repeat else 1)) for part in self.parts])
 
 
 def updates(run: Mapping[str, Any], one: Pass | None, ends_pass: bool) -> int | None:
     """Return how many updates a run makes; None where it counts passes over a number of pictures that is not known.
 
-    ends_pass    a pass ends with a batch that may not be full, and with an update: else batches go across its border
+    ends_pass    a pass ends with a batch that may not be full, and with an update; else batches go across its border
     """
     if run.get("max_train_steps"):
         return int(run["max_train_steps"])
@@ -97,19 +100,19 @@ def account(run: Mapping[str, Any], one: Pass, ends_pass: bool) -> str:
     smaller = ", the last one smaller" if one.views % batch else ""
     each = math.ceil(count / accumulated)
     summed = f", {accumulated} to an update: {each:,} updates" if accumulated > 1 else ""
-    told = (f"{shown}; {one.views:,} / {batch} = {count:,} batches{smaller}{summed}; {passes} x {each:,} = {total:,} "
-            "updates")
+    sentence = (f"{shown}; {one.views:,} / {batch} = {count:,} batches{smaller}{summed}; "
+                f"{passes} x {each:,} = {total:,} updates")
     if run.get("crop") == BUCKETS:
-        told += "; each bucket ends with a batch of its own there, so that there may be a few more"
+        sentence += "; each bucket ends with a batch of its own there, so that there may be a few more"
     if run.get("reg_data"):
-        told += "; class pictures, which are shown in turn with yours there, double them"
-    return told
+        sentence += "; class pictures, which are shown in turn with yours there, double them"
+    return sentence
 
 
 def sources(trainer: str, settings: Mapping[str, Any], beside: Path) -> list[Source]:
     """Return the folders of pictures that a trainer's settings name; none where they name none.
 
-    beside    the folder of the settings' file, in which the files are looked for that it names
+    beside    the folder of the settings' file, in which files that it names are looked for
     """
     flat = {name.removeprefix("config.process.0.").lstrip("-"): plain(value) for name, value in settings.items()}
     if trainer in ("onetrainer", "simpletuner"):
@@ -117,14 +120,14 @@ def sources(trainer: str, settings: Mapping[str, Any], beside: Path) -> list[Sou
         entries = _listed(flat, "concepts.") or _file(beside, str(named or ""))
     else:
         entries = _listed(flat, "datasets.")
-    found = [_source(entry) for entry in entries if _counts(entry)]
+    folders = [_source(entry) for entry in entries if _counts(entry)]
     last = {name.rsplit(".", 1)[-1]: value for name, value in flat.items() if not name.startswith("datasets.")}
-    own = next((last[name] for name in ("train_data_dir", "instance_data_dir", "data") if last.get(name)), None)
-    if own is not None and trainer in ("kohya", "kohya_ss", "diffusers", "labkit"):
+    folder = next((last[name] for name in ("train_data_dir", "instance_data_dir", "data") if last.get(name)), None)
+    if folder is not None and trainer in ("kohya", "kohya_ss", "diffusers", "labkit"):
         repeats = _number(last, "dataset_repeats", 0)
         is_named = trainer in ("kohya", "kohya_ss", "labkit") and not repeats
-        found.insert(0, Source(str(own), repeats or 1, in_names=is_named))
-    return found
+        folders.insert(0, Source(str(folder), repeats or 1, in_names=is_named))
+    return folders
 
 
 def crops(settings: Mapping[str, Any], beside: Path) -> dict[str, Any]:
@@ -139,13 +142,13 @@ def crops(settings: Mapping[str, Any], beside: Path) -> dict[str, Any]:
 
 
 def _listed(flat: Mapping[str, Any], start: str) -> list[dict[str, Any]]:
-    """Return the entries that are numbered after `start`, each by its own settings; a subset is one for itself."""
+    """Return the numbered entries below `start`, each with its own settings; a subset is an entry of its own."""
     entries: dict[str, dict[str, Any]] = {}
     for name, value in flat.items():
         if name.startswith(start):
-            place, _, own = name.rpartition(".")
+            place, _, setting = name.rpartition(".")
             place = place.removesuffix(".image").removesuffix(".text")
-            entries.setdefault(place, {})[own] = value
+            entries.setdefault(place, {})[setting] = value
     return list(entries.values())
 
 

@@ -1,4 +1,4 @@
-"""How single values are read and written where a trainer's form of them is not ours."""
+"""Functions that read and write single values whose form a trainer has otherwise than the kit."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from labkit.design.trainers.table import Tell
 
 
 def plain(value: Any) -> Any:
-    """Return a text's number or truth where it is one; an empty text and "None" stand for nothing said."""
+    """Turn a text into the number, True or False that it states; an empty text and "None" become None."""
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -35,7 +35,7 @@ def side(value: Any, tell: Tell) -> Any:
 
 
 def positive(value: Any, tell: Tell) -> Any:
-    """Read 0 as nothing, where that turns a thing off."""
+    """Read 0 as None, for a setting that 0 switches off."""
     return value or None
 
 
@@ -45,7 +45,7 @@ def whole(value: Any, tell: Tell) -> Any:
 
 
 def or_zero(value: Any, tell: Tell) -> Any:
-    """Write nothing as 0, where that turns a thing off."""
+    """Turn None into 0, for a setting that 0 switches off."""
     return 0 if value is None else value
 
 
@@ -55,7 +55,7 @@ def text(value: Any, tell: Tell) -> Any:
 
 
 def words(table: Mapping[str, Any]) -> tuple[Callable[[Any, Tell], Any], Callable[[Any, Tell], Any]]:
-    """Return how a value is read and written that has another word there: table: {theirs: ours}."""
+    """Return the functions that read and write a value which has other words there. table: {theirs: ours}."""
     back = {ours: theirs for theirs, ours in reversed(list(table.items()))}
 
     def read(value: Any, tell: Tell) -> Any:
@@ -69,12 +69,12 @@ def words(table: Mapping[str, Any]) -> tuple[Callable[[Any, Tell], Any], Callabl
 
 
 def near_optimizer(value: Any) -> str:
-    """Return the optimizer of ours that is nearest to another trainer's: AdamW, unless it is a descent without."""
+    """Return the kit's optimizer that is nearest to another trainer's: "sgd" for a kind of SGD, else "adamw"."""
     return "sgd" if "sgd" in str(value) else "adamw"
 
 
 def near_targets(value: Any) -> tuple[str, ...] | None:
-    """Return the set of layers that has most in common with the layers that are named; None for a text of patterns."""
+    """Return the set that has most layers in common with those that are named; None for a text of patterns."""
     if not isinstance(value, tuple):
         return None
     layers = set(expanded(value))

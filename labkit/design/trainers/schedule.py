@@ -1,4 +1,4 @@
-"""Which schedule of a trainer is the same curve, found by computing both; and how a trainer's own are read.
+"""Find the schedule of a trainer that is nearest to a run's curve, by computing both, and read a trainer's own.
 
 A name says little: `linear` falls in diffusers and rises in ai-toolkit, `cosine` is an endless wave in SimpleTuner.
 So a schedule is written as the one whose rates differ least over the whole run, warm-up included, and the largest
@@ -35,10 +35,10 @@ def read_schedule(trainer: Trainer, flat: Settings, run: Run, total: int | None,
         run["lr_options"]["timescale"] = run["lr_warmup_steps"] or 10_000
     if curve.end:
         setting, unit, unsaid = curve.end
-        given = flat.get(setting)
-        last = float(unsaid if given is None else given)
+        stated_end = flat.get(setting)
+        last = float(unsaid if stated_end is None else stated_end)
         run["lr_end"] = last * run["learning_rate"] if unit == "share" else last
-        if not last and given is None:                        # the kit's own way of saying that nothing is said
+        if not last and stated_end is None:                   # the kit's own way of saying that nothing is said
             del run["lr_end"]
     _plain_line(run)
     if curve.note and curve.warmup | (curve.curve != "constant"):
@@ -46,7 +46,7 @@ def read_schedule(trainer: Trainer, flat: Settings, run: Run, total: int | None,
 
 
 def _plain_line(run: Run) -> None:
-    """Call a line that falls from the peak what it is called here, so that its last rate is kept as such."""
+    """Rename a line that falls from the peak to the kit's `linear` or `constant`, so that its last rate is kept."""
     if run["lr_scheduler"] == "line" and run["lr_options"]["start"] == 1 and run["lr_options"]["stop"] <= 1:
         stop, run["lr_options"] = run["lr_options"]["stop"], {}
         run["lr_scheduler"] = "constant" if stop == 1 else "linear"
@@ -56,17 +56,17 @@ def _plain_line(run: Run) -> None:
 
 def _warmup(trainer: Trainer, curve: Curve, flat: Settings, run: Run, total: int | None, notes: Notes) -> int:
     setting, unit, unsaid = trainer.warmup
-    given = flat.get(setting)
+    stated_warmup = flat.get(setting)
     if not curve.warmup:
-        if given and setting not in [theirs for _, theirs, _ in curve.options]:
+        if stated_warmup and setting not in [theirs for _, theirs, _ in curve.options]:
             why = f", and {curve.note}" if curve.note else ""
-            notes.tell("contradiction", setting, f"{curve.theirs} ignores a warm-up, here of {given}{why}")
+            notes.tell("contradiction", setting, f"{curve.theirs} ignores a warm-up, here of {stated_warmup}{why}")
         return 0
-    value = unsaid if given is None else given
+    value = unsaid if stated_warmup is None else stated_warmup
     updates = in_updates(value, unit, total, run.get("gradient_accumulation_steps", 1))
     if updates is None:
         notes.tell("none", setting, f"{value} is a share of the run, whose updates are not known: give --pictures N")
-    elif updates and given is None:
+    elif updates and stated_warmup is None:
         notes.tell("default", setting, f"not given, so {trainer.name} takes {value:g}")
     elif updates and unit == "passes or share" and value > 1 and updates != value:
         notes.tell("other", setting, f"{value:g} forward passes are {updates} updates")
@@ -74,15 +74,15 @@ def _warmup(trainer: Trainer, curve: Curve, flat: Settings, run: Run, total: int
 
 
 def write_schedule(trainer: Trainer, run: Run, total: int | None, notes: Notes) -> Settings:
-    """Return the settings of the trainer's schedule that is nearest to a run's, and tell where it is another."""
+    """Return the settings of the trainer's schedule that is nearest to a run's, and note where the two differ."""
     rate, warmup = run.get("learning_rate") or 1.0, run.get("lr_warmup_steps", 0)
     curve, options = run.get("lr_scheduler", "constant"), run.get("lr_options", {})
     steps = total or max(1000, 10 * warmup)
     end = run["lr_end"] / rate if run.get("lr_end") is not None else OWN_END.get(curve, 0.0)
     wanted = shares(curve, steps, warmup, end, **options)
     fits = [fit for each in trainer.curves for fit in _fits(each, run, steps if total else None, steps, end)]
-    found = [(difference(wanted, there), there, *fit) for fit in fits for there in [_rates(fit, steps, warmup)]]
-    off, there, chosen, settings, _ = min(found, key=lambda each: (
+    candidates = [(difference(wanted, there), there, *fit) for fit in fits for there in [_rates(fit, steps, warmup)]]
+    off, there, chosen, settings, _ = min(candidates, key=lambda each: (
         each[0] > SAME, round(apart(wanted, each[1]), 4), each[2].curve != curve, len(each[3])))
     if off > SAME:
         path = math.fsum(there) / (math.fsum(wanted) or 1.0)
@@ -99,7 +99,7 @@ def write_schedule(trainer: Trainer, run: Run, total: int | None, notes: Notes) 
 
 
 def _fits(curve: Curve, run: Run, total: int | None, steps: int, end: float) -> list[tuple[Curve, Settings, Run]]:
-    """Return a curve with every set of options in which it may be the one that is looked for."""
+    """Return a curve with every set of options with which it may match the run's schedule."""
     last: dict[str, Any] = {"end": end if curve.curve != "constant" else 0.0}
     settings: Settings = {}
     if curve.end:

@@ -17,7 +17,7 @@ END = ("lr_end", "rate", 4e-7)
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
-    """Take dashes from names; say which rate counts and which settings of the optimizer do not."""
+    """Convert the settings that need more than a rename: dashes, a scaled rate, the optimizer's, clipping."""
     flat = {name.lstrip("-").replace("-", "_"): value for name, value in flat.items()}
     if flat.pop("lr_scale", False):
         pictures = flat.get("train_batch_size", 4) * flat.get("gradient_accumulation_steps", 1)
@@ -50,7 +50,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
 
 
 def _shapes(flat: Settings, notes: Notes) -> Settings:
-    """Say which shape pictures have: their own, unless crop makes squares of them."""
+    """Read which shape pictures have: their own, unless crop makes squares of them."""
     if "crop" not in flat:
         notes.tell("other", "data_backend_config", "crop, crop_style and crop_aspect are told in that file; where it "
                                                    "says nothing, pictures keep their own shape there")
@@ -74,13 +74,13 @@ def _shapes(flat: Settings, notes: Notes) -> Settings:
 
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
-    """Write the family's names, the norm's clipping, and that the resolution is a side in pixels."""
+    """Add the adapter's type, how gradients are clipped, and the unit of the resolution; note what else to set."""
     notes.tell("default", "model_family", "name the base's: sd1x, sd2x or sdxl")
     by_value = flat.pop("grad_clip_method", False)
     in_squares = flat.pop("crop")
-    told = ("crop = true, crop_style = center and crop_aspect = square" if in_squares else
-            "crop = false, so that pictures keep their own shape")
-    notes.tell("default", "data_backend_config", f"write into that file: {told}")
+    crop_settings = ("crop = true, crop_style = center and crop_aspect = square" if in_squares else
+                     "crop = false, so that pictures keep their own shape")
+    notes.tell("default", "data_backend_config", f"write into that file: {crop_settings}")
     flat |= {"model_type": "lora", "lora_type": "standard",
              "resolution_type": "pixel" if in_squares else "pixel_area",
              "grad_clip_method": "value" if by_value else "norm", "max_train_steps": flat.get("max_train_steps", 0),

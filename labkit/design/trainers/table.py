@@ -15,12 +15,12 @@ Run = dict[str, Any]                  # in the common vocabulary
 
 
 def same(value: Any, tell: Tell) -> Any:
-    """Take a value as it is; tell: takes a sentence about a value that means something else here."""
+    """Return a value as it is. tell: other readers and writers pass it a sentence where a value's meaning differs."""
     return value
 
 
 class Row(NamedTuple):
-    """Say what a trainer calls one thing."""
+    """Hold how a trainer calls a field or word, what its default is, and how its values are read and written."""
 
     ours: str
     theirs: str
@@ -32,9 +32,9 @@ class Row(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Say which settings of a trainer stand for each value of one of ours; the first that fits is read.
+    """Hold which settings of a trainer stand for each value of a field or word; the first that fits is read.
 
-    A value that is not listed is read as the text itself, and written as the nearest one that is.
+    A value that is not listed is read as the text itself, and written as the nearest one that is listed.
     """
 
     ours: str
@@ -46,7 +46,7 @@ class Choice(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Say which curve a trainer's name of a schedule means, and by which settings it is shaped."""
+    """Hold which curve a trainer's name of a schedule means, and which settings shape it."""
 
     theirs: str
     curve: str                                    # a name of labkit/design/trainers/curves.py
@@ -57,7 +57,7 @@ class Curve(NamedTuple):
 
 
 class Length(NamedTuple):
-    """Say how a trainer is told how long to train."""
+    """Hold the settings by which a trainer is told how long to train."""
 
     steps: str | None                             # setting of the updates
     epochs: str | None                            # setting of the passes over the pictures
@@ -107,12 +107,12 @@ class Trainer(NamedTuple):
 
 
 def forms(name: str) -> tuple[str, ...]:
-    """Return the forms in which a name may stand in a table: as it is, without dashes, without what is around it."""
+    """Return the forms of a name that a table may have: itself, without dashes, and without ai-toolkit's prefix."""
     return name, name.lstrip("-").replace("-", "_"), name.removeprefix("config.process.0.")
 
 
 class Note(NamedTuple):
-    """Say one thing of a translation: its kind, the setting it is about, and a sentence."""
+    """Hold a remark on a translation: its kind, the setting that it is about, and a sentence."""
 
     kind: str                                     # one of labkit/design/trainers/translate.py:KINDS
     name: str
@@ -120,10 +120,10 @@ class Note(NamedTuple):
 
 
 class Notes(list[Note]):
-    """Collect what is to be told."""
+    """Collect the notes on a translation, each one once."""
 
     def tell(self, kind: str, name: str, text: str) -> None:
-        """Add a note, each one once."""
+        """Add a note, unless it is there already."""
         note = Note(kind, name, text)
         if note not in self:
             self.append(note)

@@ -1,4 +1,4 @@
-"""Read a run out of one trainer's settings, write it in another's, and say what does not come along."""
+"""Translate one trainer's settings into another's, with notes on all that is lost or means something else there."""
 
 import difflib
 import math
@@ -30,7 +30,7 @@ SCHEDULE = ("lr_scheduler", "lr_warmup_steps", "lr_end", "lr_options", "max_trai
 
 
 class Translation(NamedTuple):
-    """Hold a translated file's settings and what there is to say of it."""
+    """Hold the translated settings, the run that they stand for, and the notes on them."""
 
     settings: Settings                            # the target's own, names with dots for what is nested
     run: Run                                      # in the common vocabulary
@@ -42,7 +42,7 @@ def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pic
               ) -> Translation:
     """Return a trainer's settings as another's.
 
-    pictures    of a pass: how many, with repeats as the settings say, or what was counted in their folders
+    pictures    of a pass: their number, with repeats as the settings say, or the Pass that was counted in folders
     settings    names with dots for what is nested
 
     Nothing is left out without a note.
@@ -66,11 +66,11 @@ def _require_numbers(trainer: Trainer, settings: Mapping[str, Any]) -> None:
     numbers |= {curve.end[0] for curve in trainer.curves if curve.end} | set(RATES)
     numbers |= {trainer.length.steps or "", trainer.length.epochs or ""}
     for name, value in settings.items():
-        given = plain(value)
-        if given is None or _is_number(given) or not numbers.intersection(forms(name)):
+        plain_value = plain(value)
+        if plain_value is None or _is_number(plain_value) or not numbers.intersection(forms(name)):
             continue
-        if isinstance(given, str | bool | dict) and not (name.endswith("resolution") or isinstance(given, bool)
-                                                         and _is_switch(trainer, name)):
+        is_exempt = name.endswith("resolution") or isinstance(plain_value, bool) and _is_switch(trainer, name)
+        if isinstance(plain_value, str | bool | dict) and not is_exempt:
             raise LabError(f"{name} = {shown(value)} is no number: give one, such as 1e-4 or 16.")
 
 
@@ -79,28 +79,28 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_switch(trainer: Trainer, name: str) -> bool:
-    """Tell whether a setting is also a switch there: what is read of it has a word of its own."""
+    """Tell whether a setting may also be true or false there: then its value is read by a function of its own."""
     return any(row.theirs in forms(name) and row.read is not same for row in trainer.rows)
 
 
 def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | Pass | None, notes: Notes
          ) -> tuple[Run, dict[str, str]]:
-    """Return the run that settings stand for, and what its parts are called there."""
+    """Return the run that settings stand for, and the trainer's name of each of its fields."""
     flat = {name: plain(value) for name, value in settings.items()}
     flat = {name: value for name, value in flat.items() if value is not None}
     flat = {name: value for name, value in trainer.before(flat, notes).items() if value is not None}
     run: Run = {}
     names = {row.ours: row.theirs for row in reversed(trainer.rows)}
     for row in trainer.rows:
-        given = flat.get(row.theirs)
+        theirs = flat.get(row.theirs)
         if row.note:
             notes.tell("other", row.theirs, row.note)
-        if given is None:
+        if theirs is None:
             if row.default is not None and row.ours not in run:
                 run[row.ours] = row.default
                 _tell_default(trainer, row.theirs, row.default, neutral(row.ours), notes)
             continue
-        value = row.read(given, partial(notes.tell, "other", row.theirs))
+        value = row.read(theirs, partial(notes.tell, "other", row.theirs))
         if value is not None:
             run[row.ours], names[row.ours] = value, row.theirs
     for choice in trainer.choices:
@@ -128,36 +128,36 @@ def _tell_default(trainer: Trainer, name: str, value: Any, usual: Any, notes: No
 
 
 def _choose(choice: Choice, flat: Settings, run: Run) -> None:
-    """Read the value of a choice: the first whose settings are all there, else the text of its own setting."""
-    found = choice.default
+    """Read the value of a choice: the first whose settings are all given, else the text of its own setting."""
+    chosen = choice.default
     if flat.get(choice.theirs) is not None:
         text = flat[choice.theirs]
-        found = tuple(text) if isinstance(text, list) else str(text).lower()
-        found = choice.default if isinstance(text, bool) or "=" in choice.values else found
+        chosen = tuple(text) if isinstance(text, list) else str(text).lower()
+        chosen = choice.default if isinstance(text, bool) or "=" in choice.values else chosen
     for value, settings in choice.values.items():
         if settings and all(_fits(flat.get(name), wanted) for name, wanted in settings.items()):
-            found = value
+            chosen = value
             for name, wanted in settings.items():
-                own = {"=rank": "conv_rank", "=alpha": "conv_alpha"}.get(wanted)
-                if own and flat.get(name) not in (None, run.get(own[5:])):
-                    run[own] = flat[name]
+                size_name = {"=rank": "conv_rank", "=alpha": "conv_alpha"}.get(wanted)
+                if size_name and flat.get(name) not in (None, run.get(size_name[5:])):
+                    run[size_name] = flat[name]
                 if wanted == "=":
-                    found = flat.get(name, 5.0)
+                    chosen = flat.get(name, 5.0)
             break
-    if found is not None:
-        run[choice.ours] = found
+    if chosen is not None:
+        run[choice.ours] = chosen
 
 
-def _fits(given: Any, wanted: Any) -> bool:
+def _fits(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, str) and wanted.startswith("="):
-        return wanted != "=rank" or given is not None
-    if isinstance(given, str) and isinstance(wanted, str):
-        return given.lower() == wanted.lower()
-    return given == wanted and isinstance(given, bool) == isinstance(wanted, bool)
+        return wanted != "=rank" or value is not None
+    if isinstance(value, str) and isinstance(wanted, str):
+        return value.lower() == wanted.lower()
+    return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
 
 
 def _pass(pictures: int | Pass | None, run: Run) -> Pass | None:
-    """Return what a pass shows, as far as it is known."""
+    """Return the pass over the pictures, counted or from their number; None where that is not known."""
     known = pictures or run.get("n_train")
     return Pass([Shown("", known, run.get("repeats", 1) or 1)]) if isinstance(known, int) else known
 
@@ -165,18 +165,18 @@ def _pass(pictures: int | Pass | None, run: Run) -> Pass | None:
 def _read_length(trainer: Trainer, flat: Settings, run: Run, one: Pass | None, notes: Notes) -> int | None:
     """Put updates or passes into a run and return the updates, if they are known."""
     length = trainer.length
-    given = {kind: flat.get(name) for kind, name in (("steps", length.steps), ("epochs", length.epochs)) if name}
-    given = {kind: int(value) for kind, value in given.items() if value}
-    if len(given) == 2:
+    lengths = {kind: flat.get(name) for kind, name in (("steps", length.steps), ("epochs", length.epochs)) if name}
+    lengths = {kind: int(value) for kind, value in lengths.items() if value}
+    if len(lengths) == 2:
         idle = "epochs" if length.first == "steps" else "steps"
         name = length.steps if idle == "steps" else length.epochs
-        notes.tell("other", str(name), f"{given.pop(idle)} does not count beside the "
+        notes.tell("other", str(name), f"{lengths.pop(idle)} does not count beside the "
                                        f"{'updates' if idle == 'epochs' else 'passes'} that are given")
-    if not given:
-        given = dict([length.default])
+    if not lengths:
+        lengths = dict([length.default])
         _tell_default(trainer, str(length.steps or length.epochs), f"{length.default[1]} {length.default[0]}",
                       f"{DEFAULT_STEPS} steps", notes)
-    run["max_train_steps"], run["num_train_epochs"] = given.get("steps"), given.get("epochs")
+    run["max_train_steps"], run["num_train_epochs"] = lengths.get("steps"), lengths.get("epochs")
     if run["num_train_epochs"] and not run["max_train_steps"]:
         name = str(length.epochs or length.steps)
         if one is not None:
@@ -203,10 +203,10 @@ def _tell_rest(trainer: Trainer, flat: Settings, notes: Notes) -> None:
 
 def write(trainer: Trainer, run: Run, one: Pass | None, notes: Notes, names: Mapping[str, str], source: Trainer
           ) -> Settings:
-    """Return the settings in which a trainer is told a run, and tell what it cannot be told.
+    """Return a run in the settings of a trainer, and note what they cannot express.
 
     one       pass over the pictures as the source makes it
-    names     what the run's parts are called there
+    names     the source's name of each field of the run
     """
     run, total = dict(run), updates(run, one, source.length.ends_pass)
     _same_scaling(trainer, run, notes)
@@ -252,8 +252,8 @@ def write(trainer: Trainer, run: Run, one: Pass | None, notes: Notes, names: Map
     flat |= write_schedule(trainer, run, total, notes)
     for name, value in left.items():
         if name not in SCHEDULE and value is not None and value != neutral(name):
-            said = "" if value is True else f"{_said(value)}: "
-            notes.tell("none", names.get(name, name), said + changes(name))
+            prefix = "" if value is True else f"{_said(value)}: "
+            notes.tell("none", names.get(name, name), prefix + changes(name))
     return trainer.after(flat, run, notes)
 
 
@@ -293,13 +293,17 @@ def _written(trainer: Trainer, choice: Choice, value: Any, run: Run, notes: Note
 
 
 def _written_length(trainer: Trainer, run: Run, one: Pass | None, total: int | None, notes: Notes) -> Settings:
-    """Return how a trainer is told to train as long as a run, in updates or in passes."""
+    """Return the settings with which a trainer trains as long as a run, in updates or in passes."""
     steps, passes, length = run.get("max_train_steps"), run.get("num_train_epochs"), trainer.length
     repeats = run.get("repeats", 1) or 1
-    told = repeats if any(row.ours == "repeats" for row in trainer.rows) else 1      # of a picture in a pass there
-    theirs = one and one.elsewhere(trainer.names_repeat, told)
+    knows_repeats = any(row.ours == "repeats" for row in trainer.rows)
+    repeats_there = repeats if knows_repeats else 1           # of a picture in a pass
+    theirs = one and one.elsewhere(trainer.names_repeat, repeats_there)
     if passes and length.epochs:
-        as_many = passes * repeats / told if one is None or theirs is None else passes * one.views / theirs.views
+        if one is None or theirs is None:
+            as_many = passes * repeats / repeats_there
+        else:
+            as_many = passes * one.views / theirs.views
         there = run | {"num_train_epochs": as_many, "max_train_steps": None}
         if as_many == int(as_many) and total == updates(there, theirs, length.ends_pass):
             return {length.epochs: int(as_many)}
@@ -320,6 +324,6 @@ def _written_length(trainer: Trainer, run: Run, one: Pass | None, total: int | N
 
 
 def settings_of(config: RunConfig) -> Settings:
-    """Return a configuration as the settings that are read as the kit's own."""
+    """Return a configuration as settings of the kit itself, which is one of the trainers."""
     values = config.to_dict()
     return values | {"target_modules": list(config.targets)}

@@ -1,4 +1,4 @@
-"""The units in which trainers are told a warm-up, and updates, in which the kit counts.
+"""Convert a warm-up between the units of trainers and updates, in which the kit counts.
 
 updates                 diffusers, SimpleTuner, ai-toolkit, kohya_ss
 updates or share        kohya's sd-scripts: below 1 it is a share of all updates, as a text with % is
@@ -21,7 +21,7 @@ def in_updates(value: float | str, unit: str, total: int | None, accumulation: i
 
 
 def in_unit(updates: int, unit: str, accumulation: int) -> float:
-    """Return what stands for a warm-up of so many updates."""
+    """Return a warm-up of so many updates in a trainer's unit."""
     if unit == "passes or share" and updates * accumulation == 1:
         return 1.5                                            # 1 would be the whole run; 1.5 passes are cut to one
     return updates * accumulation if unit == "passes or share" else updates

@@ -1,4 +1,4 @@
-"""What trainers have and the kit has not, in one vocabulary: the value that leaves it out, and what it would change.
+"""Settings of trainers that the kit lacks, in one vocabulary: the neutral value, and what another value changes.
 
 Most are names of kohya's sd-scripts or of diffusers, whose words the field uses.
 """
@@ -11,7 +11,7 @@ from labkit.reading import BUCKETS
 
 
 class Word(NamedTuple):
-    """Hold the value with which a thing changes nothing, and what it changes otherwise."""
+    """Hold the neutral value of a setting that the kit lacks, and what another value changes."""
 
     neutral: Any
     changes: str
@@ -121,15 +121,18 @@ DEFAULTS = RunConfig().to_dict() | {"prior_loss_weight": 0.0}
 
 
 def neutral(name: str) -> Any:
-    """Return the value with which a word or a field of a run says nothing of its own."""
+    """Return the neutral value of a word, or the default of a run's field."""
     return WORDS[name].neutral if name in WORDS else DEFAULTS.get(name)
 
 
 def changes(name: str, value: Any = None) -> str:
-    """Return what a word would change, or what is lost without a field; value: of the optimizer, start or crop."""
+    """Say what a setting that the kit lacks changes, or what is lost without one that a trainer lacks.
+
+    value    counts for the optimizer, the adapter's start and the crop
+    """
     if name == "optimizer":
-        told = next((text for part, text in OPTIMIZERS.items() if part in str(value).replace("_", "")), None)
-        return told or "it steps otherwise"
+        change = next((text for part, text in OPTIMIZERS.items() if part in str(value).replace("_", "")), None)
+        return change or "it steps otherwise"
     if name == "crop" and value == BUCKETS:
         return "pictures are cropped to squares there instead of keeping nearly their own shape"
     name = "parent" if name == "init_lora_weights" and is_file(value) else name
