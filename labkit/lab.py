@@ -181,7 +181,7 @@ class Lab:
         return dict(self._named(designs))
 
     def with_data(self, data: str | Path | Territory) -> "Lab":
-        """Return a lab on another territory that shares this one's base and store."""
+        """Return a lab on another territory that shares this one's base and store; its captions and crop are usual."""
         return Lab(self.base, data, store=self.store.root, device=self.device, revision=self.revision,
                    resolution=self.resolution, dtype=self.dtype, max_rows=self.max_rows,
                    gradient_checkpointing=self.gradient_checkpointing, monitor=self.usual)
