@@ -5,6 +5,7 @@ from mypy import api
 
 from labkit.settings import REPO
 
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     """Give a folder where mypy keeps what it learned of the libraries."""

@@ -16,6 +16,7 @@ from labkit.engine.base_files import find_base
 from labkit.errors import LabError
 from labkit.settings import data_dir
 from recipes.ship import tables
+from recipes.ship.bars_table import read_lines
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,14 @@ def test_the_tables_of_the_model_card_are_those_that_were_measured_on_this_base(
     assert measured["base"] == find_base().fingerprint(), "in data/, run recipes.ship.measure"
     page = tables.README.read_text(encoding="utf-8")
     assert tables.filled(page, measured) == page, "in data/, run recipes.ship.measure --tables"
+
+
+def test_all_that_was_measured_and_is_shown_beside_it_is_of_this_base():
+    logs = [json.loads((tables.LOGS / name).read_text()) for name in ("measured.json", "style.json")]
+    logs += [json.loads(tables.STUDY.read_text()), *read_lines()]
+    assert {log["base"] for log in logs} == {find_base().fingerprint()}
+    if (curve := tables.LOGS / "quality.jsonl").exists():
+        assert json.loads(curve.read_text().splitlines()[-1])["base"] == find_base().fingerprint()
 
 
 # Of the liminal it was taught nothing, and is asked nothing of it; more than this would tell of a broken branch.

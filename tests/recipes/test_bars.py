@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from labkit import settings
+from labkit.design.config import RunConfig
 from labkit.design.presets import PRESETS
 from labkit.lab import Lab
 from labkit.lessons import notebooks
@@ -146,3 +147,31 @@ def test_of_two_healthy_runs_the_lower_one_is_held_up():
     runs = [made("healthy", 0.13), made("healthy", 0.12), made("overshooting", 0.11)]
     assert bars.best(runs, runs) is runs[1]
     assert bars.best(runs[2:], runs[2:]) is None
+
+
+def test_a_lesson_without_a_healthy_run_does_not_meet_its_bar():
+    assert lesson_rows("a", [line("overshooting", 0.2)])[-1][1:5] == ["no run is healthy", "", "", "not met"]
+
+
+def test_what_was_measured_of_a_lesson_stays_until_all_of_it_is_measured_again(tmp_path, monkeypatch):
+    log = tmp_path / "bars.jsonl"
+    runs = [SimpleNamespace(run_id=name, config=RunConfig(max_train_steps=4).resolved(8)) for name in "ab"]
+    lab = SimpleNamespace(base=SimpleNamespace(fingerprint="b"), scored_prompts=[])
+    kept = [line("healthy", 0.9) | {"run": name} for name in "bc"]
+    write_lines("00, pools", kept, log)
+    monkeypatch.setattr(bars, "trained", lambda _: (lab, runs))
+    monkeypatch.setattr(bars, "diagnose", lambda *_: SimpleNamespace(label="overshooting"))
+    monkeypatch.setattr(bars, "best", lambda *_: None)
+    monkeypatch.setattr(bars, "read_lines", lambda: read_lines(log))
+    monkeypatch.setattr(bars, "write_lines", lambda part, lines: write_lines(part, lines, log))
+
+    def drawn(*_):
+        assert [each["run"] for each in read_lines(log)] == ["b", "c"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bars, "drawn", drawn)
+    with pytest.raises(KeyboardInterrupt):
+        bars.measure_lesson("00, pools")
+    monkeypatch.setattr(bars, "drawn", lambda *_: line("healthy", 0.5)["accepted"])
+    bars.measure_lesson("00, pools")
+    assert [each["run"] for each in read_lines(log)] == ["a", "b"]

@@ -66,13 +66,14 @@ def drawn(lab, run, with_ordinary):
 
 
 def measure_lesson(name):
-    """Measure a lesson's runs, and write each line as it comes."""
+    """Measure a lesson's runs, and write each line as it comes, beside those of before until all are measured."""
     lab, runs = trained(name)
     verdicts = [diagnose(run, [other for other in runs if other is not run]) for run in runs]
     best_run = best(runs, verdicts)
     reader = next((scored.scored_by for scored in lab.scored_prompts), "")
-    known = {line["run"]: line["accepted"] for line in read_lines()
-             if line["of"] == name and line.get("scored_by", reader) == reader}
+    before = [line for line in read_lines() if line["of"] == name and line["base"] == lab.base.fingerprint
+              and line.get("scored_by", reader) == reader]
+    known = {line["run"]: line["accepted"] for line in before}
     asked = {words for scored in lab.scored_prompts if scored.name == "validation" for words in scored.words}
     found = []
     for run, verdict in zip(runs, verdicts, strict=True):
@@ -82,7 +83,9 @@ def measure_lesson(name):
         found.append({"of": name, "run": run.run_id, "base": lab.base.fingerprint, "design": design(run.config),
                       "verdict": verdict.label, "is_best": is_best, "asked": len(asked), "accepted": shares,
                       "scored_by": reader})
-        write_lines(name, found)
+        done = {line["run"] for line in found}
+        write_lines(name, [*found, *(line for line in before if line["run"] not in done)])
+    write_lines(name, found)
 
 
 def measure_presets(store, train=True):

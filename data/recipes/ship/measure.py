@@ -179,20 +179,21 @@ def after(base, reader, config, adapter, losses):
     liminal, stack = territory("liminal"), LoRAStack(base.unet, [config])
     stack.load(0, adapter)
     captions, attributes = fresh_captions(GENERATED)
+    held_out = liminal.validation.take(GENERATED)
     with stack.attached():
-        drawn, harder = (generate(base, liminal.validation.captions[:GENERATED], guidance, adapters=stack)[0]
+        drawn, harder = (generate(base, held_out.captions, guidance, adapters=stack)[0]
                          for guidance in (GUIDANCE_AFTER, GUIDANCE))
         ordinary = generate(base, captions, GUIDANCE_AFTER, adapters=stack)[0]
     save_sheet(drawn[:40], "liminal-thorough-run", 8)         # the eight kinds in columns
     # Generated pictures have been through the autoencoder, so those beside them go through it as well.
     seen, fresh = (reconstructed(base, np.stack([load_picture(path, base.resolution)
-                                                 for path in part.paths[:GENERATED]]))
-                   for part in (liminal.train, liminal.validation))
-    kinds = [a["kind"] for a in liminal.validation.attributes[:GENERATED]]
+                                                 for path in part.paths]))
+                   for part in (liminal.train.take(GENERATED), held_out))
+    kinds = [a["kind"] for a in held_out.attributes]
     return {"steps": config.max_train_steps, "learning_rate": config.learning_rate, "losses": losses,
             "copies": memorization(drawn, seen, fresh, thumbnails).sentence,
             "accepted": share(reader.accepted(drawn, kinds)), "accepted at 3": share(reader.accepted(harder, kinds)),
-            "confusion": confusion(reader, drawn, liminal.validation.attributes),
+            "confusion": confusion(reader, drawn, held_out.attributes),
             "ordinary": read_right(reader, ordinary, attributes)}
 
 
@@ -216,10 +217,10 @@ def main():
         from labkit.engine.base import load_base
         base, reader = load_base(str(DATA / "base")), load_reader(DATA / "reader")
         torch.set_num_threads(a.threads)
-        measured = measure(base, reader)
         before = json.loads(MEASURED.read_text()) if a.untouched else {}
         if a.untouched and before["base"] != base.fingerprint:
             sys.exit("measure: the run was measured on another base; leave --untouched out.")
+        measured = measure(base, reader)
         measured["after"] = before["after"] if a.untouched else after(base, reader, *thorough_run(base))
         MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
     write_tables(json.loads(MEASURED.read_text()))

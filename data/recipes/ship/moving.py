@@ -24,11 +24,11 @@ FRAME, LAST_FRAME = 450, 3500                                 # milliseconds
 HEAD, SPACE = 0.78, 0.08                                      # inches above the pictures, and around them
 
 
-def frames(lab, runs):
-    """Draw a frame for each number of updates: the same four seeds' pictures of each run."""
+def frames(lab, runs, verdicts):
+    """Draw a frame for each number of updates: the same four seeds' pictures of each run; verdicts by run id."""
     last = runs[0].config.max_train_steps
     return [frame(runs, [drawn(lab, run, at(lab, run, step), 4) if step else drawn(lab, prompts=4) for run in runs],
-                  step, last, step == last) for step in (0, *KEPT, last)]
+                  step, last, verdicts if step == last else {}) for step in (0, *KEPT, last)]
 
 
 def at(lab, run, step):
@@ -36,8 +36,8 @@ def at(lab, run, step):
     return max(kept for kept in lab.store.run(run.run_id).checkpoints() if kept <= step)
 
 
-def frame(runs, pictures, step, last, is_end):
-    """Draw one frame: the course as a bar, and for each run its rate and four pictures, at the end its verdict."""
+def frame(runs, pictures, step, last, verdicts):
+    """Draw one frame: the course as a bar, and for each run its rate, its verdict if given, and four pictures."""
     wide = (STYLE["width"] - SPACE) / len(runs)
     figure = LabFigure(STYLE["width"], HEAD + wide, photographic=True)
     write(figure, SPACE, 0.08, f"{step} of {last} updates", STYLE["text"], STYLE["title"], "bold")
@@ -47,9 +47,9 @@ def frame(runs, pictures, step, last, is_end):
     bar.set_xlim(0, last)
     bar.set_axis_off()
     for i, (run, drawings) in enumerate(zip(runs, pictures, strict=True)):
-        left, verdict = SPACE + i * wide, diagnose(run, runs).label
-        symbol, color = VERDICTS[verdict] if is_end else ("", STYLE["text"])
-        words = f"{rate_text(run.config.learning_rate)}   {symbol} {verdict if is_end else ''}".strip()
+        left, verdict = SPACE + i * wide, verdicts.get(run.run_id, "")
+        symbol, color = VERDICTS[verdict] if verdict else ("", STYLE["text"])
+        words = f"{rate_text(run.config.learning_rate)}   {symbol} {verdict}".strip()
         write(figure, left, 0.45, words, color, STYLE["title"], "bold")
         show_mosaic(figure.place_axes(left, SPACE, wide - SPACE, wide - SPACE), [drawings[:2], drawings[2:]])
     return figure
@@ -63,8 +63,11 @@ def main():
     parser.add_argument("--to", type=Path, default=SHEETS / "race-moving.webp")
     options = parser.parse_args()
     lab = Lab(data="near", store=options.store)
-    runs = [run for run in race(lab) if run.config.learning_rate in RATES]
-    first, *others = (Image.open(io.BytesIO(one.encoded("png", SHARP))).convert("RGB") for one in frames(lab, runs))
+    every = race(lab)
+    verdicts = {run.run_id: diagnose(run, every).label for run in every}  # beside all of them, as in README's figure
+    runs = [run for run in every if run.config.learning_rate in RATES]
+    first, *others = (Image.open(io.BytesIO(one.encoded("png", SHARP))).convert("RGB")
+                      for one in frames(lab, runs, verdicts))
     durations = [FRAME] * len(others) + [LAST_FRAME]
     first.save(options.to, save_all=True, append_images=others, duration=durations, loop=0, quality=80, method=6)
     print(f"{options.to}: {options.to.stat().st_size / 1e6:.2f} MB")
