@@ -22,6 +22,7 @@ from labkit.judge.compare import (
     has_failed,
     share_left,
 )
+from labkit.judge.findings import DIVERGED_FACTOR
 from labkit.judge.stats import SeedNoise, by_picture, seeds_difference
 from labkit.store.history import Run
 from labkit.store.recorded import missing, recorded_or_none
@@ -147,7 +148,7 @@ def plot_scalings(runs: Sequence[Run], ax=None):
         label = f"scaling {scaling:g}\nbest at {rate_text(best_rate(ends))}"
         lines.append(RateLine(list(ends), means, seeds, label))
     start = float(np.mean([by_picture(run.validations["validation"].losses[0]).mean() for run in runs]))
-    ax = plot_by_rate(lines, new_axes(ax, top=0.15), base=(start, "untouched base"))
+    ax = plot_by_rate(lines, new_axes(ax, top=0.15), base=(start, "untouched base"), limit=DIVERGED_FACTOR * start)
     name_axes(ax, RATE_AXIS, LOSS_AXIS)
     ax.figure.summary = sentence(scalings, start)
     return ax

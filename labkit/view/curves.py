@@ -244,7 +244,7 @@ def plot_step_loss(run, ax=None):
     ax.fill_between(steps, low, high, color=color, alpha=STYLE["band"], linewidth=0)
     step_axis(ax, steps[-1])
     loss_axis(ax, [loss, mean], [low, high])
-    name_axes(ax, STEP_AXIS, LOSS_AXIS)
+    name_axes(ax, STEP_AXIS, LOSS_AXIS.replace(" on fixed noise", ""))
     direct_labels(ax, [(middle(loss), "each step's own loss:\nnew timesteps each time", STYLE["faint"]),
                        (mean[-1], "fixed noise:\nthis is judged", color)])
     ax.figure.summary = (f"on fixed noise the loss went from {mean[0]:.3f} to {mean[-1]:.3f}; "

@@ -7,6 +7,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from labkit.design.adapter_start import is_file
 from labkit.design.ladders import rung_text
+from labkit.design.naming import knobs
 from labkit.judge.diagnose import diagnose
 from labkit.judge.ranking import loss_name
 from labkit.judge.score_text import short
@@ -229,6 +230,10 @@ def plot_beside(run, verdict, pinned=None):
                            colors=[VERDICTS[verdict.label][1], tint][:1 + len(others)], markers=[MARKERS[0], marker])
 
 
+SEVERAL = {"n_train": "numbers of pictures", "target_modules": "sets of layers", "train_batch_size": "batch sizes",
+           "max_train_steps": "numbers of updates", "num_train_epochs": "numbers of epochs"}  # of a field's values
+
+
 def plot_race(runs, name="learning_rate", *, label=None, verdicts=None, prompts=None, width=STYLE["width"]):
     """Draw a race over the field `name`: all curves above, below a row of pictures per run, its verdict and score.
 
@@ -249,8 +254,9 @@ def plot_race(runs, name="learning_rate", *, label=None, verdicts=None, prompts=
     left, right, bottom = STYLE["margins"]
     ax = figure.place_axes(left, layout.height + bottom, width - left - right, above - bottom - 0.4)
     plot_curves(runs, ax, verdicts=verdicts, label=label)
-    counted = f"{len(runs)} {name.replace('_', ' ').removesuffix('s')}s"  # target_modules is a plural already
-    designs = "One design" if len(runs) == 1 else f"One design at {counted}" if name else f"{len(runs)} designs"
+    is_one = name and knobs(runs) in ([], [name])
+    values = f"{len(runs)} {SEVERAL.get(name, name.replace('_', ' ') + 's')}"
+    designs = "One design" if len(runs) == 1 else f"One design at {values}" if is_one else f"{len(runs)} designs"
     ax.set_title(f"{designs}: {loss_name(runs)}",
                  loc="left", fontsize=STYLE["title"], fontweight="bold", color=STYLE["text"], pad=10)
     layout.draw(figure, names, verdicts, ordered_colors(len(runs)))

@@ -26,7 +26,7 @@ LINES = ("-", (0, (6, 1.5)), (0, (3, 1.2)), (0, (1, 1)), (0, (6, 1.2, 1, 1.2)))
 VERDICTS = {  # symbol, colour
     "healthy": ("●", "#00785A"),
     "stagnating": ("▬", "#0072B2"),
-    "overshooting": ("▲", "#A86200"),
+    "overshooting": ("▲", "#6E4A00"),
     "overfitting": ("◆", "#A3487F"),
     "diverged": ("✖", "#C44601"),
     "not enough evidence": ("?", "#5F5F5F"),

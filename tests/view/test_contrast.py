@@ -5,8 +5,10 @@ The contrast is 4.5 at least (WCAG 2.1, 1.4.3).
 
 import re
 from html.parser import HTMLParser
+from itertools import combinations
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from labkit.design.config import RunConfig
@@ -105,3 +107,25 @@ def test_every_word_of_a_card_stands_out(page):
 def test_the_contrast_of_known_pairs_is_right():
     assert contrast(rgb("#000"), rgb("#fff")) == pytest.approx(21)
     assert contrast(rgb("#767676"), rgb("#ffffff")) == pytest.approx(4.54, abs=0.01)
+
+
+# Machado, Oliveira and Fernandes 2009, severity 1: linear RGB as those see it who lack one kind of cone.
+BLIND = {
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+}
+XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+
+
+def cielab(color, seen):
+    """Return a colour in CIELAB as it is seen."""
+    parts = np.array(rgb(color)) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(np.array(XYZ) @ np.clip(np.array(seen) @ linear, 0.001, 1) / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("kind", BLIND)
+def test_verdicts_colours_are_told_apart_by_people_who_see_no_red_or_no_green(kind):
+    colors = [cielab(color, BLIND[kind]) for _, color in VERDICTS.values()]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(colors, 2)) > 5

@@ -203,10 +203,16 @@ def test_a_race_shows_the_start_the_end_and_one_moment_between():
 
 
 @pytest.mark.parametrize("name, values, words", [
-    ("rank", (4, 8), "2 ranks"), ("target_modules", (("all",), ("attention",)), "2 target modules")])
+    ("rank", (4, 8), "2 ranks"), ("target_modules", (("all",), ("attention",)), "2 sets of layers"),
+    ("n_train", (4, 8), "2 numbers of pictures")])
 def test_a_race_is_titled_with_the_plural_of_its_field(name, values, words):
     figure = pictures.plot_race([made_run(**{name: value}) for value in values], name)
     assert figure.axes[0].get_title("left").startswith(f"One design at {words}:")
+
+
+def test_a_race_whose_runs_differ_in_more_than_its_field_is_no_race_of_one_design():
+    runs = [made_run(rank=rank, learning_rate=rate) for rank, rate in ((4, 1e-3), (16, 5e-4))]
+    assert pictures.plot_race(runs, "rank").axes[0].get_title("left").startswith("2 designs:")
 
 
 def test_a_schedule_is_drawn_as_it_is_applied():
