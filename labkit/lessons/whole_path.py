@@ -32,7 +32,17 @@ DISTINCT = 0.1  # of the variance: where pairs explain less, knobs act apart
 SIX = {"learning_rate", "lr_scheduler", "rank", "alpha", "train_batch_size", "num_train_epochs", "max_train_steps"}
 # What is trained on, not how.
 PLACES = {"base", "revision", "data", "crop", "captions", "parent", "n_train", "resolution"}
+FEW = 8  # pictures, or updates: so few of them are what a design is known by
 
+
+def in_brief(run) -> str:
+    """Name a run by what its design is known by: its rate, whether that changes, and few pictures or updates."""
+    config = run.config
+    parts, end = [rate_text(config.learning_rate)], config.lr_end or 0
+    if config.lr_scheduler == "linear":
+        parts.append("falling" if end < config.learning_rate else f"rising to {rate_text(end)}")
+    parts += [counted(n, noun) for n, noun in ((config.pictures, "picture"), (config.steps, "update")) if n < FEW]
+    return ", ".join(parts)
 
 
 def reasons_table(proposals) -> Table:

@@ -5,7 +5,6 @@
 
 import io
 import math
-from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 
@@ -15,7 +14,7 @@ from matplotlib.colors import to_hex
 from labkit.design.adapter_start import beginning
 from labkit.design.glossary import glossary
 from labkit.design.ladders import rung_text
-from labkit.design.naming import differing, knobs, order_of, setting_text
+from labkit.design.naming import differing, order_of, setting_text
 from labkit.errors import LabError
 from labkit.files.regular import read_regular
 from labkit.judge.diagnose import diagnose
@@ -206,34 +205,18 @@ def field_of(runs) -> str:
 
 
 def name_of(run, runs, field) -> str:
-    """Name a run by the field's value; where several differ, by the fewest that tell runs apart, the rate first.
-
-    Of more than four, by the rate and what sets the run apart from most others, where that tells them apart.
-    """
+    """Name a run by the field's value; where several differ, by the fewest that tell runs apart, the rate first."""
     if field:
         return rung_text(field, getattr(run.config, field))
-    names = [name for name in knobs(runs) if names_differ(runs, [name])] or ["learning_rate"]
+    names = [name for name in differing(runs) if names_differ(runs, [name])] or ["learning_rate"]
 
     def words(each, fields):
         return ", ".join(setting_text(name, getattr(each.config, name)) for name in fields)
 
-    def peculiar(each):
-        exceptions = [name for name in names if name != "learning_rate" and _is_exception(each, runs, name)]
-        return words(each, [*{"learning_rate"}.intersection(names), *exceptions][:3])
-
-    if len(runs) > 4 and all(labels := {peculiar(each) for each in runs}) and len(labels) == len(runs):
-        return peculiar(run)
     choices = (fields for count in (1, 2, 3)
                for fields in sorted(combinations(names, count), key=lambda fields: "learning_rate" not in fields))
     fewest = (fields for fields in choices if len({words(each, fields) for each in runs}) == len(runs))
     return words(run, next(fewest, names))
-
-
-def _is_exception(run, runs, name) -> bool:
-    """Tell whether a run has another value of a field than most of the runs."""
-    counts = Counter(str(getattr(each.config, name)) for each in runs)
-    usual, count = counts.most_common(1)[0]
-    return count > len(runs) / 2 and str(getattr(run.config, name)) != usual
 
 
 def encoded(samples: Samples, count: int) -> list[bytes]:

@@ -9,13 +9,30 @@ from grid_runs import runs
 from made_runs import made_run
 from small_pictures import write_territory
 
+from labkit.design.config import RunConfig
+from labkit.design.presets import PRESETS
 from labkit.design.proposal import propose
 from labkit.experiments.sensitivity import sensitivity
 from labkit.experiments.short_test import short_test
 from labkit.judge.diagnose import LABELS, diagnose
 from labkit.lab import Lab
-from labkit.lessons.whole_path import checkpoint_to_keep, claims_table, plot_journey, reasons_table, take_home
+from labkit.lessons.whole_path import (
+    checkpoint_to_keep,
+    claims_table,
+    in_brief,
+    plot_journey,
+    reasons_table,
+    take_home,
+)
 from labkit.view.tables import Table
+
+
+def test_the_six_designs_of_the_opening_are_named_by_what_each_is_known_by():
+    names = {name: in_brief(SimpleNamespace(config=RunConfig.from_dict(preset.changes).resolved(12)))
+             for name, preset in PRESETS.items()}
+    assert len(set(names.values())) == 6 and names["overfitting"] == "3e-3, 4 pictures"
+    assert names["healthy"] == "1e-2, falling" and names["overshooting"] == "1e-2, rising to 3e-2"
+    assert names["not enough evidence"] == "3e-3, 1 update" and names["stagnating"] == "3e-5"
 
 
 def test_every_proposal_is_in_the_table_with_its_reason_and_source():

@@ -283,16 +283,6 @@ def test_without_anywidget_a_race_still_shows_itself_and_its_widget_says_what_is
     race_view._widget_class.cache_clear()
 
 
-def test_a_run_that_most_others_differ_from_is_named_by_what_it_alone_has():
-    runs = [made_run(learning_rate=1e-2, max_train_steps=100), made_run(learning_rate=3e-5, max_train_steps=80),
-            made_run(learning_rate=1e-2, target_modules="attention", max_train_steps=60),
-            made_run(learning_rate=3e-3, n_train=4, rank=32, max_train_steps=120), made_run(learning_rate=3e-3)]
-    names = [RaceView(runs).data.label(run) for run in runs]
-    assert names[0] == "learning rate 1e-2" and names[1] == "learning rate 3e-5"
-    assert names[2] == "learning rate 1e-2, target modules attention"
-    assert names[3].startswith("learning rate 3e-3, ") and "rank 32" in names[3] and "n train 4" in names[3]
-
-
 def test_a_notebook_keeps_a_page_that_plays_a_figure_and_words():
     view = RaceView(made_race())
     data, look = view._repr_mimebundle_()
