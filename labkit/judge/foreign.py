@@ -24,6 +24,7 @@ from labkit.judge.stats import LEVEL, Interval
 from labkit.judge.training_loss import TrainingLoss, broke_at, training_loss
 from labkit.judge.verdict_text import DIVERGED, HEALTHY, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE
 from labkit.store.foreign_logs import ForeignLog, rate_at
+from labkit.store.log_epochs import is_by_epoch
 from labkit.store.log_series import Series
 from labkit.store.log_tags import plain
 
@@ -37,7 +38,6 @@ RISES = (OVERFITTING, OVERSHOOTING)
 CAUTIONS = {  # by tag in plain form; kohya sd-scripts: train_network.py, LossRecorder of library/train_util.py
     "loss_validation_step_average": "kohya's step average keeps the validations of the first epoch in it to the end: "
                                     "changes are larger than the curve shows.",
-    "loss_validation_epoch_average": "kohya logs this average by epochs: steps are epochs here.",
 }
 FAR_LOST = 8.0                                                # times the gain: more than overfitting is likely to lose
 
@@ -192,6 +192,16 @@ def _verdict(log: ForeignLog, label: str, confidence: float, since: int | None, 
 
 
 def _cautions(log: ForeignLog) -> tuple[str, ...]:
-    """Return the known weaknesses of the log's tags, by which they tell less than they seem to."""
-    tag = plain(log.validation.tag) if log.validation is not None else ""
-    return (CAUTIONS[tag],) if tag in CAUTIONS else ()
+    """Return the known weaknesses of the log's tags and steps, by which they tell less than they seem to."""
+    if log.validation is None or not len(log.validation):
+        return ()
+    tag, last, end = log.validation.tag, float(log.validation.steps[-1]), log.trained_to
+    cautions = [CAUTIONS[plain(tag)]] if plain(tag) in CAUTIONS else []
+    if end is None and is_by_epoch(tag):
+        cautions.append(f"{tag} is logged by epochs, and nothing in this log counts steps: what is called a step here "
+                        "may be an epoch.")
+    if end is not None and not log.has_one_axis:
+        unused = ", so that learning rates were not used" if log.rate else ""
+        cautions.append(f"{tag} ends at step {last:,.0f} and the training at step {end:,.0f}: it may count something "
+                        f"else than steps, such as epochs{unused}.")
+    return tuple(cautions)
