@@ -96,7 +96,8 @@ def _judge_validation(log: ForeignLog, curve: Series, training: TrainingLoss | N
     course = log_course(steps, values, np.array([_halfway(log, steps)]))
     evidence |= _evidence(course, steps, values)
     learned_by_heart = log.probe is not None and len(log.probe) and log.probe.values[-1] < log.probe.values[0]
-    if (values[-2:] > DIVERGED_FACTOR * values[0]).all() and not learned_by_heart:
+    # A multiple of a loss is a bound only where it is above 0, which some weighted losses are not.
+    if values[0] > 0 and (values[-2:] > DIVERGED_FACTOR * values[0]).all() and not learned_by_heart:
         since = int(steps[np.argmax(values > DIVERGED_FACTOR * values[0])])
         return _verdict(log, DIVERGED, 1.0, since, {"reason": "explosion"} | evidence, course)
     probe = _probe_rise(log, course)
@@ -122,7 +123,7 @@ def _shares(course: LogCourse, values: np.ndarray, probe: np.ndarray | None) -> 
     if not is_gain:
         lost = rise > np.maximum(NEGLIGIBLE * start, 2 * course.noise)
         shared = np.ones(len(rise), bool) if probe is None else probe > SHARED * rise
-        flat = ~lost & (np.abs(end - first) < NEGLIGIBLE * start)
+        flat = ~lost & (np.abs(end - first) <= NEGLIGIBLE * start)
         return _shared({OVERSHOOTING: lost & shared, OVERFITTING: lost & ~shared, STAGNATING: flat,
                         UNSURE: ~(lost | flat)})
     lost = rise > LOST * gain
