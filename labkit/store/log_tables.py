@@ -8,6 +8,7 @@ run. ai-toolkit: `loss_log.db`, table `metrics` of toolkit/logging_aitk.py (ostr
 import csv
 import json
 import math
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any, TextIO
 
 from labkit.errors import LabError
 from labkit.files import json_text
-from labkit.store.log_tags import plain, step_column
+from labkit.store.log_tags import EPOCH, plain, step_column
 
 Columns = dict[str, tuple[list[float], list[float]]]
 MOST_ROWS = 2_000_000
@@ -26,6 +27,7 @@ MOST_JSON = 200_000_000                                       # bytes of a JSON 
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
 NUMBER_NAMES = ("value", "scalar")                            # of the only column beside the steps
 TAG_NAMES = ("tag", "metric", "name", "key")
+GROUPED = re.compile(r"[1-9]\d{0,2}(,\d{3})+")                # a whole number as people write it: 1,000
 
 
 def number(value: object) -> float | None:
@@ -45,6 +47,13 @@ def number(value: object) -> float | None:
         except ValueError:
             continue
     return None
+
+
+def step_number(name: str, value: object) -> float | None:
+    """Read the cell of a column of steps; steps are whole, so that 1,000 is a thousand, but epochs may have parts."""
+    if isinstance(value, str) and plain(name) != EPOCH and GROUPED.fullmatch(value.strip()):
+        return float(value.replace(",", ""))
+    return number(value)
 
 
 def csv_columns(path: Path) -> tuple[Columns, list[str]]:
@@ -169,7 +178,7 @@ def _pivoted(path: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Columns, li
             break
         if step_name not in row or step_name is None:
             step_name = step_column([name for name in row if isinstance(name, str)]) or step_name
-        step = number(row.get(step_name)) if step_name else None
+        step = step_number(step_name, row.get(step_name)) if step_name else None
         if step_name is None:
             numbered, step = True, float(at)
         for tag, value in _cells(path, row, step_name):
@@ -179,7 +188,7 @@ def _pivoted(path: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Columns, li
                 values.append(numeric)
     if numbered:
         notes.append(f"{path.name} has no column of steps: its rows were counted.")
-    elif step_name and plain(step_name) == "epoch":
+    elif step_name and plain(step_name) == EPOCH:
         notes.append(f"{path.name} has no column of steps: epochs stand in their place.")
     return columns, notes
 

@@ -31,8 +31,9 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "rate": (r"lr_unet", r"lr_transformer", r"lr_group0", r"learning_rate", r"train_learning_rate", r"lr",
              r"lr_(?!textencoder|text_encoder|te).+", r"hyperparameter_lr_unet"),
 }
+EPOCH = "epoch"
 STEP_NAMES = ("step", "global_step", "_step", "steps", "train_global_step", "trainer_global_step", "iteration", "iter",
-              "update", "current_steps", "epoch")
+              "update", "current_steps", EPOCH)
 # Tags that only one trainer writes.
 SIGNS = (
     (LABKIT, r"train_update_norm"),

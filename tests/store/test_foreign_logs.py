@@ -79,6 +79,14 @@ def test_a_table_with_any_delimiter_is_read(tmp_path, delimiter):
     assert np.allclose(log.validation.values, LOSSES)
 
 
+def test_steps_with_commas_between_thousands_are_whole_numbers(tmp_path):
+    steps = [500, 1000, 12_500, 1_234_567]
+    log = only(csv(tmp_path / "log.csv", "step,loss\n" + "\n".join(f'"{step:,}",0.5' for step in steps)))
+    assert log.train.steps.tolist() == steps and not log.notes
+    log = only(csv(tmp_path / "epochs.csv", "epoch;loss\n0,125;0,5\n1,250;0,4\n"))
+    assert log.train.steps.tolist() == [0.125, 1.25] and log.train.values.tolist() == [0.5, 0.4]
+
+
 def test_json_lines_with_nested_objects_and_bad_lines_are_read(tmp_path):
     lines = [json.dumps({"step": step, "loss": {"train": loss, "val": loss}}) for step, loss in zip(STEPS, LOSSES,
                                                                                                    strict=True)]
