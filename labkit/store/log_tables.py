@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.store.log_tags import EPOCH, plain, step_column
+from labkit.text import counted
 
 Columns = dict[str, tuple[list[float], list[float]]]
 MOST_ROWS = 2_000_000
@@ -171,16 +172,23 @@ def _pivoted(path: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Columns, li
     columns: Columns = {}
     notes: list[str] = []
     step_name: str | None = None
-    numbered = False
+    reached: float | None = None                              # the last step of a row that counts steps
+    counts_steps, numbered, placed = False, False, 0
     for at, row in enumerate(rows):
         if at >= MOST_ROWS:
             notes.append(f"Only the first {MOST_ROWS:,} rows of {path.name} were read.")
             break
-        if step_name not in row or step_name is None:
-            step_name = step_column([name for name in row if isinstance(name, str)]) or step_name
+        if not counts_steps or step_name not in row:
+            found = step_column([name for name in row if isinstance(name, str)])
+            if found and (not counts_steps or plain(found) != EPOCH):
+                step_name, counts_steps = found, plain(found) != EPOCH
         step = step_number(step_name, row.get(step_name)) if step_name else None
         if step_name is None:
             numbered, step = True, float(at)
+        elif counts_steps:
+            if step is None and reached is not None and _epoch(row) is not None:
+                step, placed = reached, placed + 1
+            reached = step if step is not None else reached
         for tag, value in _cells(path, row, step_name):
             if (numeric := number(value)) is not None and (tag in columns or len(columns) < MOST_COLUMNS):
                 steps, values = columns.setdefault(tag, ([], []))
@@ -188,9 +196,16 @@ def _pivoted(path: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Columns, li
                 values.append(numeric)
     if numbered:
         notes.append(f"{path.name} has no column of steps: its rows were counted.")
-    elif step_name and plain(step_name) == EPOCH:
+    elif step_name and not counts_steps:
         notes.append(f"{path.name} has no column of steps: epochs stand in their place.")
+    if placed:
+        notes.append(f"{counted(placed, 'row')} of {path.name} with an epoch and no step: put at the step before.")
     return columns, notes
+
+
+def _epoch(row: Mapping[str, Any]) -> float | None:
+    """Return the epoch that a row tells, None where it tells none."""
+    return next((number(value) for name, value in row.items() if isinstance(name, str) and plain(name) == EPOCH), None)
 
 
 def _cells(path: Path, row: Mapping[str, Any], step_name: str | None) -> Iterator[tuple[str, Any]]:

@@ -95,6 +95,27 @@ def test_json_lines_with_nested_objects_and_bad_lines_are_read(tmp_path):
     assert any("2 lines" in note for note in log.notes)
 
 
+def test_steps_count_in_a_log_whose_first_row_has_an_epoch_alone(tmp_path):
+    rows = [{"epoch": 0, "val_loss": 0.07}, *({"epoch": step // 40, "step": step, "loss": loss}
+                                              for step, loss in zip(STEPS, LOSSES, strict=True))]
+    log = only(csv(tmp_path / "log.jsonl", "\n".join(map(json.dumps, rows))))
+    assert log.train.steps.tolist() == STEPS and log.validation.steps.tolist() == [0] and not log.notes
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_a_row_with_an_epoch_and_no_step_stands_at_the_step_before_it(tmp_path, form):
+    rows = []
+    for step, loss in zip(STEPS, LOSSES, strict=True):
+        rows.append({"step": step, "epoch": "", "loss": loss, "val_loss": ""})
+        if step % 40 == 0:
+            rows.append({"step": "", "epoch": step // 40, "loss": "", "val_loss": loss})
+    lines = [json.dumps({name: value for name, value in row.items() if value != ""}) for row in rows]
+    table = ["step,epoch,loss,val_loss", *(",".join(map(str, row.values())) for row in rows)]
+    log = only(csv(tmp_path / f"log.{form}", "\n".join(lines if form == "jsonl" else table)))
+    assert log.train.steps.tolist() == STEPS and log.validation.steps.tolist() == [40, 80, 120]
+    assert log.notes == (f"3 rows of log.{form} with an epoch and no step: put at the step before.",)
+
+
 def test_the_state_of_a_trainer_is_read_from_its_last_checkpoint(tmp_path):
     for count in (4, 12):
         place = tmp_path / f"checkpoint-{count * 10}"
