@@ -66,7 +66,8 @@ def fitting(role: str, tags: Iterable[str]) -> list[str]:
 def trainer_of(tags: Iterable[str]) -> str:
     """Name the trainer that wrote a log with these tags; "" where several might have."""
     forms = {plain(tag) for tag in tags}
-    unknown = DIFFUSERS if forms and forms <= OF_DIFFUSERS else ""
+    # Any table may have a loss and a rate: these scripts are told by what they call the loss.
+    unknown = DIFFUSERS if "train_loss" in forms and forms <= OF_DIFFUSERS else ""
     return next((name for name, sign in SIGNS if any(re.fullmatch(sign, form) for form in forms)), unknown)
 
 

@@ -48,6 +48,7 @@ def csv(path, text):
      "eval/loss", "train/loss", "train/learning_rate"),
     ("EveryDream2trainer", ["loss/log_step", "loss/val", "loss/train-stabilized"], "loss/val", "loss/log_step", None),
     ("", ["train_loss", "learning_rate"], None, "train_loss", "learning_rate"),
+    ("", ["loss"], None, "loss", None), ("", ["loss", "lr"], None, "loss", "lr"),
     ("", ["run a - train_loss", "run a - val_loss", "run a - val_loss__MIN"], "run a - val_loss", "run a - train_loss",
      None),
 ])
