@@ -5,6 +5,7 @@ they mean. Trackio: table `metrics` of trackio/sqlite_backend.py (gradio-app/tra
 run. ai-toolkit: `loss_log.db`, table `metrics` of toolkit/logging_aitk.py (ostris/ai-toolkit).
 """
 
+import codecs
 import csv
 import json
 import math
@@ -59,7 +60,7 @@ def step_number(name: str, value: object) -> float | None:
 
 def csv_columns(path: Path) -> tuple[Columns, list[str]]:
     """Return the columns of a table of text with any delimiter, and notes on what was left out."""
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+    with open(path, newline="", encoding=_encoding(path), errors="replace") as file:
         beginning = file.read(65_536)
         file.seek(0)
         try:
@@ -67,6 +68,12 @@ def csv_columns(path: Path) -> tuple[Columns, list[str]]:
         except csv.Error:
             dialect = "excel"
         return _pivoted(path, _rows_of_csv(path, file, dialect))
+
+
+def _encoding(path: Path) -> str:
+    """Return how a text file is written: UTF-16 as spreadsheets and PowerShell mark it at its beginning, or UTF-8."""
+    with open(path, "rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _rows_of_csv(path: Path, file: TextIO, dialect: Any) -> Iterator[dict[str, Any]]:
@@ -97,7 +104,7 @@ def jsonl_columns(path: Path) -> tuple[Columns, list[str]]:
             else:
                 bad += 1
 
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
+    with open(path, encoding=_encoding(path), errors="replace") as file:
         columns, notes = _pivoted(path, rows(file))
     return columns, notes + ([f"{bad:,} lines of {path.name} are no JSON objects and were left out."] if bad else [])
 

@@ -80,6 +80,16 @@ def test_a_table_with_any_delimiter_is_read(tmp_path, delimiter):
     assert np.allclose(log.validation.values, LOSSES)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_text_is_read_in_the_encoding_that_it_is_marked_with(tmp_path, encoding):
+    table = "step\tloss\n" + "\n".join(f"{step}\t{loss}" for step, loss in zip(STEPS, LOSSES, strict=True))
+    lines = "\n".join(json.dumps({"step": step, "loss": loss}) for step, loss in zip(STEPS, LOSSES, strict=True))
+    for name, text in (("log.csv", table), ("log.jsonl", lines)):
+        (tmp_path / name).write_bytes(("\ufeff" * (encoding == "utf-16-be") + text).encode(encoding))
+        log = only(tmp_path / name)
+        assert log.train.steps.tolist() == STEPS and np.allclose(log.train.values, LOSSES) and not log.notes
+
+
 def test_steps_with_commas_between_thousands_are_whole_numbers(tmp_path):
     steps = [500, 1000, 12_500, 1_234_567]
     log = only(csv(tmp_path / "log.csv", "step,loss\n" + "\n".join(f'"{step:,}",0.5' for step in steps)))
