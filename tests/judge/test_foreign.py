@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import log_study
@@ -128,6 +129,12 @@ def test_training_loss_alone_bears_no_verdict_and_the_trainers_settings_are_told
         assert verdict.label == UNSURE and how in verdict.advice and "scatters" in verdict.seen
         assert verdict.evidence["train_noise_to_drop"] > 2
     assert "--validation_split" in judge_log(made(train=train)).advice
+
+
+@pytest.mark.parametrize("trainer", HOW)
+def test_what_to_do_next_time_is_told_by_the_names_of_settings(trainer):
+    words = HOW[trainer].partition("it then logs")[0]
+    assert re.search(r"--[a-z_]+|[a-z]+_[a-z_]+\b|Validate after", words), words
 
 
 def test_a_loss_that_ends_in_nan_or_explodes_is_diverged_and_a_single_nan_is_not():
