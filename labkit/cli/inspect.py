@@ -10,12 +10,29 @@ from labkit.settings import given_path
 from labkit.text import counted
 
 SETTINGS = ("learning_rate", "lr_scheduler", "rank", "alpha", "train_batch_size", "max_train_steps", "seed")
+GIVE = "give a folder of pictures or of logs, an adapter, a log, a base, or a run by its folder, id or name"
 
 
 def verb(options):
     """Print what is found; exit code 2 where something is bad."""
-    results = inspect(given_path(options.path), options.base, **checkup.reading(options))
+    results = inspect(place(options.path, options.store), options.base, **checkup.reading(options))
     return Outcome(2 if checkup.is_bad(results) else 0, checkup.text(results), [each._asdict() for each in results])
+
+
+def place(name: str, store: str | None) -> Path:
+    """Return the file or folder that is meant: a path, or else the folder of a run by its id or name, as elsewhere.
+
+    LabError where neither is there, or the name means several runs.
+    """
+    path = given_path(name)
+    if path.exists():
+        return path
+    from labkit.store.runs import Store  # loads numpy
+
+    try:
+        return Store(store).named(name).path
+    except LabError as error:
+        raise LabError(f"{path} is not there: {GIVE}. {error}") from None
 
 
 def inspect(path: Path, base: str | None = None, **reading) -> list[Finding]:
@@ -25,7 +42,7 @@ def inspect(path: Path, base: str | None = None, **reading) -> list[Finding]:
     reading    crop and captions of a folder
     """
     if not path.exists():
-        raise LabError(f"{path} is not there: give a folder of pictures, an adapter, a base, a run's folder or a log.")
+        raise LabError(f"{path} is not there: {GIVE}.")
     if path.is_dir():
         return _folder(path, base, reading)
     from labkit.store.foreign_logs import is_log  # loads numpy, and a path that is not there is answered before that
@@ -63,7 +80,15 @@ def _run(path: Path) -> list[Finding]:
     after = f"kept after {', '.join(f'{step:,}' for step in kept)} updates" if kept else "no adapter is kept"
     return [Finding("run", "good", f"{run.run_id} on {run.config.data}, {folder.status}; {after}"),
             Finding("settings", "good", ", ".join(f"{name} {getattr(run.config, name)}" for name in SETTINGS)),
-            Finding("verdict", "good", diagnose(run).sentence)]
+            _verdict(diagnose(run))]
+
+
+def _verdict(verdict) -> Finding:
+    """Return a verdict as a Finding: bad where the run broke, a note where there is something to do."""
+    from labkit.judge.verdict_text import DIVERGED, HEALTHY
+
+    state = {DIVERGED: "bad", HEALTHY: "good"}.get(verdict.label, "note")
+    return Finding("verdict", state, verdict.sentence)
 
 
 def _logs(path: Path) -> list[Finding]:
@@ -80,6 +105,7 @@ def _logs(path: Path) -> list[Finding]:
         holds = [f"{words} ({counted(len(one), 'point')})" for words, one in series.items() if one is not None]
         of = f" of {log.trainer}" if log.trainer else ""
         results.append(Finding("log", "good", f"{log.name}: {log.form}{of}; {', '.join(holds)}"))
-        results += [Finding("note", "note", note) for note in log.notes]
-        results.append(Finding("verdict", "good", judge_log(log).sentence))
+        verdict = judge_log(log)
+        results += [Finding("note", "note", note) for note in (*verdict.cautions, *log.notes)]
+        results.append(_verdict(verdict))
     return results
