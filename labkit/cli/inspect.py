@@ -1,5 +1,6 @@
 """Say what a file or a folder is, what is odd about it and what would happen to it, before any model is loaded."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from labkit.cli import checkup
@@ -36,7 +37,7 @@ def place(name: str, store: str | None) -> Path:
 
 
 def inspect(path: Path, base: str | None = None, **reading) -> list[Finding]:
-    """Return the Findings on a folder of pictures, an adapter, a base, a run or a log; LabError for anything else.
+    """Return the Findings on a folder of pictures, adapters, a base, runs or logs; LabError for anything else.
 
     base       whose tokenizer counts the captions of a folder; None takes the embedded one
     reading    crop and captions of a folder
@@ -64,11 +65,27 @@ def _folder(path: Path, base: str | None, reading: dict[str, str]) -> list[Findi
         return checkup.inputs(base=str(path))
     if (path / "events.jsonl").is_file():
         return _run(path)
+    from labkit.cli.foreign_log import is_store
+
+    if is_store(path):
+        return [Finding("runs", "good", f"{path} holds recorded runs", f"`labkit runs --store {path}` lists them, and "
+                        f"`labkit diagnose {path}` gives verdicts on them.")]
     if any("tfevents" in file.name for file in path.iterdir()):
         return _logs(path)
-    from labkit.experiments.folder_inspection import inspect_folder  # loads numpy and Pillow
+    # they load numpy and Pillow
+    from labkit.experiments.adapter_inspection import inspect_adapters
+    from labkit.experiments.folder_inspection import NO_PICTURES, inspect_folder
 
-    return inspect_folder(str(path), base or "embedded", **reading)
+    pictures = inspect_folder(str(path), base or "embedded", **reading)
+    if pictures[0].state != "bad":
+        return pictures
+    has_pictures = NO_PICTURES not in pictures[0].found
+    if adapters := inspect_adapters(path):                    # beside which previews may lie, without captions
+        return adapters + ([pictures[0]._replace(state="note")] if has_pictures else [])
+    if not has_pictures:
+        with suppress(LabError):                              # which says that there are no logs in it either
+            return _logs(path)
+    return pictures
 
 
 def _run(path: Path) -> list[Finding]:

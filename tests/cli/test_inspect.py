@@ -1,12 +1,17 @@
-"""`labkit inspect`: runs by what they are called, and verdicts on what broke."""
+"""`labkit inspect`: runs by what they are called, verdicts on what broke, folders of something else than pictures."""
 
 import json
 import math
 
+import numpy as np
 import pytest
 from command_line import labkit
+from event_bytes import event_file
+from PIL import Image
 from told_runs import CONFIG, ID, keep, some_events, validation
 
+from labkit.design.config import RunConfig
+from labkit.store.adapter_forms import kohya_bytes
 from labkit.store.events import Stopped
 from labkit.store.names import give_name
 from labkit.store.runs import Store
@@ -50,3 +55,39 @@ def test_the_verdict_on_what_broke_is_bad_and_one_that_leaves_something_to_do_is
         path.write_text("step,loss\n" + "\n".join(f"{step},{loss}" for step in range(9)))
         code, out, _ = labkit(capsys, "inspect", path, "--json")
         assert (code, states(out)["verdict"]) == expected
+
+
+def adapter(path, fill=1.0):
+    """Write a LoRA of one layer in kohya's form."""
+    module = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    tensors = {f"{module}.lora_A.weight": np.full((4, 768), fill, np.float32),
+               f"{module}.lora_B.weight": np.full((8, 4), fill, np.float32)}
+    path.write_bytes(kohya_bytes(tensors, RunConfig(rank=4)))
+
+
+def test_a_folder_of_adapters_is_told_in_a_line_for_each_and_names_the_verbs_for_more(capsys, tmp_path):
+    adapter(tmp_path / "good.safetensors")
+    adapter(tmp_path / "dead.safetensors", fill=0.0)
+    (tmp_path / "cut.safetensors").write_bytes(b"half a file")
+    Image.new("RGB", (64, 64)).save(tmp_path / "good.png")    # a preview, without a caption
+    code, out, _ = labkit(capsys, "inspect", tmp_path, "--json")
+    cut, dead, good, more, data = json.loads(out)
+    assert code == 2 and (cut["state"], dead["state"], good["state"], data["state"]) == ("bad", "bad", "good", "note")
+    assert good["found"] == "good.safetensors: LoRA, rank 4, alpha 4, scaling 1, for Stable Diffusion 1.x"
+    assert dead["found"].endswith("to be looked at: change") and "cut.safetensors cannot be read" in cut["found"]
+    assert "labkit inspect FILE" in more["found"] and "labkit judge" in more["found"]
+
+
+def test_a_store_is_told_as_such(capsys, store):
+    code, out, _ = labkit(capsys, "inspect", store.root)
+    assert code == 0 and "labkit runs --store" in out and "no pictures" not in out
+
+
+def test_logs_in_folders_within_the_folder_are_found_and_an_empty_folder_stays_one_without_pictures(capsys, tmp_path):
+    rows = [("loss/current", step, 0.1) for step in range(9)]
+    event_file(tmp_path / "logs" / "20260901" / "network_train" / "events.out.tfevents.1.host", rows)
+    code, out, _ = labkit(capsys, "inspect", tmp_path / "logs")
+    assert code == 0 and "TensorBoard event file of kohya sd-scripts" in out and "no pictures" not in out
+    (tmp_path / "empty").mkdir()
+    code, out, _ = labkit(capsys, "inspect", tmp_path / "empty")
+    assert code == 2 and "has no pictures" in " ".join(out.split())
