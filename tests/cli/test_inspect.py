@@ -91,3 +91,30 @@ def test_logs_in_folders_within_the_folder_are_found_and_an_empty_folder_stays_o
     (tmp_path / "empty").mkdir()
     code, out, _ = labkit(capsys, "inspect", tmp_path / "empty")
     assert code == 2 and "has no pictures" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(("name", "text", "words"), [
+    ("lora.toml", 'network_module = "networks.lora"\nnetwork_dim = 8\nlearning_rate = 1e-4\noutput_dir = "x"\n',
+     "kohya-ss/sd-scripts"),
+    ("job.yaml", "job: extension\nconfig:\n  process:\n  - type: sd_trainer\n    train: {steps: 9, lr: 1e-4}\n",
+     "ostris/ai-toolkit"),
+    ("train.sh", "accelerate launch train_network.py --network_dim 8 --learning_rate 1e-4\n", "kohya-ss/sd-scripts"),
+    ("config.json", json.dumps({"model_type": "lora", "lora_rank": 8, "learning_rate": 1e-4, "lr_warmup_steps": 5}),
+     "SimpleTuner"),
+])
+def test_settings_of_another_trainer_are_told_with_the_verb_that_translates_them(capsys, tmp_path, name, text, words):
+    (tmp_path / name).write_text(text)
+    code, out, _ = labkit(capsys, "inspect", tmp_path / name, "--json")
+    (found,) = json.loads(out)
+    assert code == 0 and words in found["found"] and f"labkit translate {tmp_path / name}`" in found["remedy"]
+
+
+def test_a_design_is_told_with_the_verbs_that_take_it_and_other_files_are_refused_for_what_they_are(capsys, tmp_path):
+    (tmp_path / "design.yaml").write_text("learning_rate: 1e-3\nrank: 4\n")
+    code, out, _ = labkit(capsys, "inspect", tmp_path / "design.yaml")
+    assert code == 0 and "is a design of this kit" in " ".join(out.split()) and "labkit checkup" in out
+    for name, text, words in (("x.toml", "colour = 'red'\n", "labkit translate"), ("x.toml", "a = [", "read as TOML"),
+                              ("x.json", '{"colour": "red"}', "is no log"), ("x.json", "{", "read as JSON")):
+        (tmp_path / name).write_text(text)
+        code, _, err = labkit(capsys, "inspect", tmp_path / name)
+        assert code == 2 and words in err and "safetensors" not in err
