@@ -46,8 +46,8 @@ def add_practice(add):
     _diagnose(add["diagnose"])
     _translate(add["translate"])
     add["inspect"].add_argument("path", metavar="PATH",
-                                help="a folder of pictures, an adapter file, a base, a run's folder or checkpoint, or "
-                                     "a log")
+                                help="a folder of pictures, an adapter file, a base, a log, or a run's id, name, "
+                                     "folder or checkpoint")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
                                 help="a design file to look over before training (default: this machine)")
 
