@@ -69,12 +69,25 @@ def open_settings(given: str) -> Given:
 
 def _parsed(text: str, suffix: str) -> Any:
     if suffix == ".toml":
-        return tomllib.loads(text)
+        return _without_headings(tomllib.loads(text))
     if suffix == ".json":
         return json_text.parse(text, dict)
     from labkit.files import yaml_text  # imports yaml, which other forms need not
 
     return yaml_text.parse(text)
+
+
+def _without_headings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return TOML as sd-scripts reads it: what stands under a heading counts as if there were none.
+
+    A table that is itself an option, such as network_args, is kept.
+    """
+    settings: dict[str, Any] = {}
+    for name, value in values.items():
+        is_option = name in PAIRS and isinstance(value, dict) and not any(isinstance(each, dict)
+                                                                          for each in value.values())
+        settings |= _without_headings(value) if isinstance(value, dict) and not is_option else {name: value}
+    return settings
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> Settings:
@@ -178,8 +191,8 @@ def _beside(source: Given, path: Path) -> Given:
         file = str(settings.get(setting) or "")
         other = path.parent / (file if file.endswith((".toml", ".json")) else file + ".toml")
         if file and other.is_file() and other != path:
-            more = flat(_settings_in(other))
-            more = more if name == "config_file" else _data_set(more)
+            values = _settings_in(other)
+            more = flat(_without_headings(values)) if name == "config_file" else _data_set(flat(values))
             settings = more | {key: value for key, value in settings.items() if key != setting}
     return source._replace(settings=settings)
 

@@ -73,9 +73,7 @@ QUIET = frozenset({
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
-    """Convert the settings that need more than a rename: sections, old optimizer names, data sets, sizes, rates."""
-    sections = ("network_args.", "optimizer_args.", "lr_scheduler_args.", "datasets.", "general.")
-    flat = {name if name.startswith(sections) else name.rsplit(".", 1)[-1]: value for name, value in flat.items()}
+    """Convert the settings that need more than a rename: old optimizer names, data sets, sizes, rates."""
     if flat.pop("use_8bit_adam", None):
         flat.setdefault("optimizer_type", "AdamW8bit")
     if flat.pop("use_lion_optimizer", None):
