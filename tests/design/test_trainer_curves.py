@@ -60,6 +60,7 @@ SETTINGS = {
         {"lr_scheduler": "cosine_with_min_lr", "lr_scheduler_min_lr_ratio": 0.2, "lr_warmup_steps": 10},
         {"lr_scheduler": "inverse_sqrt", "lr_warmup_steps": 30},
         {"lr_scheduler": "warmup_stable_decay", "lr_warmup_steps": 20, "lr_decay_steps": 50},
+        {"lr_scheduler": "warmup_stable_decay", "lr_warmup_steps": 0.1, "lr_decay_steps": 0.2},
     ],
     "diffusers": [{"lr_scheduler": "cosine_with_restarts", "lr_warmup_steps": 20},
                   {"lr_scheduler": "polynomial", "lr_warmup_steps": 20}, {"lr_scheduler": "constant"}],

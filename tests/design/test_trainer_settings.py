@@ -139,9 +139,18 @@ def test_the_window_of_kohya_ss_gives_a_warm_up_in_percent_and_an_empty_field_sa
     assert config.snr_gamma is None and config.targets == ("linear",) and config.learning_rate == 2e-4
 
 
-def test_a_share_of_a_run_of_unknown_length_is_told():
-    settings = {"lr_scheduler": "cosine", "lr_warmup_steps": 0.1, "max_train_epochs": 3, "network_dim": 8}
-    assert "--pictures" in notes(from_theirs("kohya", settings), "none")["lr_warmup_steps"]
+@pytest.mark.parametrize("name", ["lr_warmup_steps", "lr_decay_steps"])
+def test_a_share_of_a_run_of_unknown_length_is_told(name):
+    settings = {"lr_scheduler": "warmup_stable_decay", name: 0.1, "max_train_epochs": 3, "network_dim": 8}
+    assert "--pictures" in notes(from_theirs("kohya", settings), "none")[name]
+
+
+@pytest.mark.parametrize("given", [0.2, "20%", 60])
+def test_kohyas_decay_may_be_a_share(given):
+    settings = {"lr_scheduler": "warmup_stable_decay", "lr_decay_steps": given, "max_train_steps": 300}
+    translation = from_theirs("kohya", settings)
+    assert translation.run["lr_options"] == {"decay": 60}
+    assert "warmup_stable_decay" in notes(translation, "none")["lr_scheduler"]        # which the kit has not
 
 
 @pytest.mark.parametrize("name, settings", [

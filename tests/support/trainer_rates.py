@@ -51,6 +51,7 @@ def of_kohya(flat, rate, total):
         options |= {"num_cycles": 0.5, "min_lr_rate": ratio}
     elif name == "warmup_stable_decay":
         decay = flat.get("lr_decay_steps", 0)
+        decay = int(decay * total) if 0 < decay < 1 else decay
         options = {"num_warmup_steps": warmup, "num_decay_steps": decay, "num_cycles": 0.5,
                    "num_stable_steps": total - warmup - decay, "min_lr_ratio": ratio or 0.0}
     return stepped(function(optimizer(rate), **options), total)

@@ -62,7 +62,7 @@ def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pic
 def _require_numbers(trainer: Trainer, settings: Mapping[str, Any]) -> None:
     """Raise LabError naming a setting that must be a number and is none."""
     numbers = {row.theirs for row in trainer.rows if _is_number(neutral(row.ours)) or _is_number(row.default)}
-    numbers |= {theirs for curve in trainer.curves for _, theirs, _ in curve.options}
+    numbers |= {theirs for curve in trainer.curves for ours, theirs, _ in curve.options if ours != "decay"}
     numbers |= {curve.end[0] for curve in trainer.curves if curve.end} | set(RATES)
     numbers |= {trainer.length.steps or "", trainer.length.epochs or ""}
     for name, value in settings.items():
