@@ -290,6 +290,18 @@ def test_two_trainers_understand_each_other_in_what_the_kit_has_not():
     assert not notes(there, "none").keys() & {"noise_offset", "lr_scheduler", "optimizer"}
 
 
+@pytest.mark.parametrize("optimizer", ["Prodigy", "DAdaptAdam", "prodigyplus.ProdigyPlusScheduleFree"])
+def test_a_factor_of_a_rate_that_the_optimizer_finds_itself_is_no_rate_for_another(optimizer):
+    settings = {"network_dim": 8, "optimizer_type": optimizer, "learning_rate": 1.0, "max_train_steps": 100,
+                "lr_scheduler": "cosine_with_min_lr", "lr_scheduler_min_lr_ratio": 0.1}
+    translation = from_theirs("kohya", settings)
+    assert not translation.settings.keys() & {"learning_rate", "lr_end"}
+    assert "labkit find" in notes(translation, "none")["learning_rate"]
+    assert RunConfig.from_dict(translation.settings).learning_rate == RunConfig().learning_rate
+    to_another = translate(TRAINERS["kohya"], settings, TRAINERS["simpletuner"], 100)
+    assert "--learning_rate" not in to_another.settings and "labkit find" in notes(to_another, "none")["learning_rate"]
+
+
 @pytest.mark.parametrize("settings", [{"a": 1, "b": 2}, {"rate": 1e-4}])
 def test_settings_of_nobody_are_refused_with_the_remedy(settings):
     with pytest.raises(LabError, match="--from"):

@@ -64,7 +64,7 @@ def _buckets(flat: Settings, notes: Notes) -> Settings:
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Add both rates, which the window asks for, and a warm-up of 0 percent."""
-    flat = {**flat, "unet_lr": flat.get("learning_rate"), "lr_warmup": 0}
+    flat = {**flat, "lr_warmup": 0} | ({"unet_lr": flat["learning_rate"]} if "learning_rate" in flat else {})
     return buckets.write_kohya(flat, run, SIDES) | {"text_encoder_lr": flat.get("text_encoder_lr") or 0}
 
 

@@ -12,7 +12,7 @@ from labkit.design.trainers.passes import Pass, Shown, account, batches, updates
 from labkit.design.trainers.reading import plain
 from labkit.design.trainers.schedule import read_schedule, write_schedule
 from labkit.design.trainers.table import Choice, Notes, Run, Settings, Trainer, forms, same
-from labkit.design.trainers.words import DEFAULTS, WORDS, changes, neutral
+from labkit.design.trainers.words import DEFAULTS, WORDS, changes, finds_rate, neutral
 from labkit.errors import LabError, first_cause
 from labkit.text import shown
 
@@ -51,7 +51,8 @@ def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pic
     _require_numbers(source, settings)
     try:
         run, names = read(source, settings, pictures, notes)
-        return Translation(write(target, run, _pass(pictures, run), notes, names, source), run, notes, names)
+        left = _without_factor(target, run, notes, names)
+        return Translation(write(target, left, _pass(pictures, run), notes, names, source), run, notes, names)
     except LabError:
         raise
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
@@ -255,6 +256,22 @@ def write(trainer: Trainer, run: Run, one: Pass | None, notes: Notes, names: Map
             prefix = "" if value is True else f"{_said(value)}: "
             notes.tell("none", names.get(name, name), prefix + changes(name))
     return trainer.after(flat, run, notes)
+
+
+def _without_factor(trainer: Trainer, run: Run, notes: Notes, names: Mapping[str, str]) -> Run:
+    """Leave out rates that are factors of one which the optimizer finds itself, where another optimizer is written."""
+    optimizer = run.get("optimizer")
+    known = {value for choice in trainer.choices if choice.ours == "optimizer" for value in choice.values}
+    if optimizer in known or not finds_rate(optimizer):
+        return run
+    left = ["learning_rate"] + ["text_encoder_lr"] * any(row.ours == "text_encoder_lr" and row.write
+                                                         for row in trainer.rows)
+    for name in left:
+        if run.get(name):
+            notes.tell("none", names[name], f"{run[name]:g} is a factor of the rate that {optimizer} finds itself and "
+                                            "no rate for another optimizer, so it is left out"
+                                            + ": `labkit find` finds one" * (name == "learning_rate"))
+    return {name: value for name, value in run.items() if name not in (*left, "lr_end")}
 
 
 def _same_scaling(trainer: Trainer, run: Run, notes: Notes) -> None:

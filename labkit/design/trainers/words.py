@@ -117,12 +117,18 @@ OPTIMIZERS = {
     "adafactor": "its second moments are products of rows and columns", "lion": "it steps by the sign of the moments, "
     "with a rate several times lower",
 }
+OWN_RATE = ("prodigy", "dadapt", "automagic")                 # of these, those that find a rate themselves
 DEFAULTS = RunConfig().to_dict() | {"prior_loss_weight": 0.0}
 
 
 def neutral(name: str) -> Any:
     """Return the neutral value of a word, or the default of a run's field."""
     return WORDS[name].neutral if name in WORDS else DEFAULTS.get(name)
+
+
+def finds_rate(optimizer: Any) -> bool:
+    """Tell whether an optimizer finds its rate itself, so that what is called its rate is a factor."""
+    return any(part in str(optimizer).replace("_", "") for part in OWN_RATE)
 
 
 def changes(name: str, value: Any = None) -> str:
