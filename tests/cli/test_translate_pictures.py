@@ -81,7 +81,20 @@ def test_subsets_of_kohyas_data_set_have_repeats_of_their_own(tmp_path, capsys):
     train = written(tmp_path, "t.toml", TRAIN.replace("train_batch_size = 4\n", "") + 'dataset_config = "set.toml"\n')
     settings, told = translated(capsys, train)
     assert "6 x 5 (a) + 4 x 2 (b) = 38 pictures shown" in told["max_train_epochs"]
-    assert settings["max_train_steps"] == 100 and settings["data"] == "a"
+    assert settings["max_train_steps"] == 100 and settings["data"] == "a" and settings["prior_loss_weight"] == 1
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({}, "20 of 100 pictures are held out; 80 pictures in a pass; 80 / 1 = 80 batches; 10 x 80 = 800 updates"),
+    ({"dataset_repeats": 3}, "20 of 100 pictures are held out; 80 x 3 = 240 pictures shown in a pass; 240 / 1 = 240 "
+                             "batches; 10 x 240 = 2,400 updates"),
+])
+def test_pictures_that_kohya_holds_out_make_no_updates(tmp_path, capsys, settings, words):
+    train = TRAIN.replace("train_batch_size = 4\n", "validation_split = 0.2\n") + "".join(
+        f"{name} = {value}\n" for name, value in settings.items())
+    read, told = translated(capsys, written(tmp_path, "t.toml", train), "--pictures", "100")
+    assert told["max_train_epochs"] == words
+    assert read["num_train_epochs"] == 8 * settings.get("dataset_repeats", 1)         # passes over all pictures
 
 
 @pytest.mark.parametrize("settings, files, words", [

@@ -313,6 +313,26 @@ def test_a_mistyped_trainer_is_answered_with_the_nearest():
         trainer("koyha")
 
 
+@pytest.mark.parametrize("name, more", [("kohya", {"network_dim": 8}), ("kohya_ss", {"LoRA_type": "Standard"})])
+def test_kohyas_class_pictures_have_their_weight_and_none_where_there_are_no_such_pictures(name, more):
+    weighted = from_theirs(name, more | {"reg_data_dir": "class", "prior_loss_weight": 0.5})
+    assert weighted.settings["prior_loss_weight"] == 0.5 and "folder class" in notes(weighted, "none")["reg_data_dir"]
+    assert from_theirs(name, more | {"reg_data_dir": "class"}).settings["prior_loss_weight"] == 1
+    idle = from_theirs(name, more | {"prior_loss_weight": 0.5})
+    assert "prior_loss_weight" not in idle.settings and "prior_loss_weight" in notes(idle, "quiet")
+    there = translate(TRAINERS[name], more | {"reg_data_dir": "class", "prior_loss_weight": 0.5}, TRAINERS["kohya"])
+    assert there.settings["prior_loss_weight"] == 0.5 and "prior_loss_weight" not in notes(there, "none")
+
+
+def test_pictures_that_are_held_out_are_told_and_counted():
+    settings = {"network_dim": 8, "validation_split": 0.2, "max_train_epochs": 10}
+    assert "held out" in notes(from_theirs("kohya", settings, 100), "none")["validation_split"]
+    assert from_theirs("kohya", settings).settings["num_train_epochs"] == 8           # of passes over all of them
+    assert translate(TRAINERS["kohya"], settings, TRAINERS["kohya_ss"], 100).settings["epoch"] == 10
+    with pytest.raises(LabError, match="held out"):
+        from_theirs("kohya", settings | {"validation_split": 1})
+
+
 @pytest.mark.parametrize("name, settings", [
     ("ai-toolkit", {"config": {"process": [{"model": {"is_flux": True}}]}}), ("simpletuner", {"model_family": "flux"}),
     ("onetrainer", {"model_type": "FLUX_DEV_1"}),

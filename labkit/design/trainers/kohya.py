@@ -7,8 +7,10 @@ where it is not given, unet_lr counts instead of learning_rate, the text encoder
 """
 
 from labkit.design.trainers import buckets
-from labkit.design.trainers.reading import near_optimizer, near_targets, positive, side, text
+from labkit.design.trainers.buckets import left_idle
+from labkit.design.trainers.reading import near_optimizer, near_targets, positive, share, side, text
 from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Run, Settings, Trainer
+from labkit.design.trainers.words import changes
 
 OPTIMIZERS = {
     "adamw": {"optimizer_type": "AdamW"}, "adamw8bit": {"optimizer_type": "AdamW8bit"},
@@ -27,6 +29,8 @@ EXTRAS = tuple(Row(name, name, spare=True) for name in (
     Row("rank_dropout", "network_args.rank_dropout", spare=True), Row("flip", "flip_aug", spare=True),
     Row("module_dropout", "network_args.module_dropout", spare=True), *buckets.ROWS,
     Row("initial_weights", "network_weights", spare=True), Row("reg_data", "reg_data_dir", spare=True),
+    Row("prior_loss_weight", "prior_loss_weight", spare=True),
+    Row("validation_split", "validation_split", read=share, spare=True),
     Row("repeats", "dataset_repeats", spare=True), Row("momentum", "optimizer_args.momentum", spare=True),
     Row("lr_layers", "network_args.block_lr", spare=True), Row("use_dora", "network_args.dora_wd", spare=True),
     *(Row("lr_layers", f"network_args.{name}", write=None)
@@ -67,7 +71,7 @@ QUIET = frozenset({
     "no_half_vae", "tokenizer_cache_dir", "caption_extension", "caption_extention", "caption_separator",
     "resize_interpolation",
     "output_config", "debug_dataset", "wandb*", "save*", "sample*", "huggingface*",
-    "metadata*", "console_log*", "validat*", "max_validation_steps", "prior_loss_weight", "v2", "async_upload",
+    "metadata*", "console_log*", "validat*", "max_validation_steps", "v2", "async_upload",
     "resume*", "num_cpu_threads_per_process", "ddp*",
 })
 
@@ -79,12 +83,25 @@ def before(flat: Settings, notes: Notes) -> Settings:
     if flat.pop("use_lion_optimizer", None):
         flat.setdefault("optimizer_type", "Lion")
     tell_unread(flat, notes)
+    flat = class_pictures(flat, notes)
     more = {name.rpartition(".")[0] for name in flat if name.startswith("datasets.")}
     if more:
         notes.tell("none", "dataset_config", f"a run has one folder of pictures; {len(more)} more are left out")
         flat = {name: value for name, value in flat.items() if not name.startswith("datasets.")}
     flat = sizes(flat, notes, "network_weights")
     return rates(buckets.read_kohya(flat, notes, flat.get("resolution")), notes)
+
+
+def class_pictures(flat: Settings, notes: Notes) -> Settings:
+    """Give class pictures the weight of 1 that they have where nothing is said; without them no weight counts."""
+    subset = next((name.removesuffix("is_reg") for name, value in flat.items() if name.endswith(".is_reg") and value),
+                  None)
+    if subset:                                                # of a data set, whose other folders are left out
+        flat = {"reg_data_dir": flat.get(f"{subset}image_dir")} | {
+            name: value for name, value in flat.items() if not name.startswith(subset)}
+    if not flat.get("reg_data_dir"):
+        return left_idle(flat, ("prior_loss_weight",), notes)
+    return {"prior_loss_weight": 1.0, **flat}
 
 
 def tell_unread(flat: Settings, notes: Notes) -> None:
@@ -145,7 +162,7 @@ def sizes(flat: Settings, notes: Notes, weights: str) -> Settings:
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Add the settings that follow from others: the module, and that the U-Net is trained alone."""
-    flat = {"network_module": "networks.lora", **flat}
+    flat = without_weight({"network_module": "networks.lora", **flat}, notes)
     if not flat.get("text_encoder_lr"):
         flat.pop("text_encoder_lr", None)
         flat["network_train_unet_only"] = True
@@ -153,6 +170,14 @@ def after(flat: Settings, run: Run, notes: Notes) -> Settings:
         for name in ("optimizer_args.betas.0", "optimizer_args.betas.1", "optimizer_args.eps"):
             flat.pop(name, None)
     return buckets.write_kohya(flat, run)
+
+
+def without_weight(flat: Settings, notes: Notes) -> Settings:
+    """Leave out the weight of class pictures where there are none: the base draws none there."""
+    weight = None if flat.get("reg_data_dir") else flat.pop("prior_loss_weight", None)
+    if weight:
+        notes.tell("none", "prior_loss_weight", f"{weight:g}: {changes('prior_loss_weight')}")
+    return flat
 
 
 TRAINER = Trainer(

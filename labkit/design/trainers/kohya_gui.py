@@ -26,6 +26,7 @@ SIDES = (256, 2048)                               # of buckets where nothing is 
 def before(flat: Settings, notes: Notes) -> Settings:
     """Convert the settings that need more than a rename: warm-up in percent, 0 for off, kinds that are not B @ A."""
     kohya.tell_unread(flat, notes)
+    flat = kohya.class_pictures(flat, notes)
     flat = {name: value for name, value in flat.items() if not (value == 0 and name in OFF_AT_ZERO)}
     percent = flat.pop("lr_warmup", None)
     if percent and not flat.get("lr_warmup_steps"):
@@ -64,6 +65,7 @@ def _buckets(flat: Settings, notes: Notes) -> Settings:
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Add both rates, which the window asks for, and a warm-up of 0 percent."""
+    flat = kohya.without_weight(flat, notes)
     flat = {**flat, "lr_warmup": 0} | ({"unet_lr": flat["learning_rate"]} if "learning_rate" in flat else {})
     return buckets.write_kohya(flat, run, SIDES) | {"text_encoder_lr": flat.get("text_encoder_lr") or 0}
 

@@ -10,7 +10,8 @@ from labkit.design.trainers.table import Notes, Run, Settings, Trainer
 def pass_of(pictures: int | Pass | None, run: Run) -> Pass | None:
     """Return the pass over the pictures, counted or from their number; None where that is not known."""
     known = pictures or run.get("n_train")
-    return Pass([Shown("", known, run.get("repeats", 1) or 1)]) if isinstance(known, int) else known
+    one = Pass([Shown("", known, run.get("repeats", 1) or 1)]) if isinstance(known, int) else known
+    return one and one.held_out(run.get("validation_split", 0.0))
 
 
 def read_length(trainer: Trainer, flat: Settings, run: Run, one: Pass | None, notes: Notes) -> int | None:
@@ -41,13 +42,14 @@ def read_length(trainer: Trainer, flat: Settings, run: Run, one: Pass | None, no
 def write_length(trainer: Trainer, run: Run, one: Pass | None, total: int | None, notes: Notes) -> Settings:
     """Return the settings with which a trainer trains as long as a run, in updates or in passes."""
     steps, passes, length = run.get("max_train_steps"), run.get("num_train_epochs"), trainer.length
-    repeats = run.get("repeats", 1) or 1
-    knows_repeats = any(row.ours == "repeats" for row in trainer.rows)
-    repeats_there = repeats if knows_repeats else 1           # of a picture in a pass
-    theirs = one and one.elsewhere(trainer.names_repeat, repeats_there)
+    repeats, split = run.get("repeats", 1) or 1, run.get("validation_split", 0.0)
+    known = {row.ours for row in trainer.rows}
+    repeats_there = repeats if "repeats" in known else 1      # of a picture in a pass
+    split_there = split if "validation_split" in known else 0.0
+    theirs = one and one.elsewhere(trainer.names_repeat, repeats_there, split_there)
     if passes and length.epochs:
         if one is None or theirs is None:
-            as_many = passes * repeats / repeats_there
+            as_many = passes * repeats * (1 - split) / (repeats_there * (1 - split_there))
         else:
             as_many = passes * one.views / theirs.views
         there = run | {"num_train_epochs": as_many, "max_train_steps": None}

@@ -65,6 +65,8 @@ WORDS = {
                                   "needs, 64 pixels for Stable Diffusion 1 and 2, 32 for SDXL"),
     "bucket_no_upscale": Word(False, "buckets have the pictures' own sizes, and small ones are not enlarged; the kit "
                                      "enlarges them to its buckets"),
+    "validation_split": Word(0.0, "so large a share of the pictures is held out and never trained on; the kit holds "
+                                  "a part out by itself"),
     "repeats": Word(1, "a pass shows each picture so many times"),
     "ema": Word(False, "an average of the adapter over the updates is kept and saved"),
     "clip_by_value": Word(False, "each entry of the gradient is cut by itself, which turns it"),
@@ -72,7 +74,7 @@ WORDS = {
                                   ".safetensors file"),
     "base_weights": Word(None, "adapters are merged into the base first"),
     "reg_data": Word(None, "pictures of a class are trained beside; put them into a folder class in that of your "
-                           "pictures and set prior_loss_weight, which without them has the base draw some"),
+                           "pictures, with prior_loss_weight above 0, which without them has the base draw some"),
     "vae": Word(None, "pictures are encoded by another autoencoder"),
     "half_precision_adapter": Word(False, "the adapter is kept in 16 bits, in which small updates round to nothing"),
     "fp8_base": Word(False, "the frozen base is kept in 8 bits, with an error in every layer"),
