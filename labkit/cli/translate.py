@@ -5,7 +5,7 @@ from labkit.cli.translate_pictures import pass_of
 from labkit.cli.translate_start import with_sizes
 from labkit.design.config import is_share_string, load_design
 from labkit.design.trainers.files import nested, open_settings, written
-from labkit.design.trainers.known import TRAINERS, recognized, trainer
+from labkit.design.trainers.known import MODEL_TYPES, TRAINERS, recognized, trainer
 from labkit.design.trainers.translate import KINDS, settings_of, translate
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
@@ -49,6 +49,8 @@ def opened(text, name=None):
         source = TRAINERS["labkit"] if is_share_string(text) else recognized(given.settings, given.script)
     if source.name == "labkit":                               # read and checked as every verb reads a design
         return source, settings_of(load_design(text))
+    if given.script in MODEL_TYPES:
+        return source, {"model_type": MODEL_TYPES[given.script]} | given.settings
     return source, given.settings
 
 

@@ -79,6 +79,12 @@ def test_rank_and_alpha_are_those_of_the_file_that_training_begins_from(settings
     assert ("rank 6 and alpha 3 are those of" in capsys.readouterr().out) == (said == "true")
 
 
+def test_a_script_for_another_base_is_recognized_and_the_base_is_told(capsys):
+    assert labkit("flux_train_network.py --network_module lycoris.kohya --network_dim 8", "--json") == 0
+    account = json.loads(capsys.readouterr().out)
+    assert account["from"] == "kohya" and any("no U-Net" in note["text"] for note in account["notes"]["none"])
+
+
 @pytest.mark.parametrize("arguments, sentence", [
     (["nothing.toml"], "nothing.toml"), (["SETTINGS", "--to", "konya"], "did you mean kohya"),
     (["SETTINGS", "--pictures", "0"], "--pictures 0"), (["DESIGN"], "--to"),

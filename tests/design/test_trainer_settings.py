@@ -3,9 +3,10 @@
 import math
 
 import pytest
+from translations import design, from_theirs, notes
 
 from labkit.design.config import RunConfig
-from labkit.design.trainers.files import flat, written
+from labkit.design.trainers.files import written
 from labkit.design.trainers.known import TRAINERS, recognized, trainer
 from labkit.design.trainers.translate import settings_of, translate
 from labkit.errors import LabError
@@ -13,20 +14,6 @@ from labkit.errors import LabError
 OTHERS = [name for name in TRAINERS if name != "labkit"]
 STARTS = {"kohya": "network_weights", "kohya_ss": "lora_network_weights", "simpletuner": "--init_lora",
           "onetrainer": "lora_model_name", "ai-toolkit": "config.process.0.network.pretrained_lora_path"}
-
-
-def notes(translation, kind):
-    return {note.name: note.text for note in translation.notes if note.kind == kind}
-
-
-def from_theirs(name, settings, pictures=None):
-    return translate(TRAINERS[name], flat(settings), TRAINERS["labkit"], pictures)
-
-
-def design(name, settings, pictures=None):
-    return RunConfig.from_dict(from_theirs(name, settings, pictures).settings)
-
-
 # What every trainer can be told; how layers, A and alpha are chosen differs, and has tests of its own.
 PLAIN = {"base": "folder/of/base", "learning_rate": 3e-4, "rank": 16, "train_batch_size": 2, "resolution": 768,
          "gradient_accumulation_steps": 4, "snr_gamma": 5.0, "mixed_precision": "bf16"}
@@ -85,30 +72,6 @@ def test_an_alpha_that_is_not_given_is_what_the_trainer_takes(name, scaling):
     assert design(name, {rank: 32}).resolved(100).scaling == pytest.approx(scaling)
 
 
-def test_kohyas_rates_are_those_that_count():
-    settings = {"learning_rate": 1e-4, "unet_lr": 5e-4, "text_encoder_lr": 5e-5, "network_dim": 8}
-    translation = from_theirs("kohya", settings)
-    assert translation.settings["learning_rate"] == 5e-4
-    assert "unet_lr" in notes(translation, "other") and "5e-05" in notes(translation, "none")["text_encoder_lr"]
-    alone = from_theirs("kohya", settings | {"network_train_unet_only": True})
-    assert "text_encoder_lr" not in notes(alone, "none")
-
-
-def test_kohyas_text_encoder_is_told_where_it_is_trained_only_by_default():
-    assert "1e-4" in notes(from_theirs("kohya", {"learning_rate": 1e-4, "network_dim": 8}),
-                           "none")["text_encoder_lr"].replace("0.0001", "1e-4")
-
-
-def test_kohyas_text_encoder_has_the_common_rate_and_alpha_0_is_the_rank():
-    translation = from_theirs("kohya", {"unet_lr": 1e-4, "learning_rate": 5e-5, "network_dim": 8, "network_alpha": 0})
-    assert "5e-05" in notes(translation, "none")["text_encoder_lr"]
-    assert RunConfig.from_dict(translation.settings).resolved(10).scaling == 1
-    convolutions = {"network_dim": 8, "network_args.conv_dim": 8, "network_args.conv_alpha": 0, "network_alpha": 0}
-    assert RunConfig.from_dict(from_theirs("kohya", convolutions).settings).target_modules == ("all",)
-    with pytest.raises(LabError, match="network_alpha"):
-        from_theirs("kohya", {"network_dim": 8, "network_alpha": True})
-
-
 def test_what_was_not_read_and_what_is_not_trained_is_never_called_harmless():
     away = from_theirs("kohya", {"config_file": "/workspace/a.toml", "dataset_config": "b.toml", "network_dim": 8,
                                  "network_args.mid_lr_weight": 0})
@@ -123,34 +86,10 @@ def test_what_was_not_read_and_what_is_not_trained_is_never_called_harmless():
                                                      "none")["unet.train"]
 
 
-@pytest.mark.parametrize("given, updates", [(20, 20), (0.1, 30), ("10%", 30), (0, 0)])
-def test_kohyas_warm_up_may_be_a_share(given, updates):
-    settings = {"lr_scheduler": "cosine", "lr_warmup_steps": given, "max_train_steps": 300, "network_dim": 8}
-    assert design("kohya", settings).lr_warmup_steps == updates
-
-
-def test_the_window_of_kohya_ss_gives_a_warm_up_in_percent_and_an_empty_field_says_nothing():
-    settings = {"LoRA_type": "Standard", "lr_warmup": "10", "epoch": 5, "train_batch_size": 2.0, "network_dim": 8.0,
-                "learning_rate": "0.0002", "unet_lr": "0.0002", "text_encoder_lr": 0, "max_train_steps": "",
-                "lr_scheduler": "cosine", "min_snr_gamma": 0, "conv_dim": 1, "conv_alpha": 1, "seed": "9",
-                "optimizer": "AdamW", "max_resolution": "512,512"}
-    config = design("kohya_ss", settings, pictures=40)
-    assert (config.lr_warmup_steps, config.num_train_epochs, config.seed) == (10, 5, 9)
-    assert config.snr_gamma is None and config.targets == ("linear",) and config.learning_rate == 2e-4
-
-
 @pytest.mark.parametrize("name", ["lr_warmup_steps", "lr_decay_steps"])
 def test_a_share_of_a_run_of_unknown_length_is_told(name):
     settings = {"lr_scheduler": "warmup_stable_decay", name: 0.1, "max_train_epochs": 3, "network_dim": 8}
     assert "--pictures" in notes(from_theirs("kohya", settings), "none")[name]
-
-
-@pytest.mark.parametrize("given", [0.2, "20%", 60])
-def test_kohyas_decay_may_be_a_share(given):
-    settings = {"lr_scheduler": "warmup_stable_decay", "lr_decay_steps": given, "max_train_steps": 300}
-    translation = from_theirs("kohya", settings)
-    assert translation.run["lr_options"] == {"decay": 60}
-    assert "warmup_stable_decay" in notes(translation, "none")["lr_scheduler"]        # which the kit has not
 
 
 @pytest.mark.parametrize("name, settings", [
@@ -261,14 +200,6 @@ def test_a_start_that_the_kit_cannot_have_is_told_and_left_out(start):
     assert ".safetensors" in notes(translation, "none")["network_weights"]
 
 
-@pytest.mark.parametrize("name, setting", [("kohya", "network_weights"), ("kohya_ss", "lora_network_weights")])
-def test_sizes_that_are_those_of_a_file_are_told_where_it_is_not_read(name, setting):
-    kind = {"LoRA_type": "Standard", "network_dim": 8, "dim_from_weights": True}
-    assert "mine.safetensors" in notes(from_theirs(name, kind | {setting: "mine.safetensors"}),
-                                       "other")["dim_from_weights"]
-    assert setting in notes(from_theirs(name, kind), "contradiction")["dim_from_weights"]
-
-
 def test_every_setting_is_translated_or_named():
     settings = {"network_dim": 8, "network_module": "networks.lora", "noise_offset": 0.1, "clip_skip": 2,
                 "output_dir": "out", "netwrok_alpha": 4, "flip_aug": True, "loss_type": "huber", "sample_prompts": "p",
@@ -313,41 +244,16 @@ def test_a_mistyped_trainer_is_answered_with_the_nearest():
         trainer("koyha")
 
 
-@pytest.mark.parametrize("name, more", [("kohya", {"network_dim": 8}), ("kohya_ss", {"LoRA_type": "Standard"})])
-def test_kohyas_class_pictures_have_their_weight_and_none_where_there_are_no_such_pictures(name, more):
-    weighted = from_theirs(name, more | {"reg_data_dir": "class", "prior_loss_weight": 0.5})
-    assert weighted.settings["prior_loss_weight"] == 0.5 and "folder class" in notes(weighted, "none")["reg_data_dir"]
-    assert from_theirs(name, more | {"reg_data_dir": "class"}).settings["prior_loss_weight"] == 1
-    idle = from_theirs(name, more | {"prior_loss_weight": 0.5})
-    assert "prior_loss_weight" not in idle.settings and "prior_loss_weight" in notes(idle, "quiet")
-    there = translate(TRAINERS[name], more | {"reg_data_dir": "class", "prior_loss_weight": 0.5}, TRAINERS["kohya"])
-    assert there.settings["prior_loss_weight"] == 0.5 and "prior_loss_weight" not in notes(there, "none")
-
-
-def test_pictures_that_are_held_out_are_told_and_counted():
-    settings = {"network_dim": 8, "validation_split": 0.2, "max_train_epochs": 10}
-    assert "held out" in notes(from_theirs("kohya", settings, 100), "none")["validation_split"]
-    assert from_theirs("kohya", settings).settings["num_train_epochs"] == 8           # of passes over all of them
-    assert translate(TRAINERS["kohya"], settings, TRAINERS["kohya_ss"], 100).settings["epoch"] == 10
-    with pytest.raises(LabError, match="held out"):
-        from_theirs("kohya", settings | {"validation_split": 1})
-
-
 @pytest.mark.parametrize("name, settings", [
     ("ai-toolkit", {"config": {"process": [{"model": {"is_flux": True}}]}}), ("simpletuner", {"model_family": "flux"}),
-    ("onetrainer", {"model_type": "FLUX_DEV_1"}),
+    ("onetrainer", {"model_type": "FLUX_DEV_1"}), ("kohya", {"network_module": "networks.lora_flux"}),
+    ("kohya", {"network_module": "networks.lora_sd3"}), ("kohya_ss", {"LoRA_type": "Flux1"}),
+    ("kohya_ss", {"LoRA_type": "Standard", "flux1_checkbox": True}),
+    ("kohya_ss", {"LoRA_type": "Standard", "flux1_checkbox": False, "sd3_checkbox": True}),
 ])
 def test_a_base_that_the_kit_cannot_train_is_told(name, settings):
-    assert any("no U-Net" in text for text in notes(from_theirs(name, settings), "none").values())
-
-
-def test_a_noise_offset_that_the_window_of_kohya_ss_leaves_unused_is_told():
-    settings = {"LoRA_type": "Standard", "noise_offset": "0.05", "noise_offset_type": "Multires",
-                "multires_noise_iterations": 8}
-    translation = from_theirs("kohya_ss", settings)
-    lost = notes(translation, "none")
-    assert "noise_offset" in notes(translation, "contradiction")
-    assert "multires_noise_iterations" in lost and "noise_offset" not in lost
+    texts = notes(from_theirs(name, settings), "none").values()
+    assert any("no U-Net" in text for text in texts) and not any("not B @ A" in text for text in texts)
 
 
 @pytest.mark.parametrize("name, settings", [

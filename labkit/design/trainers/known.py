@@ -10,8 +10,10 @@ from labkit.errors import LabError
 
 TRAINERS = {module.TRAINER.name: module.TRAINER for module in
             (kit, kohya, kohya_gui, onetrainer, ai_toolkit, simpletuner, diffusers_script)}
-SCRIPTS = {"train_network.py": "kohya", "sdxl_train_network.py": "kohya", "train_text_to_image_lora.py": "diffusers",
-           "train_text_to_image_lora_sdxl.py": "diffusers"}
+MODEL_TYPES = {f"{each}_train_network.py": each for each in ("flux", "sd3", "lumina", "hunyuan_image", "anima")}
+SCRIPTS = dict.fromkeys(MODEL_TYPES, "kohya") | {
+    "train_network.py": "kohya", "sdxl_train_network.py": "kohya",
+    "train_text_to_image_lora.py": "diffusers", "train_text_to_image_lora_sdxl.py": "diffusers"}
 
 
 def trainer(name: str) -> Trainer:

@@ -8,6 +8,7 @@ where it is not given, unet_lr counts instead of learning_rate, the text encoder
 
 from labkit.design.trainers import buckets
 from labkit.design.trainers.buckets import left_idle
+from labkit.design.trainers.networks import PLAIN, read_module
 from labkit.design.trainers.reading import near_optimizer, near_targets, positive, share, side, text
 from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Run, Settings, Trainer
 from labkit.design.trainers.words import changes
@@ -88,7 +89,7 @@ def before(flat: Settings, notes: Notes) -> Settings:
     if more:
         notes.tell("none", "dataset_config", f"a run has one folder of pictures; {len(more)} more are left out")
         flat = {name: value for name, value in flat.items() if not name.startswith("datasets.")}
-    flat = sizes(flat, notes, "network_weights")
+    flat = read_module(sizes(flat, notes, "network_weights"), notes)
     return rates(buckets.read_kohya(flat, notes, flat.get("resolution")), notes)
 
 
@@ -139,8 +140,6 @@ def rates(flat: Settings, notes: Notes) -> Settings:
         flat["text_encoder_lr"] = 0.0
     elif flat["text_encoder_lr"] is None:
         flat["text_encoder_lr"] = 2e-6 if common is None else common
-    if "network_args.algo" in flat:
-        flat["network_module"] = f"{flat.get('network_module')} {flat.pop('network_args.algo')}"
     if flat.pop("full_fp16", False):
         flat["full_bf16"] = True                              # both keep the adapter in 16 bits
     if flat.get("network_args.conv_dim"):
@@ -162,7 +161,7 @@ def sizes(flat: Settings, notes: Notes, weights: str) -> Settings:
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Add the settings that follow from others: the module, and that the U-Net is trained alone."""
-    flat = without_weight({"network_module": "networks.lora", **flat}, notes)
+    flat = without_weight({"network_module": PLAIN, **flat}, notes)
     if not flat.get("text_encoder_lr"):
         flat.pop("text_encoder_lr", None)
         flat["network_train_unet_only"] = True
@@ -186,7 +185,8 @@ TRAINER = Trainer(
     rows=CORE + EXTRAS + (
         Row("text_encoder_lr", "text_encoder_lr", spare=True),
         Row("adapter_kind", "network_module", write=None,
-            read=lambda value, tell: "lora" if value == "networks.lora" else value),
+            read=lambda value, tell: "lora" if value == PLAIN else value),
+        Row("family", "model_type", write=None),
         Row("half_precision_adapter", "full_bf16", write=None),
     ),
     choices=(
