@@ -72,7 +72,8 @@ SETTINGS = {
                    {"train.lr_scheduler": "step", "train.lr_scheduler_params.step_size": 40,
                     "train.lr_scheduler_params.gamma": 0.5}],
     "simpletuner": [{"lr_scheduler": "cosine", "lr_warmup_steps": 150}, {"lr_scheduler": "sine"},
-                    {"lr_scheduler": "polynomial", "lr_warmup_steps": 10}],
+                    {"lr_scheduler": "polynomial", "lr_warmup_steps": 10},
+                    {"lr_scheduler": "cosine_with_restarts", "lr_warmup_steps": 30}],
 }
 
 

@@ -132,6 +132,15 @@ def test_a_file_that_is_not_there_is_named():
         open_settings("nowhere.toml")
 
 
+def test_settings_that_simpletuners_server_saved_are_read_from_their_envelope(tmp_path):
+    saved = {"_metadata": {"name": "mine", "model_family": "sd1x"},
+             "config": {"--lora_rank": 8, "--model_family": "sd1x", "--learning_rate": "1e-4"}}
+    (tmp_path / "mine.json").write_text(json.dumps(saved))
+    given = open_settings(str(tmp_path / "mine.json"))
+    assert recognized(given.settings).name == "simpletuner"
+    assert given.settings == {"--lora_rank": 8, "--model_family": "sd1x", "--learning_rate": "1e-4"}
+
+
 COLAB = """
 [additional_network_arguments]
 unet_lr = 5e-4

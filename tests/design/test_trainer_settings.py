@@ -164,6 +164,13 @@ def test_simpletuners_own_values_are_told_where_nothing_is_given():
     assert RunConfig.from_dict(translation.settings).caption_dropout == 0.1
 
 
+def test_simpletuners_restarts_that_never_come_are_told():
+    settings = {"--lr_scheduler": "cosine_with_restarts", "--lr_warmup_steps": 50, "--model_family": "sd1x"}
+    translation = from_theirs("simpletuner", settings)
+    assert RunConfig.from_dict(translation.settings).lr_scheduler == "constant"
+    assert "never passes" in notes(translation, "other")["lr_scheduler"] and not notes(translation, "unknown")
+
+
 def test_a_scaling_by_the_roots_rank_becomes_the_alpha_that_gives_the_same():
     config = RunConfig(rank=16, alpha=8, use_rslora=True, target_modules="linear", base="folder")
     there = translate(TRAINERS["labkit"], settings_of(config), TRAINERS["kohya"])

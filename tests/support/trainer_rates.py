@@ -86,6 +86,8 @@ def of_simpletuner(flat, rate, total):
         wave = {"cosine": math.cos, "sine": math.sin}[name]
         heights = [(1 + wave(math.pi * step / (warmup or 1000))) / 2 for step in range(total)]
         return [math.floor((end + (rate - end) * height) * 1e9) / 1e9 for height in heights]
+    if name == "cosine_with_restarts":                        # CosineAnnealingHardRestarts with steps_per_epoch = -1
+        return [end + (rate - end) * (1 + math.cos(math.pi * (step % -1) / warmup)) / 2 for step in range(total)]
     if name == "polynomial":
         return stepped(of_diffusers.get_polynomial_decay_schedule_with_warmup(
             optimizer(rate), warmup, total, lr_end=end, power=flat.get("lr_power", 0.8)), total)

@@ -71,7 +71,9 @@ def _parsed(text: str, suffix: str) -> Any:
     if suffix == ".toml":
         return _without_headings(tomllib.loads(text))
     if suffix == ".json":
-        return json_text.parse(text, dict)
+        values = json_text.parse(text, dict)
+        is_saved = "_metadata" in values and isinstance(values.get("config"), dict)   # by SimpleTuner's server
+        return values["config"] if is_saved else values
     from labkit.files import yaml_text  # imports yaml, which other forms need not
 
     return yaml_text.parse(text)

@@ -43,7 +43,7 @@ def read_schedule(trainer: Trainer, flat: Settings, run: Run, total: int | None,
         if not last and stated_end is None:                   # the kit's own way of saying that nothing is said
             del run["lr_end"]
     _plain_line(run)
-    if curve.note and curve.warmup | (curve.curve != "constant"):
+    if curve.note and curve.theirs != "constant":             # whose note is about a warm-up, and told with one
         notes.tell("other", trainer.scheduler, f"{curve.theirs}: {curve.note}")
 
 
