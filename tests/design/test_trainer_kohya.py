@@ -1,10 +1,13 @@
 """Settings of kohya's sd-scripts and of the window kohya_ss become the run that they would have trained."""
 
+import json
+
 import pytest
 from translations import design, from_theirs, notes
 
 from labkit.design.config import RunConfig
-from labkit.design.trainers.known import TRAINERS
+from labkit.design.trainers.files import open_settings
+from labkit.design.trainers.known import TRAINERS, recognized
 from labkit.design.trainers.translate import translate
 from labkit.errors import LabError
 
@@ -83,6 +86,23 @@ def test_pictures_that_are_held_out_are_told_and_counted():
     assert translate(TRAINERS["kohya"], settings, TRAINERS["kohya_ss"], 100).settings["epoch"] == 10
     with pytest.raises(LabError, match="held out"):
         from_theirs("kohya", settings | {"validation_split": 1})
+
+
+def test_more_options_that_the_window_of_kohya_ss_adds_to_its_command_count_before_its_own(tmp_path):
+    more = '--max_train_steps 300 --optimizer_type AdamW --optimizer_args weight_decay=0.2 --resolution="640,640" ' \
+           '--network_args loraplus_lr_ratio=4 --noise_offset 0.1'
+    window = {"LoRA_type": "Standard", "max_resolution": "512,512", "optimizer": "AdamW8bit", "optimizer_args": "",
+              "learning_rate": 1e-4, "additional_parameters": more}
+    (tmp_path / "window.json").write_text(json.dumps(window))
+    given = open_settings(str(tmp_path / "window.json"))
+    assert recognized(given.settings).name == "kohya_ss"
+    translation = from_theirs("kohya_ss", given.settings)
+    config = RunConfig.from_dict(translation.settings)
+    assert (config.max_train_steps, config.weight_decay, config.resolution, config.lr_ratio_B) == (300, 0.2, 640, 4)
+    assert not notes(translation, "unknown") and "noise_offset" in notes(translation, "none")
+    (tmp_path / "window.json").write_text(json.dumps(window | {"additional_parameters": ""}))
+    assert RunConfig.from_dict(from_theirs("kohya_ss", open_settings(str(tmp_path / "window.json")).settings
+                                           ).settings).resolution == 512
 
 
 LYCORIS = {"network_module": "lycoris.kohya", "network_dim": 8, "network_alpha": 4.0}

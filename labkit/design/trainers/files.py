@@ -26,6 +26,7 @@ from labkit.text import shown
 
 MOST_BYTES = 1_000_000
 PAIRS = ("optimizer_args", "network_args", "lr_scheduler_args", "optimizer_config")   # texts of name=value
+OPTIONS = "additional_parameters"                             # more options of a command line, in one text
 PAIR = re.compile(r"([A-Za-z_]\w*)\s*=\s*((?:\([^)]*\)|\[[^]]*\]|\S)+)")
 VARIABLE = re.compile(r"^\s*(?:export|set)?\s*([A-Za-z_]\w*)=(\"[^\"\n]*\"|'[^'\n]*'|\S*)\s*(?:#.*)?$", re.M)
 OPTION, SCRIPT = re.compile(r"(?:^|\s)--\w"), re.compile(r"\.py\b")
@@ -186,8 +187,8 @@ def _without_comment(line: str) -> str:
 
 
 def _beside(source: Given, path: Path) -> Given:
-    """Add the settings of files that settings name: kohya's config_file and dataset_config, SimpleTuner's crops."""
-    settings = crops(source.settings, path.parent) | source.settings
+    """Add what lies beside: kohya's config_file and dataset_config, SimpleTuner's crops, kohya_ss's more options."""
+    settings = _with_more_options(crops(source.settings, path.parent) | source.settings)
     for name in ("config_file", "dataset_config"):
         setting = next((key for key in settings if key.rsplit(".", 1)[-1] == name), "")
         file = str(settings.get(setting) or "")
@@ -197,6 +198,14 @@ def _beside(source: Given, path: Path) -> Given:
             more = flat(_without_headings(values)) if name == "config_file" else _data_set(flat(values))
             settings = more | {key: value for key, value in settings.items() if key != setting}
     return source._replace(settings=settings)
+
+
+def _with_more_options(settings: Settings) -> Settings:
+    """Add the command-line options of sd-scripts that kohya_ss keeps in one text; they count before all else."""
+    text = str(settings.get(OPTIONS) or "")
+    if not OPTION.search(text):
+        return settings
+    return {name: value for name, value in settings.items() if name != OPTIONS} | command_line(text).settings
 
 
 def _settings_in(path: Path) -> dict[str, Any]:

@@ -22,11 +22,16 @@ OFF_AT_ZERO = ("min_snr_gamma", "max_train_steps", "max_train_epochs", "scale_we
                "multires_noise_iterations", "max_timestep", "stop_text_encoder_training", "block_lr_zero_threshold")
 WINDOW = {"learning_rate": 1e-4, "network_dim": 8, "mixed_precision": "fp16", "bucket_no_upscale": True}
 START = "lora_network_weights"
+OF_SCRIPT = {"resolution": "max_resolution", "network_weights": START, "optimizer_type": "optimizer",
+             "model_type": "flux1_checkbox"}      # names of sd-scripts, as additional_parameters have them
+ARGUMENTS = "network_args."                       # what the window has fields of their own for
 SIDES = (256, 2048)                               # of buckets where nothing is said, as the window has them
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
     """Convert the settings that need more than a rename: warm-up in percent, 0 for off, kinds that are not B @ A."""
+    flat |= {theirs: flat.pop(name) for name, theirs in OF_SCRIPT.items() if name in flat}
+    flat |= {name.removeprefix(ARGUMENTS): flat.pop(name) for name in list(flat) if name.startswith(ARGUMENTS)}
     kohya.tell_unread(flat, notes)
     flat = kohya.class_pictures(flat, notes)
     flat = {name: value for name, value in flat.items() if not (value == 0 and name in OFF_AT_ZERO)}
@@ -89,8 +94,7 @@ def after(flat: Settings, run: Run, notes: Notes) -> Settings:
 
 def _row(row: Row) -> Row:
     """Return a row of sd-scripts as the window has it: no sections, its own defaults, and 8.0 read as 8."""
-    name = {"resolution": "max_resolution", "network_weights": START, "model_type": "flux1_checkbox"}.get(
-        row.theirs, row.theirs.removeprefix("network_args."))
+    name = OF_SCRIPT.get(row.theirs, row.theirs.removeprefix(ARGUMENTS))
     row = row._replace(theirs=name, default=WINDOW.get(name, row.default))
     if row.ours == "family":
         return row._replace(read=lambda value, tell: "flux" if value is True else value or None)
