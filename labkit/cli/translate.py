@@ -6,6 +6,8 @@ from labkit.cli.translate_start import with_sizes
 from labkit.design.config import is_share_string, load_design
 from labkit.design.trainers.files import nested, open_settings, written
 from labkit.design.trainers.known import MODEL_TYPES, TRAINERS, recognized, trainer
+from labkit.design.trainers.reading import plain
+from labkit.design.trainers.table import forms
 from labkit.design.trainers.translate import KINDS, settings_of, translate
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
@@ -21,8 +23,7 @@ def verb(options):
     translation = translate(source, settings, target, pass_of(source, settings, options.settings, options.pictures))
     if sizes:
         translation.notes.tell("other", "dim_from_weights", sizes)
-    origins = {ours: f"{theirs} in the settings of {source.name}" for ours, theirs in translation.names.items()}
-    text = written(target, translation.settings, origins)
+    text = written(target, translation.settings, origins(source, settings, translation.names))
     lines = [f"{source.title} -> {target.title}", *told(translation.notes)]
     if options.out:
         path = given_path(options.out)
@@ -52,6 +53,17 @@ def opened(text, name=None):
     if given.script in MODEL_TYPES:
         return source, {"model_type": MODEL_TYPES[given.script]} | given.settings
     return source, given.settings
+
+
+def origins(source, settings, names):
+    """Return a sentence for each part of a run that says where it comes from.
+
+    names    the trainer's own name of each part
+    """
+    given = {form for name, value in settings.items() if plain(value) is not None for form in forms(name)}
+    return {ours: f"{theirs} in the settings of {source.name}" if theirs in given else
+            f"follows from the settings of {source.name}, where {theirs} is not given"
+            for ours, theirs in names.items()}
 
 
 def told(notes):

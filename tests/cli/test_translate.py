@@ -7,6 +7,7 @@ import pytest
 
 from labkit.cli import parser
 from labkit.design.config import RunConfig, load_design
+from labkit.design.design_file import read_design
 from labkit.store.adapter_forms import kohya_bytes
 
 KOHYA = """
@@ -47,7 +48,11 @@ def test_what_is_written_is_a_design_that_says_where_it_comes_from(settings, tmp
     assert labkit(settings, "--out", tmp_path / "design.yaml", "--pictures", 40) == 0
     config = load_design(tmp_path / "design.yaml")
     assert (config.learning_rate, config.scaling, config.num_train_epochs) == (3e-4, 1 / 32, 10)
-    assert 'rank: "network_dim in the settings of kohya"' in (tmp_path / "design.yaml").read_text()
+    reasons = read_design(tmp_path / "design.yaml").reasons
+    assert reasons["rank"] == "network_dim in the settings of kohya"
+    assert reasons["learning_rate"] == "unet_lr in the settings of kohya"
+    assert reasons["num_train_epochs"].startswith("max_train_epochs in the settings")
+    assert reasons["alpha"] == "follows from the settings of kohya, where network_alpha is not given"
     assert "rank: 32" not in capsys.readouterr().out
 
 

@@ -21,6 +21,15 @@ def test_kohyas_rates_are_those_that_count():
     assert "text_encoder_lr" not in notes(alone, "none")
 
 
+@pytest.mark.parametrize("unet, text, rate, trains_text", [
+    (0, 0, 2e-4, True), (1e-4, 0, 1e-4, False), (1e-4, 5e-5, 1e-4, True)])
+def test_the_windows_rates_of_0_say_nothing(unet, text, rate, trains_text):
+    settings = {"LoRA_type": "Standard", "learning_rate": 2e-4, "unet_lr": unet, "text_encoder_lr": text}
+    translation = from_theirs("kohya_ss", settings)
+    assert translation.settings["learning_rate"] == rate
+    assert ("text_encoder_lr" in notes(translation, "none")) == trains_text
+
+
 def test_kohyas_text_encoder_is_told_where_it_is_trained_only_by_default():
     assert "1e-4" in notes(from_theirs("kohya", {"learning_rate": 1e-4, "network_dim": 8}),
                            "none")["text_encoder_lr"].replace("0.0001", "1e-4")

@@ -41,7 +41,7 @@ SAMPLERS = "with conv_dim the down- and upsamplers are adapted there too, which 
 CORE = (
     Row("base", "pretrained_model_name_or_path"), Row("data", "train_data_dir"),
     Row("resolution", "resolution", read=side, write=text),
-    Row("learning_rate", "learning_rate", 2e-6),
+    Row("learning_rate", "unet_lr", write=None), Row("learning_rate", "learning_rate", 2e-6),
     Row("rank", "network_dim", 4), Row("alpha", "network_alpha", 1.0),
     Row("lr_ratio_B", "network_args.loraplus_lr_ratio", 1.0, spare=True),
     Row("train_batch_size", "train_batch_size", 1),
@@ -117,7 +117,7 @@ def tell_unread(flat: Settings, notes: Notes) -> None:
 
 
 def rates(flat: Settings, notes: Notes) -> Settings:
-    """Put the rate that counts for the U-Net into learning_rate, and the text encoder's into text_encoder_lr.
+    """Keep the rate that counts for the U-Net alone, and put the text encoder's into text_encoder_lr.
 
     An alpha of 0 becomes the rank, which it stands for.
     """
@@ -125,12 +125,11 @@ def rates(flat: Settings, notes: Notes) -> Settings:
                         ("network_args.conv_alpha", "network_args.conv_dim")):
         if flat.get(alpha) == 0 and flat.get(rank):
             flat[alpha] = flat[rank]
-    unet, common = flat.pop("unet_lr", None), flat.get("learning_rate")
-    if unet is not None and unet != common:
-        if common is not None:
+    unet, common = flat.get("unet_lr"), flat.get("learning_rate")
+    if unet is not None:
+        if flat.pop("learning_rate", unet) != unet:
             notes.tell("other", "unet_lr", f"unet_lr = {unet:g} counts for the U-Net, learning_rate = {common:g} does "
                                            "not")
-        flat["learning_rate"] = unet
     if flat.pop("network_train_text_encoder_only", None):
         notes.tell("none", "network_train_text_encoder_only",
                    "only the text encoder is trained there; the kit trains the U-Net")

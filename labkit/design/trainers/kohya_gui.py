@@ -1,9 +1,9 @@
 """Settings of bmaltais/kohya_ss: the JSON that its window saves, which becomes options of kohya-ss/sd-scripts.
 
 Read at commit 45088f04 (kohya_gui/lora_gui.py) and in its presets/lora and test/config. What to notice: the warm-up is
-a percentage unless lr_warmup_steps is given, text_encoder_lr 0 trains the U-Net alone, 0 or an empty field says
-nothing, of LoRA_type only Standard, Kohya LoCon, LyCORIS/LoCon and Flux1 are B @ A, and buckets are on unless told
-otherwise.
+a percentage unless lr_warmup_steps is given, text_encoder_lr 0 beside a unet_lr trains the U-Net alone, 0 or an empty
+field says nothing, of LoRA_type only Standard, Kohya LoCon, LyCORIS/LoCon and Flux1 are B @ A, and buckets are on
+unless told otherwise.
 """
 
 from labkit.design.trainers import buckets, kohya
@@ -52,8 +52,9 @@ def before(flat: Settings, notes: Notes) -> Settings:
     unet, text_lr = flat.get("unet_lr"), flat.get("text_encoder_lr")
     if not text_lr and unet:
         flat["network_train_unet_only"] = True
-    elif text_lr and not unet:
-        flat["network_train_text_encoder_only"] = True
+    elif not unet:                                            # without both, learning_rate counts for both
+        flat |= {"unet_lr": None, "text_encoder_lr": text_lr or None}
+        flat["network_train_text_encoder_only"] = bool(text_lr)
     return kohya.rates(_buckets(kohya.sizes(flat, notes, START), notes), notes)
 
 

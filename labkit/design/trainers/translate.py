@@ -99,7 +99,7 @@ def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | Pass | N
             notes.tell("other", row.theirs, row.note)
         if theirs is None:
             if row.default is not None and row.ours not in run:
-                run[row.ours] = row.default
+                run[row.ours], names[row.ours] = row.default, row.theirs
                 notes.tell_default(trainer, row.theirs, row.default, neutral(row.ours))
             continue
         value = row.read(theirs, partial(notes.tell, "other", row.theirs))
@@ -118,9 +118,10 @@ def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | Pass | N
     total = read_length(trainer, flat, run, pass_of(pictures, run), notes)
     read_schedule(trainer, flat, run, total, notes)
     _tell_rest(trainer, flat, notes)
+    by_passes = trainer.length.epochs if run["num_train_epochs"] and not run["max_train_steps"] else None
+    counted = by_passes or trainer.length.steps or str(trainer.length.epochs)
     return run, names | {"lr_scheduler": trainer.scheduler, "lr_warmup_steps": trainer.warmup[0],
-                         "max_train_steps": trainer.length.steps or str(trainer.length.epochs),
-                         "num_train_epochs": trainer.length.epochs or str(trainer.length.steps),
+                         "max_train_steps": counted, "num_train_epochs": counted,
                          **{choice.ours: choice.theirs for choice in trainer.choices if choice.ours not in WORDS}}
 
 
