@@ -83,7 +83,7 @@ def schedules() -> str:
     rows = []
     for each in OTHERS:
         for curve in each.curves:
-            if each.name != "kohya_ss":                       # its names are those of sd-scripts
+            if each.name not in ("kohya_ss", "dreambooth-xl"):        # which have the names of another
                 rows.append([each.name, code(curve.theirs), curve.curve.replace("_", " "),
                              "" if curve.warmup else "ignored", curve.note])
     return table(["trainer", "schedule", "curve", "warm-up", "what to notice"], rows)

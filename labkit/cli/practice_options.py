@@ -140,7 +140,8 @@ def _step(parser):
 
 
 def _translate(parser):
-    trainers = "labkit, kohya, kohya_ss, onetrainer, ai-toolkit, simpletuner or diffusers"
+    trainers = ("labkit, kohya, kohya_ss, onetrainer, ai-toolkit, simpletuner, diffusers, dreambooth or "
+                "dreambooth-xl")
     parser.add_argument("settings", metavar="SETTINGS",
                         help="a file of settings (TOML, JSON, YAML, a shell script), a command line in quotation "
                              "marks, a design or a share string")

@@ -165,3 +165,12 @@ def test_one_folder_does_not_stand_for_several_with_repeats_of_their_own(kohya, 
     path = written(kohya, "o.json", json.dumps({"training_method": "LORA", "lora_rank": 8, "concepts": concepts}))
     assert labkit(path, "--pictures", kohya / "data") == 2
     assert "the settings name 2 folders" in capsys.readouterr().out
+
+
+def test_the_folder_of_a_command_for_dreambooth_is_counted_with_its_repeats(tmp_path, capsys):
+    pictures(tmp_path / "dog", 5)
+    line = "accelerate launch train_dreambooth_lora_sdxl.py --instance_data_dir=dog --instance_prompt='a dog' " \
+           "--num_train_epochs=10 --repeats=3"
+    _, told = translated(capsys, written(tmp_path, "run.sh", line))
+    assert told["num_train_epochs"] == ("5 x 3 (dog) = 15 pictures shown in a pass; 15 / 4 = 4 batches, the last one "
+                                        "smaller; 10 x 4 = 40 updates")

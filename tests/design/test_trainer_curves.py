@@ -16,6 +16,8 @@ EXACT = {
     "kohya": "constant constant+ linear linear+ cosine cosine+ cosine-end cosine-end+",
     "kohya_ss": "constant constant+ linear linear+ cosine cosine+ cosine-end cosine-end+",
     "diffusers": "constant constant+ linear linear+ cosine cosine+",
+    "dreambooth": "constant constant+ linear linear+ cosine cosine+",
+    "dreambooth-xl": "constant constant+ linear linear+ cosine cosine+",
     "onetrainer": "constant constant+ linear linear+ linear-end linear-end+ cosine cosine+ cosine-end cosine-end+",
     "ai-toolkit": "constant constant+ linear linear-end cosine cosine-end",
     "simpletuner": "constant constant+ linear linear+ linear-end linear-end+ cosine cosine-end",
@@ -64,6 +66,8 @@ SETTINGS = {
     ],
     "diffusers": [{"lr_scheduler": "cosine_with_restarts", "lr_warmup_steps": 20},
                   {"lr_scheduler": "polynomial", "lr_warmup_steps": 20}, {"lr_scheduler": "constant"}],
+    "dreambooth": [{"lr_scheduler": "cosine_with_restarts", "lr_warmup_steps": 20, "lr_num_cycles": 3},
+                   {"lr_scheduler": "polynomial", "lr_warmup_steps": 20, "lr_power": 2.0}],
     "onetrainer": [{"learning_rate_scheduler": name, "learning_rate_cycles": 2.0, "learning_rate_min_factor": 0.1,
                     "learning_rate_warmup_steps": warmup}
                    for name in ("LINEAR", "COSINE", "COSINE_WITH_HARD_RESTARTS", "COSINE_WITH_RESTARTS", "REX")

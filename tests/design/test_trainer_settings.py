@@ -35,12 +35,18 @@ KNOWN_THERE = {
     "diffusers": {"alpha": 16.0, "data": "pictures", "seed": 3, "weight_decay": 0.1, "max_grad_norm": 0.7,
                   "target_modules": "attention", "init_lora_weights": "gaussian", "num_train_epochs": 50,
                   "lr_scheduler": "constant", "lr_warmup_steps": 30, "n_train": 48},
+    "dreambooth": {"alpha": 16.0, "data": "pictures", "captions": "text:a photo of sks dog", "seed": 3,
+                   "weight_decay": 0.1, "target_modules": "attention", "init_lora_weights": "gaussian",
+                   "max_train_steps": 500, "lr_scheduler": "linear", "lr_warmup_steps": 30, "snr_gamma": None},
+    "dreambooth-xl": {"alpha": 16.0, "data": "pictures", "captions": "text:a photo of sks dog", "seed": 3,
+                      "target_modules": "attention", "init_lora_weights": "gaussian", "num_train_epochs": 50,
+                      "lr_scheduler": "cosine"},
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_design_that_a_trainer_can_be_told_comes_back_from_it_as_it_was(name):
-    config = RunConfig(**PLAIN, **KNOWN_THERE[name])
+    config = RunConfig(**PLAIN | KNOWN_THERE[name])
     there = translate(TRAINERS["labkit"], settings_of(config), TRAINERS[name])
     assert not notes(there, "none").keys() - {"data"}, there.notes
     assert not notes(there, "unknown") and not notes(there, "contradiction")
@@ -54,7 +60,7 @@ def test_a_design_that_a_trainer_can_be_told_comes_back_from_it_as_it_was(name):
 def test_what_is_written_is_recognized_and_read_again_as_what_it_was(name, tmp_path):
     from labkit.design.trainers.files import open_settings
 
-    there = translate(TRAINERS["labkit"], settings_of(RunConfig(**PLAIN, **KNOWN_THERE[name])), TRAINERS[name])
+    there = translate(TRAINERS["labkit"], settings_of(RunConfig(**PLAIN | KNOWN_THERE[name])), TRAINERS[name])
     ending = {"toml": ".toml", "json": ".json", "yaml": ".yaml", "command": ".sh"}[TRAINERS[name].form]
     path = tmp_path / f"settings{ending}"
     path.write_text(written(TRAINERS[name], there.settings))

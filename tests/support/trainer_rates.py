@@ -58,9 +58,11 @@ def of_kohya(flat, rate, total):
 
 
 def of_script(flat, rate, total):
-    """As train_text_to_image_lora.py calls get_scheduler."""
-    return stepped(of_diffusers.get_scheduler(flat["lr_scheduler"], optimizer(rate), num_training_steps=total,
-                                              num_warmup_steps=flat.get("lr_warmup_steps", 500)), total)
+    """As train_text_to_image_lora.py calls get_scheduler, and the scripts for DreamBooth with cycles and power."""
+    return stepped(of_diffusers.get_scheduler(
+        flat["lr_scheduler"], optimizer(rate), num_training_steps=total,
+        num_warmup_steps=flat.get("lr_warmup_steps", 500), num_cycles=flat.get("lr_num_cycles", 1),
+        power=flat.get("lr_power", 1.0)), total)
 
 
 def of_ai_toolkit(flat, rate, total):
@@ -113,4 +115,5 @@ def of_onetrainer(flat, rate, total):
 
 
 THEIRS = {"kohya": of_kohya, "kohya_ss": of_kohya, "diffusers": of_script, "ai-toolkit": of_ai_toolkit,
-          "simpletuner": of_simpletuner, "onetrainer": of_onetrainer}
+          "simpletuner": of_simpletuner, "onetrainer": of_onetrainer, "dreambooth": of_script,
+          "dreambooth-xl": of_script}

@@ -32,7 +32,9 @@ def read_length(trainer: Trainer, flat: Settings, run: Run, one: Pass | None, no
     if run["num_train_epochs"] and not run["max_train_steps"]:
         name = str(length.epochs or length.steps)
         if one is not None:
-            notes.tell("length", name, account(run, one, length.ends_pass))
+            doubled = "; class pictures, which are shown in turn with yours there, double them"
+            has_turns = run.get("reg_data") and trainer.names_repeat       # elsewhere they share a batch with yours
+            notes.tell("length", name, account(run, one, length.ends_pass) + (doubled if has_turns else ""))
         elif trainer.names_repeat and not run.get("repeats"):
             notes.tell("length", name, "a pass shows each picture as often as its folder's name says (10_room), and "
                                        "the folders are not here: give --pictures FOLDER, or N times the repeats")

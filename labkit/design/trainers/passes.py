@@ -118,8 +118,6 @@ def account(run: Mapping[str, Any], one: Pass, ends_pass: bool) -> str:
                 f"{passes} x {each:,} = {total:,} updates")
     if run.get("crop") == BUCKETS:
         sentence += "; each bucket ends with a batch of its own there, so that there may be a few more"
-    if run.get("reg_data"):
-        sentence += "; class pictures, which are shown in turn with yours there, double them"
     return sentence
 
 
@@ -137,8 +135,9 @@ def sources(trainer: str, settings: Mapping[str, Any], beside: Path) -> list[Sou
     folders = [_source(entry) for entry in entries if _counts(entry)]
     last = {name.rsplit(".", 1)[-1]: value for name, value in flat.items() if not name.startswith("datasets.")}
     folder = next((last[name] for name in ("train_data_dir", "instance_data_dir", "data") if last.get(name)), None)
-    if folder is not None and trainer in ("kohya", "kohya_ss", "diffusers", "labkit"):
-        repeats = _number(last, "dataset_repeats", 0)
+    if folder is not None and (trainer in ("kohya", "kohya_ss", "diffusers", "labkit")
+                               or trainer.startswith("dreambooth")):
+        repeats = _number(last, "dataset_repeats", 0) or _number(last, "repeats", 0)
         is_named = trainer in ("kohya", "kohya_ss", "labkit") and not repeats
         folders.insert(0, Source(str(folder), repeats or 1, in_names=is_named))
     return folders

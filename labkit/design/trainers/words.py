@@ -59,6 +59,7 @@ WORDS = {
     "flip": Word(False, "pictures are mirrored at random; mirrored copies in the folder do the same"),
     "color_aug": Word(False, "colours are changed at random"),
     "random_crop": Word(False, "another part of each picture is seen at every view; the kit crops the middle"),
+    "random_square": Word(False, "which square is used of a picture is drawn once; the kit crops the middle"),
     "min_bucket_reso": Word(None, "it is the least side of a bucket; the kit's is half the resolution"),
     "max_bucket_reso": Word(None, "it is the most that a side of a bucket has; the kit's is twice the resolution"),
     "bucket_reso_steps": Word(64, "sides of buckets are multiples of it; the kit's are multiples of what the base "
@@ -80,6 +81,8 @@ WORDS = {
     "fp8_base": Word(False, "the frozen base is kept in 8 bits, with an error in every layer"),
     "gpus": Word(1, "each device has its own batch, so that an update has so many times the pictures"),
     "lr_layers": Word(None, "layers get rates, ranks or alphas of their own"),
+    "blocks": Word(None, "only these blocks of the U-Net are adapted"),
+    "textual_inversion": Word(False, "new words are learned beside the adapter, which its captions then need"),
     "lr_cycles": Word(1, "how often the schedule starts again"),
     "lr_power": Word(1.0, "the power of a polynomial schedule"),
     "momentum": Word(0.0, "plain gradient descent keeps a part of its last step"),
