@@ -17,13 +17,7 @@ from labkit.settings import given_path
 
 def verb(options):
     """Print the translated settings and what there is to say of them; exit code 0 also where something is lost."""
-    source, settings = opened(options.settings, options.from_)
-    target = trainer(options.to or ("labkit" if source.name != "labkit" else ""))
-    settings, sizes = with_sizes(source, settings, options.settings)
-    translation = translate(source, settings, target, pass_of(source, settings, options.settings, options.pictures))
-    if sizes:
-        translation.notes.tell("other", "dim_from_weights", sizes)
-    text = written(target, translation.settings, origins(source, settings, translation.names))
+    source, target, translation, text = translated(options.settings, options.from_, options.to, options.pictures)
     lines = [f"{source.title} -> {target.title}", *told(translation.notes)]
     if options.out:
         path = given_path(options.out)
@@ -34,11 +28,26 @@ def verb(options):
         lines.insert(1, f"{path} is written.")
     else:
         lines.insert(1, "\n" + text)
-    notes = {kind: [{"name": note.name, "text": note.text} for note in translation.notes if note.kind == kind]
-             for kind in KINDS}
     account = {"from": source.name, "to": target.name, "settings": nested(translation.settings), "text": text,
-               "notes": notes}
+               "notes": noted(translation.notes)}
     return Outcome(0, "\n".join(lines), account)
+
+
+def translated(given, from_=None, to=None, pictures=None):
+    """Return the trainer that settings are of, the one that they are for, the translation, and the text to write.
+
+    given              as `opened` takes them
+    from_, to          names of trainers; to: a design where nothing is said
+    pictures           as `pass_of` takes them
+    """
+    source, settings = opened(given, from_)
+    target = trainer(to or ("labkit" if source.name != "labkit" else ""))
+    settings, sizes = with_sizes(source, settings, given)
+    translation = translate(source, settings, target, pass_of(source, settings, given, pictures))
+    if sizes:
+        translation.notes.tell("other", "dim_from_weights", sizes)
+    return source, target, translation, written(target, translation.settings,
+                                                origins(source, settings, translation.names))
 
 
 def opened(text, name=None):
@@ -64,6 +73,11 @@ def origins(source, settings, names):
     return {ours: f"{theirs} in the settings of {source.name}" if theirs in given else
             f"follows from the settings of {source.name}, where {theirs} is not given"
             for ours, theirs in names.items()}
+
+
+def noted(notes):
+    """Return what is told of a translation in a form for scripts, by its kinds."""
+    return {kind: [{"name": note.name, "text": note.text} for note in notes if note.kind == kind] for kind in KINDS}
 
 
 def told(notes):

@@ -1,13 +1,15 @@
 """`labkit translate` reads settings of any trainer and writes any other's, and what is written can be trained."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from labkit.cli import parser
+from labkit.cli import parser, practice_options
 from labkit.design.config import RunConfig, load_design
 from labkit.design.design_file import read_design
+from labkit.design.trainers.known import TRAINERS
 from labkit.store.adapter_forms import kohya_bytes
 
 KOHYA = """
@@ -82,6 +84,10 @@ def test_rank_and_alpha_are_those_of_the_file_that_training_begins_from(settings
     config = load_design(tmp_path / "design.yaml")
     assert (config.rank, config.alpha, config.init_lora_weights) == (rank, alpha, "first.safetensors")
     assert ("rank 6 and alpha 3 are those of" in capsys.readouterr().out) == (said == "true")
+
+
+def test_the_help_names_every_trainer():
+    assert re.split(r", | or ", practice_options.OTHERS) == [name for name in TRAINERS if name != "labkit"]
 
 
 def test_a_script_for_another_base_is_recognized_and_the_base_is_told(capsys):
