@@ -5,11 +5,13 @@ import sys
 
 from labkit.cli.parser import Outcome, tell
 from labkit.cli.runs import fields, say_stopping
+from labkit.cli.translate import noted, told, translated
 from labkit.design.config import load_design, named_fields
 from labkit.design.design_file import write_design
 from labkit.design.proposal import EMBEDDED, STABLE_DIFFUSION, START_RATE, peak_rate
+from labkit.design.trainers.known import trainer
 from labkit.errors import LabError
-from labkit.files.atomic import cannot_write
+from labkit.files.atomic import cannot_write, write_file
 from labkit.interrupts import stop_on_interrupt
 from labkit.judge.ranking import loss_name
 from labkit.lessons import session
@@ -61,7 +63,27 @@ def verb(options):
                "racers": [entry(racer) for _, racer in sorted(race.racers.items())]}
     text = f"{table(race)!r}\n\n{why}\n{race.spent:,} updates were made. Ready to train: " \
            f"python3 -m labkit train --config {target}"
+    if options.for_:
+        said, more = write_for(options.for_, target)
+        text, account = f"{text}\n\n{said}", account | more
+    else:
+        text += f"\nTo train it elsewhere: python3 -m labkit translate {target} --to TRAINER"
     return Outcome(0, "\n".join(map(printable, text.split("\n"))), account)
+
+
+def place_for(name, design):
+    """Return where the settings of a trainer go: beside the design, with its name."""
+    ending = {"toml": ".toml", "json": ".json", "yaml": ".yaml", "command": ".sh"}[trainer(name).form]
+    return design.with_name(f"{design.stem}.{name}{ending}")
+
+
+def write_for(name, design):
+    """Write a design as the settings of another trainer, as `labkit translate` does; return what is told of it."""
+    _, target, translation, text = translated(str(design), "labkit", name)
+    path = place_for(name, design)
+    write_file(path, text.encode(), choose="--to")
+    lines = [f"{path} has it for {target.title}.", *told(translation.notes)]
+    return "\n".join(lines), {"settings": str(path), "notes": noted(translation.notes)}
 
 
 def start_of(options, given) -> float:
@@ -84,8 +106,13 @@ def check(options, config, target) -> None:
                        "updates; take adamw, or `labkit sweep` for others.")
     if target.suffix not in (".yaml", ".yml"):
         raise LabError(f"--to {options.to}: the file's name must end in .yaml, which is what it will be.")
-    if target.exists() and options.to:
-        raise LabError(f"--to {options.to}: it is there already, and a design is not written over: give another name.")
+    if options.for_ == "labkit":
+        raise LabError("--for labkit: the design is written in any case; name another trainer, such as kohya.")
+    places = [target, place_for(options.for_, target)] if options.for_ else [target]
+    for place in places:
+        if place.exists() and options.to:
+            raise LabError(f"--to {options.to}: {place.name} is there already, and is not written over: give another "
+                           "name.")
 
 
 def table(race):

@@ -4,6 +4,8 @@ import argparse
 
 from labkit.cli.run_options import add_runs
 
+OTHERS = "kohya, kohya_ss, onetrainer, ai-toolkit, simpletuner, diffusers, dreambooth or dreambooth-xl"
+
 
 def add_practice(add):
     """Give them their options; add: {verb: its parser}."""
@@ -57,6 +59,8 @@ def _find(parser):
                         help="updates of a run of the race that goes to its end (default: 100)")
     parser.add_argument("--to", metavar="FILE",
                         help="the design to write, ready to train (default: out/find.yaml)")
+    parser.add_argument("--for", dest="for_", metavar="TRAINER",
+                        help=f"write it as the settings of another trainer, too, beside the design: {OTHERS}")
 
 
 def _judge(parser):
@@ -140,11 +144,10 @@ def _step(parser):
 
 
 def _translate(parser):
-    trainers = "labkit, kohya, kohya_ss, onetrainer, ai-toolkit, simpletuner or diffusers"
     parser.add_argument("settings", metavar="SETTINGS",
                         help="a file of settings (TOML, JSON, YAML, a shell script), a command line in quotation "
                              "marks, a design or a share string")
-    parser.add_argument("--from", dest="from_", metavar="TRAINER", help=f"whose settings they are: {trainers} "
+    parser.add_argument("--from", dest="from_", metavar="TRAINER", help=f"whose settings they are: labkit, {OTHERS} "
                                                                         "(default: found out)")
     parser.add_argument("--to", metavar="TRAINER", help="whose settings to write (default: labkit, a design)")
     parser.add_argument("--out", metavar="FILE", help="where to write them (default: they are printed)")

@@ -50,6 +50,24 @@ def test_a_rate_is_found_told_and_written_into_a_design_that_trains(capsys, open
     code, out, _ = labkit(capsys, *command, "--to", tmp_path / "again.yaml")
     assert {run.run_id: run.events_path.read_bytes() for run in Store().runs()} == before     # not trained again
     assert code == 0 and out.startswith("learning rate  updates") and "Ready to train: " in out
+    assert out.rstrip().split("\n")[-1].endswith(f"python3 -m labkit translate {tmp_path / 'again.yaml'} --to TRAINER")
+
+
+@pytest.mark.parametrize("name, ending", [("kohya", "toml"), ("ai-toolkit", "yaml"), ("diffusers", "sh")])
+def test_the_ready_settings_of_another_trainer_are_those_that_translate_writes(capsys, opened, tmp_path, name, ending):
+    target, beside = tmp_path / "found.yaml", tmp_path / f"found.{name}.{ending}"
+    command = ("find", *SHORT, "--set", "max_train_steps=300", "--set", "seed=7", "--to", target, "--for", name)
+    code, out, err = labkit(capsys, *command)
+    assert code == 0, err
+    assert f"{beside} has it for" in out and "base: embedded: it ships with the kit alone" in out
+    code, out, _ = labkit(capsys, "translate", target, "--to", name, "--json")
+    assert json.loads(out)["text"] == beside.read_text()
+    assert f"{load_design(target).learning_rate}" in beside.read_text()
+    code, _, err = labkit(capsys, *command)
+    assert code == 2 and "not written over" in err
+    target.unlink()
+    code, _, err = labkit(capsys, *command)
+    assert code == 2 and f"{beside.name} is there already" in err
 
 
 def test_a_race_begins_at_the_rate_that_is_given_else_where_such_a_base_does():
@@ -65,7 +83,7 @@ def test_a_race_begins_at_the_rate_that_is_given_else_where_such_a_base_does():
     (["--updates", "5"], "--updates 5: give at least 20"),
     (["--set", "optimizer=sgd"], "take adamw"),
     (["--to", "found.txt"], "must end in .yaml"),
-    (["--rows", "0"], "--rows 0"),
+    (["--rows", "0"], "--rows 0"), (["--for", "kohia"], "did you mean kohya?"), (["--for", "labkit"], "--for labkit"),
     (["--set", "lr=1"], "did you mean learning_rate?"),
     (["--data", "nowhere"], "there is no folder nowhere"),
 ])
