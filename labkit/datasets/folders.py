@@ -8,6 +8,7 @@ forms that are read.
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from labkit.datasets import copies
@@ -105,7 +106,8 @@ class Territory:
             raise LabError(f"data: {name} = {odd[0]} is not one of {', '.join(known)}.")
 
 
-def territory(name: str = "liminal", *, crop: str = "center", captions: str | None = None) -> Territory:
+def territory(name: str = "liminal", *, crop: str = "center", captions: str | None = None,
+              held_out: Path | str | None = None) -> Territory:
     """Open a territory: a name that ships with the kit, or an image folder.
 
     Attributes behind it select pictures, as in "liminal/kind=pool,maze". A folder may have train/ and validation/
@@ -115,12 +117,18 @@ def territory(name: str = "liminal", *, crop: str = "center", captions: str | No
 
     crop        which square of each picture is used: center, top, bottom, left, right; or buckets, of its own shape
     captions    where captions come from, as `reading.SOURCES` says; None takes what the folder has
+    held_out    another folder, whose pictures are measured on whatever this one holds out; attributes do not select
+                among them
 
     LabError: no such territory, or anything wrong in its folders.
     """
     name, attributes = filtered(name)
     if attributes:
-        return territory(name, crop=crop, captions=captions).where(**attributes)
+        whole = territory(name, crop=crop, captions=captions, held_out=held_out)
+        if held_out is None:
+            return whole.where(**attributes)
+        some = replace(whole, validation=whole.train).where(**attributes)
+        return replace(some, validation=whole.validation, prompts=whole.prompts)
     shipped = data_dir() / "territories"
     folder = shipped / name if name in shipped_territories() else given_path(name)
     if not folder.is_dir():
@@ -128,10 +136,14 @@ def territory(name: str = "liminal", *, crop: str = "center", captions: str | No
         raise LabError(f"data: there is no folder {name}. "
                        f"Give a folder of pictures, or one of the territories that ship: {names}.")
     load = partial(load_part, crop=crop, captions=captions)
-    held_out = next((folder / part for part in VALIDATION if (folder / part).is_dir()), None)
+    own_held_out = next((folder / part for part in VALIDATION if (folder / part).is_dir()), None)
     has_train = (folder / "train").is_dir()
-    if held_out and (has_train or held_out == folder / "validation"):
-        train, validation = load(folder / "train", takes_all=True), load(held_out, takes_all=True)
+    if held_out is not None:
+        train = load(folder / "train", takes_all=True) if has_train else load(folder)
+        validation = load(held_out)
+        notes = _shared(train, validation)
+    elif own_held_out and (has_train or own_held_out == folder / "validation"):
+        train, validation = load(folder / "train", takes_all=True), load(own_held_out, takes_all=True)
         notes = _shared(train, validation)
     else:
         train, validation, notes = _split(load(folder / "train", takes_all=True) if has_train else load(folder))
@@ -140,10 +152,10 @@ def territory(name: str = "liminal", *, crop: str = "center", captions: str | No
                          crop=crop, fallback="" if has_ordinary else None)
     prior = next((load_part(folder / part, crop=crop, fallback="", takes_all=True)
                   for part in OWN_PRIOR if (folder / part).is_dir()), None)
+    parts = [part for part in (train, validation, ordinary, prior) if part]
+    notes = [*(note for part in parts for note in part.notes), *folder_notes.of_squares(parts, crop), *notes]
     if shipped not in folder.parents:
-        parts = [part for part in (train, validation, ordinary, prior) if part]
-        part_notes = [note for part in parts for note in part.notes] + folder_notes.of_squares(parts, crop)
-        notes = [*folder_notes.unused(folder, parts), *part_notes, *notes]
+        notes = folder_notes.unused(folder, parts) + notes
         notes += [f"{counted(len(prior), 'picture')} in {prior.folder} shown with prior_loss_weight, in place of what "
                   "the base draws itself"] if prior else []
     return Territory(str(name), train, replace(validation, repeats=()), ordinary, _prompts(validation),
@@ -177,8 +189,8 @@ def _shared(train: PictureFolder, validation: PictureFolder) -> list[str]:
     columns = zip(validation.paths, validation.hashes, pixels, strict=True)
     both = [path for path, *hashes in columns if known.intersection(hashes)]
     if both:
-        raise LabError(f"data: {both[0]} is also in train ({len(both)} such pictures), so validation could not show "
-                       "overfitting. Take them out of one of the two.")
+        raise LabError(f"data: {both[0]} is also among the pictures trained on ({len(both)} such pictures), so its "
+                       "loss could not show overfitting. Take them out of one of the two.")
     near = copies.near_pairs(validation.looks, train.looks)
     if not near:
         return []

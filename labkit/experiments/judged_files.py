@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.datasets.concepts import load_part
 from labkit.datasets.folders import PictureFolder, Territory, load_picture, territory
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import weight_shapes
@@ -25,7 +24,7 @@ from labkit.errors import LabError
 from labkit.experiments.adapter_inspection import FAMILIES, family
 from labkit.experiments.memorization import GAP, distances, layout_and_colour
 from labkit.judge.score_text import score
-from labkit.settings import data_dir, given_path
+from labkit.settings import given_path
 from labkit.store.adapter_starts import placed
 from labkit.store.checkpoint_adapters import read_kept
 from labkit.store.events import Event
@@ -130,23 +129,10 @@ def opened(data: str, held_out: str | None = None) -> Territory:
 
     held_out    a folder of held-out pictures; None holds out those that training with this kit would
     """
-    if held_out is None:
-        whole = territory(data)
-        if not whole.is_held_out:
-            raise LabError(f"data: {whole.summary}: give other pictures of the same with --held-out.")
-        return whole
-    folder = given_path(data)
-    has_train = (folder / "train").is_dir()
-    train = load_part(folder / "train", takes_all=True) if has_train else load_part(folder)
-    validation = replace(load_part(given_path(held_out)), repeats=())
-    if both := [path for path, own in zip(validation.paths, validation.hashes, strict=True) if own in train.hashes]:
-        raise LabError(f"--held-out: {both[0]} is also among the pictures trained on ({len(both)} such pictures), so "
-                       "its loss says nothing of overfitting. Take them out of one of the two.")
-    shipped = data_dir() / "territories" / "ordinary" / "validation"
-    has_ordinary = (folder / "ordinary").is_dir()
-    ordinary = load_part(folder / "ordinary" if has_ordinary else shipped, fallback="" if has_ordinary else None)
-    prompts = tuple(dict.fromkeys(validation.captions))[:PROMPTS]
-    return Territory(str(data), train, validation, ordinary, prompts, (*train.notes, *validation.notes))
+    whole = territory(data, held_out=held_out)
+    if not whole.is_held_out:
+        raise LabError(f"data: {whole.summary}: give other pictures of the same with --held-out.")
+    return whole
 
 
 # -- on the loaded base

@@ -191,7 +191,7 @@ def test_copies_across_given_parts_are_refused_and_near_copies_told(tmp_path):
     with_texts(tmp_path / "own/validation", 4, first=20)
     drawn(3).save(tmp_path / "own/validation/00.bmp")
     (tmp_path / "own/validation/00.png").unlink()
-    with pytest.raises(LabError, match="validation/00.bmp is also in train"):
+    with pytest.raises(LabError, match="validation/00.bmp is also among the pictures trained on"):
         territory(tmp_path / "own")
     drawn(3).resize((96, 96)).save(tmp_path / "own/validation/00.bmp")
     assert "1 held-out picture very like training pictures, 00.bmp like 03.png" in notes(tmp_path / "own")

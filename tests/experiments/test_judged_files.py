@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from labkit.datasets.folders import territory
@@ -159,6 +160,21 @@ def test_a_pickle_and_a_file_that_is_not_there_are_refused(files, tmp_path):
 def test_pictures_that_were_trained_on_cannot_be_held_out(folder):
     with pytest.raises(LabError, match="is also among the pictures trained on"):
         opened(str(folder / "train"), str(folder / "train"))
+
+
+def test_training_pictures_that_were_saved_anew_cannot_be_held_out_either(folder, tmp_path):
+    copies = shutil.copytree(folder / "held", tmp_path / "held")
+    for path in (folder / "train").glob("*.webp"):
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(copies / f"{path.stem}.bmp")
+        shutil.copy(path.with_suffix(".txt"), copies)
+    with pytest.raises(LabError, match=r"\.bmp is also among the pictures trained on \(2 such pictures\)"):
+        opened(str(folder / "train"), str(copies))
+    for path in copies.glob("*.bmp"):
+        with Image.open(path) as picture:
+            picture.resize([side // 2 for side in picture.size]).save(path)
+    assert any("2 held-out pictures very like training pictures" in note
+               for note in opened(str(folder / "train"), str(copies)).notes)
 
 
 def test_where_none_is_held_out_other_pictures_are_asked_for(folder):
