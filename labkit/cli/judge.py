@@ -3,6 +3,7 @@
 import math
 import sys
 
+from labkit.cli.checkup import reading
 from labkit.cli.parser import Outcome, tell
 from labkit.datasets.folders import whole_path
 from labkit.errors import LabError
@@ -24,7 +25,7 @@ def verb(options):
     if target.suffix != ".html":
         raise LabError(f"--to {options.to}: the file's name must end in .html, which is what it will be.")
     adapters = judged_files.read_files(options.files, find_base(whole_path(options.base)))
-    pictures = judged_files.opened(options.data, options.held_out)
+    pictures = judged_files.opened(options.data, options.held_out, **reading(options))
     for note in pictures.notes:
         tell(f"labkit: data: {note}", sys.stderr)
     lab = Lab(whole_path(options.base), pictures, dtype=options.dtype, max_rows=options.rows,

@@ -124,12 +124,13 @@ def _check_kind(adapter: ForeignAdapter) -> None:
                        f"it would be judged as another adapter. {ELSEWHERE}")
 
 
-def opened(data: str, held_out: str | None = None) -> Territory:
+def opened(data: str, held_out: str | None = None, **reading: str) -> Territory:
     """Open the pictures that files were trained on and those they are judged by; LabError as `territory` raises it.
 
     held_out    a folder of held-out pictures; None holds out those that training with this kit would
+    reading     crop and captions of both, as `territory` takes them
     """
-    whole = territory(data, held_out=held_out)
+    whole = territory(data, held_out=held_out, **reading)
     if not whole.is_held_out:
         raise LabError(f"data: {whole.summary}: give other pictures of the same with --held-out.")
     return whole
@@ -230,7 +231,7 @@ class Training:
     def __init__(self, pictures: PictureFolder, resolution: int):
         """Look at every picture once."""
         self.paths = pictures.paths
-        self.features = np.concatenate([layout_and_colour(load_picture(path, resolution)[None])
+        self.features = np.concatenate([layout_and_colour(load_picture(path, resolution, pictures.crop)[None])
                                         for path in pictures.paths])
 
     def nearest_to(self, run: Run) -> tuple[Nearest, ...]:

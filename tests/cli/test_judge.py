@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from command_line import labkit
+from PIL import Image
 from small_pictures import write_territory
 
 from labkit.cli.judge_page import interval
@@ -83,6 +84,18 @@ def test_a_folder_without_captions_is_refused_before_a_model_loads(capsys, monke
         (tmp_path / path.name).write_bytes(path.read_bytes())
     code, _, err = labkit(capsys, "judge", "--base", sd_folder, "--data", tmp_path, files[0])
     assert code == 2 and "caption" in err
+
+
+def test_pictures_without_captions_and_of_any_shape_are_judged_by_as_is_said(capsys, sd_folder, pictures, files,
+                                                                               tmp_path):
+    for part in ("train", "validation"):
+        (tmp_path / part).mkdir()
+        for path in (pictures / part).glob("*.png"):
+            with Image.open(path) as picture:
+                picture.resize((64, 128)).save(tmp_path / part / path.name)
+    code, out, err = labkit(capsys, "judge", "--base", sd_folder, "--data", tmp_path, "--to", tmp_path / "j.html",
+                            "--captions", "text:a yellow room", "--crop", "buckets", files[0])
+    assert code == 0 and "untouched base" in out, err
 
 
 def test_an_interval_is_drawn_within_its_frame_and_none_is_drawn_of_the_lowest():

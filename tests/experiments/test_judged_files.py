@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from labkit.datasets.folders import territory
+from labkit.datasets.folders import load_picture, territory
 from labkit.engine.base_files import find_base
 from labkit.errors import LabError
 from labkit.experiments.chosen_file import ChosenFile
-from labkit.experiments.judged_files import judge_files, opened, read_files
+from labkit.experiments.judged_files import Training, judge_files, opened, read_files
+from labkit.experiments.memorization import layout_and_colour
 from labkit.lab import Lab
 from labkit.store.adapter_files import save_adapter
 
@@ -175,6 +176,22 @@ def test_training_pictures_that_were_saved_anew_cannot_be_held_out_either(folder
             picture.resize([side // 2 for side in picture.size]).save(path)
     assert any("2 held-out pictures very like training pictures" in note
                for note in opened(str(folder / "train"), str(copies)).notes)
+
+
+def test_pictures_are_read_in_the_way_that_is_given(tmp_path):
+    for part in ("train", "held"):
+        (tmp_path / part).mkdir()
+        for i in range(2):
+            picture = Image.new("RGB", (64, 192), "black")
+            picture.paste("red", (0, 0, 64, 96))
+            picture.putpixel((i, 0 if part == "held" else 1), (0, 255, 0))
+            picture.save(tmp_path / part / f"a red-hall_{i}.png")
+    pictures = opened(str(tmp_path / "train"), str(tmp_path / "held"), crop="top", captions="names")
+    assert (pictures.crop, pictures.train.crop, pictures.validation.crop) == ("top",) * 3
+    assert set(pictures.train.captions + pictures.validation.captions) == {"a red hall"}
+    seen = Training(pictures.train, 64).features
+    assert np.array_equal(seen[:1], layout_and_colour(load_picture(pictures.train.paths[0], 64, "top")[None]))
+    assert not np.array_equal(seen[:1], layout_and_colour(load_picture(pictures.train.paths[0], 64)[None]))
 
 
 def test_where_none_is_held_out_other_pictures_are_asked_for(folder):
