@@ -145,12 +145,14 @@ def test_the_names_of_the_original_code_are_known_which_kohyas_sdxl_trainer_writ
     block = "mid_block.attentions.0.transformer_blocks.0"
     layers = {"middle_block_1_transformer_blocks_0_attn1_to_q": (f"{block}.attn1.to_q", (8, 8)),
               "input_blocks_4_0_in_layers_2": ("down_blocks.1.resnets.0.conv1", (8, 4, 3, 3)),
-              "output_blocks_2_1_proj_in": ("up_blocks.0.attentions.2.proj_in", (8, 8))}
+              "output_blocks_2_1_proj_in": ("up_blocks.0.attentions.2.proj_in", (8, 8)),
+              "input_blocks_3_0_op": ("down_blocks.0.downsamplers.0.conv", (8, 8, 3, 3)),
+              "output_blocks_5_2_conv": ("up_blocks.1.upsamplers.0.conv", (8, 8, 3, 3))}
     tensors = {}
     for name, (_, (out, *rest)) in layers.items():
         tensors[f"lora_unet_{name}.lora_down.weight"] = torch.ones(2, *rest)
         tensors[f"lora_unet_{name}.lora_up.weight"] = torch.ones(out, 2, *(1 for _ in rest[1:]))
     save_file(tensors, tmp_path / "xl.safetensors")
-    config = CONFIG.replace(alpha=2, target_modules="to_q,conv1,proj_in")
+    config = CONFIG.replace(alpha=2, target_modules="to_q,conv1,proj_in,conv")
     arrays = start(tmp_path / "xl.safetensors", config, dict(layers.values()))
     assert {name.rsplit(".", 2)[0] for name in arrays} == {module for module, _ in layers.values()}
