@@ -16,7 +16,8 @@ from labkit.design.config import RunConfig
 from labkit.design.target_modules import SETS, expanded
 from labkit.errors import LabError
 from labkit.store.adapter_forms import KOHYA_PREFIX, kohya_name, original_name
-from labkit.store.foreign_adapters import AdapterLayer, ForeignAdapter, read_adapter
+from labkit.store.checkpoint_adapters import read_kept
+from labkit.store.foreign_adapters import AdapterLayer, ForeignAdapter
 from labkit.text import counted
 
 Shapes = Mapping[str, Sequence[int]]                          # of a U-Net's weights, by module
@@ -35,12 +36,12 @@ def check_kind(path: Path | str, config: RunConfig) -> ForeignAdapter:
 
 
 def plain_lora(path: Path | str) -> ForeignAdapter:
-    """Return the adapter in a file if it is a whole LoRA of a U-Net.
+    """Return the adapter in a file, or in a checkpoint of a run, if it is a whole LoRA of a U-Net.
 
-    LabError: it is a pickle, damaged, of another kind, adapts a text encoder too, or holds numbers that are not
+    LabError: as `read_kept`, or it is of another kind, adapts a text encoder too, or holds numbers that are not
     finite.
     """
-    adapter = read_adapter(path)
+    adapter = read_kept(path)
     layers = adapter.layers
     kinds = sorted({layer.kind for layer in layers} - {"LoRA"}) or (["Tucker"] if _has_mid(layers) else [])
     if kinds:
