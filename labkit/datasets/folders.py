@@ -13,7 +13,7 @@ from typing import Any
 
 from labkit.datasets import copies
 from labkit.datasets import notes as folder_notes
-from labkit.datasets.concepts import load_part
+from labkit.datasets.concepts import has_none, load_part
 from labkit.datasets.picture_folder import PictureFolder, as_texts
 from labkit.datasets.picture_folder import load_folder as load_folder  # where everyone looks for them
 from labkit.datasets.pixels import load_picture as load_picture
@@ -25,7 +25,8 @@ from labkit.text import counted
 HELD_OUT = 0.1                                                # of a folder without its own validation pictures
 FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 128
 VALIDATION = ("validation", "valid", "val", "test")           # names of the held-out part, the first that is there
-OWN_PRIOR = ("class", "reg")                                  # one's own pictures of what the base should keep
+ORDINARY = "ordinary"                                         # one's own pictures of what the base knew before
+OWN_PRIOR = ("class", "reg")                                  # and of what it should keep
 PROMPTS = 4
 LINES = 3                                                     # in which a folder is told of before training
 
@@ -147,11 +148,13 @@ def territory(name: str = "liminal", *, crop: str = "center", captions: str | No
         notes = _shared(train, validation)
     else:
         train, validation, notes = _split(load(folder / "train", takes_all=True) if has_train else load(folder))
-    has_ordinary = (folder / "ordinary").is_dir()
-    ordinary = load_part(folder / "ordinary" if has_ordinary else shipped / "ordinary" / "validation",
-                         crop=crop, fallback="" if has_ordinary else None)
-    prior = next((load_part(folder / part, crop=crop, fallback="", takes_all=True)
-                  for part in OWN_PRIOR if (folder / part).is_dir()), None)
+    there = {name: folder / name for name in (ORDINARY, *OWN_PRIOR) if (folder / name).is_dir()}
+    empty = [name for name in there if has_none(there[name])]
+    notes += [f"no pictures in {there.pop(name)}, which is taken as if it were not there" for name in empty]
+    ordinary = load_part(there.get(ORDINARY, shipped / "ordinary" / "validation"), crop=crop,
+                         fallback="" if ORDINARY in there else None)
+    prior = next((load_part(there[name], crop=crop, fallback="", takes_all=True)
+                  for name in OWN_PRIOR if name in there), None)
     parts = [part for part in (train, validation, ordinary, prior) if part]
     notes = [*(note for part in parts for note in part.notes), *folder_notes.of_squares(parts, crop), *notes]
     if shipped not in folder.parents:

@@ -7,6 +7,7 @@ from picture_folders import drawn, saved, with_rows, with_texts
 from PIL import Image
 
 from labkit.cli import parser
+from labkit.datasets.concepts import census
 from labkit.datasets.folders import load_folder, territory
 from labkit.errors import LabError
 
@@ -137,6 +138,61 @@ def test_names_counted_from_the_wrong_folder_are_explained(tmp_path):
     with_rows(tmp_path / "own/train", 9, row=lambda name: {"file_name": f"train/{name}", "text": "a hall"})
     message = "names train/00.png, which is not in .*train. 00.png is there: names are counted from the table's own"
     with pytest.raises(LabError, match=message):
+        territory(tmp_path / "own")
+
+
+@pytest.mark.parametrize("name", ["ordinary", "class", "reg"])
+def test_a_part_that_was_made_and_never_filled_is_as_good_as_absent_and_told(tmp_path, name):
+    """kohya_ss makes img/, reg/, log/ and model/ whether there is something for them or not."""
+    before = territory(with_texts(tmp_path / "own", 9))
+    (tmp_path / "own" / name / "1_room").mkdir(parents=True)
+    own = territory(tmp_path / "own")
+    assert (own.fingerprint, own.prior, own.ordinary.paths) == (before.fingerprint, None, before.ordinary.paths)
+    assert own.notes == (f"no pictures in {tmp_path / 'own' / name}, which is taken as if it were not there",)
+
+
+def test_of_two_parts_with_class_pictures_the_one_that_has_some_counts(tmp_path):
+    with_texts(tmp_path / "own", 9)
+    with_texts(tmp_path / "own/reg/1_room", 2, first=20)
+    (tmp_path / "own/class").mkdir()
+    assert len(territory(tmp_path / "own").prior) == 2
+
+
+def test_a_folder_of_no_repeats_is_left_out_as_kohyas_trainer_leaves_it_out(tmp_path):
+    """sd-scripts, library/config_util.py: a subset with num_repeats below 1 is skipped."""
+    with_texts(tmp_path / "own/10_room", 9)
+    with_texts(tmp_path / "own/0_off", 3, first=20)
+    own = territory(tmp_path / "own")
+    assert len(own.train) + len(own.validation) == 9 and [concept.name for concept, _ in
+                                                          census(tmp_path / "own", takes_names=True)] == ["room"]
+    assert f"3 pictures in {tmp_path / 'own/0_off'} not used" in notes(tmp_path / "own")
+
+
+def test_a_year_before_a_name_is_not_taken_for_thousands_of_repeats(tmp_path):
+    with_texts(tmp_path / "own/train/2023_summer", 5)
+    assert territory(tmp_path / "own").train.repeats == ()    # alone, repeats are no matter
+    with_texts(tmp_path / "own/train/cats", 5, first=20)
+    with pytest.raises(LabError, match="would be 2,023 repeats and looks like a year: call it summer_2023 if it is"):
+        territory(tmp_path / "own")
+    (tmp_path / "own/train/2023_summer").rename(tmp_path / "own/train/summer_2023")
+    assert territory(tmp_path / "own").train.repeats == ()
+
+
+@pytest.mark.parametrize("name", ["lost.png", "lost.HEIC", "00.txt", "metadata.csv"])
+def test_a_link_to_what_is_gone_is_named(tmp_path, name):
+    """git-annex and moved disks leave such links; what they should show would be missed in silence."""
+    folder = with_texts(tmp_path / "own", 9)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LabError, match=f"{name} is a link to .*elsewhere, which is not there. Mend the link"):
+        territory(folder)
+
+
+def test_a_folder_of_nothing_but_links_to_what_is_gone_is_not_passed_over(tmp_path):
+    with_texts(tmp_path / "own/train/cats", 9)
+    (tmp_path / "own/train/dogs").mkdir()
+    (tmp_path / "own/train/dogs/lost.png").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LabError, match="dogs/lost.png is a link to"):
         territory(tmp_path / "own")
 
 
