@@ -140,11 +140,13 @@ def opened(data: str, held_out: str | None = None, **reading: str) -> Territory:
 
 
 def judge_files(lab, adapters: Sequence[ForeignAdapter], strengths: Sequence[float] = (1.0,),
-                tell: Callable[[str], None] = lambda text: None) -> list[JudgedFile]:
+                tell: Callable[[str], None] = lambda text: None,
+                count: Callable[[int, int], None] = lambda done, total: None) -> list[JudgedFile]:
     """Measure each file at each strength: side by side where our layers fit, else one after the other by diffusers.
 
     lab       of the base and of the territory that `opened` gave; its `monitor` says what is measured otherwise
     tell      is given a line before each pass
+    count     is given how many measurements are done, and of how many: the untouched base's, then each file's
 
     LabError: a file is of another base, cannot be loaded by diffusers either, or memory runs out.
     """
@@ -164,8 +166,12 @@ def judge_files(lab, adapters: Sequence[ForeignAdapter], strengths: Sequence[flo
                      if way == "one pass" else LoadedFile(base, *_file(candidates[0])))
             seen = [0] * len(ids)
             before = before or list(measure(0, stack, seen, [0]))
+            total = len(before) * (1 + len(adapters) * len(strengths))
+            events: list[Event] = []
             with stack.attached():
-                events = list(measure(1, stack, seen, range(len(ids))))
+                for event in measure(1, stack, seen, range(len(ids))):
+                    events.append(event)
+                    count(len(before) * (1 + len(judged)) + len(events), total)
         for (adapter, strength), name, config in zip(candidates, ids, configs, strict=True):
             run = _run(name, config, before, events)
             judged.append(JudgedFile(adapter.path, strength, run, training.nearest_to(run), way))

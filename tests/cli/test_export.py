@@ -9,7 +9,7 @@ from command_line import labkit
 from made_runs import made_run
 from safetensors.torch import load_file, save_file
 
-from labkit.cli import model_card
+from labkit.cli import model_card, progress_line
 from labkit.cli.export import holds
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
@@ -140,7 +140,9 @@ def test_a_merged_base_is_one_that_the_kit_takes_however_large_it_is(capsys, sto
         save(self, folder, safe_serialization=safe_serialization, variant=variant, max_shard_size=max_shard_size)
 
     monkeypatch.setattr(ModelMixin, "save_pretrained", save_cut)
-    assert merged(capsys, store, ID, tmp_path / "large")[0] == 0
+    monkeypatch.setattr(progress_line, "BREATH_S", -1.0)      # so that a log hears of all that a terminal shows
+    code, _, err = merged(capsys, store, ID, tmp_path / "large")
+    assert code == 0 and all(f"labkit: {what} " in err for what in ("loading the base", "merging", "writing"))
     assert find_base(tmp_path / "large").weights["unet"].is_file()
 
 

@@ -104,8 +104,11 @@ def test_what_machines_read_is_strict_json_with_a_path_to_keep(judged):
 
 def test_the_way_through_diffusers_agrees_with_the_one_pass(lab, files, judged, monkeypatch):
     monkeypatch.setattr("labkit.experiments.judged_files.named_as_in_first_code", lambda adapter: True)
-    [alone] = judge_files(lab, read_files(files[:1], find_base()))
+    counts = []
+    [alone] = judge_files(lab, read_files(files[:1], find_base()), count=lambda *at: counts.append(at))
     assert alone.way == "diffusers"
+    n = len(counts)                                           # as many measurements as of the untouched base before
+    assert n and counts == [(done, 2 * n) for done in range(n + 1, 2 * n + 1)]
     for name in ("validation", "probe"):
         assert np.allclose(alone.run.validations[name].losses, judged[0].run.validations[name].losses, rtol=1e-4)
     drawn, before = (one.run.samples[1].images.astype(int) for one in (alone, judged[0]))
