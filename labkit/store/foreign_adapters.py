@@ -36,11 +36,14 @@ ROLES = {
     "delta.weight": ("difference", "whole difference"), "oft_blocks": ("blocks", "OFT"),
     "alpha": ("alpha", ""),
 }
+COMFYUI = "diffusion_model."                                  # what ComfyUI and its like call the model itself
 OLD = re.compile(r"\.processor\.(to_\w+?)_lora\.(down|up)\.weight$")      # diffusers 0.12 to 0.20
 PARTS = {"lora_unet_": "unet", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2", "lora_te_": "text_encoder",
          "unet.": "unet", "text_encoder_2.": "text_encoder_2", "text_encoder.": "text_encoder",
-         "transformer.": "transformer", "diffusion_model.": "transformer", "lora_transformer_": "transformer",
+         "transformer.": "transformer", COMFYUI: "transformer", "lora_transformer_": "transformer",
          "base_model.model.": ""}
+# What a layer's name has behind that prefix where the model is a U-Net, in diffusers and in the first code.
+BLOCKS = ("down_blocks.", "mid_block.", "up_blocks.", "input_blocks.", "middle_block.", "output_blocks.")
 KINDS = ("DoRA", "LoHa", "LoKr", "OFT", "whole difference", "LoRA")       # of a layer: the first that it has parts of
 
 
@@ -169,7 +172,8 @@ def _layer(name: str, parts: dict[str, np.ndarray], kinds: set[str], alphas: Map
            roots: Mapping[str, float], odd: Mapping[str, float]) -> AdapterLayer:
     own_alpha = parts.pop("alpha", None)
     prefix = next((prefix for prefix in PARTS if name.startswith(prefix)), "")
-    part = PARTS.get(prefix, "")
+    is_unet = prefix == COMFYUI and name.removeprefix(prefix).startswith(BLOCKS)
+    part = "unet" if is_unet else PARTS.get(prefix, "")
     stated_alpha = next((odd[end] for end in odd if f".{name}".endswith(f".{end}")), alphas.get(part, alphas.get("")))
     alpha = float(own_alpha.reshape(-1)[0]) if own_alpha is not None and own_alpha.size else stated_alpha
     kind = next((kind for kind in KINDS if kind in kinds), "LoRA")

@@ -127,6 +127,15 @@ def test_an_adapter_of_another_kind_or_base_is_refused_in_one_sentence(tmp_path,
     assert words in str(caught.value) and "a.safetensors" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["down_blocks.1.attentions.0.attn1.to_q", "input_blocks.4.1.attn1.to_q"])
+def test_layers_of_a_unet_as_comfyui_names_them_are_not_those_of_a_transformer(tmp_path, name):
+    save_file({f"diffusion_model.{name}.lora_{end}.weight": torch.ones(*shape)
+               for end, shape in (("A", (2, 8)), ("B", (8, 2)))}, tmp_path / "a.safetensors")
+    module = "down_blocks.1.attentions.0.attn1.to_q"
+    assert list(start(tmp_path / "a.safetensors", CONFIG.replace(alpha=2, target_modules="to_q"), {module: (8, 8)})) \
+        == [f"{module}.lora_A.weight", f"{module}.lora_B.weight"]
+
+
 def test_an_alpha_that_is_not_told_is_taken_as_loaders_take_it(tmp_path):
     save_file(torch_tensors(), tmp_path / "a.safetensors")
     assert check_kind(tmp_path / "a.safetensors", CONFIG.replace(alpha=2))

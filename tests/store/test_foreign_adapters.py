@@ -92,6 +92,15 @@ def test_the_form_of_before_peft_names_the_same_layers(tmp_path):
     assert unet.alpha is None and unet.scaling == 1.0 and text.part == "text_encoder"
 
 
+@pytest.mark.parametrize("name, part", [("down_blocks.0.a", "unet"), ("middle_block.1.a", "unet"),
+                                        ("double_blocks.0.a", "transformer"), ("blocks.0.a", "transformer")])
+def test_what_comfyui_calls_the_model_is_a_unet_or_a_transformer_by_its_blocks(tmp_path, name, part):
+    shapes = {"A": (4, 8), "B": (8, 4)}
+    tensors = {f"diffusion_model.{name}.lora_{end}.weight": drawn(*shape) for end, shape in shapes.items()}
+    [layer] = read_adapter(written(tmp_path, tensors)).layers
+    assert layer.part == part
+
+
 @pytest.mark.parametrize("ending, kind", [("hada_w1_a", "LoHa"), ("lokr_w1", "LoKr"), ("dora_scale", "DoRA"),
                                           ("diff", "whole difference")])
 def test_other_kinds_are_told_from_loras(tmp_path, ending, kind):
