@@ -46,7 +46,7 @@ def plain_lora(path: Path | str) -> ForeignAdapter:
     kinds = sorted({layer.kind for layer in layers} - {"LoRA"}) or (["Tucker"] if _has_mid(layers) else [])
     if kinds:
         odd = sum(layer.kind != "LoRA" or "mid" in layer.arrays for layer in layers)
-        raise LabError(f"{path} is of kind {' and '.join(kinds)} in {odd} of {counted(len(layers), 'layer')}: "
+        raise LabError(f"{path} holds {' and '.join(kinds)} in {odd} of {counted(len(layers), 'layer')}: "
                        "give a plain LoRA.")
     if words := [layer for layer in layers if layer.part not in ("unet", "")]:
         raise LabError(f"{path} adapts {words[0].part} too ({counted(len(words), 'layer')}), which is not trained "

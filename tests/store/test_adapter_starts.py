@@ -105,9 +105,12 @@ def kinds():
     ranks = {key.replace("to_q", "to_k"): torch.ones(4, 8) if "down.w" in key else torch.ones(8, 4)
              for key in kohya if "alpha" not in key}
     wide = kohya | {"lora_unet_down_attn1_to_q.lora_down.weight": torch.ones(2, 9)}
-    return [({"lora_unet_down_attn1_to_q.hada_w1_a": torch.ones(8, 2)}, "is of kind LoHa in 1 of 1 layer"),
-            (kohya | {"lora_unet_down_attn1_to_q.dora_scale": torch.ones(8, 1)}, "is of kind DoRA"),
-            (kohya | {"lora_unet_down_attn1_to_q.lora_mid.weight": torch.ones(2, 2, 3, 3)}, "is of kind Tucker"),
+    return [({"lora_unet_down_attn1_to_q.hada_w1_a": torch.ones(8, 2)}, "holds LoHa in 1 of 1 layer"),
+            (kohya | {"lora_unet_down_attn1_to_q.dora_scale": torch.ones(8, 1)}, "holds DoRA"),
+            (kohya | {"lora_unet_down_attn1_to_q.lora_mid.weight": torch.ones(2, 2, 3, 3)}, "holds Tucker"),
+            ({"lora_unet_a.oft_R.weight": torch.ones(2, 2), "lora_unet_a.alpha": torch.tensor(1.0)}, "holds OFT in 1"),
+            ({"lora_unet_a.strange": torch.ones(2, 2), "lora_unet_a.alpha": torch.tensor(1.0)},
+             "holds an unknown kind in 1 of 1 layer"),
             (kohya | text, "adapts text_encoder too (1 layer), which is not trained"),
             (broken, "holds numbers that are not finite"), (kohya | ranks, "has ranks 2 to 4"),
             ({key: value for key, value in kohya.items() if "up" not in key}, "has half of the layer"),
