@@ -35,7 +35,7 @@ def add_practice(add):
                                help="a territory that ships, or a folder of pictures with captions")
     add["inspect"].add_argument("--base", metavar="NAME",
                                 help="the base whose tokenizer counts the captions of a folder (default: embedded)")
-    for verb in ("inspect", "checkup"):
+    for verb in ("inspect", "checkup", "judge"):
         add[verb].add_argument("--crop", metavar="WHERE",
                                help="square that is used of a picture: center (default), top, bottom, left or right; "
                                     "or buckets, which keep its shape")

@@ -1,11 +1,13 @@
 """The verb that finds a rate: a table, a sentence, a design that is ready to train; bad input in one sentence."""
 
 import json
+import re
 
 import pytest
 import tiny
 from command_line import labkit
 
+from labkit.cli import progress_line
 from labkit.cli.find import start_of
 from labkit.cli.options import parser
 from labkit.cli.runs import fields
@@ -34,7 +36,8 @@ def opened(monkeypatch):
     return asked
 
 
-def test_a_rate_is_found_told_and_written_into_a_design_that_trains(capsys, opened, tmp_path):
+def test_a_rate_is_found_told_and_written_into_a_design_that_trains(capsys, monkeypatch, opened, tmp_path):
+    monkeypatch.setattr(progress_line, "BREATH_S", -1.0)      # so that a log hears of all that a terminal shows
     target = tmp_path / "found.yaml"
     command = ("find", *SHORT, "--set", "max_train_steps=300", "--set", "rank=4", "--set", "lr_scheduler=linear")
     code, out, err = labkit(capsys, *command, "--to", target, "--json")
@@ -46,6 +49,9 @@ def test_a_rate_is_found_told_and_written_into_a_design_that_trains(capsys, open
     assert account["sentence"].startswith("Take ") and account["low"] <= account["rate"] <= account["high"]
     assert account["updates"] == sum(racer["updates"] for racer in account["racers"]) and len(account["racers"]) == 4
     assert "short_test_rate" in target.read_text() and "updates 1 to 5" in err
+    assert re.search(r"^update 5 of 5  held-out loss [\d.]+ at .*3e-4", err, re.M)         # of a pass of several
+    for what in ("reading the pictures", "loading the base embedded", "encoding the pictures"):
+        assert f"labkit: {what} ...\n" in err
     before = {run.run_id: run.events_path.read_bytes() for run in Store().runs()}
     code, out, _ = labkit(capsys, *command, "--to", tmp_path / "again.yaml")
     assert {run.run_id: run.events_path.read_bytes() for run in Store().runs()} == before     # not trained again
@@ -88,6 +94,7 @@ def test_a_race_begins_at_the_rate_that_is_given_else_where_such_a_base_does():
     (["--data", "nowhere"], "there is no folder nowhere"),
 ])
 def test_bad_input_is_one_sentence_and_exit_code_2_before_a_model_loads(capsys, monkeypatch, words, says):
+    monkeypatch.setattr(progress_line, "BREATH_S", 600.0)     # however slow this machine is
     monkeypatch.setattr("labkit.engine.base.load_models", None)
     code, _, err = labkit(capsys, "find", *words)
     assert code == 2 and says in err and err.count("\n") == 1
