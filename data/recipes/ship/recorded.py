@@ -49,7 +49,7 @@ PAIR, TRIPLE = [0, 1], [0, 1, 2]  # seeds
 RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
 LONG = {"n_train": [12, 24, 48, 96], "rank": 32, "learning_rate": 2e-3, "max_train_steps": 1000}
 SMALL = {"train_batch_size": 4, "n_train": 48, "seed": PAIR}
-RANKS = {"rank": [1, 2, 4, 8, 16, 32, 64], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}
+RANKS = {"rank": [1, 4, 8, 16, 64], "learning_rate": RATES, "seed": PAIR, "max_train_steps": 100}
 FULL = {"adapter": "full", "learning_rate": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "seed": PAIR, "max_train_steps": 100}
 
 # As the runs of u_curve, which these are read against.
@@ -71,7 +71,7 @@ SETS = {
         preset.changes | {"data": PLACES, "seed": PAIR} for preset in EPOCHS_AND_BATCHES.values())),
     # 00: what it opens with, around the rate that it trains at.
     "pools": RecordedSet((
-        {"data": "liminal/kind=pool", "learning_rate": [1e-4, 6e-3, 3e-2], "lr_scheduler": "linear",
+        {"data": "liminal/kind=pool", "learning_rate": [1e-4, 1e-2, 3e-2], "lr_scheduler": "linear",
          "max_train_steps": 100, "seed": 0},),
         drawn=(0, 2, 6, 12, 25, 50, 100), measured=(1, 2, 4, 6, 9, 12, 18, 25, 35, 50, 70), first_prompts=2),
     # 01: its race, as it opens: measured and drawn more often than one that a reader waits for.
@@ -125,7 +125,7 @@ SETS = {
     # 04: a whole grid, of which the variance is divided among the knobs.
     "knobs": RecordedSet((
         {"learning_rate": [3e-4, 1e-3, 3e-3], "rank": [4, 16], "alpha": [4, 16], "train_batch_size": [2, 8],
-         "max_train_steps": [40, 120], "lr_scheduler": ["constant", "cosine"], "seed": 0},), ends_only=True),
+         "max_train_steps": [25, 75], "lr_scheduler": ["constant", "cosine"], "seed": 0},), ends_only=True),
 }
 KEPT_STEPS = 25       # of a run's single steps, evenly; nothing judges them
 PICTURE_QUALITY = 60  # of WebP, 0 to 100
