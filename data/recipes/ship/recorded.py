@@ -31,6 +31,7 @@ class RecordedSet:
     ends_only: bool = False   # tell only the first and the last loss
     drawn: tuple = ()         # updates after which pictures of seed 0 are drawn
     measured: tuple | None = None  # updates after which losses are measured; None: as a run does by itself
+    scored: int | None = None  # prompts drawn first and last for the score; None: as many as a run does by itself
     first_prompts: int = 0    # of the territory, drawn for each run; 0: those that overfitting is seen by
     rounded: bool = False     # adapters are kept in bfloat16 between updates
 
@@ -64,7 +65,7 @@ SETS = {
     # 04: what it opens with, the panel's six designs with pictures.
     "six_designs": RecordedSet(tuple(
         preset.changes | {"data": "liminal/kind=pool", "seed": 0} for preset in PRESETS.values()),
-        drawn=(0, 4, 12, 30, 60, 80, 100, 120), first_prompts=2),
+        drawn=(0, 4, 12, 30, 60, 80, 100, 120), scored=8, first_prompts=2),
     "rank_presets": RecordedSet(tuple(
         preset.changes | {"data": PLACES, "seed": PAIR} for preset in RANK_AND_ALPHA.values())),
     "volume_presets": RecordedSet(tuple(
@@ -119,7 +120,8 @@ SETS = {
         {"train_batch_size": [1, 4, 16], "learning_rate": RATES, "max_train_steps": 120, "seed": PAIR},)),
     # 03: batch 4 instead of 32, by the rules for the rate (the same, square root, linear) and with 8 times the epochs.
     "eightfold": RecordedSet((
-        {"train_batch_size": 32, "n_train": 48, "learning_rate": 3e-3, "num_train_epochs": 10, "seed": PAIR},
+        {"train_batch_size": 32, "n_train": 48, "learning_rate": [3e-3, 6e-3, 1.2e-2], "num_train_epochs": 10,
+         "seed": PAIR},
         SMALL | {"learning_rate": [3e-3, 1.06e-3, 3.75e-4], "num_train_epochs": 10},
         SMALL | {"learning_rate": [3e-3, 3.75e-4], "num_train_epochs": 80})),
     # 04: a whole grid, of which the variance is divided among the knobs.
@@ -199,7 +201,8 @@ def train(lab, name, configs, bar):
     from labkit.engine.sweep import sweep
     from labkit.experiments.overfitting import asked
 
-    recorded, scored = SETS[name], {"scored_prompts": lambda: lab.scored_prompts}
+    recorded = SETS[name]
+    scored = {"scored_prompts": lambda: lab.scored_prompts, "scored": recorded.scored}
     monitor = Monitor(**scored)
     if recorded.ends_only:
         monitor = Monitor(validate_at=(), **scored)
