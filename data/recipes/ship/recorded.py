@@ -204,8 +204,8 @@ def train(lab, name, configs, bar):
     recorded = SETS[name]
     scored = {"scored_prompts": lambda: lab.scored_prompts, "scored": recorded.scored}
     monitor = Monitor(**scored)
-    if recorded.ends_only:
-        monitor = Monitor(validate_at=(), **scored)
+    if recorded.ends_only:                                    # their losses are compared, and no score is shown
+        monitor = Monitor(validate_at=(), scored=0)
     elif recorded.drawn and all(config.seed == 0 for config in configs):
         prompts, seeds = asked(lab.territory)
         if recorded.first_prompts:
