@@ -24,7 +24,7 @@ from labkit.view.curves import LOSS_AXIS, loss_axis
 from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 from labkit.view.tables import Table
 
-STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 4.0)
+STRENGTHS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)  # some in each range that the chapter names
 PICTURES, STRATA = 32, 1
 BLUE, ORANGE = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
 SETS = {"territory": ("● this territory", BLUE),
