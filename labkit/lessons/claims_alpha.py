@@ -33,7 +33,8 @@ def form(mixed):
 
 def average(mixed):
     """Judge: at 1 the output is a balanced average of base and new."""
-    mean, low, high = np.exp(interval_of(np.log(mixed.shares)))
+    shares = np.maximum(mixed.shares, np.finfo(float).tiny)  # of a layer that nothing changed
+    mean, low, high = np.exp(interval_of(np.log(shares)))
     verdict = HOLDS if low > 1 / EQUAL and high < EQUAL else OTHERWISE if high < 1 / EQUAL or low > EQUAL else OPEN
     return verdict, (
         f"At 1 what is added has {interval_text((mean, low, high))} times the size of the frozen part, in the "
@@ -157,13 +158,13 @@ def _in_losses(scores) -> tuple[bool | None, str]:
     strengths = np.array([scores.strengths[k] for k in up_to])
     if len(up_to) < 3 or (strengths[0], strengths[-1]) != (0, 1):
         return None, "Too few strengths up to 1 were measured for the losses to show a knee."
+    if not (scores.change("territory", up_to[-1]).mean < 0 < scores.change("ordinary", up_to[-1]).mean):
+        return None, "By the losses there is no gain or no harm at strength 1, and so no knee."
     shares = []
     for name in SETS:
         values = scores.losses[name][up_to].T
         means = np.vstack([values.mean(0), resampled_means(values)])  # (1 + resamples, strengths)
         shares.append((means - means[:, :1]) / (means[:, -1:] - means[:, :1]))
-    if not (scores.change("territory", up_to[-1]).mean < 0 < scores.change("ordinary", up_to[-1]).mean):
-        return None, "By the losses there is no gain or no harm at strength 1, and so no knee."
     knees = strengths[(shares[0] - shares[1]).argmax(axis=1)]
     low, high = np.quantile(knees[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
     least, most = BANDS["both"]

@@ -39,6 +39,14 @@ def table(**measured) -> Table:
 
 # -- what a rank is
 
+WHOLE = OPEN, "The matrices were trained whole here: such changes have no rank."
+
+
+def _are_whole(costs) -> bool:
+    """Tell whether no number is spare, as always is in the product of two matrices."""
+    return any(size.freedom == size.trained for size in costs.values())
+
+
 def frozen(runs):
     """Judge: the base stays as it is while adapters train; runs: of one territory, some trained after others."""
     first, *others = (run.validations["validation"].losses[0] for run in runs)
@@ -51,6 +59,8 @@ def frozen(runs):
 
 def small_matrices(costs):
     """Judge: small matrices are added, and more rank is more numbers to train."""
+    if _are_whole(costs):
+        return WHOLE
     each = {size.trained / rank for rank, size in costs.items()}
     numbers = ", ".join(f"rank {rank} trains {size.trained:,} numbers" for rank, size in costs.items())
     verdict = OPEN if len(costs) < 2 else HOLDS if len(each) == 1 else OTHERWISE
@@ -60,6 +70,8 @@ def small_matrices(costs):
 
 def directions(costs):
     """Judge: the rank is the number of independent directions along which learning can go."""
+    if _are_whole(costs):
+        return WHOLE
     rank, size = min(costs.items())
     return (OTHERWISE if size.freedom > rank else HOLDS), (
         f"At rank {rank} there are {counted(size.freedom, 'degree')} of freedom: a rank bounds each single matrix, "
@@ -69,6 +81,8 @@ def directions(costs):
 def dimensions(learned):
     """Judge: a rank is as many independent dimensions that are learned."""
     rank = max(learned)
+    if max(len(layer.values) for layer in learned[rank]) > rank:
+        return WHOLE
     in_use = np.array([layer.effective_rank for layer in learned[rank]])
     share = interval_of(in_use / rank)
     verdict = HOLDS if share.low > IN_USE else OTHERWISE if share.high < IN_USE else OPEN

@@ -235,8 +235,9 @@ def eight_times(runs):
         note = f" The best rate of batch {batch} is at the edge of those tried, so this is no fair comparison."
     return verdict, (
         f"With the same epochs batch {best.config.train_batch_size}, the best of {counted(len(same), 'rate')}, ends "
-        f"{with_interval(gap)} against batch {against.config.train_batch_size}, the best of {len(large)}; {times:.0f} "
-        f"times the epochs then change it by {with_interval(further)}, {basis(against, best, longer)}.{note}")
+        f"{with_interval(gap)} against batch {against.config.train_batch_size}, the best of "
+        f"{counted(len(large), 'rate')}; {times:.0f} times the epochs then change it by {with_interval(further)}, "
+        f"{basis(against, best, longer)}.{note}")
 
 
 # -- arithmetic

@@ -28,6 +28,7 @@ def test_the_formula_holds_for_layers_or_the_model_or_none():
 def test_an_average_has_equal_shares(shares, verdict):
     found, seen = claims_alpha.average(mixed(shares * 4))
     assert found == verdict and "12 layers" in seen
+    assert claims_alpha.average(mixed((0.0, *shares * 4)))[0] != HOLDS       # a layer that nothing changed
 
 
 def scores(gain=lambda s: 2 * s - s * s, harm=lambda s: s * s, strengths=STRENGTHS, noise=0.003, off=0.0):
@@ -86,7 +87,7 @@ PICTURES_UNSURE = made((0, 0.3, 0.8, 0.9), (1, 1, 1, 1), strengths=(0.0, 0.25, 0
 @pytest.mark.parametrize("frontier, measured, verdict", [
     (PICTURES_INSIDE, INSIDE, HOLDS), (PICTURES_OUTSIDE, OUTSIDE, OTHERWISE), (PICTURES_INSIDE, OUTSIDE, OPEN),
     (PICTURES_UNSURE, INSIDE, HOLDS), (PICTURES_UNSURE, OUTSIDE, OTHERWISE),
-    (PICTURES_UNSURE, scores(strengths=(0.0, 1.0)), OPEN)])
+    (PICTURES_UNSURE, scores(strengths=(0.0, 1.0)), OPEN), (PICTURES_UNSURE, scores(gain=lambda s: 0.0), OPEN)])
 def test_the_range_for_both_is_judged_by_pictures_and_losses_that_do_not_contradict_each_other(
         frontier, measured, verdict):
     found, seen = claims_alpha.balance((frontier, measured))

@@ -63,6 +63,13 @@ def test_numbers_grow_with_the_rank_and_are_not_directions():
     assert claims_rank.directions({1: cost(2, 1)})[0] == HOLDS
 
 
+def test_matrices_that_were_trained_whole_have_no_rank():
+    whole = {1: cost(400, 400), 4: cost(400, 400)}
+    layers = [Spectrum("a", np.ones(8), 1.0)]
+    found = claims_rank.small_matrices(whole), claims_rank.directions(whole), claims_rank.dimensions({4: layers})
+    assert {verdict for verdict, _ in found} == {OPEN} and all("whole" in seen for _, seen in found)
+
+
 @pytest.mark.parametrize("falls, verdict", [((0.3, 0.5), OTHERWISE), ((0.0, 0.01), HOLDS), ((0.0, 0.45), OPEN)])
 def test_a_rank_is_as_many_dimensions_as_singular_values_say(falls, verdict):
     layers = [Spectrum("a", np.exp(-fall * np.arange(8)), 1.0) for fall in np.linspace(*falls, 12)]
