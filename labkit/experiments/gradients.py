@@ -151,8 +151,9 @@ def plot_random_directions(directions, ax=None):
     direct_labels(ax, [(50, "a coin", STYLE["faint"]), (shares[-1], words, BLUE)])
     ax.figure.summary = "; ".join(
         f"{factor:g} × a real update: {share:.0f} % of {directions.count} random changes lower the loss, "
-        f"the real one changes it by {along:+.4f}"
-        for factor, share, along in zip(factors, shares, directions.along_gradient, strict=True))
+        f"they change it by {median:+.2g} in the median, the real one by {along:+.2g}"
+        for factor, share, median, along in zip(factors, shares, directions.median_change, directions.along_gradient,
+                                                strict=True))
     return ax
 
 
@@ -160,7 +161,11 @@ def plot_random_directions(directions, ax=None):
 
 @dataclass(frozen=True)
 class GradientByBatch:
-    """Hold, for each batch size, the mean norm of the gradient and of its part along the true direction."""
+    """Hold, for each batch size, the mean norm of the gradient and of its part along the true direction.
+
+    The batches of every size are the same draws, grouped otherwise, so that their mean gradient is the same by
+    construction, and with it the part along any direction: what is measured is how the norm falls towards it.
+    """
 
     batch_sizes: tuple[int, ...]
     norm: tuple[float, ...]                                   # mean of |g_B|
@@ -258,8 +263,10 @@ def plot_gradient_by_batch(gradient, ax=None):
     direct_labels(ax, [(norm[-1], "its length: signal and noise", ORANGE),
                        (along[-1], "its part along the\ntrue direction: signal", BLUE)])
     ax.figure.summary = (f"From batch {sizes[0]} to {sizes[-1]} the mean length of the gradient falls to "
-                         f"{norm[-1] / norm[0]:.2f} of itself, the part along the true direction is "
-                         f"{along[-1] / along[0]:.2f} of itself.")
+                         f"{norm[-1] / norm[0]:.2f} of itself, which is noise averaged "
+                         "away; the part along the true direction is the same at every batch size by construction, "
+                         f"since all are made of the same draws: {along[-1]:.2g} of {norm[-1]:.2g} at "
+                         f"batch {sizes[-1]}, of {norm[0]:.2g} at batch {sizes[0]}.")
     return ax
 
 

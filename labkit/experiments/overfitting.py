@@ -24,7 +24,7 @@ from labkit.experiments.turning_points import Scored, boundary, plot_boundary, s
 from labkit.judge.arms import basis, broke, over_seeds, rise
 from labkit.judge.compare import as_good, best_of, gap, views
 from labkit.judge.early_stopping import Time, time_of_lowest_loss
-from labkit.judge.stats import Interval
+from labkit.judge.stats import LEVEL, Interval
 from labkit.store.history import Run
 from labkit.text import with_interval
 from labkit.view.curves import SETS, STEP_AXIS, curve, end, loss_axis, mark_not_finite, step_axis
@@ -198,8 +198,12 @@ class Judged:
 
     @property
     def times(self) -> dict[str, Time]:
-        """Return the three times of the run."""
-        return boundary(self.run, self.accepted, self.copied)
+        """Return the three times of the run, each with its 95 % interval."""
+        return self.times_at(LEVEL)
+
+    def times_at(self, level: float) -> dict[str, Time]:
+        """Return the three times with intervals of another level, for those of several runs to hold together."""
+        return boundary(self.run, self.accepted, self.copied, level)
 
 
 def judge(lab, run: Run, *, reader=None, eye=thumbnails, redrawn_pictures=None) -> Judged:

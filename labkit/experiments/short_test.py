@@ -85,7 +85,7 @@ def short_test(train: Callable[[RunConfig], Run], config: RunConfig, *, start: f
         tried, rung = rung, beyond if direction and 0 <= beyond < len(LADDER) else None
         if rung is None:
             decision = "no rate of the ladder is stable" if best is None else f"stop, {rate_text(LADDER[best])} it is"
-        yield Trial(LADDER[tried], run, verdict, _last_loss(run), _raw(run), f"{why}: {decision}")
+        yield Trial(LADDER[tried], run, verdict, _last_loss(run), raw_loss(run), f"{why}: {decision}")
 
 
 def chosen(trials: Iterable[Trial]) -> Trial:
@@ -121,7 +121,8 @@ def _last_loss(run) -> float:
     return float(run.validations["validation"].means[-1])
 
 
-def _raw(run) -> tuple[float, float]:
+def raw_loss(run: Run) -> tuple[float, float]:
+    """Return the mean loss of single steps in the first and in the last fifth of a run."""
     loss = run.steps["loss"]
     fifth = max(1, len(loss) // 5)
     return float(np.mean(loss[:fifth])), float(np.mean(loss[-fifth:]))

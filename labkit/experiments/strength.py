@@ -4,6 +4,7 @@ K adapters side by side on one base, each at a strength of its own; n pictures. 
 multiplies the scaling that the adapter was trained with.
 """
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,17 +17,18 @@ from labkit.engine.loss import add_noise
 from labkit.engine.monitor import FIRST_SCORED
 from labkit.engine.validation import ValidationSet, untouched_losses
 from labkit.errors import LabError
-from labkit.experiments.gradients import fixed_draws
+from labkit.experiments.gradients import fixed_draws, gradients_of
 from labkit.judge.stats import Interval, by_picture, interval_of, level_among
 from labkit.text import with_interval
 from labkit.view.curves import LOSS_AXIS, loss_axis
 from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 from labkit.view.tables import Table
 
-STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 4.0)
+STRENGTHS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)  # some in each range that the chapter names
 PICTURES, STRATA = 32, 1
-SETS = {"territory": ("● this territory", VERDICTS["stagnating"][1]),
-        "ordinary": ("■ ordinary places", VERDICTS["diverged"][1])}
+BLUE, ORANGE = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
+SETS = {"territory": ("● this territory", BLUE),
+        "ordinary": ("■ ordinary places", ORANGE)}
 
 MIXED_AT, MIXED_PICTURES = (0.5, 1.0, 2.0), 8  # strengths and pictures of `mixing`
 
@@ -226,7 +228,7 @@ def rms(x) -> float:
 def plot_mixing(result: Mixing, ax=None):
     """Draw the adapter's part of every layer's output as a share of the frozen part."""
     ax = new_axes(ax, height=3.4, top=0.15)
-    shares, median, color = result.shares, float(np.median(result.shares)), VERDICTS["stagnating"][1]
+    shares, median, color = result.shares, float(np.median(result.shares)), BLUE
     ax.plot(np.arange(1, len(shares) + 1), shares, color=color, marker="o", markersize=STYLE["marker"], linewidth=1.0)
     ax.axhline(1, color=STYLE["faint"], linestyle=LINES[3], linewidth=1.2)
     ax.axhline(median, color=color, linestyle=LINES[1], linewidth=1.0)
@@ -235,4 +237,61 @@ def plot_mixing(result: Mixing, ax=None):
               "size of what the adapter adds,\nas a share of the frozen part")
     direct_labels(ax, [(1, "equal shares", STYLE["faint"]), (median, f"○ median {median:.2f}", color)])
     ax.figure.summary = result.sentence
+    return ax
+
+
+# -- what alpha makes of one update, by rank
+
+@dataclass(frozen=True)
+class StepByRank:
+    """Hold how far one update of the same rate moves the model's output at each rank, under each rule for alpha."""
+
+    ranks: tuple[int, ...]
+    change: dict[str, tuple[float, ...]]                      # rule -> RMS change of the output at each rank
+    power: dict[str, float]                                   # rule -> slope of log change on log rank
+
+
+def change_by_rank(base, cache, config, *, ranks=(1, 2, 4, 8, 16, 32, 64), n=16) -> StepByRank:
+    """Make one Adam update of equal rate at each rank and measure how far the output moves, with alpha by three rules.
+
+    The rules agree at rank 8. The first update moves B alone, by the rate in the gradient's direction, whatever the
+    scaling.
+    """
+    scalings = {"alpha = rank": lambda rank: 1.0,
+                "alpha = 8": lambda rank: 8 / rank,
+                "alpha / √rank": lambda rank: math.sqrt(8 / rank)}
+    draws = fixed_draws(base, cache.train, n, config.seed, "change_by_rank")
+    noisy = add_noise(draws.latents, draws.noise, draws.timesteps, base.denoiser.alphas_cumprod)
+    change = {rule: [] for rule in scalings}
+    with base.lock:
+        for rank in ranks:
+            stack = LoRAStack(base.unet, [config.replace(rank=rank, alpha=rank, use_rslora=False)]).initialize()
+            with stack.attached():
+                B = stack.theta[:, stack.first_B :]
+                gradient = gradients_of(base, stack, draws, torch.arange(n))[:, stack.first_B :]
+                with torch.no_grad():
+                    before = base.denoiser(noisy, draws.timesteps, draws.cond)
+                    B.copy_(-config.learning_rate * gradient.sign())
+                    for rule, scaling in scalings.items():
+                        stack.strength = scaling(rank)
+                        moved = base.denoiser(noisy, draws.timesteps, draws.cond) - before
+                        change[rule].append(float(moved.square().mean().sqrt()))
+    power = {rule: float(np.polyfit(np.log(ranks), np.log(values), 1)[0]) for rule, values in change.items()}
+    return StepByRank(tuple(ranks), {rule: tuple(values) for rule, values in change.items()}, power)
+
+
+def plot_change_by_rank(step, ax=None):
+    """Draw how far one update of equal rate moves the model's output, against the rank, under each rule for alpha."""
+    ax, labels = new_axes(ax, height=3.4, top=0.15), []
+    for i, ((rule, change), color) in enumerate(zip(step.change.items(), (ORANGE, BLUE, STYLE["text"]), strict=True)):
+        ax.plot(step.ranks, change, color=color, marker=MARKERS[i], linestyle=LINES[i], markersize=STYLE["marker"],
+                linewidth=STYLE["line"])
+        labels.append((change[-1], f"{rule}: rank to\nthe power {step.power[rule]:+.2f}", color))
+    ax.set_xscale("log", base=2)
+    loss_axis(ax, [np.array(change) for change in step.change.values()])
+    ax.set_xticks(step.ranks, [str(rank) for rank in step.ranks])
+    name_axes(ax, "rank (logarithmic)", "change of the model's output\nby one update of equal rate")
+    direct_labels(ax, labels)
+    powers = ", ".join(f"{power:+.2f} with {rule}" for rule, power in step.power.items())
+    ax.figure.summary = f"Power of the rank by which one update of equal rate moves the model's output: {powers}."
     return ax

@@ -38,21 +38,23 @@ class Scored(NamedTuple):
     values: np.ndarray  # (T, pictures)
 
 
-def boundary(run: Run, scores: Scored | None = None, copies: Scored | None = None) -> dict[str, Time]:
+def boundary(run: Run, scores: Scored | None = None, copies: Scored | None = None,
+             level: float = LEVEL) -> dict[str, Time]:
     """Return the time of the lowest held-out loss, of the best score and of the onset of copying where given.
 
     scores    higher is better, such as the reader's acceptance of generated pictures
     copies    `memorization(...).copied` of the pictures generated at each evaluation
+    level     of each interval
 
     Intervals are those of resampled pictures, widened to the evaluations beside (`early_stopping.time_of_minimum`).
     LabError where the run has fewer than three evaluations, or scores or copies have another shape.
     """
-    times = {"validation": time_of_lowest_loss(run)}
+    times = {"validation": time_of_lowest_loss(run, level)}
     if scores is not None:
         steps, values = _checked("scores", scores)
-        times["score"] = time_of_minimum(steps, -values)
+        times["score"] = time_of_minimum(steps, -values, level)
     if copies is not None:
-        times["copying"] = _onset(*_checked("copies", copies))
+        times["copying"] = _onset(*_checked("copies", copies), level)
     return times
 
 
@@ -75,7 +77,7 @@ def _checked(name, scored) -> tuple[np.ndarray, np.ndarray]:
     return steps, values.T
 
 
-def _onset(steps, values) -> Time:
+def _onset(steps, values, level) -> Time:
     """Return from which evaluation on more pictures are copied than chance gives; it began after the one before."""
     n, T = values.shape
 
@@ -83,7 +85,7 @@ def _onset(steps, values) -> Time:
         stays = np.logical_and.accumulate((shares > chance_copies(n) / n)[:, ::-1], axis=1)[:, ::-1]
         return np.where(stays.any(axis=1), stays.argmax(axis=1), T)
 
-    at, low, high = over_resamples(values, first)
+    at, low, high = over_resamples(values, first, level)
     return Time(*(float([*steps, math.inf][i]) for i in (at, max(low - 1, 0), high)))
 
 

@@ -1,7 +1,6 @@
-"""What does one update do: to the loss by its rate, to outputs by rank and by width, and what does it cost?"""
+"""What does one update do: to the loss by its rate, to outputs by width, in 16 bits, and what does it cost?"""
 
 import contextlib
-import math
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,14 +8,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from labkit.design.schedules import rates
 from labkit.engine.adapters import LoRAStack
-from labkit.engine.loss import add_noise
+from labkit.errors import LabError
 from labkit.experiments.gradients import fixed_draws, gradients_of
 from labkit.text import rate_text
-from labkit.view.curves import loss_axis
 from labkit.view.style import LINES, MARKERS, STYLE, VERDICTS, direct_labels, name_axes, new_axes
 
 LINEAR_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
+PARTS = {"lora_A": "A", "lora_B": "B"}
+FACTORS = {"A": "the factor that starts\nat random (A)", "B": "the factor that starts\nat zero (B)"}
 BLUE, ORANGE = VERDICTS["stagnating"][1], VERDICTS["diverged"][1]
 
 
@@ -48,63 +49,6 @@ def plot_one_update(runs, ax=None):
     does = "lowers the held-out loss most" if gain > 0 else "raises the held-out loss least"
     ax.figure.summary = (f"One update at rate {rate_text(tried[best])} {does}, from {start:.3f} to {after[best]:.3f}; "
                          f"at {rate_text(tried[-1])} it ends at {after[-1]:.3f}.")
-    return ax
-
-
-# -- how far it moves the output, by rank
-
-@dataclass(frozen=True)
-class StepByRank:
-    """Hold how far one update of the same rate moves the model's output at each rank, under each rule for alpha."""
-
-    ranks: tuple[int, ...]
-    change: dict[str, tuple[float, ...]]                      # rule -> RMS change of the output at each rank
-    power: dict[str, float]                                   # rule -> slope of log change on log rank
-
-
-def change_by_rank(base, cache, config, *, ranks=(1, 2, 4, 8, 16, 32, 64), n=16) -> StepByRank:
-    """Make one Adam update of equal rate at each rank and measure how far the output moves, with alpha by three rules.
-
-    The rules agree at rank 8. The first update moves B alone, by the rate in the gradient's direction, whatever the
-    scaling.
-    """
-    scalings = {"alpha = rank": lambda rank: 1.0,
-                "alpha = 8": lambda rank: 8 / rank,
-                "alpha / √rank": lambda rank: math.sqrt(8 / rank)}
-    draws = fixed_draws(base, cache.train, n, config.seed, "change_by_rank")
-    noisy = add_noise(draws.latents, draws.noise, draws.timesteps, base.denoiser.alphas_cumprod)
-    change = {rule: [] for rule in scalings}
-    with base.lock:
-        for rank in ranks:
-            stack = LoRAStack(base.unet, [config.replace(rank=rank, alpha=rank, use_rslora=False)]).initialize()
-            with stack.attached():
-                B = stack.theta[:, stack.first_B :]
-                gradient = gradients_of(base, stack, draws, torch.arange(n))[:, stack.first_B :]
-                with torch.no_grad():
-                    before = base.denoiser(noisy, draws.timesteps, draws.cond)
-                    B.copy_(-config.learning_rate * gradient.sign())
-                    for rule, scaling in scalings.items():
-                        stack.strength = scaling(rank)
-                        moved = base.denoiser(noisy, draws.timesteps, draws.cond) - before
-                        change[rule].append(float(moved.square().mean().sqrt()))
-    power = {rule: float(np.polyfit(np.log(ranks), np.log(values), 1)[0]) for rule, values in change.items()}
-    return StepByRank(tuple(ranks), {rule: tuple(values) for rule, values in change.items()}, power)
-
-
-def plot_change_by_rank(step, ax=None):
-    """Draw how far one update of equal rate moves the model's output, against the rank, under each rule for alpha."""
-    ax, labels = new_axes(ax, height=3.4, top=0.15), []
-    for i, ((rule, change), color) in enumerate(zip(step.change.items(), (ORANGE, BLUE, STYLE["text"]), strict=True)):
-        ax.plot(step.ranks, change, color=color, marker=MARKERS[i], linestyle=LINES[i], markersize=STYLE["marker"],
-                linewidth=STYLE["line"])
-        labels.append((change[-1], f"{rule}: rank to\nthe power {step.power[rule]:+.2f}", color))
-    ax.set_xscale("log", base=2)
-    loss_axis(ax, [np.array(change) for change in step.change.values()])
-    ax.set_xticks(step.ranks, [str(rank) for rank in step.ranks])
-    name_axes(ax, "rank (logarithmic)", "change of the model's output\nby one update of equal rate")
-    direct_labels(ax, labels)
-    powers = ", ".join(f"{power:+.2f} with {rule}" for rule, power in step.power.items())
-    ax.figure.summary = f"Power of the rank by which one update of equal rate moves the model's output: {powers}."
     return ax
 
 
@@ -199,6 +143,89 @@ def plot_width(full, lora, ax=None):
     direct_labels(ax, labels)
     ax.figure.summary = ("Power of the width by which one update of equal rate changes a layer's output: "
                          + ", ".join(powers) + ".")
+    return ax
+
+
+# -- what is left of it where numbers are stored in bfloat16
+
+class Lost(NamedTuple):
+    """Hold, for each learning rate, the share of numbers in A and in B that an update would leave as they were."""
+
+    rates: tuple[float, ...]
+    shares: dict[str, tuple[float, ...]]                      # "A", "B" -> share at each rate
+
+
+def bfloat16(values) -> np.ndarray:
+    """Round float32 numbers to the nearest bfloat16, ties to even, and return them as float32; finite numbers only."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def update_of(checkpoint, config, rate: float | None = None) -> dict[str, np.ndarray]:
+    """Return the update of AdamW at the end of a run, from its moments: Loshchilov & Hutter 2019, algorithm 2.
+
+    rate      of the update; None: what the schedule had there
+
+    Returns arrays by the names of the adapter's. LabError: the run is not LoRA with AdamW.
+    """
+    if config.optimizer != "adamw" or config.adapter != "lora":
+        raise LabError("What rounding costs is measured for LoRA with AdamW alone; "
+                       f"here it is {config.adapter} with {config.optimizer}.")
+    step, update = int(checkpoint.optimizer["step"]), {}
+    rate = rates(config)[step - 1] if rate is None else rate
+    for name, theta in checkpoint.adapter.items():
+        first = checkpoint.optimizer[f"exp_avg.{name}"] / (1 - config.adam_beta1**step)
+        second = checkpoint.optimizer[f"exp_avg_sq.{name}"] / (1 - config.adam_beta2**step)
+        of_factor = rate * (config.lr_ratio_B if ".lora_B." in name else 1.0)
+        update[name] = -of_factor * (first / (np.sqrt(second) + config.adam_epsilon) + config.weight_decay * theta)
+    return update
+
+
+def lost_in_bfloat16(lab, runs) -> Lost:
+    """Measure the share of numbers that an update would not change at the end of each run, if stored in bfloat16.
+
+    It is an update at the run's full rate: where a schedule lets the rate fall to nothing, the last one of all says
+    nothing about the rate.
+
+    runs      of the lab's store; those that diverged are left out
+    LabError: none is left.
+    """
+    rates, shares = [], {part: [] for part in FACTORS}
+    for run in sorted(runs, key=lambda run: run.config.learning_rate):
+        checkpoint = None if run.status == "diverged" else lab.store.run(run.run_id).checkpoint()
+        if checkpoint is None or not all(np.isfinite(values).all() for values in checkpoint.adapter.values()):
+            continue
+        rates.append(run.config.learning_rate)
+        update = update_of(checkpoint, run.config, run.config.learning_rate)
+        for part, of in PARTS.items():
+            kept = []
+            for name in (name for name in update if f".{part}." in name):
+                moved = update[name] != 0
+                stored = bfloat16(checkpoint.adapter[name])
+                kept.append((bfloat16(stored + update[name]) == stored)[moved])
+            shares[of].append(float(np.concatenate(kept).mean()))
+    if not rates:
+        raise LabError("Every run diverged: no update is left to be rounded. Give runs at lower rates.")
+    return Lost(tuple(rates), {part: tuple(values) for part, values in shares.items()})
+
+
+def plot_lost(result: Lost, ax=None):
+    """Draw the share of numbers that an update leaves as they were, against the learning rate."""
+    ax, labels = new_axes(ax, height=3.2, top=0.2), []
+    for i, (part, color) in enumerate((("A", ORANGE), ("B", BLUE))):
+        shares = 100 * np.array(result.shares[part])
+        ax.plot(result.rates, shares, color=color, linestyle=LINES[i], marker=MARKERS[i], markersize=STYLE["marker"],
+                linewidth=STYLE["line"])
+        labels.append((shares[-1], FACTORS[part], color))
+    ax.set_xscale("log")
+    ax.set_xticks(result.rates, [rate_text(rate) for rate in result.rates])
+    ax.minorticks_off()
+    ax.set_ylim(-4, 104)
+    name_axes(ax, "learning rate (logarithmic)", "numbers that an\nupdate does not change (%)")
+    direct_labels(ax, labels)
+    kept = "; ".join(f"at {rate_text(rate)} {a:.0%} of A and {b:.0%} of B"
+                     for rate, a, b in zip(result.rates, result.shares["A"], result.shares["B"], strict=True))
+    ax.figure.summary = f"Stored in bfloat16, an update at the end would not change {kept}."
     return ax
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from labkit.design import volume
 from labkit.errors import LabError
 from labkit.judge.arms import broke, difference, losses
-from labkit.judge.stats import SeedNoise
+from labkit.judge.stats import Interval, SeedNoise
 from labkit.store.history import Run
+from labkit.text import rate_text
 
 AnyRun = TypeVar("AnyRun", bound=Run)  # a run, or an arm of runs that differ by the seed alone
 
@@ -69,6 +70,23 @@ def best_rate(ends: Mapping[float, np.ndarray]) -> float:
 def at_edge(ends: Mapping[float, np.ndarray]) -> bool:
     """Tell whether the best rate is the lowest or the highest that was tried, so that a better one may lie beyond."""
     return best_rate(ends) in (min(ends), max(ends))
+
+
+def rate_shift(runs: Sequence[Run], others: Sequence[Run]) -> Interval:
+    """Return how many times the best rate of some runs or arms the best rate of others is.
+
+    Its ends are the least and the most that rates as good within noise give. LabError where a best rate is the lowest
+    or the highest that was tried, so that a better one may lie beyond.
+    """
+    choices = []
+    for arm in (runs, others):
+        best = best_of(arm)
+        if at_edge(ends_by_rate(arm)):
+            raise LabError(f"The best rate, {rate_text(best.config.learning_rate)}, is at the edge of those tried: "
+                           "record rates beyond it.")
+        choices.append([run.config.learning_rate for run in (best, *as_good(arm))])
+    first, second = choices
+    return Interval(second[0] / first[0], min(second) / max(first), max(second) / min(first))
 
 
 def views(run: Run, step: float) -> float:

@@ -32,7 +32,7 @@ class Time:
         return f"{self.step:,.0f} ({span})" if math.isfinite(self.step) else f"not reached ({span})"
 
 
-def time_of_lowest_loss(run: Run) -> Time:
+def time_of_lowest_loss(run: Run, level: float = LEVEL) -> Time:
     """Return when the held-out loss was lowest; LabError where the run has fewer than three evaluations.
 
     Of an arm of several seeds, the interval reaches from the lowest to the highest end that any seed gives.
@@ -43,18 +43,18 @@ def time_of_lowest_loss(run: Run) -> Time:
             f"The run {run.run_id} has fewer than three evaluations of held-out pictures: "
             "train it with a monitor that validates."
         )
-    time = time_of_minimum(held.steps, held.losses.mean(axis=2).T)
-    each = [time_of_lowest_loss(one) for one in runs_of(run) if one is not run]
+    time = time_of_minimum(held.steps, held.losses.mean(axis=2).T, level)
+    each = [time_of_lowest_loss(one, level) for one in runs_of(run) if one is not run]
     return Time(time.step, min([time.low, *(one.low for one in each)]), max([time.high, *(one.high for one in each)]))
 
 
-def time_of_minimum(steps: np.ndarray, values: np.ndarray) -> Time:
+def time_of_minimum(steps: np.ndarray, values: np.ndarray, level: float = LEVEL) -> Time:
     """Return when the mean over pictures of values (pictures, T) is lowest, with its interval.
 
     A minimum at the last evaluation has not been reached. The interval is widened to the evaluations beside it, since
     nothing is known of what lies between.
     """
-    at, low, high = over_resamples(values, lambda means: np.nan_to_num(means, nan=np.inf).argmin(axis=1))
+    at, low, high = over_resamples(values, lambda means: np.nan_to_num(means, nan=np.inf).argmin(axis=1), level)
     last = len(steps) - 1
     return Time(
         math.inf if at == last else float(steps[at]),
@@ -63,13 +63,14 @@ def time_of_minimum(steps: np.ndarray, values: np.ndarray) -> Time:
     )
 
 
-def over_resamples(values: np.ndarray, find: Callable[[np.ndarray], np.ndarray]) -> tuple[int, int, int]:
+def over_resamples(values: np.ndarray, find: Callable[[np.ndarray], np.ndarray],
+                   level: float = LEVEL) -> tuple[int, int, int]:
     """Return which evaluation `find` gives for the mean over pictures, and the ends of its interval over resamples.
 
     values    (pictures, T)
     find      means (D, T) -> numbers of evaluations (D,)
     """
-    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(find(resampled_means(values)), tails, method="inverted_cdf")
     return int(find(values.mean(axis=0, keepdims=True))[0]), int(low), int(high)
 

@@ -38,6 +38,17 @@ class Claim:
         return [verdict, self.sentence, observation]
 
 
+def together(**parts) -> tuple | Note:
+    """Return several pieces of evidence as one, or a Note why one of them is not there.
+
+    parts    as in the evidence of `table`; None is a recorded set that does not ship, under its name
+    """
+    for name, part in parts.items():
+        if part is None or isinstance(part, Note):
+            return part or Note(missing(name))
+    return tuple(parts.values())
+
+
 def table(claims: Iterable[Claim], images: Iterable[str], evidence: Mapping, *, section: str) -> Table:
     """Return the verdicts in the order holds, holds if, measured otherwise, not decided, an image.
 

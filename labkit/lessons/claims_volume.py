@@ -11,14 +11,16 @@ from labkit.experiments.batch_size import by_batch, exponent
 from labkit.judge import arms, early_stopping
 from labkit.judge.arms import basis, difference
 from labkit.judge.compare import at_edge, best_of, ends_by_rate, final_losses, views
+from labkit.judge.stats import level_among
 from labkit.lessons import claims, worked_examples
 from labkit.lessons.claims import HOLDS, IF, OPEN, OTHERWISE, Claim
-from labkit.store.recorded import missing, recorded_or_none
-from labkit.text import with_interval
-from labkit.view.evidence import Note
+from labkit.store.recorded import recorded_or_none
+from labkit.text import counted, with_interval
 from labkit.view.tables import Table, loss
 
 LONG, EQUAL_EPOCHS, EQUAL_UPDATES, EIGHTFOLD = "long_runs", "batch_equal_epochs", "batch_equal_updates", "eightfold"
+OPTIMIZERS = {"adamw": "AdamW", "sgd": "plain gradient descent"}
+ONE = 2  # times the other: times that lie within it may pass for one
 LINEAR_FROM = 0.75  # halfway from the square root's power to the linear rule's
 FEW_FOR_UPDATES = " It holds if the pictures are few for the updates."
 
@@ -31,8 +33,7 @@ def table(**measured) -> Table:
     """
     recorded = {name: recorded_or_none(name) for name in (LONG, EQUAL_EPOCHS, EQUAL_UPDATES, EIGHTFOLD)}
     evidence = recorded | {"arithmetic": True} | measured
-    sets = [evidence[EQUAL_EPOCHS], evidence[EQUAL_UPDATES]]
-    evidence["scaling"] = sets if all(sets) else Note(missing(EQUAL_UPDATES))
+    evidence["scaling"] = claims.together(**{name: evidence[name] for name in (EQUAL_EPOCHS, EQUAL_UPDATES)})
     return claims.table(CLAIMS, IMAGES, evidence, section="section 11.3")
 
 
@@ -109,13 +110,17 @@ def five_to_fifty(runs):
 
 
 def target_volume(runs):
-    """Judge: 50,000 to 200,000 updates."""
+    """Judge: 50,000 to 200,000 updates, for as few pictures as were tried."""
+    turned = _turned(runs)
     multiples = [
         (run.config.n_train, f"50,000 is {50_000 / time.step:,.0f} times the update of the lowest loss")
-        for run, time, rise in _turned(runs) if rise]
+        for run, time, rise in turned if rise]
     if not multiples:
         return OPEN, "No run turned within its updates, so where more is too much is not known."
-    return OTHERWISE, _by_pictures(multiples) + "."
+    others = [str(run.config.n_train) for run, _, rise in turned if not rise]
+    rest = f" Sets of {', '.join(others)} had not turned." if others else ""
+    return OTHERWISE, (f"For so few pictures: {_by_pictures(multiples)}.{rest} "
+                       "What typical sets, of thousands, want was not measured.")
 
 
 def copies(judged):
@@ -130,16 +135,18 @@ def copies(judged):
 
 
 def one_boundary(judged):
-    """Judge: there is one coherence boundary."""
-    are_apart, seen = [], []
+    """Judge: there is one coherence boundary; the intervals of all times hold together."""
+    are_apart, are_one, seen, level = [], [], [], level_among(sum(len(single.times) for single in judged))
     for single in judged:
-        times = list(single.times.values())  # one that was not reached is known to lie beyond its low end
+        named = single.times_at(level)
+        times = list(named.values())  # one that was not reached lies beyond its low end
         are_apart += [a.high < b.low or b.high < a.low for i, a in enumerate(times) for b in times[:i]
                       if math.isfinite(min(a.step, b.step))]
-        words = ", ".join(f"{boundary.NAMES[name]} {time.text()}" for name, time in single.times.items())
+        are_one.append(max(time.high for time in times) <= ONE * min(time.low for time in times))
+        words = ", ".join(f"{boundary.NAMES[name]} {time.text()}" for name, time in named.items())
         seen.append((single.run.config.n_train, f"{words}, one seed"))
-    verdict = OPEN if not are_apart else OTHERWISE if any(are_apart) else HOLDS
-    return verdict, _by_pictures(seen) + "."
+    verdict = OTHERWISE if any(are_apart) else HOLDS if all(are_one) else OPEN
+    return verdict, _by_pictures(seen) + (", intervals that overlap." if verdict == OPEN and are_apart else ".")
 
 
 # -- batches
@@ -185,7 +192,7 @@ def rate_by_batch(sets):
     """Judge: double the batch, double the rate; sets: runs of equal epochs, runs of equal updates."""
     powers = [exponent(runs) for runs in sets]
     least, most = min(low for _, low, _ in powers), max(high for *_, high in powers)
-    verdict = HOLDS if least > LINEAR_FROM else OTHERWISE if most < LINEAR_FROM else IF
+    verdict = HOLDS if least > LINEAR_FROM else OTHERWISE if most < LINEAR_FROM else OPEN
     return verdict, (f"The best rate goes as the batch to the power {_power_text(*powers[0])} at equal epochs, "
                      f"{_power_text(*powers[1])} at equal updates (linear is 1, the square root 0.5).")
 
@@ -195,7 +202,7 @@ def _power_text(power, low, high) -> str:
 
 
 def same_update(race):
-    """Judge: a rate in proportion to the batch keeps the length of an update."""
+    """Judge: a rate in proportion to the batch keeps the length of an update, for the optimizer of the race."""
     reference = batch_sizes.reference_of(race)
     lengths = {"none": {}, "linear": {}}  # of an update by batch size, in multiples of the reference's
     for run in race:
@@ -205,26 +212,32 @@ def same_update(race):
     low, high = min(lengths["linear"]), max(lengths["linear"])
     growth = {rule: by_size[high] / by_size[low] for rule, by_size in lengths.items()}
     return (HOLDS if 0.5 < growth["linear"] < 2 else OTHERWISE), (
-        f"From batch {low} to {high} the length of an update changes by {growth['linear']:.3g} times under that "
-        f"rule, by {growth['none']:.3g} times at one rate: AdamW's updates have the length of the rate.")
+        f"With {OPTIMIZERS[reference.config.optimizer]} alone, from batch {low} to {high}: the length of an update "
+        f"changes by {growth['linear']:.3g} times under that rule, by {growth['none']:.3g} times at one rate. "
+        "AdamW's updates have the length of the rate; those of plain gradient descent have that of the gradient, too.")
 
 
 def eight_times(runs):
     """Judge: batch 4 instead of 32 needs 8 times the epochs."""
-    averaged = arms.over_seeds(runs)
-    large = max(averaged, key=lambda run: run.config.train_batch_size)
-    small = [run for run in averaged if run is not large]
+    groups = list(by_batch(runs).values())
+    small, large = groups[0], groups[-1]
     fewest = min(run.config.max_train_steps for run in small)
     same = [run for run in small if run.config.max_train_steps == fewest]
     more = [run for run in small if run.config.max_train_steps > fewest]
-    best, longer = (min(group, key=lambda run: final_losses(run).mean()) for group in (same, more))
-    gap, further = difference(best, large, len(same)), difference(longer, best)
+    best, longer, against = best_of(same), best_of(more), best_of(large)
+    gap = difference(best, against, len(same) * len(large))
+    further = difference(longer, best, len(same) * len(more))
     verdict = HOLDS if gap.low > 0 else OTHERWISE if gap.high < 0 else OPEN
     times = longer.config.max_train_steps / best.config.max_train_steps
+    favoured, note = {HOLDS: same, OTHERWISE: large}.get(verdict), ""  # whom another rate might help
+    if favoured and at_edge(ends_by_rate(favoured)):
+        verdict, batch = OPEN, favoured[0].config.train_batch_size
+        note = f" The best rate of batch {batch} is at the edge of those tried, so this is no fair comparison."
     return verdict, (
-        f"With the same epochs batch {best.config.train_batch_size} ends {with_interval(gap)} against batch "
-        f"{large.config.train_batch_size}; {times:.0f} times the epochs then change it by "
-        f"{with_interval(further)}, {basis(large, best, longer)}.")
+        f"With the same epochs batch {best.config.train_batch_size}, the best of {counted(len(same), 'rate')}, ends "
+        f"{with_interval(gap)} against batch {against.config.train_batch_size}, the best of "
+        f"{counted(len(large), 'rate')}; {times:.0f} times the epochs then change it by {with_interval(further)}, "
+        f"{basis(against, best, longer)}.{note}")
 
 
 # -- arithmetic

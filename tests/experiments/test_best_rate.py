@@ -1,22 +1,16 @@
-"""What the best rate depends on: arms of recorded runs, published defaults, the precision of what is stored."""
+"""What the best rate depends on: arms of recorded runs, published defaults, and the short test."""
 
 import numpy as np
 import pytest
-import tiny
-import torch
 from figures import assert_words_keep_apart
 from made_runs import made_run
 from volume_runs import ended
 
 from labkit.design.config import RunConfig
-from labkit.engine.monitor import Monitor
-from labkit.engine.train import train
 from labkit.errors import LabError
 from labkit.experiments import best_rate
-from labkit.experiments import bf16_rounding as precision
 from labkit.experiments import short_test as published
 from labkit.experiments.short_test import among, short_test
-from labkit.store.events import Checkpoint
 
 
 def arm(best, seeds=(0, 1), **knobs):
@@ -91,38 +85,6 @@ def test_every_published_default_has_a_row_with_its_scaling():
     rows = published.defaults_table(runs).rows
     assert len(rows) == len(published.PUBLISHED)
     assert {row[0]: row[5] for row in rows}["ai-toolkit"] == "1" and rows[2][5] == "depends on the rank"
-
-
-def test_bfloat16_rounds_as_torch_does():
-    values = torch.randn(10_000, generator=torch.Generator().manual_seed(0)) * torch.logspace(-20, 20, 10_000)
-    assert np.array_equal(precision.bfloat16(values.numpy()), values.bfloat16().float().numpy())
-
-
-def test_the_update_read_from_the_moments_is_the_one_that_was_made(tmp_path):
-    lab = tiny.lab(store=tmp_path)
-    config = RunConfig(rank=2, train_batch_size=2, max_train_steps=4).resolved(12)
-    events = train(lab.base, lab.cache, [config], monitor=Monitor(images=4), checkpoint_at=(3,))
-    checkpoints = {event.global_step: event for event in events if isinstance(event, Checkpoint)}
-    before, after = checkpoints[3], checkpoints[4]
-    update = precision.update_of(after, config)
-    for name, values in update.items():
-        change = after.adapter[name] - before.adapter[name]
-        # Decay took the weight before the update.
-        decayed = values + config.learning_rate * config.weight_decay * change
-        assert np.allclose(change, decayed, atol=1e-7)
-
-
-def test_low_rates_are_lost_and_high_ones_kept_in_bfloat16(tmp_path):
-    lab = tiny.lab(store=tmp_path)
-    race = lab.race("learning_rate", [1e-6, 1e-2], rank=2, train_batch_size=2, max_train_steps=6, pictures=0)
-    found = precision.lost(lab, race)
-    assert found.rates == (1e-6, 1e-2) and found.shares["A"][0] > 0.9 > 0.3 > found.shares["A"][1]
-    assert_words_keep_apart(precision.plot(found).figure)
-    falling = lab.race("learning_rate", [1e-2], rank=2, train_batch_size=2, max_train_steps=6, pictures=0,
-                       lr_scheduler="linear")
-    assert precision.lost(lab, falling).shares["A"][0] < 0.3  # though its very last rate was a sixth
-    with pytest.raises(LabError, match="no update is left"):
-        precision.lost(lab, [])
 
 
 def test_the_short_test_reads_runs_that_are_there_and_names_a_rate_that_is_not():

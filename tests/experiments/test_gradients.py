@@ -10,11 +10,15 @@ from figures import assert_words_keep_apart
 
 from labkit.design.config import RunConfig
 from labkit.experiments.gradients import (
+    GradientByBatch,
     NoiseScale,
+    RandomDirections,
     gradient_by_batch,
     inner_products,
     noise_scale,
+    plot_gradient_by_batch,
     plot_noise_scale,
+    plot_random_directions,
     random_directions,
     step_zero,
 )
@@ -42,6 +46,22 @@ def test_a_step_along_the_gradient_lowers_the_loss_where_half_of_the_random_ones
     assert found.along_gradient[0] < 3 * min(found.median_change[0], 0)
     assert 0.2 < found.shares[0] < 0.8
     assert found.intervals[0][0] < found.shares[0] < found.intervals[0][1]
+
+
+def test_the_figure_of_random_changes_says_what_one_of_them_gains_beside_the_real_update():
+    found = RandomDirections((0.1, 1.0), (0.25, 0.5), ((0.1, 0.4), (0.3, 0.7)), (-5e-4, -5e-3), (1.2e-5, -3e-5), 32)
+    summary = plot_random_directions(found).figure.summary
+    assert "25 % of 32 random changes lower the loss, they change it by +1.2e-05 in the median" in summary
+    assert "by -3e-05 in the median, the real one by -0.005" in summary
+
+
+def test_the_figure_of_batches_says_what_is_so_by_construction():
+    noise = NoiseScale(0.1, 0.9, Interval(9.0, 7.0, 12.0))
+    found = GradientByBatch((1, 32), (1.0, 0.46), (1.0, 0.13), (0.3, 0.3), ((0.2, 0.4),) * 2, noise)
+    figure = plot_gradient_by_batch(found).figure
+    assert_words_keep_apart(figure)
+    assert "falls to 0.46 of itself" in figure.summary and "by construction" in figure.summary
+    assert "0.3 of 0.46 at batch 32, of 1 at batch 1" in figure.summary
 
 
 def test_random_directions_are_the_same_whatever_their_company(lab):

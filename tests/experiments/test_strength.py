@@ -4,17 +4,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import random_lab
 import tiny
 from figures import assert_bands_are_whole, assert_words_keep_apart
 
+from labkit.design.config import RunConfig
 from labkit.errors import LabError
 from labkit.experiments.rank import sizes, sizes_table
 from labkit.experiments.spectrum import spectra_of
 from labkit.experiments.strength import (
     acting,
+    change_by_rank,
     measure_scores,
     measure_strengths,
     mixing,
+    plot_change_by_rank,
     plot_mixing,
     plot_strengths,
     scaling_table,
@@ -72,6 +76,17 @@ def test_the_table_of_scalings_tells_alpha_over_rank_and_over_its_root():
     rows = {(row[0], row[1]): row[2:] for row in scaling_table(ranks=(4, 16), alphas=(8, None)).rows}
     assert rows == {("alpha / rank", "alpha = 8"): ["2", "0.5"], ("alpha / rank", "alpha = rank"): ["1", "1"],
                     ("alpha / √rank", "alpha = 8"): ["4", "2"], ("alpha / √rank", "alpha = rank"): ["2", "4"]}
+
+
+def test_an_update_of_equal_rate_moves_the_output_further_at_a_higher_rank_unless_alpha_is_held():
+    lab, config = random_lab.lab(), RunConfig(rank=4, learning_rate=1e-3).resolved(8)
+    found = change_by_rank(lab.base, lab.cache, config, ranks=(2, 8, 32), n=8)
+    assert found.power["alpha = rank"] > 0.7 > found.power["alpha / √rank"] > 0.3 > found.power["alpha = 8"]
+    at_rank_8 = [change[1] for change in found.change.values()]           # where the rules agree
+    assert np.ptp(at_rank_8) < 1e-6 * at_rank_8[0]
+    figure = plot_change_by_rank(found).figure
+    assert_words_keep_apart(figure)
+    assert "with alpha = 8" in figure.summary
 
 
 def test_numbers_trained_grow_with_the_rank_and_degrees_of_freedom_stop_at_the_whole(lab):

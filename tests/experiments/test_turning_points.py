@@ -31,6 +31,13 @@ def test_more_noise_between_pictures_widens_the_interval():
     assert few.high - few.low > many.high - many.low
 
 
+def test_intervals_of_a_higher_level_are_no_narrower_and_some_are_wider():
+    run = long_run(noise=0.05, pictures=24)
+    usual, surer = (turning_points.boundary(run, scores(), copies(), level=level) for level in (0.95, 0.999))
+    assert all(surer[name].low <= usual[name].low and usual[name].high <= surer[name].high for name in usual)
+    assert any(surer[name] != usual[name] for name in usual)
+
+
 def test_what_had_not_happened_by_the_end_is_not_reached():
     none = Scored(STEPS, np.zeros((len(STEPS), 24)))
     times = turning_points.boundary(long_run(turn=3000, noise=0.001), copies=none)

@@ -12,12 +12,12 @@ from labkit.judge import arms, compare
 RATES = (1e-4, 1e-3, 1e-2)
 
 
-def rated(*ends, seeds=(0, 1)):
+def rated(*ends, seeds=(0, 1), rates=RATES):
     """Return arms that end where they are told, one a rate; None broke."""
     runs = [
         ended(0.1 if end is None else end, seed=seed, learning_rate=rate,
               status="diverged" if end is None else "finished")
-        for end, rate in zip(ends, RATES, strict=True) for seed in seeds
+        for end, rate in zip(ends, rates, strict=True) for seed in seeds
     ]
     return arms.over_seeds(runs, "learning_rate")
 
@@ -55,6 +55,16 @@ def test_a_best_rate_at_either_end_is_at_the_edge():
     edges = [compare.at_edge(compare.ends_by_rate(rated(*ends))) for ends in races]
     assert edges == [True, False, True, False]
     assert compare.best_rate({1e-3: np.full((2, 4), 0.2), 1e-2: np.full((2, 4), np.inf)}) == 1e-3
+
+
+def test_a_shift_of_the_best_rate_is_as_wide_as_the_rates_that_noise_cannot_tell_apart():
+    low, high = rated(0.15, 0.1, 0.15), rated(0.15, 0.1, 0.15, rates=(1e-3, 1e-2, 1e-1))
+    assert compare.rate_shift(low, high) == pytest.approx((10, 10, 10))
+    level = rated(0.10001, 0.1, 0.10001)
+    assert compare.rate_shift(low, level) == pytest.approx((1, 0.1, 10))
+    assert compare.rate_shift(level, level) == pytest.approx((1, 0.01, 100))
+    with pytest.raises(LabError, match="at the edge of those tried"):
+        compare.rate_shift(low, rated(0.1, 0.15, 0.2))
 
 
 def test_views_count_epochs_and_the_gap_counts_from_the_start():

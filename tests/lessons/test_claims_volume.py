@@ -42,24 +42,40 @@ def test_5_to_50_epochs_is_judged_by_where_each_set_is_best(runs, expected):
 
 
 def test_the_target_volume_is_told_in_multiples_of_the_best_update():
-    verdict, seen = claims_volume.target_volume([turned(12, 100)])
-    assert verdict == OTHERWISE and seen == "12 pictures: 50,000 is 500 times the update of the lowest loss."
+    verdict, seen = claims_volume.target_volume([turned(12, 100), turned(96, None)])
+    assert verdict == OTHERWISE and "12 pictures: 50,000 is 500 times the update of the lowest loss." in seen
+    assert seen.startswith("For so few pictures") and "Sets of 96 had not turned" in seen and "not measured" in seen
+    assert claims_volume.target_volume([turned(96, None)])[0] == OPEN
 
 
 def judged(n, **steps):
-    return SimpleNamespace(run=turned(n, 100), times={name: Time(*at) for name, at in steps.items()})
+    times = {name: Time(*at) for name, at in steps.items()}
+    return SimpleNamespace(run=turned(n, 100), times=times, times_at=lambda level: times)
 
 
 def test_copies_and_one_boundary_are_judged_by_times_and_their_intervals():
     never = (float("inf"), 800, float("inf"))
     apart = judged(12, validation=(100, 50, 200), copying=(800, 400, 1500))
-    alike = judged(12, validation=(100, 50, 200), copying=(200, 100, 400))
+    wide = judged(12, validation=(100, 50, 200), copying=(200, 100, 400))
+    alike = judged(12, validation=(100, 90, 130), copying=(110, 100, 150))
     assert claims_volume.one_boundary([apart])[0] == OTHERWISE and claims_volume.one_boundary([alike])[0] == HOLDS
+    assert claims_volume.one_boundary([alike, wide])[0] == OPEN and "overlap" in claims_volume.one_boundary([wide])[1]
     beyond = judged(12, validation=(100, 50, 200), copying=(float("inf"), 450, float("inf")))
     assert claims_volume.one_boundary([beyond])[0] == OTHERWISE           # not reached, and known to come later
     assert claims_volume.copies([apart])[0] == HOLDS
     verdict, seen = claims_volume.copies([apart, judged(96, validation=never, copying=never)])
     assert verdict == IF and "96 pictures: copying beyond chance not reached (800 or later)" in seen
+
+
+def test_the_intervals_of_all_times_of_all_sets_hold_together():
+    asked, single = [], judged(12, validation=(100, 50, 200), copying=(200, 100, 400))
+
+    def times_at(level):
+        asked.append(level)
+        return single.times
+
+    claims_volume.one_boundary([SimpleNamespace(run=single.run, times=single.times, times_at=times_at)] * 6)
+    assert asked == [pytest.approx(1 - 0.05 / 12)] * 6
 
 
 def noise(scale):
@@ -88,17 +104,31 @@ def test_the_rate_goes_with_the_batch_as_the_best_rates_do(bests, verdict):
     assert claims_volume.rate_by_batch([valleys(bests), valleys(bests)])[0] == verdict
 
 
+def test_the_rate_by_batch_is_open_where_one_reading_says_so_and_the_other_not():
+    constant, linear = valleys({1: 3e-3, 16: 3e-3}), valleys({1: 3e-4, 16: 1e-2})
+    assert claims_volume.rate_by_batch([constant, linear])[0] == OPEN
+
+
 def test_the_linear_rule_keeps_an_updates_length_only_where_it_shrinks_with_the_batch():
     verdict, seen = claims_volume.same_update(race())
-    assert verdict == OTHERWISE and "by 16 times" in seen
+    assert verdict == OTHERWISE and "by 16 times" in seen and "With AdamW alone" in seen
     assert claims_volume.same_update(race(power=-1.0))[0] == HOLDS
 
 
 def test_eight_times_the_epochs_are_needed_only_where_the_small_batch_falls_short():
     verdict, seen = claims_volume.eight_times(eightfold())
     assert verdict == OPEN and "8 times the epochs then change it by +0.02" in seen and "2 seeds" in seen
-    assert claims_volume.eight_times(eightfold(small=0.09))[0] == OTHERWISE
     assert claims_volume.eight_times(eightfold(small=0.12, over=0.1))[0] == HOLDS
+
+
+def test_the_small_batch_suffices_only_if_the_large_one_had_its_best_rate():
+    verdict, seen = claims_volume.eight_times(eightfold(small=0.09))
+    assert verdict == OPEN and "best rate of batch 32 is at the edge" in seen
+    three = (1e-3, 0.12), (3e-3, 0.1), (1e-2, 0.13)
+    verdict, seen = claims_volume.eight_times(eightfold(small=0.09, large=three))
+    assert verdict == OTHERWISE and "against batch 32, the best of 3" in seen
+    better = (1e-3, 0.12), (3e-3, 0.1), (1e-2, 0.08), (3e-2, 0.12)
+    assert claims_volume.eight_times(eightfold(small=0.09, large=better))[0] == HOLDS
 
 
 def test_every_claim_is_in_the_table_in_order_and_what_is_missing_says_what_makes_it(monkeypatch, tmp_path):

@@ -11,10 +11,14 @@ from labkit.store.history import RunBuilder
 PICTURES = 24
 
 
-def ended(end=0.1, *, seed=0, status="finished", probe=None, update=0.01, **knobs):
-    """Return a run whose held-out loss goes from 0.2 to `end`, its updates of relative length `update`."""
+def ended(end=0.1, *, seed=0, status="finished", probe=None, update=0.01, ordinary=None, **knobs):
+    """Return a run whose held-out loss goes from 0.2 to `end`, its updates of relative length `update`.
+
+    ordinary    the loss on ordinary pictures at the end, if it is measured; 0.2 before
+    """
     held, probes = [0.2, (0.2 + end) / 2, end], [0.2, 0.15, end if probe is None else probe]
-    return course(held, probes, seed=seed, status=status, update=update, **knobs)
+    measured = {} if ordinary is None else {"ordinary": [0.2, 0.2, ordinary]}
+    return course(held, probes, seed=seed, status=status, update=update, measured=measured, **knobs)
 
 
 def turned(n, at, *, last=1500, depth=0.1, rise=0.04, seed=0, pictures=(), **knobs):
@@ -31,8 +35,14 @@ def turned(n, at, *, last=1500, depth=0.1, rise=0.04, seed=0, pictures=(), **kno
     return course(held, probe, steps, seed=seed, pictures=pictures, **knobs)
 
 
-def course(held, probe, steps=None, *, seed=0, status="finished", update=0.01, pictures=(), **knobs):
-    """Return a run of given mean losses on held-out and training pictures at given steps."""
+def course(held, probe, steps=None, *, seed=0, status="finished", update=0.01, single=0.1, pictures=(), measured=(),
+           **knobs):
+    """Return a run of given mean losses on held-out and training pictures at given steps.
+
+    single      the loss of every single step
+    measured    {name: mean losses at these steps} of other pictures
+    """
+    curves = {"validation": held, "probe": probe} | dict(measured)
     config = RunConfig(seed=seed, **knobs).resolved(96)
     name = hashlib.sha256(config.share().encode()).hexdigest()[:16]
     last, batch = config.max_train_steps, config.effective_batch_size
@@ -40,9 +50,9 @@ def course(held, probe, steps=None, *, seed=0, status="finished", update=0.01, p
     builder = RunBuilder(name, config, origin="recorded", meta={"made_by": "a test"})
     rng, level = np.random.default_rng(seed), np.linspace(0.7, 1.3, PICTURES)[:, None]
     for step in sorted({1, *steps[1:]}):
-        builder.add(Step(name, step, step * batch, 0.1, config.learning_rate, 1.0, update))
-    for step, *means in zip(steps, held, probe, strict=True):
-        for measure, mean in zip(("validation", "probe"), means, strict=True):
+        builder.add(Step(name, step, step * batch, single, config.learning_rate, 1.0, update))
+    for step, *means in zip(steps, *curves.values(), strict=True):
+        for measure, mean in zip(curves, means, strict=True):
             losses = (level * mean + 0.001 * rng.normal(size=level.shape) * (step > 0)).astype(np.float32)
             timesteps = np.full(level.shape, 500)
             builder.add(Validation(name, step, step * batch, measure, "monitor", losses, timesteps))
@@ -79,13 +89,14 @@ def valleys(bests, seeds=(0, 1), **knobs):
     ]
 
 
-def eightfold(small=0.1, over=0.12):
+def eightfold(small=0.1, over=0.12, large=((3e-3, 0.1),)):
     """Return the designs of 'batch 4 instead of 32'.
 
-    A large batch that ends at 0.1, a small one that ends at `small`, and the small one 8 times as long, at `over`.
+    A large batch with its ends by rate, a small one that ends at `small` at its best rate, and the small one 8
+    times as long, at `over`.
     """
     designs = (                                               # end, batch, rate, passes
-        (0.1, 32, 3e-3, 20),
+        *((end, 32, rate, 20) for rate, end in large),
         (small + 0.03, 4, 3e-3, 20), (small, 4, 1.06e-3, 20), (small + 0.01, 4, 3.75e-4, 20),
         (over + 0.05, 4, 3e-3, 160), (over, 4, 3.75e-4, 160),
     )
