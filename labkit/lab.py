@@ -88,6 +88,7 @@ class Lab:
         self.dtype, self.max_rows, self.gradient_checkpointing = dtype, max_rows, gradient_checkpointing
         self.crop, self.captions = (crop, captions) if isinstance(data, str | Path) else (data.crop, data.captions)
         self.usual: dict[str, Any] = dict(monitor or {})
+        self._is_batch_told = False                           # that a batch is all pictures there are
         self.encoded: Callable[[int, int], None] = lambda done, total: None  # told while pictures are encoded
         if not isinstance(base, str):                         # objects take the place of what is made at first use
             self.base = base.at(resolution) if resolution else base
@@ -159,6 +160,10 @@ class Lab:
         if self.resolution and self.resolution == self.base.own_resolution:
             opened_with["resolution"] = None                  # one name for one run, whether its size is told or not
         resolved = config.replace(**opened_with).resolved(len(self.territory.train))
+        if resolved.train_batch_size < config.train_batch_size and not self._is_batch_told:
+            self._is_batch_told = True                        # once, however many runs there are
+            warnings.warn(f"train_batch_size is {resolved.train_batch_size} where {config.train_batch_size} is usual: "
+                          "there are no more pictures to train on.", LabWarning, stacklevel=2)
         if not is_pinned(config.init_lora_weights):           # a run that goes on may have lost the file
             self._check_start(resolved)
         return resolved

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import warnings
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from picture_folders import saved
 
 from labkit.design.config import RunConfig
 from labkit.engine.sweep import grid
-from labkit.errors import LabError
+from labkit.errors import LabError, LabWarning
 from labkit.experiments.short_test import LADDER, first_rungs, short_test, trial_table
 from labkit.lab import Lab
 from labkit.store.events import Step, Stopped, Validation
@@ -274,6 +275,17 @@ def test_a_lab_whose_pictures_are_all_trained_on_records_that_nothing_is_held_ou
         plan = lab.plan([RunConfig(max_train_steps=4)])
         [builder] = lab.begin(plan).values()
         assert builder.meta.get("nothing_held_out") is expected
+
+
+def test_a_lab_of_three_pictures_says_once_that_a_batch_is_all_of_them():
+    few = tiny.lab(data=tiny.territory(3), cache=tiny.cache(3))
+    with pytest.warns(LabWarning, match="train_batch_size is 3 where 4 is usual: there are no more") as told:
+        plan = few.plan([RunConfig(rank=rank, max_train_steps=2) for rank in (2, 4)])
+    assert len(told) == 1 and {config.train_batch_size for config in plan.values()} == {3}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        few.config(train_batch_size=3)
+        tiny.lab().config()
 
 
 def test_a_lab_opens_its_pictures_as_the_configuration_reads_them(tmp_path):

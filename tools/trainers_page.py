@@ -42,10 +42,10 @@ def code(name: str | None) -> str:
 
 def called(trainer, name: str) -> str:
     """Return what a trainer calls one of our fields, with the value that it takes where nothing is said."""
-    for row in trainer.rows:
-        if row.ours == name:
-            default = "" if row.default is None else f" ({_number(row.default)})"
-            return code(row.theirs) + default
+    rows = [row for row in trainer.rows if row.ours == name]
+    for row in sorted(rows, key=lambda row: row.write is None):       # first the one that is written
+        default = "" if row.default is None else f" ({_number(row.default)})"
+        return code(row.theirs) + default
     for choice in trainer.choices:
         if choice.ours == name:
             return code(choice.theirs) + f" ({_number(choice.default)})"
@@ -83,7 +83,7 @@ def schedules() -> str:
     rows = []
     for each in OTHERS:
         for curve in each.curves:
-            if each.name != "kohya_ss":                       # its names are those of sd-scripts
+            if each.name not in ("kohya_ss", "dreambooth-xl"):        # which have the names of another
                 rows.append([each.name, code(curve.theirs), curve.curve.replace("_", " "),
                              "" if curve.warmup else "ignored", curve.note])
     return table(["trainer", "schedule", "curve", "warm-up", "what to notice"], rows)

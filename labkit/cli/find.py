@@ -1,15 +1,18 @@
 """Find the learning rate of a design on a base and pictures, in as few updates as can be, and write the design."""
 
 import math
-import sys
+from functools import partial
 
-from labkit.cli.parser import Outcome, tell
-from labkit.cli.runs import fields, say_stopping
+from labkit.cli.parser import Outcome
+from labkit.cli.progress_line import ProgressLine
+from labkit.cli.runs import fields, load, names, say_stopping
+from labkit.cli.translate import noted, told, translated
 from labkit.design.config import load_design, named_fields
 from labkit.design.design_file import write_design
 from labkit.design.proposal import EMBEDDED, STABLE_DIFFUSION, START_RATE, peak_rate
+from labkit.design.trainers.known import trainer
 from labkit.errors import LabError
-from labkit.files.atomic import cannot_write
+from labkit.files.atomic import write_file
 from labkit.interrupts import stop_on_interrupt
 from labkit.judge.ranking import loss_name
 from labkit.lessons import session
@@ -21,29 +24,36 @@ FEWEST_UPDATES = 20                                           # a race is looked
 
 def verb(options):
     """Race short runs of the design at the rungs around its rate; say which to take and write the ready design."""
-    from labkit.experiments.find_rate import Race, find_rate, found  # these load torch: bad input is answered first
-    from labkit.experiments.race_track import LabTrack
-    from labkit.lab import Lab
+    with ProgressLine() as line:
+        return _found(options, line)
 
+
+def _found(options, line):
     given = fields(options)
     config, start = load_design(options.config, **given), start_of(options, given)
     target = given_path(options.to or REPO / "out" / "find.yaml")
     check(options, config, target)
+    with line.doing("loading torch"):
+        from labkit.experiments.find_rate import Race, find_rate, found  # here, as bad input is to be answered first
+        from labkit.experiments.race_track import LabTrack
+        from labkit.lab import Lab
+
     precision = {"dtype": options.dtype} if options.dtype else {}
     lab = Lab.from_config(config, store=options.store, max_rows=options.rows, **precision,
                           gradient_checkpointing=options.gradient_checkpointing, monitor=session.monitor())
-    tell(f"labkit: {lab.territory.summary}", sys.stderr)      # bad pictures are found before a model loads
-    whole = lab.config(config)
-    short = lab.config(config.replace(max_train_steps=options.updates, lr_scheduler="constant", lr_warmup_steps=0,
-                                      lr_edits=(), parent=None))
-    try:
-        lab.store.root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(lab.store.root, error) from None
-    race = Race(None, options.updates, lambda text: tell(f"labkit: {text}", sys.stderr))
+    with line.doing("reading the pictures"):
+        summary = lab.territory.summary                       # bad pictures are found before a model loads
+    line.tell(summary)
+    with line.doing("reading the settings"):                  # which takes the base where they give a resolution
+        whole = lab.config(config)
+        short = lab.config(config.replace(max_train_steps=options.updates, lr_scheduler="constant", lr_warmup_steps=0,
+                                          lr_edits=(), parent=None))
+    load(lab, line)
+    race = Race(None, options.updates, line.tell)
     monitor = lab.monitor(pictures=0, scored=0, sets=("validation", "probe"), validate_at=race.measured_at())
     with stop_on_interrupt(say_stopping) as stop:
-        race.track = LabTrack(lab, short, monitor, stop=stop, tell=race.tell)
+        race.track = LabTrack(lab, short, monitor, stop=stop, tell=race.tell, begin=partial(follow, line, lab, race),
+                              watch=line.show)
         try:
             ended = found(find_rate(race, start))
         except LabError as error:
@@ -61,7 +71,35 @@ def verb(options):
                "racers": [entry(racer) for _, racer in sorted(race.racers.items())]}
     text = f"{table(race)!r}\n\n{why}\n{race.spent:,} updates were made. Ready to train: " \
            f"python3 -m labkit train --config {target}"
+    if options.for_:
+        said, more = write_for(options.for_, target)
+        text, account = f"{text}\n\n{said}", account | more
+    else:
+        text += f"\nTo train it elsewhere: python3 -m labkit translate {target} --to TRAINER"
     return Outcome(0, "\n".join(map(printable, text.split("\n"))), account)
+
+
+def place_for(name, design):
+    """Return where the settings of a trainer go: beside the design, with its name."""
+    ending = {"toml": ".toml", "json": ".json", "yaml": ".yaml", "command": ".sh"}[trainer(name).form]
+    return design.with_name(f"{design.stem}.{name}{ending}")
+
+
+def write_for(name, design):
+    """Write a design as the settings of another trainer, as `labkit translate` does; return what is told of it."""
+    _, target, translation, text = translated(str(design), "labkit", name)
+    path = place_for(name, design)
+    write_file(path, text.encode(), choose="--to")
+    lines = [f"{path} has it for {target.title}.", *told(translation.notes)]
+    return "\n".join(lines), {"settings": str(path), "notes": noted(translation.notes)}
+
+
+def follow(line, lab, race, plan, step):
+    """Begin to show a pass of a race: its runs up to a step."""
+    begun = {name: lab.store.begin(name, config).last_step for name, config in plan.items()}
+    line.follow({name: config.replace(max_train_steps=step) for name, config in plan.items()}, names(plan), begun,
+                lambda last: [at for at in (0, *race.measured_at()) if at <= last],
+                "held-out loss" if lab.territory.is_held_out else "loss on training pictures")
 
 
 def start_of(options, given) -> float:
@@ -84,8 +122,13 @@ def check(options, config, target) -> None:
                        "updates; take adamw, or `labkit sweep` for others.")
     if target.suffix not in (".yaml", ".yml"):
         raise LabError(f"--to {options.to}: the file's name must end in .yaml, which is what it will be.")
-    if target.exists() and options.to:
-        raise LabError(f"--to {options.to}: it is there already, and a design is not written over: give another name.")
+    if options.for_ == "labkit":
+        raise LabError("--for labkit: the design is written in any case; name another trainer, such as kohya.")
+    places = [target, place_for(options.for_, target)] if options.for_ else [target]
+    for place in places:
+        if place.exists() and options.to:
+            raise LabError(f"--to {options.to}: {place.name} is there already, and is not written over: give another "
+                           "name.")
 
 
 def table(race):

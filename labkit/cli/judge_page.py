@@ -42,7 +42,7 @@ def page(chosen, lab) -> str:
     about = (f"{counted(files, 'file')} on {lab.base_name}, pictures of {territory.name}: "
              f"{len(territory.train)} trained on, {chosen.pictures} held out and measured.")
     strengths = list(dict.fromkeys(one.strength for one in chosen.judged))
-    sheets = "".join(_sheet(chosen, strength, lab.base.resolution) for strength in strengths)
+    sheets = "".join(_sheet(chosen, strength, lab) for strength in strengths)
     return PAGE.format(style=style(), sentence=_text(chosen.sentence), about=_text(about), table=_table(chosen),
                        side=SIDE, sheets=sheets,
                        note=_text(f"{chosen.table().note} The drawing shows how much higher than the lowest a file "
@@ -88,7 +88,7 @@ def interval(value: Interval, reach: float) -> str:
             f'<circle cx="{at(value.mean):.1f}" cy="{middle}" r="3.5"/></svg>')
 
 
-def _sheet(chosen, strength: float, resolution: int) -> str:
+def _sheet(chosen, strength: float, lab) -> str:
     """Return what every file draws at a strength: a column a file after the untouched base, two rows a prompt."""
     judged = [one for one in chosen.judged if one.strength == strength]
     untouched = _drawn(judged[0], 0)
@@ -103,7 +103,7 @@ def _sheet(chosen, strength: float, resolution: int) -> str:
     for row, prompt in enumerate(untouched.prompts):
         body += f'<tr><td class="prompt" colspan="{len(columns)}">{_text(prompt)}</td></tr><tr>'
         for words, drawn, one in columns:
-            near = "" if one is None else _near(one.nearest[row], resolution)
+            near = "" if one is None else _near(one.nearest[row], lab)
             picture = image(_sized(drawn.load()[row], SIDE), f"{prompt}: {words}")
             body += f"<td>{picture}{near}</td>"
         body += "</tr>"
@@ -116,10 +116,11 @@ def _drawn(one, step: int):
     return next((samples for samples in one.run.samples if samples.global_step == step), None)
 
 
-def _near(near, resolution: int) -> str:
+def _near(near, lab) -> str:
     name = near.picture.name
     words = "a copy of it" if near.is_copy else f"nearest: {name}"
-    small = image(_sized(load_picture(near.picture, resolution), SMALL), f"training picture {name}")
+    picture = load_picture(near.picture, lab.base.resolution, lab.territory.crop)
+    small = image(_sized(picture, SMALL), f"training picture {name}")
     return f'<div class="near{" copy" if near.is_copy else ""}">{small}<span>{_text(words)}</span></div>'
 
 

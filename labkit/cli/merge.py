@@ -5,6 +5,7 @@ import sys
 
 from labkit.cli.export import broken
 from labkit.cli.parser import Outcome, tell
+from labkit.cli.progress_line import ProgressLine
 from labkit.cli.runs import find
 from labkit.engine.base_files import find_base, unet_shapes
 from labkit.errors import LabError
@@ -21,13 +22,19 @@ def merge(options):
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise LabError(f"{printable(target)} is there already: move it away, or give another folder with --to.")
     is_file = path.is_file() or path.suffix == ".safetensors"
-    name, revision, changes, warning = _file(path, options) if is_file else _run(options)
-    from labkit.engine import merging  # loads torch, and bad input is to be answered before that
-    from labkit.engine.base import load_base
+    with ProgressLine() as line:
+        with line.doing("reading the adapter"):
+            name, revision, changes, warning = _file(path, options) if is_file else _run(options)
+        with line.doing("loading torch"):
+            from labkit.engine import merging  # here, as bad input is to be answered before it
+            from labkit.engine.base import load_base
 
-    base = load_base(name, device="cpu", dtype="float32", revision=revision)
-    count = merging.merge(base, changes(merging, base), options.strength)
-    merging.write_base(base, target, revision, options.dtype)
+        with line.doing(f"loading the base {printable(name)}"):
+            base = load_base(name, device="cpu", dtype="float32", revision=revision)
+        with line.doing("merging"):
+            count = merging.merge(base, changes(merging, base), options.strength)
+        with line.doing(f"writing {printable(target)}"):
+            merging.write_base(base, target, revision, options.dtype)
     if warning:
         tell(f"labkit: {warning}", sys.stderr)
     text = (f"{printable(target)}: base {printable(name)} with {counted(count, 'weight')} changed, strength "

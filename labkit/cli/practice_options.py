@@ -4,6 +4,8 @@ import argparse
 
 from labkit.cli.run_options import add_runs
 
+OTHERS = "kohya, kohya_ss, onetrainer, ai-toolkit, simpletuner, diffusers, dreambooth or dreambooth-xl"
+
 
 def add_practice(add):
     """Give them their options; add: {verb: its parser}."""
@@ -33,7 +35,7 @@ def add_practice(add):
                                help="a territory that ships, or a folder of pictures with captions")
     add["inspect"].add_argument("--base", metavar="NAME",
                                 help="the base whose tokenizer counts the captions of a folder (default: embedded)")
-    for verb in ("inspect", "checkup"):
+    for verb in ("inspect", "checkup", "judge"):
         add[verb].add_argument("--crop", metavar="WHERE",
                                help="square that is used of a picture: center (default), top, bottom, left or right; "
                                     "or buckets, which keep its shape")
@@ -46,8 +48,8 @@ def add_practice(add):
     _diagnose(add["diagnose"])
     _translate(add["translate"])
     add["inspect"].add_argument("path", metavar="PATH",
-                                help="a folder of pictures, an adapter file, a base, a run's folder or checkpoint, or "
-                                     "a log")
+                                help="a folder of pictures, an adapter file, a base, a log, or a run's id, name, "
+                                     "folder or checkpoint")
     add["checkup"].add_argument("design", nargs="?", metavar="DESIGN",
                                 help="a design file to look over before training (default: this machine)")
 
@@ -57,6 +59,8 @@ def _find(parser):
                         help="updates of a run of the race that goes to its end (default: 100)")
     parser.add_argument("--to", metavar="FILE",
                         help="the design to write, ready to train (default: out/find.yaml)")
+    parser.add_argument("--for", dest="for_", metavar="TRAINER",
+                        help=f"write it as the settings of another trainer, too, beside the design: {OTHERS}")
 
 
 def _judge(parser):
@@ -140,11 +144,10 @@ def _step(parser):
 
 
 def _translate(parser):
-    trainers = "labkit, kohya, kohya_ss, onetrainer, ai-toolkit, simpletuner or diffusers"
     parser.add_argument("settings", metavar="SETTINGS",
                         help="a file of settings (TOML, JSON, YAML, a shell script), a command line in quotation "
                              "marks, a design or a share string")
-    parser.add_argument("--from", dest="from_", metavar="TRAINER", help=f"whose settings they are: {trainers} "
+    parser.add_argument("--from", dest="from_", metavar="TRAINER", help=f"whose settings they are: labkit, {OTHERS} "
                                                                         "(default: found out)")
     parser.add_argument("--to", metavar="TRAINER", help="whose settings to write (default: labkit, a design)")
     parser.add_argument("--out", metavar="FILE", help="where to write them (default: they are printed)")

@@ -65,10 +65,13 @@ class ProgressLine:
                 self.what, self.is_told = "", True
 
     def count(self, done, total):
-        """Say how far what is being done has come: pictures, of so many."""
+        """Say how far what is being done has come: pictures, of so many; and how long the rest takes, once known."""
         with self.lock:
             if self.what:
-                self.what = f"{self.what.split(':')[0]}: {done:,} of {total:,}"
+                seconds = self.clock() - self.since
+                pace = (f", {done / seconds:.2g} a second, {duration(seconds * (total - done) / done)} left"
+                        if 0 < done < total and seconds > BREATH_S else "")
+                self.what = f"{self.what.split(':')[0]}: {done:,} of {total:,}{pace}"
 
     def tell(self, text):
         """Say a sentence on a line of its own."""

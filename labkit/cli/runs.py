@@ -165,6 +165,11 @@ def load(lab, line):
         lab.store.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(lab.store.root, error) from None
+    prepare(lab, line)
+
+
+def prepare(lab, line):
+    """Load the base and encode the pictures; says so meanwhile."""
     with line.doing(f"loading the base {printable(lab.base_name)}"):
         _ = lab.base
     with line.doing("encoding the pictures"):

@@ -5,7 +5,9 @@ from labkit.cli.translate_pictures import pass_of
 from labkit.cli.translate_start import with_sizes
 from labkit.design.config import is_share_string, load_design
 from labkit.design.trainers.files import nested, open_settings, written
-from labkit.design.trainers.known import TRAINERS, recognized, trainer
+from labkit.design.trainers.known import MODEL_TYPES, TRAINERS, recognized, trainer
+from labkit.design.trainers.reading import plain
+from labkit.design.trainers.table import forms
 from labkit.design.trainers.translate import KINDS, settings_of, translate
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
@@ -15,14 +17,7 @@ from labkit.settings import given_path
 
 def verb(options):
     """Print the translated settings and what there is to say of them; exit code 0 also where something is lost."""
-    source, settings = opened(options.settings, options.from_)
-    target = trainer(options.to or ("labkit" if source.name != "labkit" else ""))
-    settings, sizes = with_sizes(source, settings, options.settings)
-    translation = translate(source, settings, target, pass_of(source, settings, options.settings, options.pictures))
-    if sizes:
-        translation.notes.tell("other", "dim_from_weights", sizes)
-    origins = {ours: f"{theirs} in the settings of {source.name}" for ours, theirs in translation.names.items()}
-    text = written(target, translation.settings, origins)
+    source, target, translation, text = translated(options.settings, options.from_, options.to, options.pictures)
     lines = [f"{source.title} -> {target.title}", *told(translation.notes)]
     if options.out:
         path = given_path(options.out)
@@ -33,11 +28,26 @@ def verb(options):
         lines.insert(1, f"{path} is written.")
     else:
         lines.insert(1, "\n" + text)
-    notes = {kind: [{"name": note.name, "text": note.text} for note in translation.notes if note.kind == kind]
-             for kind in KINDS}
     account = {"from": source.name, "to": target.name, "settings": nested(translation.settings), "text": text,
-               "notes": notes}
+               "notes": noted(translation.notes)}
     return Outcome(0, "\n".join(lines), account)
+
+
+def translated(given, from_=None, to=None, pictures=None):
+    """Return the trainer that settings are of, the one that they are for, the translation, and the text to write.
+
+    given              as `opened` takes them
+    from_, to          names of trainers; to: a design where nothing is said
+    pictures           as `pass_of` takes them
+    """
+    source, settings = opened(given, from_)
+    target = trainer(to or ("labkit" if source.name != "labkit" else ""))
+    settings, sizes = with_sizes(source, settings, given)
+    translation = translate(source, settings, target, pass_of(source, settings, given, pictures))
+    if sizes:
+        translation.notes.tell("other", "dim_from_weights", sizes)
+    return source, target, translation, written(target, translation.settings,
+                                                origins(source, settings, translation.names))
 
 
 def opened(text, name=None):
@@ -49,7 +59,25 @@ def opened(text, name=None):
         source = TRAINERS["labkit"] if is_share_string(text) else recognized(given.settings, given.script)
     if source.name == "labkit":                               # read and checked as every verb reads a design
         return source, settings_of(load_design(text))
+    if given.script in MODEL_TYPES:
+        return source, {"model_type": MODEL_TYPES[given.script]} | given.settings
     return source, given.settings
+
+
+def origins(source, settings, names):
+    """Return a sentence for each part of a run that says where it comes from.
+
+    names    the trainer's own name of each part
+    """
+    given = {form for name, value in settings.items() if plain(value) is not None for form in forms(name)}
+    return {ours: f"{theirs} in the settings of {source.name}" if theirs in given else
+            f"follows from the settings of {source.name}, where {theirs} is not given"
+            for ours, theirs in names.items()}
+
+
+def noted(notes):
+    """Return what is told of a translation in a form for scripts, by its kinds."""
+    return {kind: [{"name": note.name, "text": note.text} for note in notes if note.kind == kind] for kind in KINDS}
 
 
 def told(notes):

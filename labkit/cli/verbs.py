@@ -36,5 +36,5 @@ VERBS = {  # verb: (function, in the package or in tools/ of a checkout; what it
 PLACES = {"chapter": "--out DIR", "bench": "--out FILE", "export": "--to FILE", "merge": "--to FOLDER",
           "judge": "--to FILE", "student": "--to FOLDER", "submit": "--to FILE", "collect": "--to FOLDER",
           "translate": "--out FILE", "find": "--to FILE", "report": "--to FILE", "generate": "--to FILE"}
-STORED = ("lab", "chapter", "train", "resume", "sweep", "find", "runs", "diagnose", "report", "generate", "name",
-          "delete", "export", "merge", "submit")
+STORED = ("lab", "chapter", "train", "resume", "sweep", "find", "runs", "diagnose", "inspect", "report", "generate",
+          "name", "delete", "export", "merge", "submit")

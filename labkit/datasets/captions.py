@@ -15,6 +15,7 @@ from typing import NamedTuple
 from labkit import reading
 from labkit.datasets.pixels import is_foreign, is_picture
 from labkit.datasets.tables import (
+    TABLES,
     Columns,
     file_named,
     read_rows,
@@ -63,7 +64,11 @@ def captioned(folder: Path, chosen: str | None = None, fallback: str | None = No
         inside = list(folder.iterdir())
     except OSError as error:
         raise unreadable(folder, error) from None
-    visible = [path for path in inside if path.is_file() and not path.name.startswith(".")]
+    named = [path for path in inside if not path.name.startswith(".")]
+    if lost := sorted(path for path in named if path.is_symlink() and not path.exists() and _is_read(path)):
+        raise LabError(f"data: {lost[0]} is a link to {os.readlink(lost[0])}, which is not there. Mend the link, or "
+                       "take it out.")
+    visible = [path for path in named if path.is_file()]
     files = sorted(visible, key=lambda path: path.name)
     pictures, foreign = list(filter(is_picture, files)), list(filter(is_foreign, files))
     texts, notes = _texts(files)
@@ -87,6 +92,11 @@ def captioned(folder: Path, chosen: str | None = None, fallback: str | None = No
     notes = [f"captions come from {source}; the {len(unread)} .txt beside the pictures are not read"
              ] if unread else []
     return _checked(folder, Captioned(rows, foreign, notes, source), fallback)
+
+
+def _is_read(path: Path) -> bool:
+    """Tell by a file's name whether it would be read: a picture, a caption or a table of captions."""
+    return is_picture(path) or is_foreign(path) or path.suffix.lower() in SUFFIXES or path.name in TABLES
 
 
 def _checked(folder: Path, content: Captioned, fallback: str | None) -> Captioned:

@@ -1,7 +1,8 @@
 """Pictures in folders of folders: `10_sks room/` as kohya's trainer has them, and what lies in folders of train/.
 
-There a folder `N_NAME` is shown N times in an epoch, and NAME is the caption of pictures without one. Here pictures
-are shown in rounds, each as often as its repeats say, divided by what all have in common.
+There a folder `N_NAME` is shown N times in an epoch, and NAME is the caption of pictures without one; `0_NAME` is left
+out (sd-scripts, `generate_dreambooth_subsets_config_by_subdirs`). Here pictures are shown in rounds, each as often as
+its repeats say, divided by what all have in common.
 """
 
 import math
@@ -13,9 +14,12 @@ from labkit.datasets.notes import inside, is_visible
 from labkit.datasets.picture_folder import PictureFolder, load_folder
 from labkit.datasets.pixels import is_foreign, is_picture
 from labkit.datasets.tables import table_in
+from labkit.errors import LabError
 from labkit.reading import IMAGES, WITH_REPEATS
 from labkit.settings import given_path
 from labkit.text import counted
+
+YEARS = range(1900, 2100)                   # repeats that nobody gives: the folder is of that year
 
 
 class Concept(NamedTuple):
@@ -31,7 +35,8 @@ def load_part(path: Path | str, *, crop: str = "center", captions: str | None = 
     """Open a folder of pictures or, where it has none itself, the folders of pictures in it, as one.
 
     takes_all    folders without a number before their names are used too, as in train/
-    The other arguments, and what is raised, are those of `load_folder`.
+    The other arguments are those of `load_folder`.
+    LabError: as `load_folder` raises it, or a year before a folder's name would be taken for repeats.
     """
     folder = given_path(path)
     concepts = [concept_of(folder)] if _has_pictures(folder) or table_in(folder) else _below(folder, takes_all)
@@ -46,6 +51,16 @@ def concept_of(place: Path) -> Concept:
     """Read repeats and a caption out of a folder's name, as of `10_sks room`."""
     match = WITH_REPEATS.fullmatch(place.name)
     return Concept(place, max(1, int(match[1])), match[2].strip()) if match else Concept(place, 1, None)
+
+
+def _is_off(place: Path) -> bool:
+    match = WITH_REPEATS.fullmatch(place.name)
+    return match is not None and int(match[1]) == 0
+
+
+def has_none(folder: Path) -> bool:
+    """Tell whether a folder has no pictures at all, nor a table of some."""
+    return not table_in(folder) and not _pictures(folder.rglob("*"))
 
 
 def census(path: Path | str, *, takes_names: bool) -> list[tuple[Concept, int]]:
@@ -63,10 +78,11 @@ def census(path: Path | str, *, takes_names: bool) -> list[tuple[Concept, int]]:
 
 
 def _below(folder: Path, takes_all: bool) -> list[Concept]:
-    """Return the folders of pictures in a folder: those with repeats, or all; else those in its img/."""
+    """Return the folders of pictures in a folder: those with repeats above 0, or all; else those in its img/."""
     for place in (folder, *(folder / name for name in IMAGES)):
         inner = [concept_of(each) for each in inside(place) if each.is_dir() and is_visible(each)]
-        concepts = [each for each in inner if (takes_all or each.name) and _has_pictures(each.place)]
+        concepts = [each for each in inner
+                    if (takes_all or each.name) and not _is_off(each.place) and _has_pictures(each.place)]
         if concepts:                        # by what they show: other repeats are no other order
             return sorted(concepts, key=lambda each: each.name or each.place.name)
     return []
@@ -77,13 +93,20 @@ def _has_pictures(folder: Path) -> bool:
 
 
 def _pictures(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if (is_picture(path) or is_foreign(path)) and is_visible(path) and path.is_file()]
+    """Return the pictures among some paths, and the links to pictures that are gone, which are named when read."""
+    return [path for path in paths if (is_picture(path) or is_foreign(path)) and is_visible(path)
+            and (path.is_file() or path.is_symlink())]
 
 
 def _joined(folder: Path, concepts: Sequence[Concept], parts: Sequence[PictureFolder]) -> PictureFolder:
     """Put the pictures of several folders one after another, each with its repeats, and say so."""
     common = math.gcd(*(concept.repeats for concept in concepts))
     repeats = [concept.repeats // common for concept, part in zip(concepts, parts, strict=True) for _ in part.paths]
+    years = [concept for concept in concepts if concept.name and concept.repeats in YEARS]
+    if years and max(repeats) > 1:
+        raise LabError(f"data: {years[0].place} begins with a number that would be {years[0].repeats:,} repeats and "
+                       f"looks like a year: call it {years[0].name}_{years[0].repeats} if it is one, else give fewer "
+                       "repeats to all folders beside it.")
     notes = [note for part in parts for note in part.notes]
     if any(concept.repeats > 1 for concept in concepts) or len(concepts) > 1:
         notes.insert(0, _told(concepts, [len(part) for part in parts], max(repeats) > 1))

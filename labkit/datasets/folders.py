@@ -8,11 +8,12 @@ forms that are read.
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from labkit.datasets import copies
 from labkit.datasets import notes as folder_notes
-from labkit.datasets.concepts import load_part
+from labkit.datasets.concepts import has_none, load_part
 from labkit.datasets.picture_folder import PictureFolder, as_texts
 from labkit.datasets.picture_folder import load_folder as load_folder  # where everyone looks for them
 from labkit.datasets.pixels import load_picture as load_picture
@@ -24,7 +25,8 @@ from labkit.text import counted
 HELD_OUT = 0.1                                                # of a folder without its own validation pictures
 FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 128
 VALIDATION = ("validation", "valid", "val", "test")           # names of the held-out part, the first that is there
-OWN_PRIOR = ("class", "reg")                                  # one's own pictures of what the base should keep
+ORDINARY = "ordinary"                                         # one's own pictures of what the base knew before
+OWN_PRIOR = ("class", "reg")                                  # and of what it should keep
 PROMPTS = 4
 LINES = 3                                                     # in which a folder is told of before training
 
@@ -105,7 +107,8 @@ class Territory:
             raise LabError(f"data: {name} = {odd[0]} is not one of {', '.join(known)}.")
 
 
-def territory(name: str = "liminal", *, crop: str = "center", captions: str | None = None) -> Territory:
+def territory(name: str = "liminal", *, crop: str = "center", captions: str | None = None,
+              held_out: Path | str | None = None) -> Territory:
     """Open a territory: a name that ships with the kit, or an image folder.
 
     Attributes behind it select pictures, as in "liminal/kind=pool,maze". A folder may have train/ and validation/
@@ -115,12 +118,18 @@ def territory(name: str = "liminal", *, crop: str = "center", captions: str | No
 
     crop        which square of each picture is used: center, top, bottom, left, right; or buckets, of its own shape
     captions    where captions come from, as `reading.SOURCES` says; None takes what the folder has
+    held_out    another folder, whose pictures are measured on whatever this one holds out; attributes do not select
+                among them
 
     LabError: no such territory, or anything wrong in its folders.
     """
     name, attributes = filtered(name)
     if attributes:
-        return territory(name, crop=crop, captions=captions).where(**attributes)
+        whole = territory(name, crop=crop, captions=captions, held_out=held_out)
+        if held_out is None:
+            return whole.where(**attributes)
+        some = replace(whole, validation=whole.train).where(**attributes)
+        return replace(some, validation=whole.validation, prompts=whole.prompts)
     shipped = data_dir() / "territories"
     folder = shipped / name if name in shipped_territories() else given_path(name)
     if not folder.is_dir():
@@ -128,22 +137,28 @@ def territory(name: str = "liminal", *, crop: str = "center", captions: str | No
         raise LabError(f"data: there is no folder {name}. "
                        f"Give a folder of pictures, or one of the territories that ship: {names}.")
     load = partial(load_part, crop=crop, captions=captions)
-    held_out = next((folder / part for part in VALIDATION if (folder / part).is_dir()), None)
+    own_held_out = next((folder / part for part in VALIDATION if (folder / part).is_dir()), None)
     has_train = (folder / "train").is_dir()
-    if held_out and (has_train or held_out == folder / "validation"):
-        train, validation = load(folder / "train", takes_all=True), load(held_out, takes_all=True)
+    if held_out is not None:
+        train = load(folder / "train", takes_all=True) if has_train else load(folder)
+        validation = load(held_out)
+        notes = _shared(train, validation)
+    elif own_held_out and (has_train or own_held_out == folder / "validation"):
+        train, validation = load(folder / "train", takes_all=True), load(own_held_out, takes_all=True)
         notes = _shared(train, validation)
     else:
         train, validation, notes = _split(load(folder / "train", takes_all=True) if has_train else load(folder))
-    has_ordinary = (folder / "ordinary").is_dir()
-    ordinary = load_part(folder / "ordinary" if has_ordinary else shipped / "ordinary" / "validation",
-                         crop=crop, fallback="" if has_ordinary else None)
-    prior = next((load_part(folder / part, crop=crop, fallback="", takes_all=True)
-                  for part in OWN_PRIOR if (folder / part).is_dir()), None)
+    there = {name: folder / name for name in (ORDINARY, *OWN_PRIOR) if (folder / name).is_dir()}
+    empty = [name for name in there if has_none(there[name])]
+    notes += [f"no pictures in {there.pop(name)}, which is taken as if it were not there" for name in empty]
+    ordinary = load_part(there.get(ORDINARY, shipped / "ordinary" / "validation"), crop=crop,
+                         fallback="" if ORDINARY in there else None)
+    prior = next((load_part(there[name], crop=crop, fallback="", takes_all=True)
+                  for name in OWN_PRIOR if name in there), None)
+    parts = [part for part in (train, validation, ordinary, prior) if part]
+    notes = [*(note for part in parts for note in part.notes), *folder_notes.of_squares(parts, crop), *notes]
     if shipped not in folder.parents:
-        parts = [part for part in (train, validation, ordinary, prior) if part]
-        part_notes = [note for part in parts for note in part.notes] + folder_notes.of_squares(parts, crop)
-        notes = [*folder_notes.unused(folder, parts), *part_notes, *notes]
+        notes = folder_notes.unused(folder, parts) + notes
         notes += [f"{counted(len(prior), 'picture')} in {prior.folder} shown with prior_loss_weight, in place of what "
                   "the base draws itself"] if prior else []
     return Territory(str(name), train, replace(validation, repeats=()), ordinary, _prompts(validation),
@@ -177,8 +192,8 @@ def _shared(train: PictureFolder, validation: PictureFolder) -> list[str]:
     columns = zip(validation.paths, validation.hashes, pixels, strict=True)
     both = [path for path, *hashes in columns if known.intersection(hashes)]
     if both:
-        raise LabError(f"data: {both[0]} is also in train ({len(both)} such pictures), so validation could not show "
-                       "overfitting. Take them out of one of the two.")
+        raise LabError(f"data: {both[0]} is also among the pictures trained on ({len(both)} such pictures), so its "
+                       "loss could not show overfitting. Take them out of one of the two.")
     near = copies.near_pairs(validation.looks, train.looks)
     if not near:
         return []

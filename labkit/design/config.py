@@ -229,20 +229,24 @@ class RunConfig:
     def resolved(self, n_images: int) -> "RunConfig":
         """Return the configuration with everything derived filled in, for a folder of n_images training pictures.
 
-        updates = ceil(n_train * epochs / effective batch): batches are cut across the borders of epochs.
+        updates = ceil(n_train * epochs / effective batch): batches are cut across the borders of epochs. Of a folder
+        with fewer pictures than the default train_batch_size, a batch is all of them.
         LabError: it needs more pictures than there are, or the adapter's file that it begins from is not there.
         """
         n_train = self.n_train or n_images
         if n_train > n_images:
             fields.refuse("n_train", n_train, f"at most {n_images}, the training pictures there are")
-        if n_train < self.train_batch_size:
-            fields.refuse("train_batch_size", self.train_batch_size, f"at most {n_train}, the training pictures used")
+        is_usual = self.train_batch_size == RunConfig.train_batch_size         # the default, which nobody asked for
+        batch = n_train if is_usual and n_images < self.train_batch_size else self.train_batch_size
+        if n_train < batch:
+            fields.refuse("train_batch_size", batch, f"at most {n_train}, the training pictures used")
         steps = self.max_train_steps
         if steps is None:                                     # then epochs are given: see __post_init__
-            steps = math.ceil(n_train * _known(self.num_train_epochs) / self.effective_batch_size)
+            steps = math.ceil(n_train * _known(self.num_train_epochs) / (batch * self.gradient_accumulation_steps))
         alpha = float(self.rank) if self.alpha is None else self.alpha
         derived = {"n_train": n_train, "max_train_steps": steps, "num_train_epochs": None, "alpha": alpha,
-                   "target_modules": self.targets, "init_lora_weights": adapter_start.pinned(self.init_lora_weights)}
+                   "train_batch_size": batch, "target_modules": self.targets,
+                   "init_lora_weights": adapter_start.pinned(self.init_lora_weights)}
         if self.lr_scheduler != "constant" and self.lr_end is None:
             derived["lr_end"] = 0.0 if self.lr_scheduler in ("linear", "cosine") else self.learning_rate / 10
         return self.replace(**derived)

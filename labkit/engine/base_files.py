@@ -172,6 +172,10 @@ def _weights(folder: Path, stem: str) -> Path:
         raise LabError(f"base: {folder} has its weights only as a pickle ({pickle.name}), "
                        "which can run any program when "
                        f"opened, so labkit does not load it. Take a copy of the model with {stem}.safetensors.")
+    if any(folder.glob(f"{stem}.safetensors.index*.json")):
+        raise LabError(f"base: {folder} has its weights in several files, and labkit reads one: let diffusers write "
+                       f'them anew, DiffusionPipeline.from_pretrained("{folder.parent}").save_pretrained('
+                       '"NEW_FOLDER", max_shard_size="100GB"), and give NEW_FOLDER.')
     raise LabError(f"base: {folder / stem}.safetensors is missing. Download the base again.")
 
 
@@ -265,8 +269,7 @@ def _download(name: str, revision: str | None, *, weights: bool = True, beside: 
     lacks = [part for part, *files in zip(wanted, large, half, strict=True)
              if not any((folder / file).is_file() for file in files)]
     if weights and lacks and (folder / "model_index.json").is_file():
-        raise LabError(f"base: {name} has no safetensors weights of its {', '.join(lacks)} on the hub. "
-                       "If it has .bin files there, those are pickles, "
-                       "which can run any program when opened, so labkit does not load them. "
-                       "Take a copy of the model with safetensors.")
+        raise LabError(f"base: {name} has no safetensors weights of its {', '.join(lacks)} on the hub that are one "
+                       "file. If it has .bin files there, those are pickles, which can run any program when opened, "
+                       "so labkit does not load them. Take a copy of the model with safetensors.")
     return folder

@@ -29,8 +29,7 @@ def text_width(files: BaseFiles) -> int | None:
 
 def named_as_in_first_code(adapter: ForeignAdapter) -> bool:
     """Tell whether only diffusers' loader knows which layers of a U-Net these names mean."""
-    return any(layer.name.removeprefix(KOHYA).removeprefix("diffusion_model.").startswith(FIRST_NAMES)
-               for layer in adapter.layers)
+    return any(layer.name.removeprefix(KOHYA).startswith(FIRST_NAMES) for layer in adapter.layers)
 
 
 def foreign_stack(unet: nn.Module, adapters: Sequence[Placed], strengths: Sequence[float]) -> LoRAStack:

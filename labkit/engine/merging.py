@@ -22,6 +22,7 @@ from labkit.store.adapter_starts import placed
 from labkit.store.foreign_adapters import ForeignAdapter
 
 Changes = Iterable[tuple[str, torch.Tensor]]                  # module, change of its weight
+ONE_FILE = "100GB"                                            # diffusers cuts weights above 10 GB, SDXL's in float32
 
 
 def changes_of_run(base: Base, config: RunConfig, arrays: Mapping[str, np.ndarray]) -> Changes:
@@ -84,7 +85,7 @@ def write_base(base: Base, folder: Path, revision: str | None = None, dtype: str
         pipe.register_modules(
             scheduler=scheduler.from_pretrained(str(kept), subfolder="scheduler", local_files_only=True))
         try:
-            pipe.save_pretrained(aside, safe_serialization=True)
+            pipe.save_pretrained(aside, safe_serialization=True, max_shard_size=ONE_FILE)
             if folder.exists():
                 folder.rmdir()                                # which an empty folder allows
             os.replace(aside, folder)

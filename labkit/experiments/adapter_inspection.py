@@ -23,12 +23,41 @@ TRANSFORMERS = ("double_blocks", "single_transformer_blocks", "joint_transformer
 USED = 0.35                                                   # of the rank: below, a smaller rank would have done
 STRONG = 4.0                                                  # a scaling above multiplies the rate's effect as well
 NAMED = 3                                                     # layers that a sentence names
+LISTED = 20                                                   # files of a folder that are read, a line each
+NO_ADAPTER = "holds no adapter"                               # what `read_adapter` says of a base, or of latents
+
+
+def inspect_adapters(folder: Path) -> list[Finding]:
+    """Return what each adapter file in a folder is, in a line; of files that are none, and of none at all, nothing."""
+    files = sorted(folder.glob("*.safetensors"))
+    lines = [line for file in files[:LISTED] if (line := _line(file))]
+    if not lines:
+        return []
+    more = f"; the first {LISTED} of {len(files):,} files were read" if len(files) > LISTED else ""
+    words = f"`labkit inspect FILE` tells all of one, and `labkit judge` which of several to keep{more}"
+    return [*lines, Finding("more", "good", words)]
+
+
+def _line(path: Path) -> Finding | None:
+    """Return what a file is in a line, with the names of what is odd about it; None where it holds no adapter."""
+    try:
+        adapter = read_kept(path)
+    except LabError as error:
+        return None if NO_ADAPTER in str(error) else Finding("adapter", "bad", str(error))
+    odd = [finding for finding in _odd(adapter) if finding.state != "good"]
+    kinds = " and ".join(dict.fromkeys(layer.kind for layer in adapter.layers))
+    sizes = "".join(f", {finding.found}" for finding in _sizes(adapter.layers))
+    made_for = family(adapter.layers) or ("this kit's embedded base" if fits_embedded(adapter) else "an unknown base")
+    beside = f"; to be looked at: {', '.join(finding.name for finding in odd)}" if odd else ""
+    state = "bad" if any(finding.state == "bad" for finding in odd) else "note" if odd else "good"
+    return Finding("adapter", state, f"{path.name}: {kinds}{sizes}, for {made_for}{beside}")
 
 
 def inspect_adapter(path: Path | str) -> list[Finding]:
     """Return what an adapter file, or a checkpoint of a run, is and what is odd about it; LabError if unreadable."""
     adapter = read_kept(path)
-    return [_what(adapter), _base(adapter), *_settings(adapter), *_sizes(adapter.layers), *_odd(adapter)]
+    return [_what(adapter), _base(adapter), *_settings(adapter), *_sizes(adapter.layers), *_rank_used(adapter.layers),
+            *_odd(adapter)]
 
 
 def _what(adapter: ForeignAdapter) -> Finding:
@@ -86,7 +115,7 @@ def _settings(adapter: ForeignAdapter) -> list[Finding]:
 
 
 def _sizes(layers: Sequence[AdapterLayer]) -> list[Finding]:
-    """Return rank, alpha, scaling and how much of the rank is used."""
+    """Return rank, alpha and scaling."""
     ranked = [layer for layer in layers if layer.rank]
     if not ranked:
         return []
@@ -95,18 +124,22 @@ def _sizes(layers: Sequence[AdapterLayer]) -> list[Finding]:
     scalings = sorted({round(layer.scaling, 4) for layer in ranked})
     words = (f"rank {_range(ranks)}, alpha {_range(alphas) if alphas else 'not told'}, "
              f"scaling {scalings[0]:g}{f' to {scalings[-1]:g}' if len(scalings) > 1 else ''}")
-    found = [Finding("size", "good", words)]
-    used = {layer.name: (Spectrum(layer.name, values, 1.0).effective_rank, layer.rank)
-            for layer in ranked if (values := singular_values(layer)) is not None}
-    if used:
-        effective = np.array([value for value, _ in used.values()])
-        share = float(np.median([value / rank for value, rank in used.values()]))
-        middle = f"{np.median(effective):.1f} (from {effective.min():.1f} to {effective.max():.1f}) over layers"
-        remedy = ("A smaller rank would hold the same: compare one of half the rank, at its own best rate."
-                  if share < USED and max(ranks) > 1 else "")
-        found.append(Finding("rank used", "note" if remedy else "good",
-                             f"the effective rank of the change is {middle}, {share:.0%} of the nominal", remedy))
-    return found
+    return [Finding("size", "good", words)]
+
+
+def _rank_used(layers: Sequence[AdapterLayer]) -> list[Finding]:
+    """Return how much of the rank is used."""
+    used = [(Spectrum(layer.name, values, 1.0).effective_rank, layer.rank)
+            for layer in layers if layer.rank and (values := singular_values(layer)) is not None]
+    if not used:
+        return []
+    effective = np.array([value for value, _ in used])
+    share = float(np.median([value / rank for value, rank in used]))
+    middle = f"{np.median(effective):.1f} (from {effective.min():.1f} to {effective.max():.1f}) over layers"
+    remedy = ("A smaller rank would hold the same: compare one of half the rank, at its own best rate."
+              if share < USED and max(rank for _, rank in used) > 1 else "")
+    return [Finding("rank used", "note" if remedy else "good",
+                    f"the effective rank of the change is {middle}, {share:.0%} of the nominal", remedy)]
 
 
 def _range(counts: Counter) -> str:

@@ -13,6 +13,8 @@ from labkit.machine import Finding
 from labkit.reading import BUCKETS
 from labkit.text import counted
 
+NO_PICTURES = "has no pictures"                               # what `load_folder` says of a folder that holds others
+
 
 def inspect_folder(data: str, base: str = "embedded", *, crop: str = "center",
                    captions: str | None = None) -> list[Finding]:

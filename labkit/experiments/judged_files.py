@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.datasets.concepts import load_part
 from labkit.datasets.folders import PictureFolder, Territory, load_picture, territory
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import weight_shapes
@@ -25,7 +24,7 @@ from labkit.errors import LabError
 from labkit.experiments.adapter_inspection import FAMILIES, family
 from labkit.experiments.memorization import GAP, distances, layout_and_colour
 from labkit.judge.score_text import score
-from labkit.settings import data_dir, given_path
+from labkit.settings import given_path
 from labkit.store.adapter_starts import placed
 from labkit.store.checkpoint_adapters import read_kept
 from labkit.store.events import Event
@@ -125,39 +124,29 @@ def _check_kind(adapter: ForeignAdapter) -> None:
                        f"it would be judged as another adapter. {ELSEWHERE}")
 
 
-def opened(data: str, held_out: str | None = None) -> Territory:
+def opened(data: str, held_out: str | None = None, **reading: str) -> Territory:
     """Open the pictures that files were trained on and those they are judged by; LabError as `territory` raises it.
 
     held_out    a folder of held-out pictures; None holds out those that training with this kit would
+    reading     crop and captions of both, as `territory` takes them
     """
-    if held_out is None:
-        whole = territory(data)
-        if not whole.is_held_out:
-            raise LabError(f"data: {whole.summary}: give other pictures of the same with --held-out.")
-        return whole
-    folder = given_path(data)
-    has_train = (folder / "train").is_dir()
-    train = load_part(folder / "train", takes_all=True) if has_train else load_part(folder)
-    validation = replace(load_part(given_path(held_out)), repeats=())
-    if both := [path for path, own in zip(validation.paths, validation.hashes, strict=True) if own in train.hashes]:
-        raise LabError(f"--held-out: {both[0]} is also among the pictures trained on ({len(both)} such pictures), so "
-                       "its loss says nothing of overfitting. Take them out of one of the two.")
-    shipped = data_dir() / "territories" / "ordinary" / "validation"
-    has_ordinary = (folder / "ordinary").is_dir()
-    ordinary = load_part(folder / "ordinary" if has_ordinary else shipped, fallback="" if has_ordinary else None)
-    prompts = tuple(dict.fromkeys(validation.captions))[:PROMPTS]
-    return Territory(str(data), train, validation, ordinary, prompts, (*train.notes, *validation.notes))
+    whole = territory(data, held_out=held_out, **reading)
+    if not whole.is_held_out:
+        raise LabError(f"data: {whole.summary}: give other pictures of the same with --held-out.")
+    return whole
 
 
 # -- on the loaded base
 
 
 def judge_files(lab, adapters: Sequence[ForeignAdapter], strengths: Sequence[float] = (1.0,),
-                tell: Callable[[str], None] = lambda text: None) -> list[JudgedFile]:
+                tell: Callable[[str], None] = lambda text: None,
+                count: Callable[[int, int], None] = lambda done, total: None) -> list[JudgedFile]:
     """Measure each file at each strength: side by side where our layers fit, else one after the other by diffusers.
 
     lab       of the base and of the territory that `opened` gave; its `monitor` says what is measured otherwise
     tell      is given a line before each pass
+    count     is given how many measurements are done, and of how many: the untouched base's, then each file's
 
     LabError: a file is of another base, cannot be loaded by diffusers either, or memory runs out.
     """
@@ -177,8 +166,12 @@ def judge_files(lab, adapters: Sequence[ForeignAdapter], strengths: Sequence[flo
                      if way == "one pass" else LoadedFile(base, *_file(candidates[0])))
             seen = [0] * len(ids)
             before = before or list(measure(0, stack, seen, [0]))
+            total = len(before) * (1 + len(adapters) * len(strengths))
+            events: list[Event] = []
             with stack.attached():
-                events = list(measure(1, stack, seen, range(len(ids))))
+                for event in measure(1, stack, seen, range(len(ids))):
+                    events.append(event)
+                    count(len(before) * (1 + len(judged)) + len(events), total)
         for (adapter, strength), name, config in zip(candidates, ids, configs, strict=True):
             run = _run(name, config, before, events)
             judged.append(JudgedFile(adapter.path, strength, run, training.nearest_to(run), way))
@@ -244,7 +237,7 @@ class Training:
     def __init__(self, pictures: PictureFolder, resolution: int):
         """Look at every picture once."""
         self.paths = pictures.paths
-        self.features = np.concatenate([layout_and_colour(load_picture(path, resolution)[None])
+        self.features = np.concatenate([layout_and_colour(load_picture(path, resolution, pictures.crop)[None])
                                         for path in pictures.paths])
 
     def nearest_to(self, run: Run) -> tuple[Nearest, ...]:

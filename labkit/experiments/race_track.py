@@ -23,14 +23,16 @@ class PlanTrack:
 
     def __init__(self, lab: Lab, monitor: Monitor, *, stop: Callable[[], bool] = lambda: False,
                  tell: Callable[[str], None] = lambda text: None,
+                 begin: Callable[[Mapping[str, RunConfig], int], None] = lambda plan, step: None,
                  watch: Callable[[Event], None] = lambda event: None):
         """Take what the runs have in common.
 
         monitor   that measures wherever runs may leave
         stop      asked after each update; when true, `train` ends there
+        begin     is given before each pass what is trained in it, and up to which update
         watch     is given each event
         """
-        self.lab, self.monitor, self.stop, self.tell, self.watch = lab, monitor, stop, tell, watch
+        self.lab, self.monitor, self.stop, self.tell, self.begin, self.watch = lab, monitor, stop, tell, begin, watch
 
     def train(self, plan: Mapping[str, RunConfig], step: int, kept: Sequence[int] = ()) -> None:
         """Train runs up to `step` updates, or to their ends, and keep a checkpoint there; LabError when stopped.
@@ -41,6 +43,7 @@ class PlanTrack:
         while waiting := {name: config for name, config in plan.items() if not self._is_there(name, step)}:
             if self.stop():
                 raise LabError(STOPPED)
+            self.begin(waiting, step)
             self._one_pass(waiting, step, kept)
 
     def _one_pass(self, plan: Mapping[str, RunConfig], step: int, kept: Sequence[int]) -> None:

@@ -24,6 +24,7 @@ from labkit.judge.stats import LEVEL, Interval
 from labkit.judge.training_loss import TrainingLoss, broke_at, training_loss
 from labkit.judge.verdict_text import DIVERGED, HEALTHY, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE
 from labkit.store.foreign_logs import ForeignLog, rate_at
+from labkit.store.log_epochs import is_by_epoch
 from labkit.store.log_series import Series
 from labkit.store.log_tags import plain
 
@@ -37,7 +38,6 @@ RISES = (OVERFITTING, OVERSHOOTING)
 CAUTIONS = {  # by tag in plain form; kohya sd-scripts: train_network.py, LossRecorder of library/train_util.py
     "loss_validation_step_average": "kohya's step average keeps the validations of the first epoch in it to the end: "
                                     "changes are larger than the curve shows.",
-    "loss_validation_epoch_average": "kohya logs this average by epochs: steps are epochs here.",
 }
 FAR_LOST = 8.0                                                # times the gain: more than overfitting is likely to lose
 
@@ -96,7 +96,8 @@ def _judge_validation(log: ForeignLog, curve: Series, training: TrainingLoss | N
     course = log_course(steps, values, np.array([_halfway(log, steps)]))
     evidence |= _evidence(course, steps, values)
     learned_by_heart = log.probe is not None and len(log.probe) and log.probe.values[-1] < log.probe.values[0]
-    if (values[-2:] > DIVERGED_FACTOR * values[0]).all() and not learned_by_heart:
+    # A multiple of a loss is a bound only where it is above 0, which some weighted losses are not.
+    if values[0] > 0 and (values[-2:] > DIVERGED_FACTOR * values[0]).all() and not learned_by_heart:
         since = int(steps[np.argmax(values > DIVERGED_FACTOR * values[0])])
         return _verdict(log, DIVERGED, 1.0, since, {"reason": "explosion"} | evidence, course)
     probe = _probe_rise(log, course)
@@ -122,7 +123,7 @@ def _shares(course: LogCourse, values: np.ndarray, probe: np.ndarray | None) -> 
     if not is_gain:
         lost = rise > np.maximum(NEGLIGIBLE * start, 2 * course.noise)
         shared = np.ones(len(rise), bool) if probe is None else probe > SHARED * rise
-        flat = ~lost & (np.abs(end - first) < NEGLIGIBLE * start)
+        flat = ~lost & (np.abs(end - first) <= NEGLIGIBLE * start)
         return _shared({OVERSHOOTING: lost & shared, OVERFITTING: lost & ~shared, STAGNATING: flat,
                         UNSURE: ~(lost | flat)})
     lost = rise > LOST * gain
@@ -192,6 +193,16 @@ def _verdict(log: ForeignLog, label: str, confidence: float, since: int | None, 
 
 
 def _cautions(log: ForeignLog) -> tuple[str, ...]:
-    """Return the known weaknesses of the log's tags, by which they tell less than they seem to."""
-    tag = plain(log.validation.tag) if log.validation is not None else ""
-    return (CAUTIONS[tag],) if tag in CAUTIONS else ()
+    """Return the known weaknesses of the log's tags and steps, by which they tell less than they seem to."""
+    if log.validation is None or not len(log.validation):
+        return ()
+    tag, last, end = log.validation.tag, float(log.validation.steps[-1]), log.trained_to
+    cautions = [CAUTIONS[plain(tag)]] if plain(tag) in CAUTIONS else []
+    if end is None and is_by_epoch(tag):
+        cautions.append(f"{tag} is logged by epochs, and nothing in this log counts steps: what is called a step here "
+                        "may be an epoch.")
+    if end is not None and not log.has_one_axis:
+        unused = ", so that learning rates were not used" if log.rate else ""
+        cautions.append(f"{tag} ends at step {last:,.0f} and the training at step {end:,.0f}: it may count something "
+                        f"else than steps, such as epochs{unused}.")
+    return tuple(cautions)

@@ -1,5 +1,7 @@
 """What is said of a log of another trainer: what to do, and what was seen, with its numbers."""
 
+import math
+
 from labkit.judge.stats import Interval
 from labkit.judge.verdict_text import DIVERGED, HEALTHY, OVERFITTING, OVERSHOOTING, STAGNATING, UNSURE
 from labkit.text import counted, interval_text
@@ -60,7 +62,9 @@ def seen(label: str, since: int | None, evidence: dict) -> str:
         return f"There are {counted(evidence['evaluations'], 'value')} of it."
     start, gain, rise = evidence["loss_at_start"], evidence["gain"], evidence["rise"]
     size = evidence["noise"]
-    noise = f"The log's own noise is {size:.2g} ({100 * size / abs(start):.1g} % of the loss)"
+    is_measure = abs(start) > size                            # a share of a loss about 0 would tell nothing
+    of_loss = f" ({100 * size / abs(start):.1g} % of the loss)" if is_measure else ""
+    noise = f"The log's own noise is {size:.2g}{of_loss}"
     if label in (OVERFITTING, OVERSHOOTING) or rise.low > 0:
         probe = evidence.get("probe_since_best")
         beside = ""
@@ -68,10 +72,11 @@ def seen(label: str, since: int | None, evidence: dict) -> str:
             beside = f", while on training pictures it changed by {interval_text(probe)}"
         fell = f"fell by {interval_text(gain)} to step {evidence['best_step']:,} and then " if gain.low > 0 else ""
         return f"Validation loss {fell}rose by {interval_text(rise)}{beside}. {noise}."
-    share = f", {100 * gain.mean / abs(start):.2g} % of {start:.4g}"
+    share = f", {100 * gain.mean / abs(start):.2g} % of {start:.4g}" if is_measure else ""
     if label == STAGNATING and gain.low > 0:
-        return (f"Validation loss fell by {interval_text(gain)}{share}, and in the second half still at "
-                f"{evidence['second_half_gain']:.0%} of the pace of the first. {noise}.")
+        pace = evidence["second_half_gain"]
+        late = f"still at {pace:.0%} of the pace of the first" if math.isfinite(pace) else "alone"
+        return f"Validation loss fell by {interval_text(gain)}{share}, and in the second half {late}. {noise}."
     return f"Validation loss fell by {interval_text(gain)}{share}. {noise}."
 
 

@@ -35,7 +35,9 @@ def kohya_name(module: str) -> str:
 def original_name(module: str) -> str | None:
     """Return what the original Stable Diffusion code calls a layer of the U-Net's blocks, as kohya's SDXL files do.
 
-    None where it has no such name, or lies outside the residual blocks and transformers.
+    An upsampler comes after a residual block and a transformer, as in SDXL: Stable Diffusion 1.x and 2.x have one
+    without a transformer, but kohya's files for these have the names of diffusers.
+    None where it has no such name, or lies outside the blocks.
     """
     if match := re.fullmatch(r"(down|up)_blocks\.(\d+)\.(attentions|resnets)\.(\d+)\.(.+)", module):
         side, block, kind, number, layer = match.groups()
@@ -44,6 +46,10 @@ def original_name(module: str) -> str | None:
     elif match := re.fullmatch(r"mid_block\.(attentions|resnets)\.(\d+)\.(.+)", module):
         kind, number, layer = match.groups()
         block, part = "middle_block", 2 * int(number) if kind == "resnets" else 1
+    elif match := re.fullmatch(r"down_blocks\.(\d+)\.downsamplers\.0\.conv", module):
+        return f"input_blocks.{3 * int(match[1]) + 3}.0.op"
+    elif match := re.fullmatch(r"up_blocks\.(\d+)\.upsamplers\.0\.conv", module):
+        return f"output_blocks.{3 * int(match[1]) + 2}.2.conv"
     else:
         return None
     return f"{block}.{part}.{IN_RESNETS.get(layer, layer) if kind == 'resnets' else layer}"

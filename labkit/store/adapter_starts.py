@@ -16,11 +16,12 @@ from labkit.design.config import RunConfig
 from labkit.design.target_modules import SETS, expanded
 from labkit.errors import LabError
 from labkit.store.adapter_forms import KOHYA_PREFIX, kohya_name, original_name
-from labkit.store.foreign_adapters import AdapterLayer, ForeignAdapter, read_adapter
+from labkit.store.checkpoint_adapters import read_kept
+from labkit.store.foreign_adapters import COMFYUI, AdapterLayer, ForeignAdapter
 from labkit.text import counted
 
 Shapes = Mapping[str, Sequence[int]]                          # of a U-Net's weights, by module
-PREFIXES = ("unet.base_model.model.", "base_model.model.unet.", "base_model.model.", "unet.")
+PREFIXES = ("unet.base_model.model.", "base_model.model.unet.", "base_model.model.", "unet.", COMFYUI)
 SAME = 1e-5                                                   # two scalings that differ by less are one
 
 
@@ -35,17 +36,17 @@ def check_kind(path: Path | str, config: RunConfig) -> ForeignAdapter:
 
 
 def plain_lora(path: Path | str) -> ForeignAdapter:
-    """Return the adapter in a file if it is a whole LoRA of a U-Net.
+    """Return the adapter in a file, or in a checkpoint of a run, if it is a whole LoRA of a U-Net.
 
-    LabError: it is a pickle, damaged, of another kind, adapts a text encoder too, or holds numbers that are not
+    LabError: as `read_kept`, or it is of another kind, adapts a text encoder too, or holds numbers that are not
     finite.
     """
-    adapter = read_adapter(path)
+    adapter = read_kept(path)
     layers = adapter.layers
     kinds = sorted({layer.kind for layer in layers} - {"LoRA"}) or (["Tucker"] if _has_mid(layers) else [])
     if kinds:
         odd = sum(layer.kind != "LoRA" or "mid" in layer.arrays for layer in layers)
-        raise LabError(f"{path} is of kind {' and '.join(kinds)} in {odd} of {counted(len(layers), 'layer')}: "
+        raise LabError(f"{path} holds {' and '.join(kinds)} in {odd} of {counted(len(layers), 'layer')}: "
                        "give a plain LoRA.")
     if words := [layer for layer in layers if layer.part not in ("unet", "")]:
         raise LabError(f"{path} adapts {words[0].part} too ({counted(len(words), 'layer')}), which is not trained "
@@ -97,12 +98,13 @@ def placed(adapter: ForeignAdapter, shapes: Shapes, base: str) -> dict[str, Adap
 
     LabError: a layer is not one of this base, or of another size.
     """
-    layers, kohya = {}, {}
-    if any(layer.name.startswith(KOHYA_PREFIX) for layer in adapter.layers):
-        kohya = {kohya_name(there): module for module in shapes if (there := original_name(module))}
-        kohya |= {kohya_name(module): module for module in shapes}
+    layers, others = {}, {}
+    if any(layer.name.startswith((KOHYA_PREFIX, COMFYUI)) for layer in adapter.layers):
+        original = {there: module for module in shapes if (there := original_name(module))}
+        others = {name: module for there, module in original.items() for name in (kohya_name(there), COMFYUI + there)}
+        others |= {kohya_name(module): module for module in shapes}
     for layer in adapter.layers:
-        module = _module(layer.name, shapes, kohya)
+        module = _module(layer.name, shapes, others)
         if module is None:
             raise LabError(f"{adapter.path} adapts {layer.name}, which the base {base} does not have: "
                            "it was made for another base.")
@@ -118,13 +120,13 @@ def placed(adapter: ForeignAdapter, shapes: Shapes, base: str) -> dict[str, Adap
     return layers
 
 
-def _module(name: str, shapes: Shapes, kohya: Mapping[str, str]) -> str | None:
+def _module(name: str, shapes: Shapes, others: Mapping[str, str]) -> str | None:
     """Return the module of the U-Net that a file's layer adapts, whatever form its name has; None: there is none.
 
-    kohya    modules by kohya's names
+    others    modules by kohya's names, and by those of the first code
     """
     plain = re.sub("^(" + "|".join(map(re.escape, PREFIXES)) + ")", "", name).replace(".processor.", ".")
-    candidates = kohya.get(name, ""), plain, f"{plain}.0"    # to_out was one layer before it was the first of two
+    candidates = others.get(name, ""), plain, f"{plain}.0"    # to_out was one layer before it was the first of two
     return next((candidate for candidate in candidates if candidate in shapes), None)
 
 

@@ -2,7 +2,7 @@
 
 Known forms: diffusers with PEFT (`unet.….lora_A.weight`), PEFT alone (`base_model.model.…`), diffusers before PEFT
 (`….lora.down.weight`), kohya's (`lora_unet_….lora_down.weight`, `.alpha`), which OneTrainer and ComfyUI share, and
-what LyCORIS adds to it: LoHa, LoKr, DoRA and whole differences.
+what LyCORIS adds to it: LoHa, LoKr, DoRA, OFT, (IA)3, GLoRA and whole differences.
 """
 
 import json
@@ -33,15 +33,25 @@ ROLES = {
     **{f"hada_{part}": (part, "LoHa") for part in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")},
     **{f"lokr_{part}": (part, "LoKr") for part in ("w1", "w2", "w1_a", "w1_b", "w2_a", "w2_b", "t2")},
     "diff": ("difference", "whole difference"), "diff_b": ("bias", "whole difference"),
-    "delta.weight": ("difference", "whole difference"), "oft_blocks": ("blocks", "OFT"),
+    "delta.weight": ("difference", "whole difference"),
+    "oft_blocks": ("blocks", "OFT"), "oft_R.weight": ("blocks", "OFT"), "rescale": ("rescale", "OFT"),
+    "on_input": ("on_input", "(IA)3"), "ia3_l": ("factors", "(IA)3"),
+    **{f"{part}.weight": (part, "GLoRA") for part in ("a1", "a2", "b1", "b2")},
     "alpha": ("alpha", ""),
 }
+COMFYUI = "diffusion_model."                                  # what ComfyUI and its like call the model itself
 OLD = re.compile(r"\.processor\.(to_\w+?)_lora\.(down|up)\.weight$")      # diffusers 0.12 to 0.20
 PARTS = {"lora_unet_": "unet", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2", "lora_te_": "text_encoder",
          "unet.": "unet", "text_encoder_2.": "text_encoder_2", "text_encoder.": "text_encoder",
-         "transformer.": "transformer", "diffusion_model.": "transformer", "lora_transformer_": "transformer",
+         "transformer.": "transformer", COMFYUI: "transformer", "lora_transformer_": "transformer",
          "base_model.model.": ""}
-KINDS = ("DoRA", "LoHa", "LoKr", "OFT", "whole difference", "LoRA")       # of a layer: the first that it has parts of
+# What a layer's name has behind that prefix where the model is a U-Net, in diffusers and in the first code.
+BLOCKS = ("down_blocks.", "mid_block.", "up_blocks.", "input_blocks.", "middle_block.", "output_blocks.")
+# Of a layer: the first that it has parts of. One that has an alpha and else nothing that is known is of unknown kind.
+KINDS = ("GLoRA", "OFT", "(IA)3", "DoRA", "LoHa", "LoKr", "whole difference", "LoRA")
+UNKNOWN = "an unknown kind"
+PRODUCTS = ("LoHa", "LoKr", "whole difference", "LoRA")       # of which one array of zeros leaves nothing
+BELOW_16_BITS = ("F8", "F6", "F4")                            # beginnings of safetensors' names for them
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +63,7 @@ class AdapterLayer:
 
     name: str
     part: str                                                 # "unet", "text_encoder", ..., "" where nothing says so
-    kind: str                                                 # of KINDS
+    kind: str                                                 # of KINDS, or UNKNOWN
     arrays: Mapping[str, np.ndarray]
     alpha: float | None                                       # None: neither file nor header says
     use_rslora: bool = False                                  # scaling is alpha / sqrt(rank): Kalajdzievski 2023
@@ -80,7 +90,7 @@ class AdapterLayer:
     def is_dead(self) -> bool:
         """Tell whether the layer changes nothing, because one factor of its product is all zeros."""
         factors = [array for role, array in self.arrays.items() if role not in ("magnitude", "bias", "mid")]
-        return self.kind != "DoRA" and any(not array.any() for array in factors)
+        return self.kind in PRODUCTS and any(not array.any() for array in factors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +126,13 @@ def read_adapter(path: Path | str) -> ForeignAdapter:
             header = dict(file.metadata() or {})
             dtypes = {key: file.get_slice(key).get_dtype() for key in file.keys()}
             known = [key for key in dtypes if _role(key)]
+            if small := sorted({dtypes[key] for key in known if dtypes[key].startswith(BELOW_16_BITS)}):
+                raise LabError(f"{path} is stored as {' and '.join(small)}, fewer bits a number than are read here: "
+                               "give the file in float16, bfloat16 or float32.")
             arrays = {key: file.get_tensor(key).astype(np.float32) for key in known if dtypes[key] != "BF16"}
         arrays |= widened(path, [key for key in known if dtypes[key] == "BF16"])
+    except LabError:
+        raise
     except UNREADABLE as error:
         raise LabError(f"{path} cannot be read as a safetensors file ({error}): fetch or export it again.") from None
     if not arrays:
@@ -169,10 +184,11 @@ def _layer(name: str, parts: dict[str, np.ndarray], kinds: set[str], alphas: Map
            roots: Mapping[str, float], odd: Mapping[str, float]) -> AdapterLayer:
     own_alpha = parts.pop("alpha", None)
     prefix = next((prefix for prefix in PARTS if name.startswith(prefix)), "")
-    part = PARTS.get(prefix, "")
+    is_unet = prefix == COMFYUI and name.removeprefix(prefix).startswith(BLOCKS)
+    part = "unet" if is_unet else PARTS.get(prefix, "")
     stated_alpha = next((odd[end] for end in odd if f".{name}".endswith(f".{end}")), alphas.get(part, alphas.get("")))
     alpha = float(own_alpha.reshape(-1)[0]) if own_alpha is not None and own_alpha.size else stated_alpha
-    kind = next((kind for kind in KINDS if kind in kinds), "LoRA")
+    kind = next((kind for kind in KINDS if kind in kinds), UNKNOWN)
     # a layer's own alpha is over the rank
     is_rooted = own_alpha is None and bool(roots.get(part, roots.get("", False)))
     return AdapterLayer(name, part, kind, parts, alpha, is_rooted)

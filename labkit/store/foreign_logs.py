@@ -17,6 +17,7 @@ from labkit.errors import LabError
 from labkit.files import json_text
 from labkit.files.event_files import read_scalars
 from labkit.files.regular import require_regular
+from labkit.store.log_epochs import FAR_BEYOND, in_steps, is_by_epoch
 from labkit.store.log_series import Series, series
 from labkit.store.log_tables import MOST_JSON, Columns, csv_columns, database_columns, json_columns, jsonl_columns
 from labkit.store.log_tags import AITOOLKIT, TRANSFORMERS, fitting, trainer_of
@@ -57,6 +58,21 @@ class ForeignLog:
     def name(self) -> str:
         """Return what to call it: its path, and the run where the file holds several."""
         return f"{self.path} ({self.run})" if self.run else str(self.path)
+
+    @property
+    def trained_to(self) -> float | None:
+        """Return the last step at which a training loss or a rate was logged, None where nothing counts steps."""
+        ends = [float(one.steps[-1]) for one in (self.train, self.rate) if one and not is_by_epoch(one.tag)]
+        return max(ends, default=None)
+
+    @property
+    def has_one_axis(self) -> bool:
+        """Tell whether validations can be held against rates: not where training went on far beyond the last of them.
+
+        They were left off then, or count something else than steps, such as epochs.
+        """
+        end, curve = self.trained_to, self.validation
+        return end is None or curve is None or end < FAR_BEYOND * float(curve.steps[-1])
 
 
 def is_event_file(path: Path) -> bool:
@@ -186,6 +202,8 @@ def _file(files: list[Path], train_tag: str | None, val_tag: str | None, named: 
 def _events(files: list[Path]) -> tuple[Columns, list[str]]:
     """Return the columns of event files, one after the other as they were written, and what is wrong with them."""
     columns: Columns = {}
+    reached: dict[str, list[float]] = {}                      # for tags that count epochs, the step they came after
+    step_before = 0.0
     notes = []
     for file in files:
         require_regular(file)
@@ -196,14 +214,20 @@ def _events(files: list[Path]) -> tuple[Columns, list[str]]:
             steps, values = columns.setdefault(tag, ([], []))
             steps.append(float(step))
             values.append(value)
-    return columns, notes
+            if is_by_epoch(tag):
+                reached.setdefault(tag, []).append(step_before)
+            else:
+                step_before = float(step)
+    columns, turned = in_steps(columns, reached)
+    return columns, notes + turned
 
 
 def _log(path: Path, form: str, columns: Columns, notes: Iterable[str], train_tag: str | None, val_tag: str | None,
          run: str = "") -> ForeignLog:
     """Make a log of columns; LabError where no loss is among them."""
     tags = tuple(columns)
-    remarks = list(notes)
+    columns, turned = in_steps(columns, {})                   # of event files it was done while they were read
+    remarks = [*notes, *turned]
     trainer = TRANSFORMERS if form == STATE else AITOOLKIT if form.startswith(AITOOLKIT) else trainer_of(tags)
     requested_tags = {"train": train_tag, "validation": val_tag}
     chosen: dict[str, Series] = {}
@@ -236,8 +260,11 @@ def _some(tags: Iterable[str]) -> str:
 
 
 def rate_at(log: ForeignLog, steps: np.ndarray) -> np.ndarray | None:
-    """Return the sum of learning rates applied up to each step, None where no rates are known."""
-    if log.rate is None or len(log.rate) < 2 or not np.isfinite(log.rate.values).all() or not log.rate.values.any():
+    """Return the sum of learning rates applied up to each validated step, None where no rates are known for them."""
+    rate = log.rate
+    if rate is None or len(rate) < 2 or not np.isfinite(rate.values).all() or not rate.values.any():
         return None
-    sums = np.concatenate([[0.0], np.cumsum(log.rate.values[:-1] * np.diff(log.rate.steps))])
-    return np.interp(steps, log.rate.steps, sums)
+    if not log.has_one_axis:
+        return None
+    sums = np.concatenate([[0.0], np.cumsum(rate.values[:-1] * np.diff(rate.steps))])
+    return np.interp(steps, rate.steps, sums)

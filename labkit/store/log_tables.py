@@ -5,9 +5,11 @@ they mean. Trackio: table `metrics` of trackio/sqlite_backend.py (gradio-app/tra
 run. ai-toolkit: `loss_log.db`, table `metrics` of toolkit/logging_aitk.py (ostris/ai-toolkit).
 """
 
+import codecs
 import csv
 import json
 import math
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +19,8 @@ from typing import Any, TextIO
 
 from labkit.errors import LabError
 from labkit.files import json_text
-from labkit.store.log_tags import plain, step_column
+from labkit.store.log_tags import EPOCH, plain, step_column
+from labkit.text import counted
 
 Columns = dict[str, tuple[list[float], list[float]]]
 MOST_ROWS = 2_000_000
@@ -26,6 +29,7 @@ MOST_JSON = 200_000_000                                       # bytes of a JSON 
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
 NUMBER_NAMES = ("value", "scalar")                            # of the only column beside the steps
 TAG_NAMES = ("tag", "metric", "name", "key")
+GROUPED = re.compile(r"[1-9]\d{0,2}(,\d{3})+")                # a whole number as people write it: 1,000
 
 
 def number(value: object) -> float | None:
@@ -47,9 +51,16 @@ def number(value: object) -> float | None:
     return None
 
 
+def step_number(name: str, value: object) -> float | None:
+    """Read the cell of a column of steps; steps are whole, so that 1,000 is a thousand, but epochs may have parts."""
+    if isinstance(value, str) and plain(name) != EPOCH and GROUPED.fullmatch(value.strip()):
+        return float(value.replace(",", ""))
+    return number(value)
+
+
 def csv_columns(path: Path) -> tuple[Columns, list[str]]:
     """Return the columns of a table of text with any delimiter, and notes on what was left out."""
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+    with open(path, newline="", encoding=_encoding(path), errors="replace") as file:
         beginning = file.read(65_536)
         file.seek(0)
         try:
@@ -57,6 +68,12 @@ def csv_columns(path: Path) -> tuple[Columns, list[str]]:
         except csv.Error:
             dialect = "excel"
         return _pivoted(path, _rows_of_csv(path, file, dialect))
+
+
+def _encoding(path: Path) -> str:
+    """Return how a text file is written: UTF-16 as spreadsheets and PowerShell mark it at its beginning, or UTF-8."""
+    with open(path, "rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _rows_of_csv(path: Path, file: TextIO, dialect: Any) -> Iterator[dict[str, Any]]:
@@ -87,7 +104,7 @@ def jsonl_columns(path: Path) -> tuple[Columns, list[str]]:
             else:
                 bad += 1
 
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
+    with open(path, encoding=_encoding(path), errors="replace") as file:
         columns, notes = _pivoted(path, rows(file))
     return columns, notes + ([f"{bad:,} lines of {path.name} are no JSON objects and were left out."] if bad else [])
 
@@ -162,16 +179,23 @@ def _pivoted(path: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Columns, li
     columns: Columns = {}
     notes: list[str] = []
     step_name: str | None = None
-    numbered = False
+    reached: float | None = None                              # the last step of a row that counts steps
+    counts_steps, numbered, placed = False, False, 0
     for at, row in enumerate(rows):
         if at >= MOST_ROWS:
             notes.append(f"Only the first {MOST_ROWS:,} rows of {path.name} were read.")
             break
-        if step_name not in row or step_name is None:
-            step_name = step_column([name for name in row if isinstance(name, str)]) or step_name
-        step = number(row.get(step_name)) if step_name else None
+        if not counts_steps or step_name not in row:
+            found = step_column([name for name in row if isinstance(name, str)])
+            if found and (not counts_steps or plain(found) != EPOCH):
+                step_name, counts_steps = found, plain(found) != EPOCH
+        step = step_number(step_name, row.get(step_name)) if step_name else None
         if step_name is None:
             numbered, step = True, float(at)
+        elif counts_steps:
+            if step is None and reached is not None and _epoch(row) is not None:
+                step, placed = reached, placed + 1
+            reached = step if step is not None else reached
         for tag, value in _cells(path, row, step_name):
             if (numeric := number(value)) is not None and (tag in columns or len(columns) < MOST_COLUMNS):
                 steps, values = columns.setdefault(tag, ([], []))
@@ -179,9 +203,16 @@ def _pivoted(path: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Columns, li
                 values.append(numeric)
     if numbered:
         notes.append(f"{path.name} has no column of steps: its rows were counted.")
-    elif step_name and plain(step_name) == "epoch":
+    elif step_name and not counts_steps:
         notes.append(f"{path.name} has no column of steps: epochs stand in their place.")
+    if placed:
+        notes.append(f"{counted(placed, 'row')} of {path.name} with an epoch and no step: put at the step before.")
     return columns, notes
+
+
+def _epoch(row: Mapping[str, Any]) -> float | None:
+    """Return the epoch that a row tells, None where it tells none."""
+    return next((number(value) for name, value in row.items() if isinstance(name, str) and plain(name) == EPOCH), None)
 
 
 def _cells(path: Path, row: Mapping[str, Any], step_name: str | None) -> Iterator[tuple[str, Any]]:

@@ -31,8 +31,9 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "rate": (r"lr_unet", r"lr_transformer", r"lr_group0", r"learning_rate", r"train_learning_rate", r"lr",
              r"lr_(?!textencoder|text_encoder|te).+", r"hyperparameter_lr_unet"),
 }
+EPOCH = "epoch"
 STEP_NAMES = ("step", "global_step", "_step", "steps", "train_global_step", "trainer_global_step", "iteration", "iter",
-              "update", "current_steps", "epoch")
+              "update", "current_steps", EPOCH)
 # Tags that only one trainer writes.
 SIGNS = (
     (LABKIT, r"train_update_norm"),
@@ -65,7 +66,8 @@ def fitting(role: str, tags: Iterable[str]) -> list[str]:
 def trainer_of(tags: Iterable[str]) -> str:
     """Name the trainer that wrote a log with these tags; "" where several might have."""
     forms = {plain(tag) for tag in tags}
-    unknown = DIFFUSERS if forms and forms <= OF_DIFFUSERS else ""
+    # Any table may have a loss and a rate: these scripts are told by what they call the loss.
+    unknown = DIFFUSERS if "train_loss" in forms and forms <= OF_DIFFUSERS else ""
     return next((name for name, sign in SIGNS if any(re.fullmatch(sign, form) for form in forms)), unknown)
 
 

@@ -9,11 +9,12 @@ from command_line import labkit
 from made_runs import made_run
 from safetensors.torch import load_file, save_file
 
-from labkit.cli import model_card
+from labkit.cli import model_card, progress_line
 from labkit.cli.export import holds
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
 from labkit.engine.base import load_base
+from labkit.engine.base_files import find_base
 from labkit.store.events import Checkpoint, Sample, Step, Stopped, Validation
 from labkit.store.foreign_adapters import read_adapter
 from labkit.store.runs import Store, record
@@ -127,6 +128,22 @@ def test_a_merged_base_is_what_diffusers_fuses_at_a_strength(capsys, store, sd_f
         assert all(torch.equal(run[key], file[key]) for key in run)
     before = load_file(sd_folder / "vae" / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(run[key], before[key]) for key in before)
+
+
+def test_a_merged_base_is_one_that_the_kit_takes_however_large_it_is(capsys, store, tmp_path, monkeypatch):
+    from diffusers.models.modeling_utils import ModelMixin
+
+    save = ModelMixin.save_pretrained
+
+    def save_cut(self, folder, safe_serialization=True, variant=None, max_shard_size="200KB", **options):
+        """Cut what is large by default, as 10 GB are in diffusers: here that is any U-Net."""
+        save(self, folder, safe_serialization=safe_serialization, variant=variant, max_shard_size=max_shard_size)
+
+    monkeypatch.setattr(ModelMixin, "save_pretrained", save_cut)
+    monkeypatch.setattr(progress_line, "BREATH_S", -1.0)      # so that a log hears of all that a terminal shows
+    code, _, err = merged(capsys, store, ID, tmp_path / "large")
+    assert code == 0 and all(f"labkit: {what} " in err for what in ("loading the base", "merging", "writing"))
+    assert find_base(tmp_path / "large").weights["unet"].is_file()
 
 
 def test_a_dense_change_can_leave_only_by_merging(capsys, store, sd_folder, tmp_path):

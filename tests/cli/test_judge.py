@@ -6,8 +6,10 @@ import re
 import pytest
 import torch
 from command_line import labkit
+from PIL import Image
 from small_pictures import write_territory
 
+from labkit.cli import progress_line
 from labkit.cli.judge_page import interval
 from labkit.design.config import RunConfig
 from labkit.engine.adapters import LoRAStack
@@ -39,11 +41,15 @@ def files(sd_base, tmp_path_factory):
     return sorted(folder.iterdir())
 
 
-def test_files_are_judged_into_a_table_a_sentence_and_one_page(capsys, sd_folder, pictures, files, tmp_path):
+def test_files_are_judged_into_a_table_a_sentence_and_one_page(capsys, monkeypatch, sd_folder, pictures, files,
+                                                               tmp_path):
+    monkeypatch.setattr(progress_line, "BREATH_S", -1.0)      # so that a log hears of all that a terminal shows
     target = tmp_path / "judge.html"
     code, out, err = labkit(capsys, "judge", "--base", sd_folder, "--data", pictures, "--to", target, *files)
     assert code == 0, err
     assert "measuring 1 to 2 of 2, in one pass" in err
+    for what in ("reading the files", "reading the pictures", f"loading the base {sd_folder}", "measuring"):
+        assert f"labkit: {what} ...\n" in err
     lines = out.splitlines()
     assert lines[0].startswith("file ") and lines[1].startswith("untouched base") and "<b>0.01" in lines[2]
     assert re.search(r"^Keep ", out, re.M) and f"Pictures and numbers: {target}" in out
@@ -70,6 +76,7 @@ def test_json_alone_is_on_stdout(capsys, sd_folder, pictures, files, tmp_path):
 ])
 def test_bad_input_is_one_sentence_and_exit_code_2_before_a_model_loads(capsys, monkeypatch, sd_folder, pictures,
                                                                         files, options, says):
+    monkeypatch.setattr(progress_line, "BREATH_S", 600.0)     # however slow this machine is
     monkeypatch.setattr("labkit.engine.base.load_models", None)
     usual = {"--base": sd_folder, "--data": pictures} | dict([options])
     code, _, err = labkit(capsys, "judge", *(word for pair in usual.items() for word in pair), *files)
@@ -83,6 +90,18 @@ def test_a_folder_without_captions_is_refused_before_a_model_loads(capsys, monke
         (tmp_path / path.name).write_bytes(path.read_bytes())
     code, _, err = labkit(capsys, "judge", "--base", sd_folder, "--data", tmp_path, files[0])
     assert code == 2 and "caption" in err
+
+
+def test_pictures_without_captions_and_of_any_shape_are_judged_by_as_is_said(capsys, sd_folder, pictures, files,
+                                                                               tmp_path):
+    for part in ("train", "validation"):
+        (tmp_path / part).mkdir()
+        for path in (pictures / part).glob("*.png"):
+            with Image.open(path) as picture:
+                picture.resize((64, 128)).save(tmp_path / part / path.name)
+    code, out, err = labkit(capsys, "judge", "--base", sd_folder, "--data", tmp_path, "--to", tmp_path / "j.html",
+                            "--captions", "text:a yellow room", "--crop", "buckets", files[0])
+    assert code == 0 and "untouched base" in out, err
 
 
 def test_an_interval_is_drawn_within_its_frame_and_none_is_drawn_of_the_lowest():

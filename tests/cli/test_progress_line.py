@@ -79,6 +79,16 @@ def test_a_counted_work_says_how_far_it_is():
     assert "encoding the pictures: 64 of 10,000 (0 s)" in screen.getvalue()
 
 
+def test_counted_work_of_some_time_says_how_fast_it_is_and_how_long_the_rest_takes():
+    clock = Clock()
+    with ProgressLine(io.StringIO(), clock) as line, line.doing("measuring"):
+        clock.now = 5.0
+        line.count(10, 40)
+        assert line.what == "measuring: 10 of 40, 2 a second, 15 s left"
+        line.count(40, 40)
+        assert line.what == "measuring: 40 of 40"
+
+
 def test_an_evaluation_of_a_pass_is_one_line_that_names_the_runs():
     clock = Clock()
     now = course({A: 40, B: 40}, clock)

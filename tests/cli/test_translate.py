@@ -1,12 +1,15 @@
 """`labkit translate` reads settings of any trainer and writes any other's, and what is written can be trained."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from labkit.cli import parser
+from labkit.cli import parser, practice_options
 from labkit.design.config import RunConfig, load_design
+from labkit.design.design_file import read_design
+from labkit.design.trainers.known import TRAINERS
 from labkit.store.adapter_forms import kohya_bytes
 
 KOHYA = """
@@ -47,7 +50,11 @@ def test_what_is_written_is_a_design_that_says_where_it_comes_from(settings, tmp
     assert labkit(settings, "--out", tmp_path / "design.yaml", "--pictures", 40) == 0
     config = load_design(tmp_path / "design.yaml")
     assert (config.learning_rate, config.scaling, config.num_train_epochs) == (3e-4, 1 / 32, 10)
-    assert 'rank: "network_dim in the settings of kohya"' in (tmp_path / "design.yaml").read_text()
+    reasons = read_design(tmp_path / "design.yaml").reasons
+    assert reasons["rank"] == "network_dim in the settings of kohya"
+    assert reasons["learning_rate"] == "unet_lr in the settings of kohya"
+    assert reasons["num_train_epochs"].startswith("max_train_epochs in the settings")
+    assert reasons["alpha"] == "follows from the settings of kohya, where network_alpha is not given"
     assert "rank: 32" not in capsys.readouterr().out
 
 
@@ -77,6 +84,16 @@ def test_rank_and_alpha_are_those_of_the_file_that_training_begins_from(settings
     config = load_design(tmp_path / "design.yaml")
     assert (config.rank, config.alpha, config.init_lora_weights) == (rank, alpha, "first.safetensors")
     assert ("rank 6 and alpha 3 are those of" in capsys.readouterr().out) == (said == "true")
+
+
+def test_the_help_names_every_trainer():
+    assert re.split(r", | or ", practice_options.OTHERS) == [name for name in TRAINERS if name != "labkit"]
+
+
+def test_a_script_for_another_base_is_recognized_and_the_base_is_told(capsys):
+    assert labkit("flux_train_network.py --network_module lycoris.kohya --network_dim 8", "--json") == 0
+    account = json.loads(capsys.readouterr().out)
+    assert account["from"] == "kohya" and any("no U-Net" in note["text"] for note in account["notes"]["none"])
 
 
 @pytest.mark.parametrize("arguments, sentence", [

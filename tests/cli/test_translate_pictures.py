@@ -81,7 +81,20 @@ def test_subsets_of_kohyas_data_set_have_repeats_of_their_own(tmp_path, capsys):
     train = written(tmp_path, "t.toml", TRAIN.replace("train_batch_size = 4\n", "") + 'dataset_config = "set.toml"\n')
     settings, told = translated(capsys, train)
     assert "6 x 5 (a) + 4 x 2 (b) = 38 pictures shown" in told["max_train_epochs"]
-    assert settings["max_train_steps"] == 100 and settings["data"] == "a"
+    assert settings["max_train_steps"] == 100 and settings["data"] == "a" and settings["prior_loss_weight"] == 1
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({}, "20 of 100 pictures are held out; 80 pictures in a pass; 80 / 1 = 80 batches; 10 x 80 = 800 updates"),
+    ({"dataset_repeats": 3}, "20 of 100 pictures are held out; 80 x 3 = 240 pictures shown in a pass; 240 / 1 = 240 "
+                             "batches; 10 x 240 = 2,400 updates"),
+])
+def test_pictures_that_kohya_holds_out_make_no_updates(tmp_path, capsys, settings, words):
+    train = TRAIN.replace("train_batch_size = 4\n", "validation_split = 0.2\n") + "".join(
+        f"{name} = {value}\n" for name, value in settings.items())
+    read, told = translated(capsys, written(tmp_path, "t.toml", train), "--pictures", "100")
+    assert told["max_train_epochs"] == words
+    assert read["num_train_epochs"] == 8 * settings.get("dataset_repeats", 1)         # passes over all pictures
 
 
 @pytest.mark.parametrize("settings, files, words", [
@@ -152,3 +165,12 @@ def test_one_folder_does_not_stand_for_several_with_repeats_of_their_own(kohya, 
     path = written(kohya, "o.json", json.dumps({"training_method": "LORA", "lora_rank": 8, "concepts": concepts}))
     assert labkit(path, "--pictures", kohya / "data") == 2
     assert "the settings name 2 folders" in capsys.readouterr().out
+
+
+def test_the_folder_of_a_command_for_dreambooth_is_counted_with_its_repeats(tmp_path, capsys):
+    pictures(tmp_path / "dog", 5)
+    line = "accelerate launch train_dreambooth_lora_sdxl.py --instance_data_dir=dog --instance_prompt='a dog' " \
+           "--num_train_epochs=10 --repeats=3"
+    _, told = translated(capsys, written(tmp_path, "run.sh", line))
+    assert told["num_train_epochs"] == ("5 x 3 (dog) = 15 pictures shown in a pass; 15 / 4 = 4 batches, the last one "
+                                        "smaller; 10 x 4 = 40 updates")

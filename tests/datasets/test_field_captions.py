@@ -70,6 +70,32 @@ def test_a_table_of_another_name_is_pointed_out(tmp_path):
         load_folder(tmp_path / "own")
 
 
+def test_a_table_beside_the_folder_of_the_pictures_is_pointed_out(tmp_path):
+    """diffusers #12038, as reported: images/ and, beside it, captions.csv."""
+    saved(tmp_path / "own/images", 9)
+    (tmp_path / "own/captions.csv").write_text('image, caption\n00.png, "a room"\n')
+    with pytest.raises(LabError, match=r"has no pictures that can be read\. Did you mean .*own/images\?"):
+        territory(tmp_path / "own")
+    with pytest.raises(LabError, match=r"captions.csv is not read: is it meant to be .*images/metadata.csv\?"):
+        territory(tmp_path / "own/images")
+
+
+def test_a_spreadsheets_unicode_text_with_quoted_commas_is_read(tmp_path):
+    """diffusers #12038: UTF-16, as some spreadsheets save what they call Unicode."""
+    names = saved(tmp_path / "own", 9)
+    rows = [f'{name},"a room, nobody in it"\r\n' for name in names]
+    (tmp_path / "own/metadata.csv").write_bytes(("file_name,text\r\n" + "".join(rows)).encode("utf-16"))
+    assert load_folder(tmp_path / "own").captions == ("a room, nobody in it",) * 9
+
+
+def test_other_columns_of_any_type_are_kept_and_change_nothing_that_is_trained(tmp_path):
+    """What datasets of the hub have beside the caption."""
+    more = {"tags": ["a", "b"], "width": 160, "aesthetic": 5.5, "nested": {"x": None}}
+    plain = load_folder(with_rows(tmp_path / "plain", 9))
+    rich = load_folder(with_rows(tmp_path / "rich", 9, row=lambda name: {"file_name": name, "text": "a room"} | more))
+    assert rich.attributes == (more,) * 9 and rich.fingerprint == plain.fingerprint
+
+
 def test_names_with_backslashes_or_in_the_other_unicode_form_are_found(tmp_path):
     """paperbanana PR #240: composed letters in the table, decomposed ones on a Mac's disk."""
     on_disk = [unicodedata.normalize("NFD", f"Sch\u00f6ner Flur {i}.png") for i in range(9)]
@@ -117,7 +143,23 @@ def test_csv_written_by_a_spreadsheet_is_read(tmp_path):
     assert load_folder(tmp_path / "own").captions == ('a room, "nobody" in it',) * 9
 
 
+def test_two_pictures_of_one_name_share_the_text_of_that_name(tmp_path):
+    folder = with_texts(tmp_path / "own", 9)
+    drawn(50).save(folder / "03.jpg")
+    found = load_folder(folder)
+    assert len(found) == 10 and not found.notes
+    assert [caption for path, caption in zip(found.paths, found.captions, strict=True) if path.stem == "03"] == \
+        ["a room, 03.png"] * 2
+
+
 # -- captions themselves
+
+
+def test_marks_and_spaces_that_nobody_sees_are_no_part_of_a_caption(tmp_path):
+    """What pages of the web and editors on Windows put there."""
+    folder = with_texts(tmp_path / "own", 9)
+    (folder / "03.txt").write_text("\ufeffan endless\u00a0corridor,  teal \n", "utf-8")
+    assert load_folder(folder).captions[3] == "an endless corridor, teal"
 
 
 def test_captions_longer_than_the_text_encoder_reads_are_counted(sd_base, caplog):

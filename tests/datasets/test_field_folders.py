@@ -7,6 +7,8 @@ from picture_folders import drawn, saved, with_rows, with_texts
 from PIL import Image
 
 from labkit.cli import parser
+from labkit.datasets import pixels
+from labkit.datasets.concepts import census
 from labkit.datasets.folders import load_folder, territory
 from labkit.errors import LabError
 
@@ -55,6 +57,19 @@ def test_the_same_files_are_taken_and_left_out_by_either_form_of_captions(tmp_pa
     )
 
 
+@pytest.mark.parametrize("suffix, kind, library", [("avif", "AVIF", "avif"), ("jp2", "JPEG2000", "jpg_2000")])
+def test_a_kind_that_some_builds_of_pillow_lack_is_read_or_named(tmp_path, monkeypatch, suffix, kind, library):
+    """ai-toolkit PR #303."""
+    folder = with_texts(tmp_path / "own", 9)
+    if pixels._has(library):
+        drawn(20).save(folder / f"more.{suffix}", kind)
+        (folder / "more.txt").write_text("a hall")
+        assert "a hall" in load_folder(folder).captions and not territory(folder).notes
+    monkeypatch.setattr(pixels, "_has", lambda _: False)
+    (folder / f"more.{suffix}").touch()
+    assert f"1 of 10 pictures left out, since Pillow cannot read their kind here: 1 .{suffix}" in notes(folder)
+
+
 def test_a_folder_of_nothing_that_can_be_read_says_why(tmp_path):
     (tmp_path / "own").mkdir()
     for i in range(9):
@@ -72,6 +87,36 @@ def test_pictures_in_subfolders_are_not_passed_over_in_silence(tmp_path):
     with_texts(folder / "ordinary", 2, first=70)
     [note] = territory(folder).notes
     assert note.startswith(f"5 pictures in {folder / 'close-ups'} not used, 00.png for one")
+
+
+def test_what_systems_and_archives_leave_behind_is_no_picture_of_anyones(tmp_path):
+    """sd_dreambooth_extension #44, OpenNeuro #2520: .DS_Store, ._files, Thumbs.db, and an archive of a Mac's."""
+    folder = with_texts(tmp_path / "own/my pics", 9)
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._00.png", "._00.txt"):
+        (folder / name).write_bytes(b"\0\5\x16\7\xff\xfe")
+    own = territory(folder)
+    assert len(own.train) + len(own.validation) == 9 and own.notes == ()
+    (tmp_path / "own/__MACOSX/my pics").mkdir(parents=True)
+    (tmp_path / "own/__MACOSX/my pics/._00.png").write_bytes(b"\0\5\x16\7")
+    with pytest.raises(LabError, match=r"Did you mean .*own/my pics\?"):
+        territory(tmp_path / "own")
+
+
+def test_names_of_phones_screenshots_and_other_languages_find_their_captions(tmp_path):
+    odd = ["IMG 0001 (2)", "café d'été", "海边", "a#b%20c", "x=1,y=2", "emoji 😀", "photo.final.v2", " lead", "trail ",
+           "100%", "-dash", "&amp;"]
+    found = load_folder(with_texts(tmp_path / "own", 12, names=[f"{name}.PNG" for name in odd]))
+    assert {path.stem for path in found.paths} == set(odd)
+    assert found.captions == tuple(" ".join(f"a room, {path.name}".split()) for path in found.paths)
+
+
+@pytest.mark.parametrize("n, held_out", [(4, 1), (1, 1)])
+def test_a_split_of_ones_own_may_be_as_small_as_it_is(tmp_path, n, held_out):
+    """SimpleTuner PR #24: half a dozen pictures."""
+    with_texts(tmp_path / "own/train", n)
+    with_texts(tmp_path / "own/validation", held_out, first=20)
+    own = territory(tmp_path / "own")
+    assert (len(own.train), len(own.validation), own.is_held_out, own.notes) == (n, held_out, True, ())
 
 
 def test_pictures_beside_train_are_not_passed_over_in_silence(tmp_path):
@@ -140,6 +185,61 @@ def test_names_counted_from_the_wrong_folder_are_explained(tmp_path):
         territory(tmp_path / "own")
 
 
+@pytest.mark.parametrize("name", ["ordinary", "class", "reg"])
+def test_a_part_that_was_made_and_never_filled_is_as_good_as_absent_and_told(tmp_path, name):
+    """kohya_ss makes img/, reg/, log/ and model/ whether there is something for them or not."""
+    before = territory(with_texts(tmp_path / "own", 9))
+    (tmp_path / "own" / name / "1_room").mkdir(parents=True)
+    own = territory(tmp_path / "own")
+    assert (own.fingerprint, own.prior, own.ordinary.paths) == (before.fingerprint, None, before.ordinary.paths)
+    assert own.notes == (f"no pictures in {tmp_path / 'own' / name}, which is taken as if it were not there",)
+
+
+def test_of_two_parts_with_class_pictures_the_one_that_has_some_counts(tmp_path):
+    with_texts(tmp_path / "own", 9)
+    with_texts(tmp_path / "own/reg/1_room", 2, first=20)
+    (tmp_path / "own/class").mkdir()
+    assert len(territory(tmp_path / "own").prior) == 2
+
+
+def test_a_folder_of_no_repeats_is_left_out_as_kohyas_trainer_leaves_it_out(tmp_path):
+    """sd-scripts, library/config_util.py: a subset with num_repeats below 1 is skipped."""
+    with_texts(tmp_path / "own/10_room", 9)
+    with_texts(tmp_path / "own/0_off", 3, first=20)
+    own = territory(tmp_path / "own")
+    assert len(own.train) + len(own.validation) == 9 and [concept.name for concept, _ in
+                                                          census(tmp_path / "own", takes_names=True)] == ["room"]
+    assert f"3 pictures in {tmp_path / 'own/0_off'} not used" in notes(tmp_path / "own")
+
+
+def test_a_year_before_a_name_is_not_taken_for_thousands_of_repeats(tmp_path):
+    with_texts(tmp_path / "own/train/2023_summer", 5)
+    assert territory(tmp_path / "own").train.repeats == ()    # alone, repeats are no matter
+    with_texts(tmp_path / "own/train/cats", 5, first=20)
+    with pytest.raises(LabError, match="would be 2,023 repeats and looks like a year: call it summer_2023 if it is"):
+        territory(tmp_path / "own")
+    (tmp_path / "own/train/2023_summer").rename(tmp_path / "own/train/summer_2023")
+    assert territory(tmp_path / "own").train.repeats == ()
+
+
+@pytest.mark.parametrize("name", ["lost.png", "lost.HEIC", "00.txt", "metadata.csv"])
+def test_a_link_to_what_is_gone_is_named(tmp_path, name):
+    """git-annex and moved disks leave such links; what they should show would be missed in silence."""
+    folder = with_texts(tmp_path / "own", 9)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LabError, match=f"{name} is a link to .*elsewhere, which is not there. Mend the link"):
+        territory(folder)
+
+
+def test_a_folder_of_nothing_but_links_to_what_is_gone_is_not_passed_over(tmp_path):
+    with_texts(tmp_path / "own/train/cats", 9)
+    (tmp_path / "own/train/dogs").mkdir()
+    (tmp_path / "own/train/dogs/lost.png").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LabError, match="dogs/lost.png is a link to"):
+        territory(tmp_path / "own")
+
+
 # -- copies
 
 
@@ -191,7 +291,7 @@ def test_copies_across_given_parts_are_refused_and_near_copies_told(tmp_path):
     with_texts(tmp_path / "own/validation", 4, first=20)
     drawn(3).save(tmp_path / "own/validation/00.bmp")
     (tmp_path / "own/validation/00.png").unlink()
-    with pytest.raises(LabError, match="validation/00.bmp is also in train"):
+    with pytest.raises(LabError, match="validation/00.bmp is also among the pictures trained on"):
         territory(tmp_path / "own")
     drawn(3).resize((96, 96)).save(tmp_path / "own/validation/00.bmp")
     assert "1 held-out picture very like training pictures, 00.bmp like 03.png" in notes(tmp_path / "own")

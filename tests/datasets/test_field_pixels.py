@@ -1,6 +1,7 @@
 """Pixels as people bring them, each case made after the public bug report it names."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -96,6 +97,53 @@ def test_metadata_that_are_damaged_say_nothing_of_the_pixels(tmp_path, exif):
     drawn(0).save(tmp_path / "b.jpg", quality=95)
     assert np.array_equal(load_picture(tmp_path / "a.jpg", 48), load_picture(tmp_path / "b.jpg", 48))
     assert upright_size(tmp_path / "a.jpg") == drawn(0).size[::-1]
+
+
+@pytest.mark.parametrize("name, mode, options, tolerance", [
+    ("a.png", "1", {}, 0), ("a.jpg", "L", {"quality": 95}, 3), ("a.tif", "CMYK", {}, 0), ("a.jpg", "YCbCr", {}, 6),
+    ("a.JPEG", "RGB", {"progressive": True, "quality": 95}, 4), ("a.webp", "RGBA", {"lossless": True}, 0),
+    ("a.jpg", "RGB", {"format": "WEBP", "lossless": True}, 0)])
+def test_pixels_of_every_kind_are_those_that_one_sees(tmp_path, name, mode, options, tolerance):
+    picture = drawn(0).convert(mode)
+    picture.save(tmp_path / name, **options)
+    apart = np.abs(load_picture(tmp_path / name, 48).astype(int) - np.asarray(picture.convert("RGB")))
+    assert apart.mean() <= tolerance
+
+
+@pytest.mark.parametrize("name, options", [("a.webp", {"lossless": True}), ("a.png", {})])
+def test_of_an_animation_the_first_frame_is_used(tmp_path, name, options):
+    drawn(0).save(tmp_path / name, save_all=True, append_images=[drawn(1), drawn(2)], duration=100, **options)
+    assert np.array_equal(load_picture(tmp_path / name, 48), np.asarray(drawn(0)))
+
+
+def tiff_of_16_bits(pixels):
+    """Write a TIFF of 16 bits a colour, which Pillow reads and does not write: Adobe, TIFF 6.0, section 2."""
+    data = (pixels.astype("<u2") * 257).tobytes()
+    height, width, _ = pixels.shape
+    short, long = 3, 4                                        # types of an entry: 16 and 32 bits
+    entries = [(256, long, 1, width), (257, long, 1, height), (258, short, 3, 122), (259, short, 1, 1),
+               (262, short, 1, 2), (273, long, 1, 128), (277, short, 1, 3), (278, long, 1, height),
+               (279, long, 1, len(data))]
+    body = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    body += b"".join(struct.pack("<HHII", *entry) for entry in entries) + b"\0" * 4
+    return body + struct.pack("<3H", 16, 16, 16) + data
+
+
+def test_sixteen_bits_a_colour_keep_their_colours_and_numbers_without_a_white_are_named(tmp_path):
+    """traiNNer-redux #298."""
+    (tmp_path / "a.tif").write_bytes(tiff_of_16_bits(np.asarray(drawn(0))))
+    assert np.array_equal(load_picture(tmp_path / "a.tif", 48), np.asarray(drawn(0)))
+    Image.fromarray(np.asarray(drawn(0).convert("L")).astype(np.float32) / 255).save(tmp_path / "b.tif")
+    with pytest.raises(LabError, match="b.tif holds floating-point values without a known white"):
+        load_picture(tmp_path / "b.tif", 48)
+
+
+def test_half_transparent_pixels_lie_half_on_white(tmp_path):
+    picture = drawn(0).convert("RGBA")
+    picture.putalpha(128)
+    picture.save(tmp_path / "a.png")
+    expected = 255 + (np.asarray(drawn(0)).astype(float) - 255) * 128 / 255
+    assert np.abs(load_picture(tmp_path / "a.png", 48) - expected).max() <= 1
 
 
 def test_a_picture_in_lab_colours_has_its_colours(tmp_path):

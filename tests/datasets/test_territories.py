@@ -84,8 +84,27 @@ def test_one_picture_many_times(tmp_path):
 def test_a_validation_picture_that_is_trained_on(tmp_path):
     pictures(tmp_path / "own/train", 5)
     pictures(tmp_path / "own/validation", 2, first=4)
-    with pytest.raises(LabError, match="validation/000.png is also in train"):
+    with pytest.raises(LabError, match="validation/000.png is also among the pictures trained on"):
         territory(tmp_path / "own")
+
+
+def test_held_out_pictures_of_another_folder_leave_all_of_this_one_to_train_on(tmp_path):
+    pictures(tmp_path / "plain", 12)
+    pictures(tmp_path / "whole/train", 5)
+    pictures(tmp_path / "whole/validation", 3, first=30)
+    pictures(tmp_path / "held", 2, first=50)
+    for name, n in (("plain", 12), ("whole", 5)):
+        own = territory(tmp_path / name, held_out=tmp_path / "held")
+        assert (len(own.train), own.validation.folder) == (n, tmp_path / "held")
+        assert own.prompts == ("picture 50", "picture 51")
+    assert [note for note in own.notes if "whole/validation not used" in note]
+
+
+def test_a_territory_that_ships_or_part_of_it_is_measured_on_other_pictures(tmp_path):
+    pictures(tmp_path / "held", 2, first=50)
+    whole, some = (territory(name, held_out=tmp_path / "held") for name in ("far", "far/kind=pool"))
+    assert (len(whole.train), len(some.train), len(some.validation)) == (6, 3, 2)
+    assert {columns["kind"] for columns in some.train.attributes} == {"pool"} and some.name == "far/kind=pool"
 
 
 # -- a territory made of part of another

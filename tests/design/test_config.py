@@ -120,6 +120,16 @@ def test_more_pictures_than_there_are_or_fewer_than_a_batch_are_refused():
         RunConfig(n_train=3).resolved(48)
 
 
+def test_of_fewer_pictures_than_the_usual_batch_a_batch_is_all_of_them_and_no_other_run_is_changed():
+    few = RunConfig(num_train_epochs=2).resolved(3)
+    assert (few.train_batch_size, few.n_train, few.max_train_steps) == (3, 3, 2) and few.resolved(3) == few
+    asked = RunConfig(num_train_epochs=2, train_batch_size=3).resolved(3)
+    assert run_id(few, "base", "data") == run_id(asked, "base", "data")
+    assert RunConfig().resolved(4) == RunConfig(train_batch_size=4).resolved(4)
+    with pytest.raises(LabError, match="train_batch_size = 5 .*at most 3"):
+        RunConfig(train_batch_size=5).resolved(3)             # nobody's default
+
+
 EXOTIC = RunConfig(
     rank=16, learning_rate=3e-3, data="/a folder/~100% größe", lr_edits="10:1e-4,20:0.001", target_modules="to_q",
     use_rslora=True, alpha=0.1, num_train_epochs=3, snr_gamma=5, parent="0123456789abcdef", lr_scheduler="cosine",

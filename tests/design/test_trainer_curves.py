@@ -16,6 +16,8 @@ EXACT = {
     "kohya": "constant constant+ linear linear+ cosine cosine+ cosine-end cosine-end+",
     "kohya_ss": "constant constant+ linear linear+ cosine cosine+ cosine-end cosine-end+",
     "diffusers": "constant constant+ linear linear+ cosine cosine+",
+    "dreambooth": "constant constant+ linear linear+ cosine cosine+",
+    "dreambooth-xl": "constant constant+ linear linear+ cosine cosine+",
     "onetrainer": "constant constant+ linear linear+ linear-end linear-end+ cosine cosine+ cosine-end cosine-end+",
     "ai-toolkit": "constant constant+ linear linear-end cosine cosine-end",
     "simpletuner": "constant constant+ linear linear+ linear-end linear-end+ cosine cosine-end",
@@ -60,9 +62,12 @@ SETTINGS = {
         {"lr_scheduler": "cosine_with_min_lr", "lr_scheduler_min_lr_ratio": 0.2, "lr_warmup_steps": 10},
         {"lr_scheduler": "inverse_sqrt", "lr_warmup_steps": 30},
         {"lr_scheduler": "warmup_stable_decay", "lr_warmup_steps": 20, "lr_decay_steps": 50},
+        {"lr_scheduler": "warmup_stable_decay", "lr_warmup_steps": 0.1, "lr_decay_steps": 0.2},
     ],
     "diffusers": [{"lr_scheduler": "cosine_with_restarts", "lr_warmup_steps": 20},
                   {"lr_scheduler": "polynomial", "lr_warmup_steps": 20}, {"lr_scheduler": "constant"}],
+    "dreambooth": [{"lr_scheduler": "cosine_with_restarts", "lr_warmup_steps": 20, "lr_num_cycles": 3},
+                   {"lr_scheduler": "polynomial", "lr_warmup_steps": 20, "lr_power": 2.0}],
     "onetrainer": [{"learning_rate_scheduler": name, "learning_rate_cycles": 2.0, "learning_rate_min_factor": 0.1,
                     "learning_rate_warmup_steps": warmup}
                    for name in ("LINEAR", "COSINE", "COSINE_WITH_HARD_RESTARTS", "COSINE_WITH_RESTARTS", "REX")
@@ -71,7 +76,8 @@ SETTINGS = {
                    {"train.lr_scheduler": "step", "train.lr_scheduler_params.step_size": 40,
                     "train.lr_scheduler_params.gamma": 0.5}],
     "simpletuner": [{"lr_scheduler": "cosine", "lr_warmup_steps": 150}, {"lr_scheduler": "sine"},
-                    {"lr_scheduler": "polynomial", "lr_warmup_steps": 10}],
+                    {"lr_scheduler": "polynomial", "lr_warmup_steps": 10},
+                    {"lr_scheduler": "cosine_with_restarts", "lr_warmup_steps": 30}],
 }
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from labkit.design.trainers.files import command_line, flat, nested, open_settings, pairs
-from labkit.design.trainers.known import recognized
+from labkit.design.trainers.known import TRAINERS, recognized
+from labkit.design.trainers.translate import translate
 from labkit.errors import LabError
 
 README = r"""
@@ -129,3 +130,42 @@ def test_a_file_that_cannot_be_read_is_answered_with_a_sentence(tmp_path, file, 
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(LabError, match="nowhere.toml"):
         open_settings("nowhere.toml")
+
+
+def test_settings_that_simpletuners_server_saved_are_read_from_their_envelope(tmp_path):
+    saved = {"_metadata": {"name": "mine", "model_family": "sd1x"},
+             "config": {"--lora_rank": 8, "--model_family": "sd1x", "--learning_rate": "1e-4"}}
+    (tmp_path / "mine.json").write_text(json.dumps(saved))
+    given = open_settings(str(tmp_path / "mine.json"))
+    assert recognized(given.settings).name == "simpletuner"
+    assert given.settings == {"--lora_rank": 8, "--model_family": "sd1x", "--learning_rate": "1e-4"}
+
+
+COLAB = """
+[additional_network_arguments]
+unet_lr = 5e-4
+network_dim = 16
+network_alpha = 8
+network_module = "networks.lora"
+network_args = ["conv_dim=8", "conv_alpha=1"]
+[optimizer_arguments]
+lr_scheduler = "cosine_with_restarts"
+lr_scheduler_num_cycles = 3
+optimizer_type = "AdamW8bit"
+optimizer_args = ["weight_decay=0.1", "betas=0.9,0.99"]
+[training_arguments]
+max_train_epochs = 10
+train_batch_size = 2
+"""
+
+
+@pytest.mark.parametrize("form", ["settings", "config_file"])
+def test_headings_of_toml_are_left_out_and_what_stands_below_them_is_read(tmp_path, form):
+    (tmp_path / "train.toml").write_text(COLAB)
+    (tmp_path / "run.sh").write_text("accelerate launch train_network.py --config_file=train.toml")
+    given = open_settings(str(tmp_path / ("train.toml" if form == "settings" else "run.sh")))
+    assert recognized(given.settings, given.script).name == "kohya"
+    assert given.settings["optimizer_args.weight_decay"] == 0.1 and given.settings["network_dim"] == 16
+    run = translate(TRAINERS["kohya"], given.settings, TRAINERS["labkit"]).run
+    assert (run["weight_decay"], run["adam_beta2"], run["target_modules"]) == (0.1, 0.99, ("all",))
+    assert (run["learning_rate"], run["conv_rank"], run["lr_options"]) == (5e-4, 8, {"cycles": 3})

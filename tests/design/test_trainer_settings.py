@@ -3,9 +3,10 @@
 import math
 
 import pytest
+from translations import design, from_theirs, notes
 
 from labkit.design.config import RunConfig
-from labkit.design.trainers.files import flat, written
+from labkit.design.trainers.files import written
 from labkit.design.trainers.known import TRAINERS, recognized, trainer
 from labkit.design.trainers.translate import settings_of, translate
 from labkit.errors import LabError
@@ -13,20 +14,6 @@ from labkit.errors import LabError
 OTHERS = [name for name in TRAINERS if name != "labkit"]
 STARTS = {"kohya": "network_weights", "kohya_ss": "lora_network_weights", "simpletuner": "--init_lora",
           "onetrainer": "lora_model_name", "ai-toolkit": "config.process.0.network.pretrained_lora_path"}
-
-
-def notes(translation, kind):
-    return {note.name: note.text for note in translation.notes if note.kind == kind}
-
-
-def from_theirs(name, settings, pictures=None):
-    return translate(TRAINERS[name], flat(settings), TRAINERS["labkit"], pictures)
-
-
-def design(name, settings, pictures=None):
-    return RunConfig.from_dict(from_theirs(name, settings, pictures).settings)
-
-
 # What every trainer can be told; how layers, A and alpha are chosen differs, and has tests of its own.
 PLAIN = {"base": "folder/of/base", "learning_rate": 3e-4, "rank": 16, "train_batch_size": 2, "resolution": 768,
          "gradient_accumulation_steps": 4, "snr_gamma": 5.0, "mixed_precision": "bf16"}
@@ -48,12 +35,18 @@ KNOWN_THERE = {
     "diffusers": {"alpha": 16.0, "data": "pictures", "seed": 3, "weight_decay": 0.1, "max_grad_norm": 0.7,
                   "target_modules": "attention", "init_lora_weights": "gaussian", "num_train_epochs": 50,
                   "lr_scheduler": "constant", "lr_warmup_steps": 30, "n_train": 48},
+    "dreambooth": {"alpha": 16.0, "data": "pictures", "captions": "text:a photo of sks dog", "seed": 3,
+                   "weight_decay": 0.1, "target_modules": "attention", "init_lora_weights": "gaussian",
+                   "max_train_steps": 500, "lr_scheduler": "linear", "lr_warmup_steps": 30, "snr_gamma": None},
+    "dreambooth-xl": {"alpha": 16.0, "data": "pictures", "captions": "text:a photo of sks dog", "seed": 3,
+                      "target_modules": "attention", "init_lora_weights": "gaussian", "num_train_epochs": 50,
+                      "lr_scheduler": "cosine"},
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_design_that_a_trainer_can_be_told_comes_back_from_it_as_it_was(name):
-    config = RunConfig(**PLAIN, **KNOWN_THERE[name])
+    config = RunConfig(**PLAIN | KNOWN_THERE[name])
     there = translate(TRAINERS["labkit"], settings_of(config), TRAINERS[name])
     assert not notes(there, "none").keys() - {"data"}, there.notes
     assert not notes(there, "unknown") and not notes(there, "contradiction")
@@ -67,7 +60,7 @@ def test_a_design_that_a_trainer_can_be_told_comes_back_from_it_as_it_was(name):
 def test_what_is_written_is_recognized_and_read_again_as_what_it_was(name, tmp_path):
     from labkit.design.trainers.files import open_settings
 
-    there = translate(TRAINERS["labkit"], settings_of(RunConfig(**PLAIN, **KNOWN_THERE[name])), TRAINERS[name])
+    there = translate(TRAINERS["labkit"], settings_of(RunConfig(**PLAIN | KNOWN_THERE[name])), TRAINERS[name])
     ending = {"toml": ".toml", "json": ".json", "yaml": ".yaml", "command": ".sh"}[TRAINERS[name].form]
     path = tmp_path / f"settings{ending}"
     path.write_text(written(TRAINERS[name], there.settings))
@@ -85,30 +78,6 @@ def test_an_alpha_that_is_not_given_is_what_the_trainer_takes(name, scaling):
     assert design(name, {rank: 32}).resolved(100).scaling == pytest.approx(scaling)
 
 
-def test_kohyas_rates_are_those_that_count():
-    settings = {"learning_rate": 1e-4, "unet_lr": 5e-4, "text_encoder_lr": 5e-5, "network_dim": 8}
-    translation = from_theirs("kohya", settings)
-    assert translation.settings["learning_rate"] == 5e-4
-    assert "unet_lr" in notes(translation, "other") and "5e-05" in notes(translation, "none")["text_encoder_lr"]
-    alone = from_theirs("kohya", settings | {"network_train_unet_only": True})
-    assert "text_encoder_lr" not in notes(alone, "none")
-
-
-def test_kohyas_text_encoder_is_told_where_it_is_trained_only_by_default():
-    assert "1e-4" in notes(from_theirs("kohya", {"learning_rate": 1e-4, "network_dim": 8}),
-                           "none")["text_encoder_lr"].replace("0.0001", "1e-4")
-
-
-def test_kohyas_text_encoder_has_the_common_rate_and_alpha_0_is_the_rank():
-    translation = from_theirs("kohya", {"unet_lr": 1e-4, "learning_rate": 5e-5, "network_dim": 8, "network_alpha": 0})
-    assert "5e-05" in notes(translation, "none")["text_encoder_lr"]
-    assert RunConfig.from_dict(translation.settings).resolved(10).scaling == 1
-    convolutions = {"network_dim": 8, "network_args.conv_dim": 8, "network_args.conv_alpha": 0, "network_alpha": 0}
-    assert RunConfig.from_dict(from_theirs("kohya", convolutions).settings).target_modules == ("all",)
-    with pytest.raises(LabError, match="network_alpha"):
-        from_theirs("kohya", {"network_dim": 8, "network_alpha": True})
-
-
 def test_what_was_not_read_and_what_is_not_trained_is_never_called_harmless():
     away = from_theirs("kohya", {"config_file": "/workspace/a.toml", "dataset_config": "b.toml", "network_dim": 8,
                                  "network_args.mid_lr_weight": 0})
@@ -123,25 +92,10 @@ def test_what_was_not_read_and_what_is_not_trained_is_never_called_harmless():
                                                      "none")["unet.train"]
 
 
-@pytest.mark.parametrize("given, updates", [(20, 20), (0.1, 30), ("10%", 30), (0, 0)])
-def test_kohyas_warm_up_may_be_a_share(given, updates):
-    settings = {"lr_scheduler": "cosine", "lr_warmup_steps": given, "max_train_steps": 300, "network_dim": 8}
-    assert design("kohya", settings).lr_warmup_steps == updates
-
-
-def test_the_window_of_kohya_ss_gives_a_warm_up_in_percent_and_an_empty_field_says_nothing():
-    settings = {"LoRA_type": "Standard", "lr_warmup": "10", "epoch": 5, "train_batch_size": 2.0, "network_dim": 8.0,
-                "learning_rate": "0.0002", "unet_lr": "0.0002", "text_encoder_lr": 0, "max_train_steps": "",
-                "lr_scheduler": "cosine", "min_snr_gamma": 0, "conv_dim": 1, "conv_alpha": 1, "seed": "9",
-                "optimizer": "AdamW", "max_resolution": "512,512"}
-    config = design("kohya_ss", settings, pictures=40)
-    assert (config.lr_warmup_steps, config.num_train_epochs, config.seed) == (10, 5, 9)
-    assert config.snr_gamma is None and config.targets == ("linear",) and config.learning_rate == 2e-4
-
-
-def test_a_share_of_a_run_of_unknown_length_is_told():
-    settings = {"lr_scheduler": "cosine", "lr_warmup_steps": 0.1, "max_train_epochs": 3, "network_dim": 8}
-    assert "--pictures" in notes(from_theirs("kohya", settings), "none")["lr_warmup_steps"]
+@pytest.mark.parametrize("name", ["lr_warmup_steps", "lr_decay_steps"])
+def test_a_share_of_a_run_of_unknown_length_is_told(name):
+    settings = {"lr_scheduler": "warmup_stable_decay", name: 0.1, "max_train_epochs": 3, "network_dim": 8}
+    assert "--pictures" in notes(from_theirs("kohya", settings), "none")[name]
 
 
 @pytest.mark.parametrize("name, settings", [
@@ -216,6 +170,13 @@ def test_simpletuners_own_values_are_told_where_nothing_is_given():
     assert RunConfig.from_dict(translation.settings).caption_dropout == 0.1
 
 
+def test_simpletuners_restarts_that_never_come_are_told():
+    settings = {"--lr_scheduler": "cosine_with_restarts", "--lr_warmup_steps": 50, "--model_family": "sd1x"}
+    translation = from_theirs("simpletuner", settings)
+    assert RunConfig.from_dict(translation.settings).lr_scheduler == "constant"
+    assert "never passes" in notes(translation, "other")["lr_scheduler"] and not notes(translation, "unknown")
+
+
 def test_a_scaling_by_the_roots_rank_becomes_the_alpha_that_gives_the_same():
     config = RunConfig(rank=16, alpha=8, use_rslora=True, target_modules="linear", base="folder")
     there = translate(TRAINERS["labkit"], settings_of(config), TRAINERS["kohya"])
@@ -252,14 +213,6 @@ def test_a_start_that_the_kit_cannot_have_is_told_and_left_out(start):
     assert ".safetensors" in notes(translation, "none")["network_weights"]
 
 
-@pytest.mark.parametrize("name, setting", [("kohya", "network_weights"), ("kohya_ss", "lora_network_weights")])
-def test_sizes_that_are_those_of_a_file_are_told_where_it_is_not_read(name, setting):
-    kind = {"LoRA_type": "Standard", "network_dim": 8, "dim_from_weights": True}
-    assert "mine.safetensors" in notes(from_theirs(name, kind | {setting: "mine.safetensors"}),
-                                       "other")["dim_from_weights"]
-    assert setting in notes(from_theirs(name, kind), "contradiction")["dim_from_weights"]
-
-
 def test_every_setting_is_translated_or_named():
     settings = {"network_dim": 8, "network_module": "networks.lora", "noise_offset": 0.1, "clip_skip": 2,
                 "output_dir": "out", "netwrok_alpha": 4, "flip_aug": True, "loss_type": "huber", "sample_prompts": "p",
@@ -281,6 +234,18 @@ def test_two_trainers_understand_each_other_in_what_the_kit_has_not():
     assert not notes(there, "none").keys() & {"noise_offset", "lr_scheduler", "optimizer"}
 
 
+@pytest.mark.parametrize("optimizer", ["Prodigy", "DAdaptAdam", "prodigyplus.ProdigyPlusScheduleFree"])
+def test_a_factor_of_a_rate_that_the_optimizer_finds_itself_is_no_rate_for_another(optimizer):
+    settings = {"network_dim": 8, "optimizer_type": optimizer, "learning_rate": 1.0, "max_train_steps": 100,
+                "lr_scheduler": "cosine_with_min_lr", "lr_scheduler_min_lr_ratio": 0.1}
+    translation = from_theirs("kohya", settings)
+    assert not translation.settings.keys() & {"learning_rate", "lr_end"}
+    assert "labkit find" in notes(translation, "none")["learning_rate"]
+    assert RunConfig.from_dict(translation.settings).learning_rate == RunConfig().learning_rate
+    to_another = translate(TRAINERS["kohya"], settings, TRAINERS["simpletuner"], 100)
+    assert "--learning_rate" not in to_another.settings and "labkit find" in notes(to_another, "none")["learning_rate"]
+
+
 @pytest.mark.parametrize("settings", [{"a": 1, "b": 2}, {"rate": 1e-4}])
 def test_settings_of_nobody_are_refused_with_the_remedy(settings):
     with pytest.raises(LabError, match="--from"):
@@ -294,19 +259,14 @@ def test_a_mistyped_trainer_is_answered_with_the_nearest():
 
 @pytest.mark.parametrize("name, settings", [
     ("ai-toolkit", {"config": {"process": [{"model": {"is_flux": True}}]}}), ("simpletuner", {"model_family": "flux"}),
-    ("onetrainer", {"model_type": "FLUX_DEV_1"}),
+    ("onetrainer", {"model_type": "FLUX_DEV_1"}), ("kohya", {"network_module": "networks.lora_flux"}),
+    ("kohya", {"network_module": "networks.lora_sd3"}), ("kohya_ss", {"LoRA_type": "Flux1"}),
+    ("kohya_ss", {"LoRA_type": "Standard", "flux1_checkbox": True}),
+    ("kohya_ss", {"LoRA_type": "Standard", "flux1_checkbox": False, "sd3_checkbox": True}),
 ])
 def test_a_base_that_the_kit_cannot_train_is_told(name, settings):
-    assert any("no U-Net" in text for text in notes(from_theirs(name, settings), "none").values())
-
-
-def test_a_noise_offset_that_the_window_of_kohya_ss_leaves_unused_is_told():
-    settings = {"LoRA_type": "Standard", "noise_offset": "0.05", "noise_offset_type": "Multires",
-                "multires_noise_iterations": 8}
-    translation = from_theirs("kohya_ss", settings)
-    lost = notes(translation, "none")
-    assert "noise_offset" in notes(translation, "contradiction")
-    assert "multires_noise_iterations" in lost and "noise_offset" not in lost
+    texts = notes(from_theirs(name, settings), "none").values()
+    assert any("no U-Net" in text for text in texts) and not any("not B @ A" in text for text in texts)
 
 
 @pytest.mark.parametrize("name, settings", [

@@ -130,6 +130,13 @@ def test_every_layer_of_the_full_models_has_the_name_that_both_programs_look_for
     assert len({kohya_name(module) for module in modules}) == len(modules)      # underscores do not make two of one
 
 
+def test_down_and_upsamplers_of_sdxl_which_kohya_adapts_with_conv_dim_have_their_original_names():
+    modules = find_targets(weightless.weightless(SDXL), ("conv",))
+    assert len(modules) == 4 and all("samplers.0.conv" in module for module in modules)
+    renamed = small_bases.original_names((f"{name}.weight" for name in modules), 3)
+    assert [f"{original_name(module)}.weight" for module in modules] == renamed
+
+
 def test_kohyas_header_tells_the_settings_and_nothing_of_the_machine(tensors, tmp_path):
     config = CONFIG.replace(base="/home/someone/sd15.safetensors", data="/home/someone/cats", learning_rate=3e-4)
     (tmp_path / "kohya.safetensors").write_bytes(kohya_bytes(tensors, config, steps=5))

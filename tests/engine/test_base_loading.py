@@ -221,6 +221,14 @@ def test_a_damaged_folder_is_refused_by_name(sd_folder, tmp_path, file, change, 
         load_base(broken(sd_folder, tmp_path, file, change), device="cpu")
 
 
+def test_weights_in_several_files_are_named_as_such(sd_folder, tmp_path):
+    pipe = StableDiffusionPipeline.from_pretrained(sd_folder, safety_checker=None)
+    pipe.save_pretrained(tmp_path / "base", max_shard_size="200KB")
+    assert len(list((tmp_path / "base/unet").glob("*.safetensors"))) > 1
+    with pytest.raises(LabError, match="unet has its weights in several files.* give NEW_FOLDER"):
+        find_base(tmp_path / "base")
+
+
 @pytest.mark.parametrize("name, message", [
     ("no/such/folder", "there is no file or folder no/such/folder"),
     ("missing.safetensors", "there is no file or folder missing.safetensors"),

@@ -5,13 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from labkit.datasets.folders import territory
+from labkit.datasets.folders import load_picture, territory
 from labkit.engine.base_files import find_base
 from labkit.errors import LabError
 from labkit.experiments.chosen_file import ChosenFile
-from labkit.experiments.judged_files import judge_files, opened, read_files
+from labkit.experiments.judged_files import Training, judge_files, opened, read_files
+from labkit.experiments.memorization import layout_and_colour
 from labkit.lab import Lab
 from labkit.store.adapter_files import save_adapter
 
@@ -102,8 +104,11 @@ def test_what_machines_read_is_strict_json_with_a_path_to_keep(judged):
 
 def test_the_way_through_diffusers_agrees_with_the_one_pass(lab, files, judged, monkeypatch):
     monkeypatch.setattr("labkit.experiments.judged_files.named_as_in_first_code", lambda adapter: True)
-    [alone] = judge_files(lab, read_files(files[:1], find_base()))
+    counts = []
+    [alone] = judge_files(lab, read_files(files[:1], find_base()), count=lambda *at: counts.append(at))
     assert alone.way == "diffusers"
+    n = len(counts)                                           # as many measurements as of the untouched base before
+    assert n and counts == [(done, 2 * n) for done in range(n + 1, 2 * n + 1)]
     for name in ("validation", "probe"):
         assert np.allclose(alone.run.validations[name].losses, judged[0].run.validations[name].losses, rtol=1e-4)
     drawn, before = (one.run.samples[1].images.astype(int) for one in (alone, judged[0]))
@@ -159,6 +164,37 @@ def test_a_pickle_and_a_file_that_is_not_there_are_refused(files, tmp_path):
 def test_pictures_that_were_trained_on_cannot_be_held_out(folder):
     with pytest.raises(LabError, match="is also among the pictures trained on"):
         opened(str(folder / "train"), str(folder / "train"))
+
+
+def test_training_pictures_that_were_saved_anew_cannot_be_held_out_either(folder, tmp_path):
+    copies = shutil.copytree(folder / "held", tmp_path / "held")
+    for path in (folder / "train").glob("*.webp"):
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(copies / f"{path.stem}.bmp")
+        shutil.copy(path.with_suffix(".txt"), copies)
+    with pytest.raises(LabError, match=r"\.bmp is also among the pictures trained on \(2 such pictures\)"):
+        opened(str(folder / "train"), str(copies))
+    for path in copies.glob("*.bmp"):
+        with Image.open(path) as picture:
+            picture.resize([side // 2 for side in picture.size]).save(path)
+    assert any("2 held-out pictures very like training pictures" in note
+               for note in opened(str(folder / "train"), str(copies)).notes)
+
+
+def test_pictures_are_read_in_the_way_that_is_given(tmp_path):
+    for part in ("train", "held"):
+        (tmp_path / part).mkdir()
+        for i in range(2):
+            picture = Image.new("RGB", (64, 192), "black")
+            picture.paste("red", (0, 0, 64, 96))
+            picture.putpixel((i, 0 if part == "held" else 1), (0, 255, 0))
+            picture.save(tmp_path / part / f"a red-hall_{i}.png")
+    pictures = opened(str(tmp_path / "train"), str(tmp_path / "held"), crop="top", captions="names")
+    assert (pictures.crop, pictures.train.crop, pictures.validation.crop) == ("top",) * 3
+    assert set(pictures.train.captions + pictures.validation.captions) == {"a red hall"}
+    seen = Training(pictures.train, 64).features
+    assert np.array_equal(seen[:1], layout_and_colour(load_picture(pictures.train.paths[0], 64, "top")[None]))
+    assert not np.array_equal(seen[:1], layout_and_colour(load_picture(pictures.train.paths[0], 64)[None]))
 
 
 def test_where_none_is_held_out_other_pictures_are_asked_for(folder):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import log_study
@@ -104,6 +105,23 @@ def test_a_constant_loss_is_stagnating_and_no_error():
     assert judge_log(made(np.full(12, 0.06))).label == STAGNATING
 
 
+@pytest.mark.parametrize(("values", "label"), [
+    (np.zeros(9), STAGNATING), (np.full(9, -0.05), STAGNATING), (np.r_[0.0, np.full(8, 0.3)], OVERSHOOTING),
+    (noisy(FALL - 1, 2e-5), HEALTHY), (noisy(FALL[::-1] - 0.06, 2e-5), OVERSHOOTING),
+])
+def test_a_loss_of_nothing_or_below_is_judged_by_its_changes_without_shares_of_it(values, label):
+    verdict = judge_log(made(values, steps=STEPS[: len(values)]))
+    assert verdict.label == label and verdict.evidence.get("reason") != "explosion"
+    assert "nan" not in verdict.sentence and "inf" not in verdict.sentence
+
+
+def test_a_fall_in_the_second_half_alone_is_told_in_words():
+    steps = np.linspace(0, 1000, 24)
+    late = 0.06 - 0.002 * (steps / 1000) ** 6 + 0.0001 * np.sin(np.pi * steps / 1000)
+    verdict = judge_log(made(noisy(late, 5e-6), steps=steps))
+    assert verdict.label == STAGNATING and "in the second half alone" in verdict.seen
+
+
 def test_training_loss_alone_bears_no_verdict_and_the_trainers_settings_are_told():
     train = np.exp(np.random.default_rng(0).normal(size=500)) * 0.05
     for trainer, how in HOW.items():
@@ -111,6 +129,12 @@ def test_training_loss_alone_bears_no_verdict_and_the_trainers_settings_are_told
         assert verdict.label == UNSURE and how in verdict.advice and "scatters" in verdict.seen
         assert verdict.evidence["train_noise_to_drop"] > 2
     assert "--validation_split" in judge_log(made(train=train)).advice
+
+
+@pytest.mark.parametrize("trainer", HOW)
+def test_what_to_do_next_time_is_told_by_the_names_of_settings(trainer):
+    words = HOW[trainer].partition("it then logs")[0]
+    assert re.search(r"--[a-z_]+|[a-z]+_[a-z_]+\b|Validate after", words), words
 
 
 def test_a_loss_that_ends_in_nan_or_explodes_is_diverged_and_a_single_nan_is_not():

@@ -105,9 +105,12 @@ def kinds():
     ranks = {key.replace("to_q", "to_k"): torch.ones(4, 8) if "down.w" in key else torch.ones(8, 4)
              for key in kohya if "alpha" not in key}
     wide = kohya | {"lora_unet_down_attn1_to_q.lora_down.weight": torch.ones(2, 9)}
-    return [({"lora_unet_down_attn1_to_q.hada_w1_a": torch.ones(8, 2)}, "is of kind LoHa in 1 of 1 layer"),
-            (kohya | {"lora_unet_down_attn1_to_q.dora_scale": torch.ones(8, 1)}, "is of kind DoRA"),
-            (kohya | {"lora_unet_down_attn1_to_q.lora_mid.weight": torch.ones(2, 2, 3, 3)}, "is of kind Tucker"),
+    return [({"lora_unet_down_attn1_to_q.hada_w1_a": torch.ones(8, 2)}, "holds LoHa in 1 of 1 layer"),
+            (kohya | {"lora_unet_down_attn1_to_q.dora_scale": torch.ones(8, 1)}, "holds DoRA"),
+            (kohya | {"lora_unet_down_attn1_to_q.lora_mid.weight": torch.ones(2, 2, 3, 3)}, "holds Tucker"),
+            ({"lora_unet_a.oft_R.weight": torch.ones(2, 2), "lora_unet_a.alpha": torch.tensor(1.0)}, "holds OFT in 1"),
+            ({"lora_unet_a.strange": torch.ones(2, 2), "lora_unet_a.alpha": torch.tensor(1.0)},
+             "holds an unknown kind in 1 of 1 layer"),
             (kohya | text, "adapts text_encoder too (1 layer), which is not trained"),
             (broken, "holds numbers that are not finite"), (kohya | ranks, "has ranks 2 to 4"),
             ({key: value for key, value in kohya.items() if "up" not in key}, "has half of the layer"),
@@ -125,6 +128,15 @@ def test_an_adapter_of_another_kind_or_base_is_refused_in_one_sentence(tmp_path,
     with pytest.raises(LabError) as caught:
         start(tmp_path / "a.safetensors", CONFIG.replace(target_modules="to_q"), SHAPES)
     assert words in str(caught.value) and "a.safetensors" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["down_blocks.1.attentions.0.attn1.to_q", "input_blocks.4.1.attn1.to_q"])
+def test_layers_of_a_unet_as_comfyui_names_them_are_not_those_of_a_transformer(tmp_path, name):
+    save_file({f"diffusion_model.{name}.lora_{end}.weight": torch.ones(*shape)
+               for end, shape in (("A", (2, 8)), ("B", (8, 2)))}, tmp_path / "a.safetensors")
+    module = "down_blocks.1.attentions.0.attn1.to_q"
+    assert list(start(tmp_path / "a.safetensors", CONFIG.replace(alpha=2, target_modules="to_q"), {module: (8, 8)})) \
+        == [f"{module}.lora_A.weight", f"{module}.lora_B.weight"]
 
 
 def test_an_alpha_that_is_not_told_is_taken_as_loaders_take_it(tmp_path):
@@ -145,12 +157,14 @@ def test_the_names_of_the_original_code_are_known_which_kohyas_sdxl_trainer_writ
     block = "mid_block.attentions.0.transformer_blocks.0"
     layers = {"middle_block_1_transformer_blocks_0_attn1_to_q": (f"{block}.attn1.to_q", (8, 8)),
               "input_blocks_4_0_in_layers_2": ("down_blocks.1.resnets.0.conv1", (8, 4, 3, 3)),
-              "output_blocks_2_1_proj_in": ("up_blocks.0.attentions.2.proj_in", (8, 8))}
+              "output_blocks_2_1_proj_in": ("up_blocks.0.attentions.2.proj_in", (8, 8)),
+              "input_blocks_3_0_op": ("down_blocks.0.downsamplers.0.conv", (8, 8, 3, 3)),
+              "output_blocks_5_2_conv": ("up_blocks.1.upsamplers.0.conv", (8, 8, 3, 3))}
     tensors = {}
     for name, (_, (out, *rest)) in layers.items():
         tensors[f"lora_unet_{name}.lora_down.weight"] = torch.ones(2, *rest)
         tensors[f"lora_unet_{name}.lora_up.weight"] = torch.ones(out, 2, *(1 for _ in rest[1:]))
     save_file(tensors, tmp_path / "xl.safetensors")
-    config = CONFIG.replace(alpha=2, target_modules="to_q,conv1,proj_in")
+    config = CONFIG.replace(alpha=2, target_modules="to_q,conv1,proj_in,conv")
     arrays = start(tmp_path / "xl.safetensors", config, dict(layers.values()))
     assert {name.rsplit(".", 2)[0] for name in arrays} == {module for module, _ in layers.values()}

@@ -7,10 +7,12 @@ import pytest
 import tiny
 
 from labkit.design.config import RunConfig, run_id
+from labkit.engine.adapters import weight_shapes
 from labkit.engine.train import Monitor
 from labkit.errors import LabError
 from labkit.experiments.adapter_inspection import inspect_adapter
 from labkit.store.adapter_files import save_adapter
+from labkit.store.adapter_starts import plain_lora, start
 from labkit.store.checkpoint_adapters import read_kept
 from labkit.store.runs import Store, record
 
@@ -46,6 +48,13 @@ def test_inspection_of_a_checkpoint_tells_the_adapter_without_the_optimizer(run)
     told = {finding.name: finding.found for finding in findings}
     assert "written by labkit" in told["adapter"] and "layers of unet;" in told["adapter"] and "keys" not in told
     assert told["size"] == "rank 4, alpha 8, scaling 4"
+
+
+def test_a_run_begins_from_a_checkpoint_and_a_base_is_merged_with_it(run):
+    config, path = run.load().config, run.path / "checkpoints" / "000002.safetensors"
+    arrays, kept = start(path, config, weight_shapes(tiny.base().unet)), run.adapter(2)
+    assert arrays.keys() == kept.keys() and all(np.array_equal(arrays[name], kept[name]) for name in kept)
+    assert len(plain_lora(path).layers) == len(kept) // 2
 
 
 def test_a_checkpoint_apart_from_its_run_is_refused_since_nothing_tells_its_alpha(run, tmp_path):

@@ -92,11 +92,22 @@ def test_the_form_of_before_peft_names_the_same_layers(tmp_path):
     assert unet.alpha is None and unet.scaling == 1.0 and text.part == "text_encoder"
 
 
-@pytest.mark.parametrize("ending, kind", [("hada_w1_a", "LoHa"), ("lokr_w1", "LoKr"), ("dora_scale", "DoRA"),
-                                          ("diff", "whole difference")])
+@pytest.mark.parametrize("name, part", [("down_blocks.0.a", "unet"), ("middle_block.1.a", "unet"),
+                                        ("double_blocks.0.a", "transformer"), ("blocks.0.a", "transformer")])
+def test_what_comfyui_calls_the_model_is_a_unet_or_a_transformer_by_its_blocks(tmp_path, name, part):
+    shapes = {"A": (4, 8), "B": (8, 4)}
+    tensors = {f"diffusion_model.{name}.lora_{end}.weight": drawn(*shape) for end, shape in shapes.items()}
+    [layer] = read_adapter(written(tmp_path, tensors)).layers
+    assert layer.part == part
+
+
+@pytest.mark.parametrize("ending, kind", [
+    ("hada_w1_a", "LoHa"), ("lokr_w1", "LoKr"), ("dora_scale", "DoRA"), ("diff", "whole difference"),
+    ("oft_blocks", "OFT"), ("oft_R.weight", "OFT"), ("on_input", "(IA)3"), ("ia3_l", "(IA)3"), ("a2.weight", "GLoRA"),
+    ("strange", "an unknown kind")])
 def test_other_kinds_are_told_from_loras(tmp_path, ending, kind):
-    tensors = {} if ending in ("hada_w1_a", "lokr_w1", "diff") else {
-        "lora_unet_a.lora_down.weight": drawn(4, 8), "lora_unet_a.lora_up.weight": drawn(8, 4)}
+    tensors = {"lora_unet_a.lora_down.weight": drawn(4, 8), "lora_unet_a.lora_up.weight": drawn(8, 4)} \
+        if ending == "dora_scale" else {"lora_unet_a.alpha": torch.tensor(1.0)}
     [layer] = read_adapter(written(tmp_path, tensors | {f"lora_unet_a.{ending}": drawn(8, 4)})).layers
     assert layer.kind == kind and layer.part == "unet"
 
@@ -115,6 +126,12 @@ def test_a_header_that_cannot_be_read_states_nothing(tmp_path):
     for text in ("{", "[1]", json.dumps({"unet.lora_alpha": "many"})):
         [layer] = read_adapter(written(tmp_path, tensors, {"lora_adapter_metadata": text})).layers
         assert layer.alpha is None
+
+
+def test_weights_of_8_bits_are_named_as_such(tmp_path):
+    kept = {key: value if key.endswith("alpha") else value.to(torch.float8_e4m3fn) for key, value in kohya().items()}
+    with pytest.raises(LabError, match=r"adapter.safetensors is stored as F8_E4M3, .* give the file in float16"):
+        read_adapter(written(tmp_path, kept))
 
 
 def test_what_is_no_adapter_is_refused_with_the_remedy(tmp_path):

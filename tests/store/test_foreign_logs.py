@@ -48,6 +48,7 @@ def csv(path, text):
      "eval/loss", "train/loss", "train/learning_rate"),
     ("EveryDream2trainer", ["loss/log_step", "loss/val", "loss/train-stabilized"], "loss/val", "loss/log_step", None),
     ("", ["train_loss", "learning_rate"], None, "train_loss", "learning_rate"),
+    ("", ["loss"], None, "loss", None), ("", ["loss", "lr"], None, "loss", "lr"),
     ("", ["run a - train_loss", "run a - val_loss", "run a - val_loss__MIN"], "run a - val_loss", "run a - train_loss",
      None),
 ])
@@ -79,12 +80,51 @@ def test_a_table_with_any_delimiter_is_read(tmp_path, delimiter):
     assert np.allclose(log.validation.values, LOSSES)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_text_is_read_in_the_encoding_that_it_is_marked_with(tmp_path, encoding):
+    table = "step\tloss\n" + "\n".join(f"{step}\t{loss}" for step, loss in zip(STEPS, LOSSES, strict=True))
+    lines = "\n".join(json.dumps({"step": step, "loss": loss}) for step, loss in zip(STEPS, LOSSES, strict=True))
+    for name, text in (("log.csv", table), ("log.jsonl", lines)):
+        (tmp_path / name).write_bytes(("\ufeff" * (encoding == "utf-16-be") + text).encode(encoding))
+        log = only(tmp_path / name)
+        assert log.train.steps.tolist() == STEPS and np.allclose(log.train.values, LOSSES) and not log.notes
+
+
+def test_steps_with_commas_between_thousands_are_whole_numbers(tmp_path):
+    steps = [500, 1000, 12_500, 1_234_567]
+    log = only(csv(tmp_path / "log.csv", "step,loss\n" + "\n".join(f'"{step:,}",0.5' for step in steps)))
+    assert log.train.steps.tolist() == steps and not log.notes
+    log = only(csv(tmp_path / "epochs.csv", "epoch;loss\n0,125;0,5\n1,250;0,4\n"))
+    assert log.train.steps.tolist() == [0.125, 1.25] and log.train.values.tolist() == [0.5, 0.4]
+
+
 def test_json_lines_with_nested_objects_and_bad_lines_are_read(tmp_path):
     lines = [json.dumps({"step": step, "loss": {"train": loss, "val": loss}}) for step, loss in zip(STEPS, LOSSES,
                                                                                                    strict=True)]
     log = only(csv(tmp_path / "metrics.jsonl", "\n".join([*lines, "{half", "[]"])))
     assert log.validation.tag == "loss/val" and len(log.validation) == len(STEPS)
     assert any("2 lines" in note for note in log.notes)
+
+
+def test_steps_count_in_a_log_whose_first_row_has_an_epoch_alone(tmp_path):
+    rows = [{"epoch": 0, "val_loss": 0.07}, *({"epoch": step // 40, "step": step, "loss": loss}
+                                              for step, loss in zip(STEPS, LOSSES, strict=True))]
+    log = only(csv(tmp_path / "log.jsonl", "\n".join(map(json.dumps, rows))))
+    assert log.train.steps.tolist() == STEPS and log.validation.steps.tolist() == [0] and not log.notes
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_a_row_with_an_epoch_and_no_step_stands_at_the_step_before_it(tmp_path, form):
+    rows = []
+    for step, loss in zip(STEPS, LOSSES, strict=True):
+        rows.append({"step": step, "epoch": "", "loss": loss, "val_loss": ""})
+        if step % 40 == 0:
+            rows.append({"step": "", "epoch": step // 40, "loss": "", "val_loss": loss})
+    lines = [json.dumps({name: value for name, value in row.items() if value != ""}) for row in rows]
+    table = ["step,epoch,loss,val_loss", *(",".join(map(str, row.values())) for row in rows)]
+    log = only(csv(tmp_path / f"log.{form}", "\n".join(lines if form == "jsonl" else table)))
+    assert log.train.steps.tolist() == STEPS and log.validation.steps.tolist() == [40, 80, 120]
+    assert log.notes == (f"3 rows of log.{form} with an epoch and no step: put at the step before.",)
 
 
 def test_the_state_of_a_trainer_is_read_from_its_last_checkpoint(tmp_path):

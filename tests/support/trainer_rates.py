@@ -51,15 +51,18 @@ def of_kohya(flat, rate, total):
         options |= {"num_cycles": 0.5, "min_lr_rate": ratio}
     elif name == "warmup_stable_decay":
         decay = flat.get("lr_decay_steps", 0)
+        decay = int(decay * total) if 0 < decay < 1 else decay
         options = {"num_warmup_steps": warmup, "num_decay_steps": decay, "num_cycles": 0.5,
                    "num_stable_steps": total - warmup - decay, "min_lr_ratio": ratio or 0.0}
     return stepped(function(optimizer(rate), **options), total)
 
 
 def of_script(flat, rate, total):
-    """As train_text_to_image_lora.py calls get_scheduler."""
-    return stepped(of_diffusers.get_scheduler(flat["lr_scheduler"], optimizer(rate), num_training_steps=total,
-                                              num_warmup_steps=flat.get("lr_warmup_steps", 500)), total)
+    """As train_text_to_image_lora.py calls get_scheduler, and the scripts for DreamBooth with cycles and power."""
+    return stepped(of_diffusers.get_scheduler(
+        flat["lr_scheduler"], optimizer(rate), num_training_steps=total,
+        num_warmup_steps=flat.get("lr_warmup_steps", 500), num_cycles=flat.get("lr_num_cycles", 1),
+        power=flat.get("lr_power", 1.0)), total)
 
 
 def of_ai_toolkit(flat, rate, total):
@@ -85,6 +88,8 @@ def of_simpletuner(flat, rate, total):
         wave = {"cosine": math.cos, "sine": math.sin}[name]
         heights = [(1 + wave(math.pi * step / (warmup or 1000))) / 2 for step in range(total)]
         return [math.floor((end + (rate - end) * height) * 1e9) / 1e9 for height in heights]
+    if name == "cosine_with_restarts":                        # CosineAnnealingHardRestarts with steps_per_epoch = -1
+        return [end + (rate - end) * (1 + math.cos(math.pi * (step % -1) / warmup)) / 2 for step in range(total)]
     if name == "polynomial":
         return stepped(of_diffusers.get_polynomial_decay_schedule_with_warmup(
             optimizer(rate), warmup, total, lr_end=end, power=flat.get("lr_power", 0.8)), total)
@@ -110,4 +115,5 @@ def of_onetrainer(flat, rate, total):
 
 
 THEIRS = {"kohya": of_kohya, "kohya_ss": of_kohya, "diffusers": of_script, "ai-toolkit": of_ai_toolkit,
-          "simpletuner": of_simpletuner, "onetrainer": of_onetrainer}
+          "simpletuner": of_simpletuner, "onetrainer": of_onetrainer, "dreambooth": of_script,
+          "dreambooth-xl": of_script}

@@ -12,15 +12,25 @@ from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Sett
 NO_CLIP = "train_text_to_image_lora.py clips nothing: its list of parameters is used up before; the SDXL script clips"
 
 
-def before(flat: Settings, notes: Notes) -> Settings:
-    """Convert the settings that need more than a rename: a scaled rate, data of the hub, the text encoder."""
+EIGHT_BIT = Choice("optimizer", "use_8bit_adam", {"adamw8bit": {"use_8bit_adam": True}, "adamw": {}}, "adamw",
+                   lambda value: "adamw8bit" if "8bit" in str(value) else "adamw")
+
+
+def scaled(flat: Settings, notes: Notes, rate: float, batch: int) -> Settings:
+    """Multiply the rate as --scale_lr does; rate and batch: the script's own, where nothing is said."""
     flat = dict(flat)
     if flat.pop("scale_lr", False):
-        factor = (flat.get("train_batch_size", 16) * flat.get("gradient_accumulation_steps", 1)
+        factor = (flat.get("train_batch_size", batch) * flat.get("gradient_accumulation_steps", 1)
                   * flat.get("num_processes", 1))
-        flat["learning_rate"] = flat.get("learning_rate", 1e-4) * factor
+        flat["learning_rate"] = flat.get("learning_rate", rate) * factor
         notes.tell("other", "scale_lr", f"the rate that is given is multiplied by {factor:g} there; the product "
                                         f"{flat['learning_rate']:.4g} is taken")
+    return flat
+
+
+def before(flat: Settings, notes: Notes) -> Settings:
+    """Convert the settings that need more than a rename: a scaled rate, data of the hub, the text encoder."""
+    flat = scaled(flat, notes, 1e-4, 16)
     if flat.get("dataset_name") is not None:
         flat["train_data_dir"] = flat.pop("dataset_name")
         notes.tell("other", "dataset_name", "it is a data set of the hub; the kit needs a folder of its pictures with "
@@ -49,8 +59,7 @@ TRAINER = Trainer(
         Row("vae", "pretrained_vae_model_name_or_path", spare=True), Row("gpus", "num_processes", spare=True),
     ),
     choices=(
-        Choice("optimizer", "use_8bit_adam", {"adamw8bit": {"use_8bit_adam": True}, "adamw": {}}, "adamw",
-               lambda value: "adamw8bit" if "8bit" in str(value) else "adamw"),
+        EIGHT_BIT,
         Choice("random_crop", "center_crop", {False: {"center_crop": True}, True: {}}, True),
         Choice("crop", "center_crop", {"center": {}}, "center", lambda value: "center"),     # always a square
     ),

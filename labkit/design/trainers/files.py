@@ -26,6 +26,7 @@ from labkit.text import shown
 
 MOST_BYTES = 1_000_000
 PAIRS = ("optimizer_args", "network_args", "lr_scheduler_args", "optimizer_config")   # texts of name=value
+OPTIONS = "additional_parameters"                             # more options of a command line, in one text
 PAIR = re.compile(r"([A-Za-z_]\w*)\s*=\s*((?:\([^)]*\)|\[[^]]*\]|\S)+)")
 VARIABLE = re.compile(r"^\s*(?:export|set)?\s*([A-Za-z_]\w*)=(\"[^\"\n]*\"|'[^'\n]*'|\S*)\s*(?:#.*)?$", re.M)
 OPTION, SCRIPT = re.compile(r"(?:^|\s)--\w"), re.compile(r"\.py\b")
@@ -69,12 +70,27 @@ def open_settings(given: str) -> Given:
 
 def _parsed(text: str, suffix: str) -> Any:
     if suffix == ".toml":
-        return tomllib.loads(text)
+        return _without_headings(tomllib.loads(text))
     if suffix == ".json":
-        return json_text.parse(text, dict)
+        values = json_text.parse(text, dict)
+        is_saved = "_metadata" in values and isinstance(values.get("config"), dict)   # by SimpleTuner's server
+        return values["config"] if is_saved else values
     from labkit.files import yaml_text  # imports yaml, which other forms need not
 
     return yaml_text.parse(text)
+
+
+def _without_headings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return TOML as sd-scripts reads it: what stands under a heading counts as if there were none.
+
+    A table that is itself an option, such as network_args, is kept.
+    """
+    settings: dict[str, Any] = {}
+    for name, value in values.items():
+        is_option = name in PAIRS and isinstance(value, dict) and not any(isinstance(each, dict)
+                                                                          for each in value.values())
+        settings |= _without_headings(value) if isinstance(value, dict) and not is_option else {name: value}
+    return settings
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> Settings:
@@ -171,17 +187,25 @@ def _without_comment(line: str) -> str:
 
 
 def _beside(source: Given, path: Path) -> Given:
-    """Add the settings of files that settings name: kohya's config_file and dataset_config, SimpleTuner's crops."""
-    settings = crops(source.settings, path.parent) | source.settings
+    """Add what lies beside: kohya's config_file and dataset_config, SimpleTuner's crops, kohya_ss's more options."""
+    settings = _with_more_options(crops(source.settings, path.parent) | source.settings)
     for name in ("config_file", "dataset_config"):
         setting = next((key for key in settings if key.rsplit(".", 1)[-1] == name), "")
         file = str(settings.get(setting) or "")
         other = path.parent / (file if file.endswith((".toml", ".json")) else file + ".toml")
         if file and other.is_file() and other != path:
-            more = flat(_settings_in(other))
-            more = more if name == "config_file" else _data_set(more)
+            values = _settings_in(other)
+            more = flat(_without_headings(values)) if name == "config_file" else _data_set(flat(values))
             settings = more | {key: value for key, value in settings.items() if key != setting}
     return source._replace(settings=settings)
+
+
+def _with_more_options(settings: Settings) -> Settings:
+    """Add the command-line options of sd-scripts that kohya_ss keeps in one text; they count before all else."""
+    text = str(settings.get(OPTIONS) or "")
+    if not OPTION.search(text):
+        return settings
+    return {name: value for name, value in settings.items() if name != OPTIONS} | command_line(text).settings
 
 
 def _settings_in(path: Path) -> dict[str, Any]:

@@ -4,14 +4,30 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from labkit.design.trainers import ai_toolkit, diffusers_script, kit, kohya, kohya_gui, onetrainer, simpletuner
+from labkit.design.trainers import (
+    ai_toolkit,
+    diffusers_script,
+    dreambooth,
+    kit,
+    kohya,
+    kohya_gui,
+    onetrainer,
+    simpletuner,
+)
 from labkit.design.trainers.table import Trainer, forms
 from labkit.errors import LabError
 
-TRAINERS = {module.TRAINER.name: module.TRAINER for module in
-            (kit, kohya, kohya_gui, onetrainer, ai_toolkit, simpletuner, diffusers_script)}
-SCRIPTS = {"train_network.py": "kohya", "sdxl_train_network.py": "kohya", "train_text_to_image_lora.py": "diffusers",
-           "train_text_to_image_lora_sdxl.py": "diffusers"}
+TRAINERS = {each.name: each for each in (
+    kit.TRAINER, kohya.TRAINER, kohya_gui.TRAINER, onetrainer.TRAINER, ai_toolkit.TRAINER, simpletuner.TRAINER,
+    diffusers_script.TRAINER, dreambooth.TRAINER, dreambooth.XL)}
+MODEL_TYPES = {f"{each}_train_network.py": each for each in ("flux", "sd3", "lumina", "hunyuan_image", "anima")}
+SCRIPTS = {
+    **dict.fromkeys(("train_network.py", "sdxl_train_network.py", *MODEL_TYPES), kohya.TRAINER),
+    **dict.fromkeys(("train_text_to_image_lora.py", "train_text_to_image_lora_sdxl.py"), diffusers_script.TRAINER),
+    "train_dreambooth_lora.py": dreambooth.TRAINER,
+    "train_dreambooth_lora_sd15_advanced.py": dreambooth.ADVANCED_15,
+    **dict.fromkeys(("train_dreambooth_lora_sdxl.py", "train_dreambooth_lora_sdxl_advanced.py"), dreambooth.XL),
+}
 
 
 def trainer(name: str) -> Trainer:
@@ -27,9 +43,16 @@ def trainer(name: str) -> Trainer:
 
 
 def recognized(settings: Mapping[str, Any], script: str = "") -> Trainer:
-    """Return the trainer whose settings these are, by the share of names that it knows; LabError where none does."""
+    """Return the trainer whose settings these are, by the script, else by the share of names that it knows.
+
+    LabError: none knows enough of them, or it is a script of which nothing is known: many share most of their names,
+    but not the values that they take where nothing is said.
+    """
     if script in SCRIPTS:
-        return TRAINERS[SCRIPTS[script]]
+        return SCRIPTS[script]
+    if script:
+        raise LabError(f"{script} is no script whose options are known: say with --from whose they are nearest to, "
+                       "such as that of its authors' other scripts. Known are " + ", ".join(SCRIPTS) + ".")
     names = {each: _likeness(TRAINERS[each], settings) for each in TRAINERS}
     best = max(names, key=lambda each: names[each])
     if names[best] < 0.3:

@@ -7,8 +7,11 @@ where it is not given, unet_lr counts instead of learning_rate, the text encoder
 """
 
 from labkit.design.trainers import buckets
-from labkit.design.trainers.reading import near_optimizer, near_targets, positive, side, text
+from labkit.design.trainers.buckets import left_idle
+from labkit.design.trainers.networks import PLAIN, read_module
+from labkit.design.trainers.reading import near_optimizer, near_targets, positive, share, side, text
 from labkit.design.trainers.table import Choice, Curve, Length, Notes, Row, Run, Settings, Trainer
+from labkit.design.trainers.words import changes
 
 OPTIMIZERS = {
     "adamw": {"optimizer_type": "AdamW"}, "adamw8bit": {"optimizer_type": "AdamW8bit"},
@@ -27,6 +30,8 @@ EXTRAS = tuple(Row(name, name, spare=True) for name in (
     Row("rank_dropout", "network_args.rank_dropout", spare=True), Row("flip", "flip_aug", spare=True),
     Row("module_dropout", "network_args.module_dropout", spare=True), *buckets.ROWS,
     Row("initial_weights", "network_weights", spare=True), Row("reg_data", "reg_data_dir", spare=True),
+    Row("prior_loss_weight", "prior_loss_weight", spare=True),
+    Row("validation_split", "validation_split", read=share, spare=True),
     Row("repeats", "dataset_repeats", spare=True), Row("momentum", "optimizer_args.momentum", spare=True),
     Row("lr_layers", "network_args.block_lr", spare=True), Row("use_dora", "network_args.dora_wd", spare=True),
     *(Row("lr_layers", f"network_args.{name}", write=None)
@@ -36,7 +41,7 @@ SAMPLERS = "with conv_dim the down- and upsamplers are adapted there too, which 
 CORE = (
     Row("base", "pretrained_model_name_or_path"), Row("data", "train_data_dir"),
     Row("resolution", "resolution", read=side, write=text),
-    Row("learning_rate", "learning_rate", 2e-6),
+    Row("learning_rate", "unet_lr", write=None), Row("learning_rate", "learning_rate", 2e-6),
     Row("rank", "network_dim", 4), Row("alpha", "network_alpha", 1.0),
     Row("lr_ratio_B", "network_args.loraplus_lr_ratio", 1.0, spare=True),
     Row("train_batch_size", "train_batch_size", 1),
@@ -67,26 +72,37 @@ QUIET = frozenset({
     "no_half_vae", "tokenizer_cache_dir", "caption_extension", "caption_extention", "caption_separator",
     "resize_interpolation",
     "output_config", "debug_dataset", "wandb*", "save*", "sample*", "huggingface*",
-    "metadata*", "console_log*", "validat*", "max_validation_steps", "prior_loss_weight", "v2", "async_upload",
+    "metadata*", "console_log*", "validat*", "max_validation_steps", "v2", "async_upload",
     "resume*", "num_cpu_threads_per_process", "ddp*",
 })
 
 
 def before(flat: Settings, notes: Notes) -> Settings:
-    """Convert the settings that need more than a rename: sections, old optimizer names, data sets, sizes, rates."""
-    sections = ("network_args.", "optimizer_args.", "lr_scheduler_args.", "datasets.", "general.")
-    flat = {name if name.startswith(sections) else name.rsplit(".", 1)[-1]: value for name, value in flat.items()}
+    """Convert the settings that need more than a rename: old optimizer names, data sets, sizes, rates."""
     if flat.pop("use_8bit_adam", None):
         flat.setdefault("optimizer_type", "AdamW8bit")
     if flat.pop("use_lion_optimizer", None):
         flat.setdefault("optimizer_type", "Lion")
     tell_unread(flat, notes)
+    flat = class_pictures(flat, notes)
     more = {name.rpartition(".")[0] for name in flat if name.startswith("datasets.")}
     if more:
         notes.tell("none", "dataset_config", f"a run has one folder of pictures; {len(more)} more are left out")
         flat = {name: value for name, value in flat.items() if not name.startswith("datasets.")}
-    flat = sizes(flat, notes, "network_weights")
+    flat = read_module(sizes(flat, notes, "network_weights"), notes)
     return rates(buckets.read_kohya(flat, notes, flat.get("resolution")), notes)
+
+
+def class_pictures(flat: Settings, notes: Notes) -> Settings:
+    """Give class pictures the weight of 1 that they have where nothing is said; without them no weight counts."""
+    subset = next((name.removesuffix("is_reg") for name, value in flat.items() if name.endswith(".is_reg") and value),
+                  None)
+    if subset:                                                # of a data set, whose other folders are left out
+        flat = {"reg_data_dir": flat.get(f"{subset}image_dir")} | {
+            name: value for name, value in flat.items() if not name.startswith(subset)}
+    if not flat.get("reg_data_dir"):
+        return left_idle(flat, ("prior_loss_weight",), notes)
+    return {"prior_loss_weight": 1.0, **flat}
 
 
 def tell_unread(flat: Settings, notes: Notes) -> None:
@@ -101,7 +117,7 @@ def tell_unread(flat: Settings, notes: Notes) -> None:
 
 
 def rates(flat: Settings, notes: Notes) -> Settings:
-    """Put the rate that counts for the U-Net into learning_rate, and the text encoder's into text_encoder_lr.
+    """Keep the rate that counts for the U-Net alone, and put the text encoder's into text_encoder_lr.
 
     An alpha of 0 becomes the rank, which it stands for.
     """
@@ -109,12 +125,11 @@ def rates(flat: Settings, notes: Notes) -> Settings:
                         ("network_args.conv_alpha", "network_args.conv_dim")):
         if flat.get(alpha) == 0 and flat.get(rank):
             flat[alpha] = flat[rank]
-    unet, common = flat.pop("unet_lr", None), flat.get("learning_rate")
-    if unet is not None and unet != common:
-        if common is not None:
+    unet, common = flat.get("unet_lr"), flat.get("learning_rate")
+    if unet is not None:
+        if flat.pop("learning_rate", unet) != unet:
             notes.tell("other", "unet_lr", f"unet_lr = {unet:g} counts for the U-Net, learning_rate = {common:g} does "
                                            "not")
-        flat["learning_rate"] = unet
     if flat.pop("network_train_text_encoder_only", None):
         notes.tell("none", "network_train_text_encoder_only",
                    "only the text encoder is trained there; the kit trains the U-Net")
@@ -124,8 +139,6 @@ def rates(flat: Settings, notes: Notes) -> Settings:
         flat["text_encoder_lr"] = 0.0
     elif flat["text_encoder_lr"] is None:
         flat["text_encoder_lr"] = 2e-6 if common is None else common
-    if "network_args.algo" in flat:
-        flat["network_module"] = f"{flat.get('network_module')} {flat.pop('network_args.algo')}"
     if flat.pop("full_fp16", False):
         flat["full_bf16"] = True                              # both keep the adapter in 16 bits
     if flat.get("network_args.conv_dim"):
@@ -147,7 +160,7 @@ def sizes(flat: Settings, notes: Notes, weights: str) -> Settings:
 
 def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     """Add the settings that follow from others: the module, and that the U-Net is trained alone."""
-    flat = {"network_module": "networks.lora", **flat}
+    flat = without_weight({"network_module": PLAIN, **flat}, notes)
     if not flat.get("text_encoder_lr"):
         flat.pop("text_encoder_lr", None)
         flat["network_train_unet_only"] = True
@@ -157,13 +170,22 @@ def after(flat: Settings, run: Run, notes: Notes) -> Settings:
     return buckets.write_kohya(flat, run)
 
 
+def without_weight(flat: Settings, notes: Notes) -> Settings:
+    """Leave out the weight of class pictures where there are none: the base draws none there."""
+    weight = None if flat.get("reg_data_dir") else flat.pop("prior_loss_weight", None)
+    if weight:
+        notes.tell("none", "prior_loss_weight", f"{weight:g}: {changes('prior_loss_weight')}")
+    return flat
+
+
 TRAINER = Trainer(
     name="kohya", title="kohya-ss/sd-scripts, train_network.py", form="toml",
     source="kohya-ss/sd-scripts: library/args.py, train_network.py, library/train_util.py, networks/lora.py",
     rows=CORE + EXTRAS + (
         Row("text_encoder_lr", "text_encoder_lr", spare=True),
         Row("adapter_kind", "network_module", write=None,
-            read=lambda value, tell: "lora" if value == "networks.lora" else value),
+            read=lambda value, tell: "lora" if value == PLAIN else value),
+        Row("family", "model_type", write=None),
         Row("half_precision_adapter", "full_bf16", write=None),
     ),
     choices=(

@@ -38,11 +38,17 @@ class Shown(NamedTuple):
     pictures: int
     repeats: float = 1
     by_name: int = 1
+    split: float = 0.0                            # share that is held out and never shown
+
+    @property
+    def kept(self) -> int:
+        """Return how many of the pictures are trained on, by split_train_val of sd-scripts."""
+        return math.ceil(self.pictures * (1 - self.split))
 
     @property
     def views(self) -> int:
         """Return how many pictures of the folder a pass shows, repeats counted."""
-        return round(self.pictures * self.repeats)
+        return round(self.kept * self.repeats)
 
 
 class Pass(NamedTuple):
@@ -51,21 +57,26 @@ class Pass(NamedTuple):
     parts: Sequence[Shown]
 
     @property
-    def pictures(self) -> int:
-        """Return how many pictures there are."""
-        return sum(part.pictures for part in self.parts)
+    def kept(self) -> int:
+        """Return how many pictures are trained on."""
+        return sum(part.kept for part in self.parts)
 
     @property
     def views(self) -> int:
         """Return how many pictures are shown, repeats counted."""
         return sum(part.views for part in self.parts)
 
-    def elsewhere(self, names_repeat: bool, repeats: float = 1) -> "Pass":
-        """Return the pass of another trainer, with `repeats` for all folders.
+    def held_out(self, split: float) -> "Pass":
+        """Return the pass of a trainer that holds out a share of each folder's pictures."""
+        return Pass([part._replace(split=split) for part in self.parts])
+
+    def elsewhere(self, names_repeat: bool, repeats: float = 1, split: float = 0.0) -> "Pass":
+        """Return the pass of another trainer, with `repeats` for all folders and a share that is held out.
 
         names_repeat    repeats in the folders' names count there, too
         """
-        return Pass([part._replace(repeats=repeats * (part.by_name if names_repeat else 1)) for part in self.parts])
+        return Pass([part._replace(repeats=repeats * (part.by_name if names_repeat else 1), split=split)
+                     for part in self.parts])
 
 
 def updates(run: Mapping[str, Any], one: Pass | None, ends_pass: bool) -> int | None:
@@ -91,9 +102,12 @@ def batches(run: Mapping[str, Any]) -> tuple[int, int]:
 def account(run: Mapping[str, Any], one: Pass, ends_pass: bool) -> str:
     """Say how the updates of a run that counts passes come about, number by number."""
     (batch, accumulated), passes, total = batches(run), run["num_train_epochs"], updates(run, one, ends_pass)
-    terms = [f"{part.pictures:,} x {part.repeats:g}" + (f" ({part.name})" if part.name else "") for part in one.parts]
-    shown = (f"{' + '.join(terms)} = {one.views:,} pictures shown in a pass" if one.views != one.pictures
-             else f"{one.pictures:,} pictures in a pass")
+    terms = [f"{part.kept:,} x {part.repeats:g}" + (f" ({part.name})" if part.name else "") for part in one.parts]
+    shown = (f"{' + '.join(terms)} = {one.views:,} pictures shown in a pass" if one.views != one.kept
+             else f"{one.kept:,} pictures in a pass")
+    total_pictures = sum(part.pictures for part in one.parts)
+    if one.kept != total_pictures:
+        shown = f"{total_pictures - one.kept:,} of {total_pictures:,} pictures are held out; {shown}"
     if not ends_pass:
         return f"{shown}; {passes} x {one.views:,} / {batch * accumulated} = {total:,} updates"
     count = math.ceil(one.views / batch)
@@ -104,8 +118,6 @@ def account(run: Mapping[str, Any], one: Pass, ends_pass: bool) -> str:
                 f"{passes} x {each:,} = {total:,} updates")
     if run.get("crop") == BUCKETS:
         sentence += "; each bucket ends with a batch of its own there, so that there may be a few more"
-    if run.get("reg_data"):
-        sentence += "; class pictures, which are shown in turn with yours there, double them"
     return sentence
 
 
@@ -123,8 +135,9 @@ def sources(trainer: str, settings: Mapping[str, Any], beside: Path) -> list[Sou
     folders = [_source(entry) for entry in entries if _counts(entry)]
     last = {name.rsplit(".", 1)[-1]: value for name, value in flat.items() if not name.startswith("datasets.")}
     folder = next((last[name] for name in ("train_data_dir", "instance_data_dir", "data") if last.get(name)), None)
-    if folder is not None and trainer in ("kohya", "kohya_ss", "diffusers", "labkit"):
-        repeats = _number(last, "dataset_repeats", 0)
+    if folder is not None and (trainer in ("kohya", "kohya_ss", "diffusers", "labkit")
+                               or trainer.startswith("dreambooth")):
+        repeats = _number(last, "dataset_repeats", 0) or _number(last, "repeats", 0)
         is_named = trainer in ("kohya", "kohya_ss", "labkit") and not repeats
         folders.insert(0, Source(str(folder), repeats or 1, in_names=is_named))
     return folders

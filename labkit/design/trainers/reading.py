@@ -5,6 +5,7 @@ from typing import Any
 
 from labkit.design.target_modules import SETS, expanded
 from labkit.design.trainers.table import Tell
+from labkit.errors import LabError
 
 
 def plain(value: Any) -> Any:
@@ -37,6 +38,13 @@ def side(value: Any, tell: Tell) -> Any:
 def positive(value: Any, tell: Tell) -> Any:
     """Read 0 as None, for a setting that 0 switches off."""
     return value or None
+
+
+def share(value: Any, tell: Tell) -> Any:
+    """Read a share of pictures that is held out; LabError where none are left."""
+    if not 0 <= value < 1:
+        raise LabError(f"{value:g} of the pictures cannot be held out: give a share from 0 to below 1, such as 0.1.")
+    return value
 
 
 def whole(value: Any, tell: Tell) -> Any:

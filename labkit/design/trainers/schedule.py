@@ -31,6 +31,8 @@ def read_schedule(trainer: Trainer, flat: Settings, run: Run, total: int | None,
     run["lr_scheduler"] = curve.curve
     run["lr_warmup_steps"] = _warmup(trainer, curve, flat, run, total, notes)
     run["lr_options"] = {ours: flat.get(theirs, unsaid) for ours, theirs, unsaid in curve.options}
+    if "decay" in run["lr_options"]:
+        run["lr_options"]["decay"] = _decay(curve, run, total, notes)
     if curve.curve == "inverse_sqrt" and not run["lr_options"]["timescale"]:
         run["lr_options"]["timescale"] = run["lr_warmup_steps"] or 10_000
     if curve.end:
@@ -41,7 +43,7 @@ def read_schedule(trainer: Trainer, flat: Settings, run: Run, total: int | None,
         if not last and stated_end is None:                   # the kit's own way of saying that nothing is said
             del run["lr_end"]
     _plain_line(run)
-    if curve.note and curve.warmup | (curve.curve != "constant"):
+    if curve.note and curve.theirs != "constant":             # whose note is about a warm-up, and told with one
         notes.tell("other", trainer.scheduler, f"{curve.theirs}: {curve.note}")
 
 
@@ -70,6 +72,17 @@ def _warmup(trainer: Trainer, curve: Curve, flat: Settings, run: Run, total: int
         notes.tell("default", setting, f"not given, so {trainer.name} takes {value:g}")
     elif updates and unit == "passes or share" and value > 1 and updates != value:
         notes.tell("other", setting, f"{value:g} forward passes are {updates} updates")
+    return updates or 0
+
+
+def _decay(curve: Curve, run: Run, total: int | None, notes: Notes) -> int:
+    """Return the updates over which a rate falls at the end, which sd-scripts takes as a share, too."""
+    stated_decay = run["lr_options"]["decay"]
+    updates = in_updates(stated_decay, "updates or share", total, 1)
+    if updates is None:
+        setting = next(theirs for ours, theirs, _ in curve.options if ours == "decay")
+        notes.tell("none", setting, f"{stated_decay} is a share of the run, whose updates are not known: give "
+                                    "--pictures N")
     return updates or 0
 
 

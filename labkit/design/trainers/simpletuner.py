@@ -3,9 +3,10 @@
 Read at commit bc8e6ab7: simpletuner/simpletuner_sdk/server/services/field_registry/sections, helpers/configuration/
 json_file.py, helpers/training/custom_schedule.py, helpers/training/optimizer_param.py, helpers/models/sd1x/model.py,
 and helpers/data_backend/config/image.py for crops, which are told in the file of data sets.
-What to notice: cosine and sine are endless waves whose half period is lr_warmup_steps, not a decay over the run;
-gradients are clipped entry by entry at 2.0, lora_dropout is 0.1 and captions are dropped at 0.1 unless told otherwise;
-adam_beta1 and its like only count with DeepSpeed, and optimizer_beta1 only without optimizer_config.
+What to notice: cosine and sine are endless waves whose half period is lr_warmup_steps, not a decay over the run, and
+cosine_with_restarts takes its step modulo -1, which is 0 and so the peak; gradients are clipped entry by entry at
+2.0, lora_dropout is 0.1 and captions are dropped at 0.1 unless told otherwise; adam_beta1 and its like only count with
+DeepSpeed, and optimizer_beta1 only without optimizer_config.
 """
 
 from labkit.design.trainers import buckets
@@ -144,6 +145,9 @@ TRAINER = Trainer(
               note="it is an endless wave: lr_warmup_steps is half its period, not a warm-up"),
         Curve("sine", "sine_of_period", warmup=False, end=END, options=(("period", "lr_warmup_steps", 1000),),
               note="it is an endless wave that begins at half the rate: lr_warmup_steps is half its period"),
+        Curve("cosine_with_restarts", "constant", warmup=False,
+              note="its period, lr_warmup_steps, never passes at the version that was read, so that the rate stays at "
+                   "its peak; without lr_warmup_steps it stops with an error"),
     ),
     default_curve="constant_with_warmup", warmup=("lr_warmup_steps", "updates", 0),
     length=Length("max_train_steps", "num_train_epochs", "steps", ("epochs", 1)),

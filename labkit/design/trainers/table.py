@@ -127,3 +127,8 @@ class Notes(list[Note]):
         note = Note(kind, name, text)
         if note not in self:
             self.append(note)
+
+    def tell_default(self, trainer: Trainer, name: str, value: Any, usual: Any) -> None:
+        """Note which value a trainer takes where nothing is said, unless it is the usual one."""
+        if trainer.form != "design" and value != usual:
+            self.tell("default", name, f"not given, so {trainer.name} takes {value}")

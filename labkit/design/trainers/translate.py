@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from labkit.design.adapter_start import FILE
-from labkit.design.config import DEFAULT_STEPS, RunConfig
-from labkit.design.trainers.passes import Pass, Shown, account, batches, updates
+from labkit.design.config import RunConfig
+from labkit.design.trainers.length import pass_of, read_length, write_length
+from labkit.design.trainers.passes import Pass, updates
 from labkit.design.trainers.reading import plain
 from labkit.design.trainers.schedule import read_schedule, write_schedule
 from labkit.design.trainers.table import Choice, Notes, Run, Settings, Trainer, forms, same
-from labkit.design.trainers.words import DEFAULTS, WORDS, changes, neutral
+from labkit.design.trainers.words import DEFAULTS, WORDS, changes, finds_rate, neutral
 from labkit.errors import LabError, first_cause
 from labkit.text import shown
 
@@ -51,7 +52,8 @@ def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pic
     _require_numbers(source, settings)
     try:
         run, names = read(source, settings, pictures, notes)
-        return Translation(write(target, run, _pass(pictures, run), notes, names, source), run, notes, names)
+        left = _without_factor(target, run, notes, names)
+        return Translation(write(target, left, pass_of(pictures, run), notes, names, source), run, notes, names)
     except LabError:
         raise
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
@@ -62,7 +64,7 @@ def translate(source: Trainer, settings: Mapping[str, Any], target: Trainer, pic
 def _require_numbers(trainer: Trainer, settings: Mapping[str, Any]) -> None:
     """Raise LabError naming a setting that must be a number and is none."""
     numbers = {row.theirs for row in trainer.rows if _is_number(neutral(row.ours)) or _is_number(row.default)}
-    numbers |= {theirs for curve in trainer.curves for _, theirs, _ in curve.options}
+    numbers |= {theirs for curve in trainer.curves for ours, theirs, _ in curve.options if ours != "decay"}
     numbers |= {curve.end[0] for curve in trainer.curves if curve.end} | set(RATES)
     numbers |= {trainer.length.steps or "", trainer.length.epochs or ""}
     for name, value in settings.items():
@@ -97,8 +99,8 @@ def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | Pass | N
             notes.tell("other", row.theirs, row.note)
         if theirs is None:
             if row.default is not None and row.ours not in run:
-                run[row.ours] = row.default
-                _tell_default(trainer, row.theirs, row.default, neutral(row.ours), notes)
+                run[row.ours], names[row.ours] = row.default, row.theirs
+                notes.tell_default(trainer, row.theirs, row.default, neutral(row.ours))
             continue
         value = row.read(theirs, partial(notes.tell, "other", row.theirs))
         if value is not None:
@@ -113,18 +115,14 @@ def read(trainer: Trainer, settings: Mapping[str, Any], pictures: int | Pass | N
         run[name] = float(run["rank"]) if value == "=rank" else value
     if FILE.fullmatch(str(run.get("initial_weights"))):       # a start that the kit has too
         run["init_lora_weights"], names["init_lora_weights"] = run.pop("initial_weights"), names["initial_weights"]
-    total = _read_length(trainer, flat, run, _pass(pictures, run), notes)
+    total = read_length(trainer, flat, run, pass_of(pictures, run), notes)
     read_schedule(trainer, flat, run, total, notes)
     _tell_rest(trainer, flat, notes)
+    by_passes = trainer.length.epochs if run["num_train_epochs"] and not run["max_train_steps"] else None
+    counted = by_passes or trainer.length.steps or str(trainer.length.epochs)
     return run, names | {"lr_scheduler": trainer.scheduler, "lr_warmup_steps": trainer.warmup[0],
-                         "max_train_steps": trainer.length.steps or str(trainer.length.epochs),
-                         "num_train_epochs": trainer.length.epochs or str(trainer.length.steps),
+                         "max_train_steps": counted, "num_train_epochs": counted,
                          **{choice.ours: choice.theirs for choice in trainer.choices if choice.ours not in WORDS}}
-
-
-def _tell_default(trainer: Trainer, name: str, value: Any, usual: Any, notes: Notes) -> None:
-    if trainer.form != "design" and value != usual:
-        notes.tell("default", name, f"not given, so {trainer.name} takes {value}")
 
 
 def _choose(choice: Choice, flat: Settings, run: Run) -> None:
@@ -154,37 +152,6 @@ def _fits(value: Any, wanted: Any) -> bool:
     if isinstance(value, str) and isinstance(wanted, str):
         return value.lower() == wanted.lower()
     return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
-
-
-def _pass(pictures: int | Pass | None, run: Run) -> Pass | None:
-    """Return the pass over the pictures, counted or from their number; None where that is not known."""
-    known = pictures or run.get("n_train")
-    return Pass([Shown("", known, run.get("repeats", 1) or 1)]) if isinstance(known, int) else known
-
-
-def _read_length(trainer: Trainer, flat: Settings, run: Run, one: Pass | None, notes: Notes) -> int | None:
-    """Put updates or passes into a run and return the updates, if they are known."""
-    length = trainer.length
-    lengths = {kind: flat.get(name) for kind, name in (("steps", length.steps), ("epochs", length.epochs)) if name}
-    lengths = {kind: int(value) for kind, value in lengths.items() if value}
-    if len(lengths) == 2:
-        idle = "epochs" if length.first == "steps" else "steps"
-        name = length.steps if idle == "steps" else length.epochs
-        notes.tell("other", str(name), f"{lengths.pop(idle)} does not count beside the "
-                                       f"{'updates' if idle == 'epochs' else 'passes'} that are given")
-    if not lengths:
-        lengths = dict([length.default])
-        _tell_default(trainer, str(length.steps or length.epochs), f"{length.default[1]} {length.default[0]}",
-                      f"{DEFAULT_STEPS} steps", notes)
-    run["max_train_steps"], run["num_train_epochs"] = lengths.get("steps"), lengths.get("epochs")
-    if run["num_train_epochs"] and not run["max_train_steps"]:
-        name = str(length.epochs or length.steps)
-        if one is not None:
-            notes.tell("length", name, account(run, one, length.ends_pass))
-        elif trainer.names_repeat and not run.get("repeats"):
-            notes.tell("length", name, "a pass shows each picture as often as its folder's name says (10_room), and "
-                                       "the folders are not here: give --pictures FOLDER, or N times the repeats")
-    return updates(run, one, length.ends_pass)
 
 
 def _tell_rest(trainer: Trainer, flat: Settings, notes: Notes) -> None:
@@ -248,13 +215,29 @@ def write(trainer: Trainer, run: Run, one: Pass | None, notes: Notes, names: Map
             notes.tell("default", name, f"nothing is named, so that the design takes {DEFAULTS[name]}: write your own")
     if trainer.form != "design" and run.get("base") == DEFAULTS["base"]:
         notes.tell("none", names.get("base", "base"), f"{run['base']}: it ships with the kit alone; {changes('base')}")
-    flat |= _written_length(trainer, run, one, total, notes)
+    flat |= write_length(trainer, run, one, total, notes)
     flat |= write_schedule(trainer, run, total, notes)
     for name, value in left.items():
         if name not in SCHEDULE and value is not None and value != neutral(name):
             prefix = "" if value is True else f"{_said(value)}: "
             notes.tell("none", names.get(name, name), prefix + changes(name))
     return trainer.after(flat, run, notes)
+
+
+def _without_factor(trainer: Trainer, run: Run, notes: Notes, names: Mapping[str, str]) -> Run:
+    """Leave out rates that are factors of one which the optimizer finds itself, where another optimizer is written."""
+    optimizer = run.get("optimizer")
+    known = {value for choice in trainer.choices if choice.ours == "optimizer" for value in choice.values}
+    if optimizer in known or not finds_rate(optimizer):
+        return run
+    left = ["learning_rate"] + ["text_encoder_lr"] * any(row.ours == "text_encoder_lr" and row.write
+                                                         for row in trainer.rows)
+    for name in left:
+        if run.get(name):
+            notes.tell("none", names[name], f"{run[name]:g} is a factor of the rate that {optimizer} finds itself and "
+                                            "no rate for another optimizer, so it is left out"
+                                            + ": `labkit find` finds one" * (name == "learning_rate"))
+    return {name: value for name, value in run.items() if name not in (*left, "lr_end")}
 
 
 def _same_scaling(trainer: Trainer, run: Run, notes: Notes) -> None:
@@ -290,37 +273,6 @@ def _written(trainer: Trainer, choice: Choice, value: Any, run: Run, notes: Note
               "=": value}
     return {name: filled.get(wanted, wanted) if isinstance(wanted, str) else wanted
             for name, wanted in choice.values[key].items()}
-
-
-def _written_length(trainer: Trainer, run: Run, one: Pass | None, total: int | None, notes: Notes) -> Settings:
-    """Return the settings with which a trainer trains as long as a run, in updates or in passes."""
-    steps, passes, length = run.get("max_train_steps"), run.get("num_train_epochs"), trainer.length
-    repeats = run.get("repeats", 1) or 1
-    knows_repeats = any(row.ours == "repeats" for row in trainer.rows)
-    repeats_there = repeats if knows_repeats else 1           # of a picture in a pass
-    theirs = one and one.elsewhere(trainer.names_repeat, repeats_there)
-    if passes and length.epochs:
-        if one is None or theirs is None:
-            as_many = passes * repeats / repeats_there
-        else:
-            as_many = passes * one.views / theirs.views
-        there = run | {"num_train_epochs": as_many, "max_train_steps": None}
-        if as_many == int(as_many) and total == updates(there, theirs, length.ends_pass):
-            return {length.epochs: int(as_many)}
-    if steps and length.steps:
-        return {length.steps: steps}
-    if total is None or theirs is None:
-        kind, name = ("updates", length.steps) if length.steps else ("passes over the pictures", length.epochs)
-        notes.tell("none", str(name), f"{trainer.name} counts {kind}, and the run does not: give --pictures N")
-        return {}
-    if length.steps:
-        return {length.steps: total}
-    rounded = max(1, round(total * math.prod(batches(run)) / theirs.views))
-    made = updates(run | {"num_train_epochs": rounded, "max_train_steps": None}, theirs, length.ends_pass)
-    if made != total:
-        notes.tell("other", str(length.epochs), f"{trainer.name} counts whole passes: {rounded} make {made:,} updates "
-                                                f"instead of {total:,}")
-    return {str(length.epochs): rounded}
 
 
 def settings_of(config: RunConfig) -> Settings:

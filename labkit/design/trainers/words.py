@@ -59,12 +59,15 @@ WORDS = {
     "flip": Word(False, "pictures are mirrored at random; mirrored copies in the folder do the same"),
     "color_aug": Word(False, "colours are changed at random"),
     "random_crop": Word(False, "another part of each picture is seen at every view; the kit crops the middle"),
+    "random_square": Word(False, "which square is used of a picture is drawn once; the kit crops the middle"),
     "min_bucket_reso": Word(None, "it is the least side of a bucket; the kit's is half the resolution"),
     "max_bucket_reso": Word(None, "it is the most that a side of a bucket has; the kit's is twice the resolution"),
     "bucket_reso_steps": Word(64, "sides of buckets are multiples of it; the kit's are multiples of what the base "
                                   "needs, 64 pixels for Stable Diffusion 1 and 2, 32 for SDXL"),
     "bucket_no_upscale": Word(False, "buckets have the pictures' own sizes, and small ones are not enlarged; the kit "
                                      "enlarges them to its buckets"),
+    "validation_split": Word(0.0, "so large a share of the pictures is held out and never trained on; the kit holds "
+                                  "a part out by itself"),
     "repeats": Word(1, "a pass shows each picture so many times"),
     "ema": Word(False, "an average of the adapter over the updates is kept and saved"),
     "clip_by_value": Word(False, "each entry of the gradient is cut by itself, which turns it"),
@@ -72,12 +75,14 @@ WORDS = {
                                   ".safetensors file"),
     "base_weights": Word(None, "adapters are merged into the base first"),
     "reg_data": Word(None, "pictures of a class are trained beside; put them into a folder class in that of your "
-                           "pictures and set prior_loss_weight, which without them has the base draw some"),
+                           "pictures, with prior_loss_weight above 0, which without them has the base draw some"),
     "vae": Word(None, "pictures are encoded by another autoencoder"),
     "half_precision_adapter": Word(False, "the adapter is kept in 16 bits, in which small updates round to nothing"),
     "fp8_base": Word(False, "the frozen base is kept in 8 bits, with an error in every layer"),
     "gpus": Word(1, "each device has its own batch, so that an update has so many times the pictures"),
     "lr_layers": Word(None, "layers get rates, ranks or alphas of their own"),
+    "blocks": Word(None, "only these blocks of the U-Net are adapted"),
+    "textual_inversion": Word(False, "new words are learned beside the adapter, which its captions then need"),
     "lr_cycles": Word(1, "how often the schedule starts again"),
     "lr_power": Word(1.0, "the power of a polynomial schedule"),
     "momentum": Word(0.0, "plain gradient descent keeps a part of its last step"),
@@ -117,12 +122,18 @@ OPTIMIZERS = {
     "adafactor": "its second moments are products of rows and columns", "lion": "it steps by the sign of the moments, "
     "with a rate several times lower",
 }
+OWN_RATE = ("prodigy", "dadapt", "automagic")                 # of these, those that find a rate themselves
 DEFAULTS = RunConfig().to_dict() | {"prior_loss_weight": 0.0}
 
 
 def neutral(name: str) -> Any:
     """Return the neutral value of a word, or the default of a run's field."""
     return WORDS[name].neutral if name in WORDS else DEFAULTS.get(name)
+
+
+def finds_rate(optimizer: Any) -> bool:
+    """Tell whether an optimizer finds its rate itself, so that what is called its rate is a factor."""
+    return any(part in str(optimizer).replace("_", "") for part in OWN_RATE)
 
 
 def changes(name: str, value: Any = None) -> str:
