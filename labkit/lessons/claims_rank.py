@@ -12,7 +12,7 @@ from labkit.judge.stats import interval_of, level_among, seed_noise, seeds_diffe
 from labkit.lessons import claims, claims_alpha
 from labkit.lessons.claims import HOLDS, IF, OPEN, OTHERWISE, Claim, together
 from labkit.store.recorded import recorded_or_none
-from labkit.text import counted, share_text, with_interval
+from labkit.text import counted, rounded, share_text, with_interval
 from labkit.view.tables import Table
 
 NEAR, FAR, TRAINING = "ranks_near", "ranks_liminal", "training_alpha"
@@ -193,7 +193,7 @@ def separate(evidence):
     shifts = rate_shift(low, high), rate_shift(few, many)
     moves = any(shift.high < 1 or shift.low > 1 for shift in shifts)
     stays = all(shift.low == shift.high == 1 for shift in shifts)
-    words = [f"{shift.mean:.2g} times ({shift.low:.2g} to {shift.high:.2g} within noise)" for shift in shifts]
+    words = ["{} times ({} to {} within noise)".format(*map(rounded, shift)) for shift in shifts]
     powers = ", ".join(f"{power:+.2f} with {rule}" for rule, power in by_rank.power.items())
     return (OTHERWISE if moves else HOLDS if stays else OPEN), (
         f"In training, from scaling {scalings[0]:g} to {scalings[-1]:g} the best rate becomes {words[0]}, from rank "

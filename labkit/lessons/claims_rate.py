@@ -17,7 +17,7 @@ from labkit.lessons import claims, claims_schedule
 from labkit.lessons.claims import HOLDS, IF, OPEN, OTHERWISE, Claim, together
 from labkit.lessons.claims_volume import EQUAL_EPOCHS, EQUAL_UPDATES, rate_by_batch
 from labkit.store.recorded import recorded_or_none
-from labkit.text import counted, rate_text, share_text, with_interval
+from labkit.text import counted, rate_text, rounded, share_text, with_interval
 from labkit.view.tables import Table, loss
 
 U_CURVE, KNOBS = "u_curve", "knobs"
@@ -76,12 +76,12 @@ def never_settles(runs):
         labels.setdefault(run.config.learning_rate, []).append(diagnose(run, peers).label)
     best, fastest = best_of(over_seeds(runs, "learning_rate")).config.learning_rate, max(labels)
     diverged = labels[fastest].count(DIVERGED)
-    seen = (f"At {rate_text(fastest)}, {fastest / best:.2g} times the best rate, {diverged} of "
+    seen = (f"At {rate_text(fastest)}, {rounded(fastest / best)} times the best rate, {diverged} of "
             f"{counted(len(labels[fastest]), 'seed')} diverge")
     if diverged == len(labels[fastest]):
         border = max((rate for rate in labels if set(labels[rate]) != {DIVERGED}), default=best)
         lowest = min(rate for rate in labels if rate > border)
-        return HOLDS, f"{seen}; all do from {rate_text(lowest)} on, {lowest / best:.2g} times the best."
+        return HOLDS, f"{seen}; all do from {rate_text(lowest)} on, {rounded(lowest / best)} times the best."
     if diverged:
         return IF, f"{seen}: it depends on the seed."
     return (OTHERWISE if fastest >= EXTREME * best else OPEN), f"{seen}."
@@ -164,8 +164,8 @@ def _shift(arms) -> tuple:
 
 
 def _shift_text(first, last, shift) -> str:
-    return (f"From {first} to {last} the best rate becomes {shift.mean:.3g} times what it was "
-            f"({shift.low:.3g} to {shift.high:.3g} times within noise).")
+    mean, low, high = map(rounded, shift)
+    return f"From {first} to {last} the best rate becomes {mean} times what it was ({low} to {high} within noise)."
 
 
 def concepts(kinds):
@@ -193,13 +193,13 @@ def magnitude(optimizers):
 
 def sixteen_bits(evidence):
     """Judge: where numbers have 16 bits, rates must be lower; evidence: (arms by precision, Lost)."""
-    stored, rounded = evidence
+    stored, lost = evidence
     first, last, shift = _shift(stored)
-    lost = rounded.shares["A"]
-    verdict = HOLDS if shift.high < 1 else OTHERWISE if shift.low >= 1 or lost[0] > lost[-1] else OPEN
+    shares = lost.shares["A"]
+    verdict = HOLDS if shift.high < 1 else OTHERWISE if shift.low >= 1 or shares[0] > shares[-1] else OPEN
     return verdict, (
-        f"In bfloat16 an update at {rate_text(rounded.rates[0])} would leave {lost[0]:.0%} of the numbers of A as "
-        f"they were, one at {rate_text(rounded.rates[-1])} {lost[-1]:.0%}. {_shift_text(first, last, shift)}")
+        f"In bfloat16 an update at {rate_text(lost.rates[0])} would leave {shares[0]:.0%} of the numbers of A as "
+        f"they were, one at {rate_text(lost.rates[-1])} {shares[-1]:.0%}. {_shift_text(first, last, shift)}")
 
 
 # -- the first updates
