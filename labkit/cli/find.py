@@ -14,12 +14,15 @@ from labkit.design.trainers.known import trainer
 from labkit.errors import LabError
 from labkit.files.atomic import write_file
 from labkit.interrupts import stop_on_interrupt
+from labkit.judge.compare import final_losses
+from labkit.judge.diagnose import diagnose
 from labkit.judge.ranking import loss_name
 from labkit.lessons import session
 from labkit.settings import REPO, given_path
-from labkit.text import printable, rate_text
+from labkit.text import counted, printable, rate_text
 
 FEWEST_UPDATES = 20                                           # a race is looked at after a quarter of them
+HEIGHT = 0.34                                                 # inches that a curve's label takes
 
 
 def verb(options):
@@ -69,8 +72,9 @@ def _found(options, line):
     account = {"rate": ended.rate, "low": ended.low, "high": ended.high, "is_bracketed": ended.is_bracketed,
                "sentence": why, "learning_rate": peak, "updates": race.spent, "design": str(target),
                "racers": [entry(racer) for _, racer in sorted(race.racers.items())]}
-    text = f"{table(race)!r}\n\n{why}\n{race.spent:,} updates were made. Ready to train: " \
-           f"python3 -m labkit train --config {target}"
+    account["curves"] = str(save_curves(race, target))
+    text = (f"{table(race)!r}\n\ncurves: {account['curves']}\n{why}\n{race.spent:,} updates were made. "
+            f"Ready to train: python3 -m labkit train --config {target}")
     if options.for_:
         said, more = write_for(options.for_, target)
         text, account = f"{text}\n\n{said}", account | more
@@ -132,13 +136,37 @@ def check(options, config, target) -> None:
 
 
 def table(race):
-    """Return one row a rate of the race, the lowest first."""
+    """Return one row a rate of the race, best first: those that went to the end, then those that left."""
     from labkit.view.tables import Table  # loads matplotlib
 
-    rows = [[rate_text(racer.rate), f"{racer.step:,}", shown(racer), how(racer)]
-            for _, racer in sorted(race.racers.items())]
-    named = loss_name([racer.run for racer in race.racers.values() if racer.run is not None])
-    return Table(["learning rate", "updates", named, "how it went"], rows)
+    runs = trained(race)
+    rows = [[rate_text(racer.rate), f"{racer.step:,}", shown(racer),
+             diagnose(racer.run, runs).label if racer.run is not None else "", how(racer)]
+            for racer in sorted(race.racers.values(), key=place)]
+    return Table(["learning rate", "updates", loss_name(runs), "verdict", "how it went"], rows)
+
+
+def trained(race):
+    """Return the runs of a race, the lowest rate first."""
+    return [racer.run for _, racer in sorted(race.racers.items()) if racer.run is not None]
+
+
+def place(racer):
+    """Return what racers are sorted by."""
+    loss = final_losses(racer.run).mean() if racer.run is not None else math.inf
+    return bool(racer.left), loss, racer.rate
+
+
+def save_curves(race, design):
+    """Draw the curves of a race into a picture beside the design, and return its path."""
+    from labkit.view.curves import plot_curves  # loads matplotlib
+    from labkit.view.style import STYLE, name_axes, new_axes
+
+    runs, path = trained(race), design.with_name(f"{design.stem}.curves.png")
+    ax = plot_curves(runs, new_axes(height=max(STYLE["height"], 1.1 + HEIGHT * len(runs))))
+    name_axes(ax, ax.get_xlabel(), ax.get_ylabel(), f"A race of {counted(len(runs), 'learning rate')}")
+    write_file(path, ax.figure.encoded("png"), choose="--to")
+    return path
 
 
 def how(racer) -> str:

@@ -56,6 +56,11 @@ def test_a_rate_is_found_told_and_written_into_a_design_that_trains(capsys, monk
     code, out, _ = labkit(capsys, *command, "--to", tmp_path / "again.yaml")
     assert {run.run_id: run.events_path.read_bytes() for run in Store().runs()} == before     # not trained again
     assert code == 0 and out.startswith("learning rate  updates") and "Ready to train: " in out
+    rows = [line.split() for line in out.split("\n\n")[0].split("\n")[1:]]
+    stayed = [row[-1] == "end" for row in rows]
+    losses = [float(row[2]) for row, is_there in zip(rows, stayed, strict=True) if is_there]
+    assert losses == sorted(losses) and stayed == sorted(stayed, reverse=True)
+    assert (tmp_path / "again.curves.png").read_bytes().startswith(b"\x89PNG") and account["curves"].endswith(".png")
     assert out.rstrip().split("\n")[-1].endswith(f"python3 -m labkit translate {tmp_path / 'again.yaml'} --to TRAINER")
 
 
