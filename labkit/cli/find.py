@@ -16,7 +16,7 @@ from labkit.files.atomic import write_file
 from labkit.interrupts import stop_on_interrupt
 from labkit.judge.compare import final_losses
 from labkit.judge.diagnose import diagnose
-from labkit.judge.ranking import loss_name
+from labkit.judge.ranking import loss_name, loss_words
 from labkit.lessons import session
 from labkit.settings import REPO, given_path
 from labkit.text import counted, printable, rate_text
@@ -103,7 +103,7 @@ def follow(line, lab, race, plan, step):
     begun = {name: lab.store.begin(name, config).last_step for name, config in plan.items()}
     line.follow({name: config.replace(max_train_steps=step) for name, config in plan.items()}, names(plan), begun,
                 lambda last: [at for at in (0, *race.measured_at()) if at <= last],
-                "held-out loss" if lab.territory.is_held_out else "loss on training pictures")
+                loss_words(lab.territory.is_held_out))
 
 
 def start_of(options, given) -> float:

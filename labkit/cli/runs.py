@@ -14,6 +14,7 @@ from labkit.design.schedules import check_warmup, rates
 from labkit.errors import LabError
 from labkit.files.atomic import cannot_write
 from labkit.interrupts import stop_on_interrupt
+from labkit.judge.ranking import loss_words
 from labkit.lessons import session
 from labkit.settings import given_path
 from labkit.store.runs import COMPLETE, RunFolder, Store
@@ -193,8 +194,7 @@ def drain(lab, plan, stop, line, boards=()):
     try:
         begun = {name: lab.store.begin(name, config).last_step for name, config in todo.items()}
         monitor = lab.monitor()
-        measured_on = "held-out loss" if lab.territory.is_held_out else "loss on training pictures"
-        line.follow(todo, names(todo), begun, monitor.steps, measured_on)
+        line.follow(todo, names(todo), begun, monitor.steps, loss_words(lab.territory.is_held_out))
         events = lab.sweep(plan, monitor=monitor, tell=line.tell, stop=stop,
                            checkpoint_at=range(every, last, every))
         with closing(tracked(events, boards)) as told:

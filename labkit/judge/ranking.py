@@ -59,7 +59,12 @@ def are_held_out(runs: Sequence[Run]) -> bool:
 
 def loss_name(runs: Sequence[Run]) -> str:
     """Say what the runs' validation losses are of, as the head of a column or a title does."""
-    return "held-out loss" if are_held_out(runs) else "loss on training pictures"
+    return loss_words(are_held_out(runs))
+
+
+def loss_words(is_held_out: bool) -> str:
+    """Say what a validation loss is of: of held-out pictures, or of those that are trained on."""
+    return "held-out loss" if is_held_out else "loss on training pictures"
 
 
 def _place(run: Run, verdict: Verdict) -> tuple[int, float]:
